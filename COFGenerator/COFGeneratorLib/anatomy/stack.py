@@ -1,0 +1,71 @@
+"""A short-axis stack: voxels and where they lie in the patient."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from COFGeneratorLib.errors import AnatomyError
+
+LABELS = {"lv": 1, "myo": 2, "rv": 3}
+"""Labels inside the product: 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity."""
+
+
+@dataclass(frozen=True)
+class SaxStack:
+    """One 3-D short-axis volume (the anchor) with its geometry.
+
+    Args:
+        voxels: (D, H, W) float32 = (k slices, j rows, i columns), any intensity unit.
+        ijk_to_ras: (4, 4) float64, homogeneous (i, j, k, 1) → patient RAS, mm; slice pitch includes the gap.
+        source_sha256: SHA-256 of the file read; empty for a stack made in memory.
+        frame: Index of the chosen frame where the file held a cine.
+        frame_times_ms: (n_frames,) times of all frames of that file, or empty.
+        warnings: What the reader had to assume or repair, in words.
+
+    Raises:
+        AnatomyError: If the array is not 3-D and finite, or the matrix is singular.
+    """
+
+    voxels: np.ndarray
+    ijk_to_ras: np.ndarray
+    source_sha256: str = ""
+    frame: int = 0
+    frame_times_ms: tuple[float, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        voxels = np.ascontiguousarray(self.voxels, dtype=np.float32)
+        matrix = np.array(self.ijk_to_ras, dtype=np.float64)
+        if voxels.ndim != 3 or min(voxels.shape) < 1:
+            raise AnatomyError(
+                f"A short-axis stack needs a 3-D volume (slices, rows, columns); found shape {voxels.shape}. "
+                "Load the whole stack, not one image."
+            )
+        if not np.isfinite(voxels).all():
+            raise AnatomyError(
+                f"A short-axis stack needs finite intensities; found {int((~np.isfinite(voxels)).sum())} voxels that "
+                "are missing or infinite. Export the volume again."
+            )
+        if matrix.shape != (4, 4) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-9:
+            raise AnatomyError(
+                f"The volume's geometry must be an invertible 4×4 matrix in mm; found\n{matrix}\n"
+                "Check spacing and orientation in the file's header."
+            )
+        matrix.flags.writeable = False
+        object.__setattr__(self, "voxels", voxels)
+        object.__setattr__(self, "ijk_to_ras", matrix)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(D, H, W)."""
+        return self.voxels.shape
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """(3,) distance between neighbours along k, j, i, mm."""
+        return np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)[::-1].copy()
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel including the slice gap, mL."""
+        return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3])) / 1000.0)

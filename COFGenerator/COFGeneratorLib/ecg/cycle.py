@@ -1,0 +1,115 @@
+"""What the rest of the product knows of an ECG: one representative R–R with its measurements."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BEAT_FS_HZ = 250.0
+BEAT_SAMPLES = 256
+BEAT_R_SAMPLE = 60
+"""The average beat is 256 samples at 250 Hz (4 ms), R at sample 60: 240 ms before R to 784 ms after it."""
+
+SCALAR_NAMES = (
+    "rr_ms",
+    "pr_ms",
+    "qrsd_ms",
+    "qt_ms",
+    "t_end_over_rr",
+    "axis_cos",
+    "axis_sin",
+    "sokolow_mv",
+    "cornell_mv",
+    "p_wave_present",
+    "rr_cv",
+    "t_end_measured",
+)
+"""Order of ``EcgCycle.scalars()``."""
+
+
+@dataclass(frozen=True)
+class EcgCycle:
+    """One representative R–R interval and the measurements of the record's average beat.
+
+    Times are ms relative to the R peak unless named otherwise; NaN where a wave is absent.
+
+    Attributes:
+        cycle_mv: (12, L) mV, the representative interval from R to the next R at ``fs_hz``.
+        beat_mv: (12, BEAT_SAMPLES) mV at ``BEAT_FS_HZ``: the average beat, baseline at the PQ level; the encoder's input.
+        fs_hz: Rate of ``cycle_mv``, Hz.
+        r_peaks_s: (n,) times of all R peaks in the record, s.
+        accepted: (n,) bool, beats that went into the average.
+        representative: Index into ``r_peaks_s`` of the R that starts ``cycle_mv``.
+        rr_ms: Length of the representative interval, ms.
+        p_onset_ms, qrs_onset_ms, qrs_offset_ms, t_peak_ms, t_end_ms: Fiducials of the average beat.
+        axis_deg: Frontal QRS axis, degrees.
+        sokolow_mv: S(V1) + max(R(V5), R(V6)), mV.
+        cornell_mv: R(aVL) + S(V3), mV.
+        p_wave_present: Whether a P wave was found.
+        rr_cv: Coefficient of variation of R–R.
+        quality: 0 (unusable) … 1.
+        t_end_source: ``"delineated"`` or ``"fallback"`` (from heart rate).
+        warnings: Findings in words.
+    """
+
+    cycle_mv: np.ndarray
+    beat_mv: np.ndarray
+    fs_hz: float
+    r_peaks_s: np.ndarray
+    accepted: np.ndarray
+    representative: int
+    rr_ms: float
+    p_onset_ms: float
+    qrs_onset_ms: float
+    qrs_offset_ms: float
+    t_peak_ms: float
+    t_end_ms: float
+    axis_deg: float
+    sokolow_mv: float
+    cornell_mv: float
+    p_wave_present: bool
+    rr_cv: float
+    quality: float
+    t_end_source: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def hr_bpm(self) -> float:
+        """Heart rate of the representative interval, beats per minute."""
+        return 60000.0 / self.rr_ms
+
+    @property
+    def pr_ms(self) -> float:
+        """P onset to QRS onset, ms; NaN without a P wave."""
+        return self.qrs_onset_ms - self.p_onset_ms
+
+    @property
+    def qrsd_ms(self) -> float:
+        """QRS duration, ms."""
+        return self.qrs_offset_ms - self.qrs_onset_ms
+
+    @property
+    def qt_ms(self) -> float:
+        """QRS onset to T end, ms."""
+        return self.t_end_ms - self.qrs_onset_ms
+
+    def scalars(self) -> np.ndarray:
+        """Return the scalar side channel, (len(SCALAR_NAMES),) float32, raw units, 0 where a wave is absent.
+
+        Amplitude and rate must reach the network although the waveform may be normalised (methods.md, 0.4).
+        """
+        axis = np.deg2rad(self.axis_deg)
+        values = (
+            self.rr_ms,
+            self.pr_ms if self.p_wave_present else 0.0,
+            self.qrsd_ms,
+            self.qt_ms,
+            self.t_end_ms / self.rr_ms,
+            np.cos(axis),
+            np.sin(axis),
+            self.sokolow_mv,
+            self.cornell_mv,
+            float(self.p_wave_present),
+            self.rr_cv,
+            float(self.t_end_source == "delineated"),
+        )
+        return np.nan_to_num(np.asarray(values, dtype=np.float32))

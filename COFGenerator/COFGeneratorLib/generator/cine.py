@@ -1,0 +1,55 @@
+"""The product's result: a synthetic cine in the anchor's own geometry, with its motion and read-outs."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.ecg.cycle import EcgCycle
+from COFGeneratorLib.ecg.record import EcgRecord
+
+
+class MotionSource(Protocol):
+    """Gives the pull displacement of one frame on the anchor's grid."""
+
+    def displacement_mm(self, frame: int) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Cine:
+    """A generated beating heart.
+
+    Attributes:
+        frames: (T, D, H, W) float32 in the anchor's intensity unit; frame 0 is the anchor itself.
+        time_ms: (T,) time from the R wave, ms; periodic over ``rr_ms``.
+        rr_ms: Length of the cycle, ms.
+        anchor: The stack that was warped; its ``ijk_to_ras`` is the cine's geometry.
+        motion: Source of displacements.
+        labels: (T, D, H, W) uint8 (0 background, 1 LV, 2 myocardium, 3 RV) or None.
+        labels_from: ``"user"``, ``"segmenter"`` or ``"none"``.
+        function: Measured function or None where no labels are known.
+        record, cycle: The ECG that drove the motion.
+        provenance: JSON-able facts: versions, model id, weights hash, input hashes, seed, solver, device, warnings.
+        samples: Function reports of further draws, where asked for.
+    """
+
+    frames: np.ndarray
+    time_ms: np.ndarray
+    rr_ms: float
+    anchor: SaxStack
+    motion: MotionSource
+    labels: np.ndarray | None
+    labels_from: str
+    function: Any | None
+    record: EcgRecord
+    cycle: EcgCycle
+    provenance: dict[str, Any] = field(default_factory=dict)
+    samples: tuple[Any, ...] = ()
+
+    def displacement_mm(self, frame: int) -> np.ndarray:
+        """Return the pull displacement of a frame, (3, D, H, W), mm along the stack's own axes (k, j, i).
+
+        ``frames[t](x) = anchor(x + u_t(x))``; zero for frame 0.
+        """
+        return self.motion.displacement_mm(frame)
