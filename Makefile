@@ -1,0 +1,44 @@
+# Two commands for a fresh machine with Python 3.11 or 3.12; both install into .venv first.
+#   make demo    the main job on the bundled synthetic patient, results in out/demo
+#   make test    every test
+
+# A name on PATH may be a shim without an interpreter behind it, so each candidate has to prove itself.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+	>/dev/null 2>&1 && { echo "$$p"; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out/demo
+PYTEST_ARGS ?= -n auto --dist loadfile
+
+.PHONY: demo test lint install clean
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Expected Python 3.11 or 3.12 with its venv module; found none on PATH." \
+		"Install one (e.g. apt install python3.12-venv) or give it: make demo PYTHON=/path/to/python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[slicer,test]"
+	@touch $@
+
+install: $(VENV)/.installed
+
+demo: install
+	$(BIN)/cof demo --out $(OUT) --overwrite
+
+# One thread a worker: the workers share the cores. Qt draws off screen.
+test: install
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .hypothesis .ruff_cache
