@@ -1,0 +1,176 @@
+"""Vector fields on a voxel grid: exponential, warp, composition, inverse, Jacobian, and interpolation.
+
+Inside this file displacements are in voxels, components ordered (k, j, i) like the axes, and *pull*:
+``warped(x) = image(x + u(x))``. Millimetres are converted at the border (``voxels_from_mm``).
+Tensors are (B, C, D, H, W); fields have C = 3.
+"""
+
+import numpy as np
+import torch
+from scipy.interpolate import CubicSpline, make_interp_spline
+from torch.nn.functional import grid_sample
+
+from COFGeneratorLib.errors import MotionError
+
+SQUARINGS = 7
+"""2^7 steps: enough for velocities of tens of voxels (Arsigny 2006; VoxelMorph-diff uses 7)."""
+
+
+def _check_field(field: torch.Tensor, name: str) -> None:
+    if field.ndim != 5 or field.shape[1] != 3:
+        raise MotionError(
+            f"{name} must have shape (B, 3, D, H, W); found {tuple(field.shape)}. Put the components (k, j, i) on axis 1."
+        )
+
+
+def identity_positions(shape, device=None, dtype=torch.float32) -> torch.Tensor:
+    """Return the voxel positions of a grid, (1, 3, D, H, W), components (k, j, i)."""
+    axes = [torch.arange(n, device=device, dtype=dtype) for n in shape]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
+
+
+def sample_at(image: torch.Tensor, positions: torch.Tensor, mode: str = "bilinear", padding: str = "border"):
+    """Sample (B, C, D, H, W) at voxel positions (B, 3, D', H', W'); ``mode`` is ``"bilinear"`` or ``"nearest"``."""
+    size = torch.tensor(image.shape[2:], device=image.device, dtype=positions.dtype)
+    scale = (2.0 / (size - 1).clamp(min=1)).view(1, 3, 1, 1, 1)  # a singleton axis has one position only
+    grid = (positions * scale - 1.0).flip(1).movedim(1, -1)  # grid_sample wants (x, y, z) last
+    return grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
+
+
+def warp(image: torch.Tensor, displacement: torch.Tensor, mode: str = "bilinear", padding: str = "border"):
+    """Return ``image(x + u(x))``.
+
+    Args:
+        image: (B, C, D, H, W).
+        displacement: (B, 3, D, H, W), voxels.
+        mode: ``"bilinear"`` for images and soft labels, ``"nearest"`` for hard labels.
+        padding: ``"border"`` or ``"zeros"`` outside the image.
+
+    Raises:
+        MotionError: If the shapes do not match.
+    """
+    _check_field(displacement, "A displacement")
+    if image.shape[2:] != displacement.shape[2:] or image.shape[0] not in (1, displacement.shape[0]):
+        raise MotionError(
+            f"Image and displacement must share batch and grid; found {tuple(image.shape)} and "
+            f"{tuple(displacement.shape)}. Resize the displacement in mm first."
+        )
+    image = image.expand(displacement.shape[0], *image.shape[1:])
+    identity = identity_positions(displacement.shape[2:], displacement.device, displacement.dtype)
+    return sample_at(image, identity + displacement, mode, padding)
+
+
+def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Return the field w with ``image(x + w) = warp(warp(image, first), second)``: w = second + first(x + second)."""
+    return second + warp(first, second)
+
+
+def exponential(velocity: torch.Tensor, squarings: int = SQUARINGS) -> torch.Tensor:
+    """Return the displacement of a stationary velocity, by scaling and squaring with border padding.
+
+    Border padding (not zeros) keeps folds away from the edge (methods.md, 0.8).
+    """
+    _check_field(velocity, "A velocity")
+    displacement = velocity / 2**squarings
+    for _ in range(squarings):
+        displacement = compose(displacement, displacement)
+    return displacement
+
+
+def logarithm(displacement: torch.Tensor, iterations: int = 8) -> torch.Tensor:
+    """Return a stationary velocity whose exponential is the displacement at the grid's nodes.
+
+    Fixed point v ← v + (u − exp(v)); converges for the diffeomorphisms of a beating heart on a coarse grid.
+    """
+    _check_field(displacement, "A displacement")
+    velocity = displacement.clone()
+    for _ in range(iterations):
+        velocity = velocity + (displacement - exponential(velocity))
+    return velocity
+
+
+def invert(displacement: torch.Tensor, iterations: int = 20) -> torch.Tensor:
+    """Return w with w(x) = −u(x + w(x)), so that composing both is the identity (fixed point)."""
+    _check_field(displacement, "A displacement")
+    inverse = -displacement
+    for _ in range(iterations):
+        inverse = -warp(displacement, inverse)
+    return inverse
+
+
+def jacobian_determinant(displacement: torch.Tensor) -> torch.Tensor:
+    """Return det(I + ∇u), (B, D, H, W), of a displacement in voxels; central differences, one-sided at the edge.
+
+    An axis with a single voxel contributes no derivative.
+    """
+    _check_field(displacement, "A displacement")
+    columns = []
+    for axis in range(3):
+        if displacement.shape[2 + axis] > 1:
+            columns.append(torch.gradient(displacement, dim=2 + axis)[0])
+        else:
+            columns.append(torch.zeros_like(displacement))
+    jacobian = torch.stack(columns, dim=2).movedim((1, 2), (-2, -1))  # (B, D, H, W, component, axis)
+    return torch.linalg.det(jacobian + torch.eye(3, device=displacement.device, dtype=displacement.dtype))
+
+
+def folded_fraction(displacement: torch.Tensor, mask: torch.Tensor | None = None) -> float:
+    """Return the fraction of voxels with det(I + ∇u) ≤ 0, over all frames; within ``mask`` (D, H, W) where given."""
+    folded = jacobian_determinant(displacement) <= 0
+    if mask is None:
+        return float(folded.float().mean())
+    inside = mask.bool().expand_as(folded)
+    return float(folded[inside].float().mean()) if bool(inside.any()) else 0.0
+
+
+def voxels_from_mm(displacement_mm: torch.Tensor, spacing_mm) -> torch.Tensor:
+    """Convert a field (B, 3, D, H, W) along the grid's axes from mm to voxels; ``spacing_mm`` is (k, j, i)."""
+    spacing = torch.as_tensor(spacing_mm, dtype=displacement_mm.dtype, device=displacement_mm.device)
+    return displacement_mm / spacing.view(1, 3, 1, 1, 1)
+
+
+def mm_from_voxels(displacement: torch.Tensor, spacing_mm) -> torch.Tensor:
+    """Convert a field (B, 3, D, H, W) along the grid's axes from voxels to mm; ``spacing_mm`` is (k, j, i)."""
+    spacing = torch.as_tensor(spacing_mm, dtype=displacement.dtype, device=displacement.device)
+    return displacement * spacing.view(1, 3, 1, 1, 1)
+
+
+def spline_matrix(nodes: int, positions: np.ndarray) -> np.ndarray:
+    """Return the (len(positions), nodes) matrix of natural cubic-spline interpolation through unit-spaced nodes.
+
+    Positions beyond the ends are clamped: a motion field goes on as it ends. Fewer than four nodes fall back to the
+    highest spline degree they allow.
+    """
+    positions = np.clip(np.asarray(positions, dtype=float), 0.0, nodes - 1.0)
+    if nodes == 1:
+        return np.ones((len(positions), 1))
+    if nodes < 4:
+        return make_interp_spline(np.arange(nodes), np.eye(nodes), k=1)(positions)
+    return make_interp_spline(np.arange(nodes), np.eye(nodes), k=3, bc_type="natural")(positions)
+
+
+def resize(field: torch.Tensor, shape) -> torch.Tensor:
+    """Resize (B, C, D, H, W) to another grid over the same extent (corner to corner) by cubic splines.
+
+    Values are kept, so give millimetres; a field in voxels must be rescaled by the caller.
+    """
+    for axis, size in enumerate(shape):
+        nodes = field.shape[2 + axis]
+        if nodes == size:
+            continue
+        matrix = spline_matrix(nodes, np.linspace(0.0, nodes - 1.0, size))
+        weights = torch.as_tensor(matrix, dtype=field.dtype, device=field.device)
+        field = torch.tensordot(field, weights, dims=([2 + axis], [1])).movedim(-1, 2 + axis)
+    return field
+
+
+def periodic_matrix(phases: int, positions: np.ndarray) -> np.ndarray:
+    """Return the (len(positions), phases) matrix of periodic cubic-spline interpolation.
+
+    Args:
+        phases: Number of equidistant phases of one cycle.
+        positions: Phases 0…1 of the cycle, any number.
+    """
+    knots = np.arange(phases + 1) / phases
+    values = np.vstack([np.eye(phases), np.eye(phases)[:1]])
+    return CubicSpline(knots, values, bc_type="periodic")(np.mod(np.asarray(positions, dtype=float), 1.0))
