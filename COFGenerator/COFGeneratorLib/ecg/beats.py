@@ -1,0 +1,206 @@
+"""From a record to one representative R–R: beats, quality, measurements."""
+
+import numpy as np
+
+from COFGeneratorLib.ecg.average_beat import LEAD_IN, AlignedBeats, align_beats
+from COFGeneratorLib.ecg.conditioning import condition
+from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ, BEAT_R_SAMPLE, EcgCycle
+from COFGeneratorLib.ecg.delineation import Fiducials, delineate
+from COFGeneratorLib.ecg.record import LEADS, EcgRecord
+from COFGeneratorLib.errors import EcgError
+
+SHORTEST_S = 2.5
+"""Shorter records are refused: they hold no two complete cycles at common heart rates."""
+FLAT_MV = 0.02
+"""A lead whose 1st–99th percentile range is smaller is flat (electrode off)."""
+COHERENT_P = 0.25
+"""Below this share the bump before QRS is not in step with it: no P wave (fibrillation waves average out)."""
+_R = LEAD_IN + BEAT_R_SAMPLE
+
+
+def analyse_ecg(record: EcgRecord, beat: int | None = None) -> EcgCycle:
+    """Find the beats of a record (NeuroKit2, consensus of leads) and measure its representative cycle.
+
+    Args:
+        record: The 12-lead record.
+        beat: Index of the R peak whose R–R is wanted; the representative one when None.
+
+    Raises:
+        EcgError: If leads are flat, the record is too short, no beats are found, or ``beat`` does not exist.
+    """
+    from COFGeneratorLib.ecg.detection import find_r_peaks
+
+    check_usable(record)
+    return cycle_from_peaks(record, find_r_peaks(record) * record.fs_hz, beat)
+
+
+def check_usable(record: EcgRecord) -> None:
+    """Refuse a record that is too short or has flat leads.
+
+    Raises:
+        EcgError: See above.
+    """
+    if record.duration_s < SHORTEST_S:
+        raise EcgError(
+            f"At least {SHORTEST_S:g} s of ECG with two complete R–R intervals are needed; found "
+            f"{record.duration_s:.2f} s. Use a rhythm recording, usually 10 s, not a median beat or a strip."
+        )
+    flat = flat_leads(record)
+    if len(flat) > 1 or {"I", "II"} & set(flat):
+        raise EcgError(
+            f"Twelve leads with a signal are needed; found flat lead(s) {', '.join(flat)}. "
+            "Check the electrodes and record again."
+        )
+
+
+def flat_leads(record: EcgRecord) -> list[str]:
+    """Name the leads without signal. III and the augmented leads may be small by their axis; I and II tell those."""
+    low, high = np.percentile(record.signal_mv, [1, 99], axis=1)
+    spread = high - low
+    peak = record.signal_mv.max(axis=1) - record.signal_mv.min(axis=1)
+    derived = ("III", "aVR", "aVL", "aVF")
+    return [
+        name
+        for i, name in enumerate(LEADS)
+        if spread[i] < FLAT_MV and (peak[i] < 2 * FLAT_MV or spread[i] < 0.1 * FLAT_MV)
+        and not (name in derived and peak[i] > 0.1 * FLAT_MV)
+    ]
+
+
+def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int | None = None) -> EcgCycle:
+    """Measure the representative cycle of a record whose R peaks are known.
+
+    Args:
+        record: The record.
+        r_peaks_samples: (n,) R peaks, samples (may be fractional); refined by alignment here.
+        beat: Index of the R peak whose R–R is wanted; the representative one when None.
+
+    Raises:
+        EcgError: If fewer than two complete R–R intervals are given, or ``beat`` does not exist.
+    """
+    r = np.sort(np.asarray(r_peaks_samples, dtype=np.float64)) / record.fs_hz
+    r = r[(r >= 0) & (r <= record.duration_s)]
+    if len(r) < 3:
+        raise EcgError(
+            f"At least two complete R–R intervals (three beats) are needed; found {len(r)} beat(s) in "
+            f"{record.duration_s:.1f} s. Use a longer recording."
+        )
+    signal = condition(record.signal_mv, record.fs_hz)
+    aligned = align_beats(signal, r)
+    r = np.maximum.accumulate(aligned.r_peaks_s)
+    rr = 1000.0 * np.diff(r)
+    usable = aligned.accepted[:-1] & aligned.accepted[1:]
+    if not usable.any():
+        usable = aligned.accepted[:-1] | aligned.accepted[1:]
+    if not usable.any():
+        usable[:] = True
+    if beat is None:
+        beat = _representative(rr, usable, aligned.likeness)
+    elif not 0 <= beat < len(rr):
+        raise EcgError(
+            f"A beat must be one of 0–{len(rr) - 1} (it needs the next R to end its cycle); found {beat}. "
+            "`cof ecg` lists the beats."
+        )
+
+    marks = delineate(aligned.mean_mv, float(np.median(rr[usable])), _R)
+    if aligned.p_coherence < COHERENT_P:
+        marks = Fiducials(np.nan, np.nan, *_tuple(marks)[2:])
+    mean = aligned.mean_mv
+    axis, sokolow, cornell = _voltages(mean, marks)
+    nn = rr[usable]
+    rr_cv = float(nn.std() / nn.mean()) if len(nn) > 1 else 0.0
+    quality, notes = _quality(record, aligned, rr_cv, signal.hum)
+    return EcgCycle(
+        cycle_mv=_interval(record, r[beat], r[beat + 1], marks),
+        beat_mv=mean[:, LEAD_IN:].astype(np.float32),
+        fs_hz=record.fs_hz,
+        r_peaks_s=r,
+        accepted=aligned.accepted,
+        representative=int(beat),
+        rr_ms=float(rr[beat]),
+        p_onset_ms=marks.p_onset_ms,
+        qrs_onset_ms=marks.qrs_onset_ms,
+        qrs_offset_ms=marks.qrs_offset_ms,
+        t_peak_ms=marks.t_peak_ms,
+        t_end_ms=marks.t_end_ms,
+        axis_deg=axis,
+        sokolow_mv=sokolow,
+        cornell_mv=cornell,
+        p_wave_present=marks.p_wave_present,
+        rr_cv=rr_cv,
+        quality=quality,
+        t_end_source=marks.t_end_source,
+        warnings=tuple([*record.warnings, *notes]),
+    )
+
+
+def _tuple(marks: Fiducials) -> tuple:
+    return tuple(getattr(marks, name) for name in marks.__dataclass_fields__)
+
+
+def _representative(rr: np.ndarray, usable: np.ndarray, likeness: np.ndarray) -> int:
+    """Pick the interval nearest the median length; among those about as near (2 %), the one most like the mean beat."""
+    median = np.median(rr[usable])
+    distance = np.abs(rr - median) / median
+    pair = np.minimum(likeness[:-1], likeness[1:])
+    score = np.floor(distance / 0.02) + (1.0 - pair) + 0.1 * distance
+    return int(np.argmin(np.where(usable, score, np.inf)))
+
+
+def _interval(record: EcgRecord, start_s: float, stop_s: float, marks: Fiducials) -> np.ndarray:
+    """Cut (12, n) from R to the next R at the record's own rate; the line between both PQ levels is taken off."""
+    fs = record.fs_hz
+    first, last = int(round(start_s * fs)), int(round(stop_s * fs))
+    cut = record.signal_mv[:, first:last].astype(np.float64)
+    levels = []
+    for r in (start_s, stop_s):
+        onset = int(round((r + marks.qrs_onset_ms / 1000.0) * fs))
+        a = max(0, onset - max(2, int(0.02 * fs)))
+        b = max(a + 1, onset)
+        levels.append(record.signal_mv[:, a:b].mean(axis=1) if a < record.signal_mv.shape[1] else cut[:, -1])
+    ramp = np.linspace(0, 1, cut.shape[1])
+    return (cut - levels[0][:, None] * (1 - ramp) - levels[1][:, None] * ramp).astype(np.float32)
+
+
+def _voltages(mean: np.ndarray, marks: Fiducials) -> tuple[float, float, float]:
+    """Return the frontal QRS axis (degrees, from net areas of I and aVF), Sokolow–Lyon and Cornell voltages (mV)."""
+    a = max(0, int(_R + marks.qrs_onset_ms * BEAT_FS_HZ / 1000.0))
+    b = int(np.ceil(_R + marks.qrs_offset_ms * BEAT_FS_HZ / 1000.0)) + 1
+    qrs = mean[:, a:b]
+    net = qrs.sum(axis=1)
+    # aVF is an augmented lead: 2/√3 brings it to the scale of lead I (hexaxial system).
+    axis = float(np.degrees(np.arctan2(net[LEADS.index("aVF")] * 2 / np.sqrt(3), net[LEADS.index("I")])))
+    up, down = np.maximum(qrs.max(axis=1), 0), np.maximum(-qrs.min(axis=1), 0)
+    at = LEADS.index
+    sokolow = down[at("V1")] + max(up[at("V5")], up[at("V6")])
+    return axis, float(sokolow), float(up[at("aVL")] + down[at("V3")])
+
+
+def _quality(record: EcgRecord, aligned: AlignedBeats, rr_cv: float, hum: bool) -> tuple[float, list[str]]:
+    """Return quality 0…1 and the findings in words."""
+    notes = []
+    flat = flat_leads(record)
+    amplitude = np.ptp(aligned.mean_mv[:, _R - 25 : _R + 25], axis=1)
+    noise = float(np.median(aligned.noise_mv / np.maximum(amplitude, 0.1)))
+    count, good = len(aligned.accepted), int(aligned.accepted.sum())
+    quality = float(np.clip(np.median(aligned.likeness[aligned.accepted]), 0, 1)) if good else 0.0
+    quality *= float(np.clip(1.15 - 2.0 * noise, 0.1, 1.0)) * (0.5 + 0.5 * good / count)
+    if flat:
+        notes.append(f"Lead {flat[0]} is flat (electrode off?); what it would tell is missing.")
+        quality *= 0.7
+    if noise > 0.15:
+        notes.append(f"Noise: single beats differ from the average by {100 * noise:.0f} % of the QRS (median lead).")
+    if hum:
+        notes.append("Mains hum was removed.")
+    if good < 5:
+        notes.append(f"Few beats: the average rests on {good}.")
+        quality *= 0.8 if good >= 3 else 0.6
+    if rr_cv > 0.12:
+        notes.append(f"Irregular rhythm: R–R varies by {100 * rr_cv:.0f} %; one cycle does not stand for all.")
+    if count - good > 0:
+        notes.append(f"{count - good} of {count} beats are unlike the others or early, and left out of the average.")
+    i, avr = aligned.mean_mv[LEADS.index("I")], aligned.mean_mv[LEADS.index("aVR")]
+    part = slice(_R - 15, _R + 16)
+    if abs(i[part].min()) > 1.5 * i[part].max() and avr[part].max() > abs(avr[part].min()):
+        notes.append("Limb-lead swap suspected: QRS is negative in I and positive in aVR.")
+    return float(np.clip(quality, 0.0, 1.0)), notes

@@ -1,0 +1,197 @@
+"""Global delineation of an average beat: P onset, QRS onset and offset, T peak and T end over all leads at once.
+
+As in clinical analysers, one global set of fiducials is measured on the averaged beat: QRS from the spatial velocity
+(length of the derivative vector over the leads), P and T from the first principal component of their own window.
+T end is the tangent's crossing of the baseline (Lepeschkin and Surawicz, Circulation 1952;6:378).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ, BEAT_R_SAMPLE
+
+INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
+"""Rows of I, II, V1–V6; the other four are linear in I and II."""
+P_AMPLITUDE_MV = 0.025
+"""Smallest root-mean-square bump over the leads that counts as a P wave."""
+T_AMPLITUDE_MV = 0.025
+
+
+@dataclass(frozen=True)
+class Fiducials:
+    """Fiducials in ms from R; ``p_onset_ms`` and ``p_offset_ms`` are NaN without a P wave.
+
+    ``t_end_source`` is ``"delineated"`` or ``"fallback"``.
+    """
+
+    p_onset_ms: float
+    p_offset_ms: float
+    qrs_onset_ms: float
+    qrs_offset_ms: float
+    t_peak_ms: float
+    t_end_ms: float
+    t_end_source: str
+
+    @property
+    def p_wave_present(self) -> bool:
+        """Whether a P wave was found."""
+        return bool(np.isfinite(self.p_onset_ms))
+
+
+def qt_from_rate_ms(rr_ms: float) -> float:
+    """QT expected at a heart rate, ms: mean of men (521 − 2.0 HR) and women (511 − 1.8 HR), Chest 1981;80:613."""
+    return float(np.clip(516.0 - 1.9 * 60000.0 / rr_ms, 220.0, 480.0))
+
+
+def find_qrs(beat_mv: np.ndarray, r_sample: int = BEAT_R_SAMPLE) -> tuple[float, float]:
+    """Return QRS onset and offset in ms from R of a beat (12, n) at ``BEAT_FS_HZ``."""
+    time_ms, _, velocity = _fine(beat_mv, r_sample)
+    return _qrs(time_ms, velocity)
+
+
+def delineate(beat_mv: np.ndarray, rr_ms: float, r_sample: int = BEAT_R_SAMPLE) -> Fiducials:
+    """Delineate an average beat.
+
+    When T end cannot be found reliably (flat T, implausible QT), it is QRS onset + ``qt_from_rate_ms(rr_ms)`` and
+    ``t_end_source`` says ``"fallback"``.
+
+    Args:
+        beat_mv: (12, n) mV at ``BEAT_FS_HZ``, baseline at the PQ level.
+        rr_ms: R–R length, ms; waves are sought within one cycle.
+        r_sample: Sample of R.
+
+    Returns:
+        The fiducials.
+    """
+    time_ms, fine, velocity = _fine(beat_mv, r_sample)
+    onset, offset = _qrs(time_ms, velocity)
+    t_peak, t_end = _t_wave(time_ms, fine, onset, offset, rr_ms)
+    expected = onset + qt_from_rate_ms(rr_ms)
+    source = "delineated"
+    if not np.isfinite(t_end) or not 0.70 <= (t_end - onset) / (expected - onset) <= 1.45:
+        t_end, source = expected, "fallback"
+        if not np.isfinite(t_peak) or not offset < t_peak < t_end:
+            t_peak = onset + 0.75 * (t_end - onset)
+    p_onset, p_offset = _p_wave(time_ms, fine, onset, t_end - rr_ms)
+    return Fiducials(p_onset, p_offset, onset, offset, t_peak, t_end, source)
+
+
+def _fine(beat_mv: np.ndarray, r_sample: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a 1-ms grid (m,), the independent leads on it (8, m) mV, and their spatial velocity (m,) mV/ms."""
+    leads = np.asarray(beat_mv, dtype=np.float64)[INDEPENDENT]
+    step = 1000.0 / BEAT_FS_HZ
+    knots = (np.arange(leads.shape[1]) - r_sample) * step
+    spline = CubicSpline(knots, leads, axis=1)
+    time_ms = np.arange(knots[0], knots[-1] + 0.5)
+    fine = spline(time_ms)
+    velocity = np.sqrt((spline(time_ms, 1) ** 2).sum(axis=0))
+    return time_ms, fine, np.convolve(velocity, np.full(5, 0.2), mode="same")
+
+
+def _first_quiet(velocity: np.ndarray, threshold: float, need: int) -> int:
+    """Return the index where ``velocity`` first stays below ``threshold`` for ``need`` samples; its minimum if never."""
+    below = np.convolve(velocity < threshold, np.ones(need), mode="valid") >= need - 0.5
+    hits = np.flatnonzero(below)
+    return int(hits[0]) if hits.size else int(np.argmin(velocity))
+
+
+def _qrs(time_ms: np.ndarray, velocity: np.ndarray) -> tuple[float, float]:
+    """Walk out from R on both sides until the spatial velocity falls to the level of the quiet segment beside it."""
+    peak = velocity[(time_ms > -60) & (time_ms < 60)].max()
+    core = np.flatnonzero((velocity > 0.30 * peak) & (time_ms > -110) & (time_ms < 130))
+    first, last = core[0], core[-1]
+
+    back = velocity[max(0, first - 110) : first + 1][::-1]
+    quiet = np.percentile(back, 15)
+    threshold = max(0.045 * peak, min(2.2 * quiet, 0.15 * peak))
+    onset = time_ms[first] - _first_quiet(back, threshold, 10)
+
+    forth = velocity[last : last + 120]
+    quiet = np.percentile(forth, 15)
+    threshold = max(0.065 * peak, min(2.0 * quiet, 0.20 * peak))
+    offset = time_ms[last] + _first_quiet(forth, threshold, 12)
+    return float(onset), float(offset)
+
+
+def _principal(segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first principal time course (m,) of (leads, m), scaled to mV RMS over leads, and its lead weights."""
+    covariance = segment @ segment.T
+    weights = np.linalg.eigh(covariance)[1][:, -1]
+    return weights @ segment / np.sqrt(len(weights)), weights
+
+
+def _t_wave(time_ms, fine, onset, offset, rr_ms) -> tuple[float, float]:
+    """Return T peak and T end, ms; NaN where no T wave stands out."""
+    expected = onset + qt_from_rate_ms(rr_ms)
+    start = offset + 40.0
+    stop = min(time_ms[-1], expected + 180.0, rr_ms + onset - 60.0)
+    window = (time_ms >= start) & (time_ms <= stop)
+    if window.sum() < 100:
+        return np.nan, np.nan
+    t = time_ms[window]
+    # Level of the quiet stretch that follows the T wave; it is not the PQ level when drift or a U wave is left.
+    segment = fine[:, window]
+    course, weights = _principal(segment - _tail_level(segment, t, expected))
+    smooth = np.convolve(course, np.full(9, 1 / 9), mode="same")
+    reach = t <= min(stop - 20.0, expected + 60.0)
+    main = int(np.argmax(np.abs(smooth) * reach))
+    if abs(smooth[main]) < T_AMPLITUDE_MV:
+        return np.nan, np.nan
+    smooth = smooth * np.sign(smooth[main])
+    # A biphasic T ends with its last lobe.
+    after = smooth[main:].copy()
+    after[t[main:] > expected + 60.0] = 0.0
+    late = int(np.argmin(after))
+    if -after[late] > 0.45 * smooth[main]:
+        main, smooth = main + late, -smooth
+    slope = np.gradient(smooth)
+    fall = slope[main:]
+    limit = np.flatnonzero(smooth[main:] < 0.1 * smooth[main])
+    fall = fall[: max(12, limit[0]) if limit.size else len(fall)]
+    steepest = main + int(np.argmin(fall))
+    if slope[steepest] >= 0:
+        return float(t[main]), np.nan
+    end = t[steepest] - smooth[steepest] / slope[steepest]
+    if not t[main] < end <= stop + 20.0:
+        end = np.nan
+    return float(t[main]), float(end)
+
+
+def _tail_level(segment: np.ndarray, t: np.ndarray, expected: float) -> np.ndarray:
+    """Return (leads, 1) mV, the level of the quietest 30 ms after the expected end of T."""
+    late = np.flatnonzero(t > expected - 20.0)
+    if late.size < 60:
+        return np.zeros((len(segment), 1))
+    kernel = np.full(30, 1 / 30)
+    speed = np.sqrt((np.gradient(segment[:, late], axis=1) ** 2).sum(axis=0))
+    centre = int(np.argmin(np.convolve(speed, kernel, mode="valid")))
+    return segment[:, late[centre : centre + 30]].mean(axis=1, keepdims=True)
+
+
+def _p_wave(time_ms, fine, onset, previous_t_end) -> tuple[float, float]:
+    """Return P onset and offset, ms; NaN where no P wave stands out between the previous T end and QRS onset."""
+    start = max(time_ms[0], previous_t_end + 10.0, onset - 330.0)
+    window = (time_ms >= start) & (time_ms <= onset - 8.0)
+    if window.sum() < 60:
+        return np.nan, np.nan
+    t, segment = time_ms[window], fine[:, window]
+    # The line from the start of the window to the PQ level takes the tail of T and drift away.
+    edge = min(20, len(t) // 4)
+    line = np.linspace(0, 1, len(t))
+    segment = segment - (segment[:, :edge].mean(1, keepdims=True) * (1 - line))
+    course, _ = _principal(segment)
+    smooth = np.convolve(course, np.full(15, 1 / 15), mode="same")
+    peak = int(np.argmax(np.abs(smooth) * (t > start + 15.0) * (t < onset - 25.0)))
+    height = abs(smooth[peak])
+    smooth = smooth * np.sign(smooth[peak])
+    if height < P_AMPLITUDE_MV or peak == 0:
+        return np.nan, np.nan
+    before = smooth[: peak + 1][::-1]
+    after = smooth[peak:]
+    low = _first_quiet(before, 0.15 * height, 5)
+    high = _first_quiet(after, 0.15 * height, 5)
+    if t[peak] - t[peak - low] > 130.0 or low == 0 or high == 0:
+        return np.nan, np.nan
+    return float(t[peak - low]), float(t[min(peak + high, len(t) - 1)])
