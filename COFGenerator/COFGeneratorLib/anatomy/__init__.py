@@ -1,1 +1,23 @@
+"""Short-axis images and labels: reading, geometry, checks, and the heart's own frame.
 
+The public names are imported on first use, so that importing the room costs nothing.
+"""
+
+from importlib import import_module
+
+_PUBLIC = {
+    "SaxStack": "COFGeneratorLib.anatomy.stack",
+    "CineStack": "COFGeneratorLib.anatomy.readers",
+    "read_sax": "COFGeneratorLib.anatomy.readers",
+    "read_cine": "COFGeneratorLib.anatomy.readers",
+    "read_labels": "COFGeneratorLib.anatomy.labels",
+    "HeartFrame": "COFGeneratorLib.anatomy.heart_frame",
+    "heart_frame_from_labels": "COFGeneratorLib.anatomy.heart_frame",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

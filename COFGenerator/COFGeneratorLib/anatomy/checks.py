@@ -1,0 +1,58 @@
+"""Whether an image can be a short-axis stack at all."""
+
+import numpy as np
+
+from COFGeneratorLib.anatomy.geometry import spacing_ijk_mm
+from COFGeneratorLib.errors import AnatomyError
+
+MIN_SLICES, MIN_IN_PLANE = 3, 8
+
+
+def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
+    """Refuse what cannot be a short-axis stack; return what merely looks odd.
+
+    Args:
+        voxels: (D, H, W) intensities.
+        ijk_to_ras: (4, 4) geometry, mm.
+
+    Raises:
+        AnatomyError: If there are too few slices or pixels, or no contrast.
+    """
+    depth, height, width = voxels.shape
+    if depth == 1 and min(height, width) >= MIN_IN_PLANE:
+        raise AnatomyError(
+            f"A short-axis stack has at least {MIN_SLICES} slices; found one slice of {width}×{height} pixels, which seems to be "
+            "a long-axis view or a single slice. Load the whole short-axis stack."
+        )
+    if depth < MIN_SLICES or min(height, width) < MIN_IN_PLANE:
+        raise AnatomyError(
+            f"A short-axis stack has at least {MIN_SLICES} slices of {MIN_IN_PLANE}×{MIN_IN_PLANE} pixels; found {depth} of "
+            f"{width}×{height}. Load the whole stack."
+        )
+    if not np.isfinite(voxels).all():
+        bad = int((~np.isfinite(voxels)).sum())
+        raise AnatomyError(
+            f"A short-axis stack needs finite intensities; found {bad} voxels that are missing or infinite. "
+            "Export the volume again."
+        )
+    if voxels.max() == voxels.min():
+        raise AnatomyError(
+            f"A short-axis stack shows a heart; every voxel of this volume is {float(voxels.flat[0]):g}. "
+            "Check that the right volume and frame were exported."
+        )
+    return _oddities(voxels, ijk_to_ras)
+
+
+def _oddities(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
+    """Describe spacing and extent that no usual short-axis stack has."""
+    spacing = spacing_ijk_mm(ijk_to_ras)
+    depth, height, width = voxels.shape
+    extent = spacing * (width, height, depth)
+    said = []
+    if extent[:2].min() < 60 or extent[:2].max() > 800:
+        said.append(f"The field of view, {extent[0]:.0f}×{extent[1]:.0f} mm, is unusual for a heart; check the spacing.")
+    if extent[2] < 40:
+        said.append(f"The stack covers only {extent[2]:.0f} mm from its first to its last slice; a ventricle is longer.")
+    if spacing[2] > 25:
+        said.append(f"Slices lie {spacing[2]:.1f} mm apart; volumes will be coarse.")
+    return tuple(said)

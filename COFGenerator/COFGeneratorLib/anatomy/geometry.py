@@ -1,0 +1,122 @@
+"""Grids and the maps between them. Matrices are (4, 4), homogeneous voxel (i, j, k, 1) → RAS mm."""
+
+import numpy as np
+
+from COFGeneratorLib.errors import AnatomyError
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+MAX_SPACING_MM, MIN_SPACING_MM = 100.0, 0.01
+
+
+def lps_to_ras(ijk_to_lps: np.ndarray) -> np.ndarray:
+    """Turn ITK's and DICOM's left-posterior-superior geometry into RAS. The one place where this is done."""
+    return LPS_TO_RAS @ ijk_to_lps
+
+
+def affine(columns: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """Return the (4, 4) matrix of three voxel-step vectors (the columns of a (3, 3)) and an origin, mm."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = columns
+    matrix[:3, 3] = origin
+    return matrix
+
+
+def spacing_ijk_mm(ijk_to_ras: np.ndarray) -> np.ndarray:
+    """(3,) distance between neighbours along i, j, k, mm."""
+    return np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
+
+
+def check_geometry(ijk_to_ras: np.ndarray, format_name: str) -> None:
+    """Refuse a grid that cannot be a scanner's.
+
+    Raises:
+        AnatomyError: If numbers are missing, a spacing is zero or absurd, or the axes do not span space.
+    """
+    if not np.isfinite(ijk_to_ras).all():
+        raise AnatomyError(
+            f"The geometry must be finite numbers in mm; the {format_name} header holds NaN or infinity. Export again."
+        )
+    spacing = spacing_ijk_mm(ijk_to_ras)
+    if spacing.min() < MIN_SPACING_MM or spacing.max() > MAX_SPACING_MM:
+        shown = " × ".join(f"{s:.4g}" for s in spacing)
+        raise AnatomyError(
+            f"Voxel spacing must lie between {MIN_SPACING_MM:g} and {MAX_SPACING_MM:g} mm; the {format_name} header says "
+            f"{shown} mm. Set the right spacing (and unit) and export again."
+        )
+    if abs(np.linalg.det(ijk_to_ras[:3, :3] / spacing)) < 0.1:
+        raise AnatomyError(
+            f"The three axes must span space; in the {format_name} header they (nearly) coincide. "
+            "Set the right orientation and export again."
+        )
+
+
+def same_grid(a_to_ras: np.ndarray, a_shape: tuple, b_to_ras: np.ndarray, b_shape: tuple, share: float = 0.02) -> bool:
+    """Whether two grids agree voxel by voxel: no corner apart by more than `share` of the smallest spacing."""
+    if tuple(a_shape) != tuple(b_shape):
+        return False
+    corners = corners_ijk(a_shape)
+    apart = np.linalg.norm((a_to_ras @ corners - b_to_ras @ corners)[:3], axis=0)
+    return bool(apart.max() <= share * spacing_ijk_mm(a_to_ras).min())
+
+
+def corners_ijk(shape: tuple[int, int, int]) -> np.ndarray:
+    """(4, 8) homogeneous voxel indices (i, j, k, 1) of the corner voxels of a (D, H, W) grid."""
+    depth, height, width = shape
+    return np.array(
+        [(i, j, k, 1.0) for i in (0, width - 1) for j in (0, height - 1) for k in (0, depth - 1)], dtype=float
+    ).T
+
+
+def resample(
+    array: np.ndarray,
+    array_to_ras: np.ndarray,
+    shape: tuple[int, int, int],
+    grid_to_ras: np.ndarray,
+    order: int = 1,
+    outside: float = 0.0,
+) -> np.ndarray:
+    """Bring an array onto another grid through RAS.
+
+    Args:
+        array: (D, H, W) values.
+        array_to_ras: (4, 4) its geometry.
+        shape: (D', H', W') of the wanted grid.
+        grid_to_ras: (4, 4) its geometry.
+        order: 0 nearest (labels), 1 linear, 3 cubic.
+        outside: Value where the array does not reach. A voxel reaches half a spacing beyond its centre.
+
+    Returns:
+        (D', H', W') in the array's type for order 0, else float32.
+    """
+    from scipy.ndimage import affine_transform
+
+    swap = np.eye(4)[[2, 1, 0, 3]]  # scipy counts (k, j, i)
+    pull = swap @ np.linalg.inv(array_to_ras) @ grid_to_ras @ swap
+    source = array if order == 0 else array.astype(np.float32)
+    pull = np.where(np.abs(pull) < 1e-9, 0.0, pull)
+    mode = "grid-constant" if order == 0 else "nearest"
+    out = affine_transform(source, pull[:3, :3], pull[:3, 3], tuple(shape), order=order, mode=mode, cval=outside)
+    if order:
+        inside = np.ones(tuple(shape), bool)
+        axes = np.ogrid[tuple(slice(0, n) for n in shape)]
+        for axis in range(3):
+            where = pull[axis, 3] + sum(pull[axis, a] * axes[a] for a in range(3))
+            inside &= (where >= -0.5) & (where <= array.shape[axis] - 0.5)
+        out = np.where(inside, out, np.float32(outside))
+    return out
+
+
+def flip(array: np.ndarray, ijk_to_ras: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Reverse the storage order along an array axis (0 k, 1 j, 2 i) with every voxel staying where it lies in RAS."""
+    column = 2 - axis
+    matrix = ijk_to_ras.copy()
+    matrix[:3, 3] += matrix[:3, column] * (array.shape[axis] - 1)
+    matrix[:3, column] *= -1.0
+    return np.flip(array, axis), matrix
+
+
+def right_handed(array: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reverse the slice order if the grid is left-handed, as Slicer does when it reads a volume."""
+    if np.linalg.det(ijk_to_ras[:3, :3]) > 0:
+        return array, ijk_to_ras
+    return flip(array, ijk_to_ras, 0)

@@ -1,0 +1,132 @@
+"""Short-axis stacks and cines from files, whatever their format; it is recognised by content, not by name."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from COFGeneratorLib.anatomy.checks import check_stack
+from COFGeneratorLib.anatomy.readers import metaimage, nifti, nrrd
+from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader
+from COFGeneratorLib.anatomy.readers.payload import CHUNK, decode, read_frames
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.errors import AnatomyError
+
+FORMATS = "NIfTI, NRRD (.nrrd, .seq.nrrd) or MetaImage"
+_NOT_A_STACK = {
+    b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture", b"BM": "a bitmap picture",
+    b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture", b"%PDF": "a PDF document", b"<?xml": "an XML file",
+    b"\x89HDF": "an HDF5 file",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CineStack:
+    """A short-axis cine as it was acquired.
+
+    Args:
+        frames: (T, D, H, W) float32 intensities.
+        ijk_to_ras: (4, 4) geometry, mm.
+        frame_times_ms: (T,) or empty where the file does not say.
+        source_sha256: SHA-256 of what was read.
+        warnings: What had to be assumed or repaired.
+    """
+
+    frames: np.ndarray
+    ijk_to_ras: np.ndarray
+    frame_times_ms: tuple[float, ...] = ()
+    source_sha256: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def stack(self, frame: int = 0) -> SaxStack:
+        """Return one frame as an anchor."""
+        check_frame(frame, len(self.frames))
+        return SaxStack(
+            self.frames[frame], self.ijk_to_ras, self.source_sha256, frame, self.frame_times_ms, self.warnings
+        )
+
+
+def read_sax(path: str | Path, frame: int = 0) -> SaxStack:
+    """Read a short-axis stack, or one frame of a cine.
+
+    Args:
+        path: A NIfTI, NRRD (also Slicer's .seq.nrrd) or MetaImage file.
+        frame: Index of the wanted frame of a cine; 0 for a single volume.
+
+    Raises:
+        AnatomyError: If the file is no short-axis stack, is damaged, or has no such frame.
+    """
+    path, header = open_volume(path)
+    check_frame(frame, header.n_frames)
+    voxels = intensities(read_frames(header, frame), header)
+    warnings = header.warnings + check_stack(voxels, header.ijk_to_ras)
+    return SaxStack(voxels, header.ijk_to_ras, sha256(path), frame, header.frame_times_ms, warnings)
+
+
+def read_cine(path: str | Path) -> CineStack:
+    """Read all frames of a short-axis cine.
+
+    Args:
+        path: As for `read_sax`.
+
+    Raises:
+        AnatomyError: If the file is no short-axis cine or is damaged.
+    """
+    path, header = open_volume(path)
+    frames = intensities(read_frames(header, None), header)
+    warnings = header.warnings + check_stack(frames[0], header.ijk_to_ras)
+    if not np.isfinite(frames).all():
+        raise AnatomyError("A cine needs finite intensities; found NaN or infinity. Export it again.")
+    return CineStack(frames, header.ijk_to_ras, header.frame_times_ms, sha256(path), warnings)
+
+
+def open_volume(path: str | Path) -> tuple[Path, VolumeHeader]:
+    """Recognise a file by its content and read its header.
+
+    Raises:
+        AnatomyError: If the file is missing, empty, or of no known format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing"
+        raise AnatomyError(f"Expected an image file ({FORMATS}); found {found} at {path}. Check the path.")
+    with path.open("rb") as file:
+        start = file.read(1024)
+    codec = "raw"
+    if start[:2] == b"\x1f\x8b":
+        codec = "gzip"
+        start = next(decode(Payload(path, codec=codec), "gzip"), b"")[:CHUNK]
+    if nifti.matches(start):
+        return path, nifti.read_header(path, codec)
+    if codec == "raw" and nrrd.matches(start):
+        return path, nrrd.read_header(path)
+    if codec == "raw" and metaimage.matches(start):
+        return path, metaimage.read_header(path)
+    found = next((name for magic, name in _NOT_A_STACK.items() if start.startswith(magic)), "something else")
+    raise AnatomyError(
+        f"Expected a short-axis stack as {FORMATS}; {path.name} is {found if start else 'empty'}. "
+        "Export the whole stack in one of these formats."
+    )
+
+
+def check_frame(frame: int, n_frames: int) -> None:
+    """Raise AnatomyError if a file of `n_frames` has no frame `frame`."""
+    if not 0 <= frame < n_frames:
+        raise AnatomyError(
+            f"The file holds {n_frames} frame{'s' if n_frames > 1 else ''} (0 to {n_frames - 1}); frame {frame} was asked for. "
+            "Choose one of them."
+        )
+
+
+def intensities(numbers: np.ndarray, header: VolumeHeader) -> np.ndarray:
+    """Return float32 intensities of stored numbers."""
+    if header.slope == 1.0 and header.intercept == 0.0:
+        return numbers.astype(np.float32)
+    return (numbers * header.slope + header.intercept).astype(np.float32)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, read in chunks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,89 @@
+"""What the header of an image file says, whatever its format, and the way to its voxels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from COFGeneratorLib.errors import AnatomyError
+
+MAX_BYTES = 2 * 1024**3
+"""Most voxel data a file may hold, bytes. A cine of 512×512×20×60 frames in 16 bits is a quarter of this."""
+MAX_SLICES, MAX_IN_PLANE, MAX_FRAMES = 512, 2048, 1024
+
+
+@dataclass(frozen=True)
+class Payload:
+    """Where the voxels of a file lie.
+
+    Args:
+        path: The file that holds them (not always the file with the header).
+        offset: Bytes to skip in that file.
+        codec: "raw", "gzip", "bzip2", "ascii" or "hex".
+        inner_offset: Bytes to skip after decoding.
+    """
+
+    path: Path
+    offset: int = 0
+    codec: str = "raw"
+    inner_offset: int = 0
+
+
+@dataclass(frozen=True)
+class VolumeHeader:
+    """Geometry, type and timing of a volume or cine, before any voxel is read.
+
+    Args:
+        format: Name of the file format, for messages.
+        shape: (D, H, W) of one frame.
+        n_frames: Number of frames, 1 for a single volume.
+        frames_fastest: Whether consecutive numbers in the file belong to consecutive frames.
+        dtype: Type of a stored number, byte order included.
+        ijk_to_ras: (4, 4) voxel (i, j, k, 1) to RAS mm.
+        payload: Where the voxels lie.
+        slope: Stored number times this …
+        intercept: … plus this gives the intensity.
+        frame_times_ms: (n_frames,) or empty where the file does not say.
+        warnings: What had to be assumed or repaired.
+    """
+
+    format: str
+    shape: tuple[int, int, int]
+    n_frames: int
+    frames_fastest: bool
+    dtype: np.dtype
+    ijk_to_ras: np.ndarray
+    payload: Payload
+    slope: float = 1.0
+    intercept: float = 0.0
+    frame_times_ms: tuple[float, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        check_sizes(self.format, self.shape, self.n_frames, self.dtype.itemsize)
+
+    @property
+    def frame_numbers(self) -> int:
+        """How many numbers one frame holds."""
+        return int(np.prod(self.shape, dtype=object))
+
+
+def check_sizes(format_name: str, shape: tuple[int, ...], n_frames: int, itemsize: int) -> None:
+    """Refuse sizes that no short-axis cine has, before anything is allocated.
+
+    Raises:
+        AnatomyError: If an axis is empty or absurd, or the whole would exceed `MAX_BYTES`.
+    """
+    depth, height, width = shape
+    total = depth * height * width * n_frames * itemsize
+    if min(depth, height, width, n_frames) < 1:
+        raise AnatomyError(
+            f"An image needs at least one voxel along every axis; the {format_name} header says {width}×{height}×{depth}, "
+            f"{n_frames} frames. Export the volume again."
+        )
+    if total > MAX_BYTES or depth > MAX_SLICES or max(height, width) > MAX_IN_PLANE or n_frames > MAX_FRAMES:
+        raise AnatomyError(
+            f"A short-axis stack has at most {MAX_IN_PLANE}×{MAX_IN_PLANE} pixels, {MAX_SLICES} slices, {MAX_FRAMES} frames "
+            f"and {MAX_BYTES / 1024**3:.0f} GiB; the {format_name} header claims {width}×{height}×{depth}, {n_frames} frames "
+            f"({total / 1024**3:.3g} GiB). Crop the volume, or check the header."
+        )

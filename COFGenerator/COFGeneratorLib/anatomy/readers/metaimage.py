@@ -1,0 +1,141 @@
+"""MetaImage: .mha, and .mhd with its voxels in one file beside it.
+
+Format: itk.org/Wiki/ITK/MetaIO/Documentation.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from COFGeneratorLib.anatomy.geometry import affine, check_geometry, lps_to_ras
+from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader
+from COFGeneratorLib.anatomy.readers.timing import frame_times_ms
+from COFGeneratorLib.errors import AnatomyError
+
+FORMAT = "MetaImage"
+MAX_HEADER_BYTES = 1 << 16
+TYPES = {
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+}  # fmt: skip
+
+
+def matches(start: bytes) -> bool:
+    """Whether leading bytes are a MetaImage header."""
+    words = start[:512].lstrip()
+    return words.startswith((b"ObjectType", b"NDims")) and b"=" in words
+
+
+def read_header(path: Path) -> VolumeHeader:
+    """Read geometry, type, timing and where the voxels are.
+
+    Raises:
+        AnatomyError: If the header describes no scalar volume or cine with sensible geometry.
+    """
+    fields, offset = _parse(path)
+    sizes = [int(n) for n in _numbers(fields, "DimSize", default=[])]
+    while len(sizes) > 3 and sizes[-1] == 1:
+        sizes.pop()
+    channels = int(_numbers(fields, "ElementNumberOfChannels", default=[1])[0])
+    kind = fields.get("ElementType", "")
+    if channels != 1 or kind not in TYPES:
+        raise AnatomyError(
+            f"Voxels must be single numbers; this MetaImage holds {channels} of type {kind[:40] or 'unknown'} each. "
+            "Export grey-scale MR."
+        )
+    if len(sizes) not in (3, 4):
+        raise AnatomyError(
+            f"A short-axis stack is a volume (3-D) or cine (4-D); this MetaImage is {len(sizes)}-D. "
+            "Load the whole stack, not one image."
+        )
+    n_frames = sizes[3] if len(sizes) == 4 else 1
+    matrix, step_time, warnings = _geometry(fields)
+    times: tuple[float, ...] = ()
+    if n_frames > 1:
+        times, said = frame_times_ms(step_time * np.arange(n_frames), "")
+        warnings += said
+    msb = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() == "true"
+    shape = (sizes[2], sizes[1], sizes[0])
+    dtype = np.dtype((">" if msb else "<") + TYPES[kind])
+    total = int(np.prod(sizes, dtype=object)) * dtype.itemsize
+    payload = _payload(path, fields, offset, total)
+    return VolumeHeader(
+        FORMAT, shape, n_frames, False, dtype, matrix, payload, frame_times_ms=times, warnings=warnings
+    )
+
+
+def _parse(path: Path) -> tuple[dict[str, str], int]:
+    """Read "name = value" lines up to ElementDataFile, which ends the header."""
+    fields, offset = {}, 0
+    with path.open("rb") as file:
+        while offset < MAX_HEADER_BYTES and (line := file.readline(MAX_HEADER_BYTES)):
+            offset += len(line)
+            name, found, value = line.decode("utf-8", "replace").partition("=")
+            if not found:
+                break
+            fields[name.strip()] = value.strip()
+            if name.strip() == "ElementDataFile":
+                return fields, offset
+    raise AnatomyError("A MetaImage header ends with ElementDataFile; none was found. Copy or export the file again.")
+
+
+def _numbers(fields: dict[str, str], *names: str, default: list[float]) -> list[float]:
+    for name in names:
+        if name in fields:
+            try:
+                return [float(x) for x in fields[name].split()]
+            except ValueError:
+                break
+    else:
+        return default
+    raise AnatomyError(f"{name} in a MetaImage header must be numbers; found {fields[name][:40]!r}. Export again.")
+
+
+def _geometry(fields: dict[str, str]) -> tuple[np.ndarray, float, tuple[str, ...]]:
+    """Return voxel → RAS mm, the step along a fourth axis, and warnings."""
+    n = int(_numbers(fields, "NDims", default=[3])[0])
+    spacing = np.array(_numbers(fields, "ElementSpacing", "ElementSize", default=[]))
+    rows = np.array(_numbers(fields, "TransformMatrix", "Rotation", "Orientation", default=list(np.eye(max(n, 1)).ravel())))
+    origin = np.array(_numbers(fields, "Offset", "Position", "Origin", default=[0.0] * n))
+    if n not in (3, 4) or rows.size != n * n or origin.size != n or spacing.size not in (0, n):
+        raise AnatomyError(
+            f"A MetaImage header needs spacing, matrix and offset of one dimension, 3 or 4; found NDims {n}, "
+            f"{spacing.size} spacings, {rows.size} matrix elements, {origin.size} offsets. Export again."
+        )
+    warnings: tuple[str, ...] = ()
+    if spacing.size == 0:
+        raise AnatomyError("A MetaImage header needs ElementSpacing in mm; this one has none. Set it and export again.")
+    if not (spacing[:3] > 0).all():
+        shown = "×".join(f"{s:g}" for s in spacing[:3])
+        raise AnatomyError(f"Voxel spacing must be positive; the MetaImage header says {shown} mm. Set it and export again.")
+    directions = rows.reshape(n, n).T[:3, :3]  # the file lists the axes one after another
+    matrix = lps_to_ras(affine(directions * spacing[:3], origin[:3]))
+    check_geometry(matrix, FORMAT)
+    return matrix, float(spacing[3]) if n == 4 else np.nan, warnings
+
+
+def _payload(path: Path, fields: dict[str, str], offset: int, total: int) -> Payload:
+    """Say where the voxels are; a detached file must lie beside its header.
+
+    Raises:
+        AnatomyError: If the data file is elsewhere, several, or missing.
+    """
+    name = fields["ElementDataFile"]
+    if name.upper() != "LOCAL":
+        if name.upper().startswith("LIST") or "%" in name or "/" in name or "\\" in name or name in ("", ".", ".."):
+            raise AnatomyError(
+                "The voxels of a MetaImage must be in the same file or in one file beside it; this header points elsewhere. "
+                "Export as a single .mha."
+            )
+        path, offset = path.with_name(name), 0
+        if not path.is_file():
+            raise AnatomyError(f"The MetaImage keeps its voxels in {name[:80]!r}; no such file lies beside it. Copy both.")
+    if fields.get("CompressedData", "False").lower() == "true":
+        return Payload(path, offset, "gzip")
+    if fields.get("BinaryData", "True").lower() == "false":
+        return Payload(path, offset, "ascii")
+    skip = int(_numbers(fields, "HeaderSize", default=[0])[0])
+    if skip == -1:
+        skip = max(path.stat().st_size - offset - total, 0)
+    return Payload(path, offset + max(skip, 0))
