@@ -1,1 +1,22 @@
+"""Cardiac function of a labelled cine: volumes over time, EDV, ESV, EF, cardiac output, regional walls."""
 
+from COFGeneratorLib.function.curve import EndSystole, end_systole
+from COFGeneratorLib.function.regional import RegionalReport, measure_regional
+from COFGeneratorLib.function.report import FunctionReport, findings, measure_function, report_from_curves, summarise
+from COFGeneratorLib.function.volumes import VolumeCurves, volume_curves
+from COFGeneratorLib.function.writers import write_function
+
+__all__ = [
+    "EndSystole",
+    "FunctionReport",
+    "RegionalReport",
+    "VolumeCurves",
+    "end_systole",
+    "findings",
+    "measure_function",
+    "measure_regional",
+    "report_from_curves",
+    "summarise",
+    "volume_curves",
+    "write_function",
+]
