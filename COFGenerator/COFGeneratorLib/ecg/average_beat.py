@@ -13,7 +13,7 @@ LEAD_IN = 40
 """Samples kept before the 256 of the beat, so that a P wave of a long PR is still seen (−400 ms)."""
 ALIKE = 0.90
 """Correlation over QRS and all leads above which a beat is like the template."""
-_ALIGN = slice(LEAD_IN + BEAT_R_SAMPLE - 30, LEAD_IN + BEAT_R_SAMPLE + 30)
+_QRS_HALF = 30
 _R = LEAD_IN + BEAT_R_SAMPLE
 
 
@@ -78,32 +78,30 @@ def align_beats(signal: Conditioned, r_peaks_s: np.ndarray, accepted: np.ndarray
     if r.size == 0:
         raise EcgError("At least one heart beat is needed; found none. Check the leads and the gain of the recording.")
     given = None if accepted is None else np.asarray(accepted, dtype=bool)
+    pool = slice(None) if given is None else given
     for _ in range(2):
-        beats = _extract(signal, r)  # (n, 12, m)
-        qrs = _qrs_part(beats)
-        template = np.median(qrs if given is None else qrs[given], axis=0)
-        shift = _lags(qrs, template)
-        r = r + shift
-    beats = _extract(signal, r)
-    qrs = _qrs_part(beats)
-    likeness = _likeness(qrs, np.median(qrs if given is None else qrs[given], axis=0))
-    chosen = (likeness >= min(ALIKE, np.median(likeness))) if given is None else given
-    if given is None:
+        qrs = _qrs(signal, r)
+        r = r + _lags(qrs, np.median(qrs[pool], axis=0))
+    qrs = _qrs(signal, r)
+    likeness = _likeness(qrs, np.median(qrs[pool], axis=0))
+    chosen = given
+    if chosen is None:
+        chosen = likeness >= min(ALIKE, np.median(likeness))
         likeness = _likeness(qrs, np.median(qrs[chosen], axis=0))
         chosen = _premature(r, likeness >= min(ALIKE, np.median(likeness)))
 
-    centre = _centre(_average(beats, chosen, signal, r))
-    r = r + centre
+    r = r + _centre(np.median(_qrs(signal, r[chosen]), axis=0))
     beats = _extract(signal, r)
     mean = _average(beats, chosen, signal, r)
     onset_ms, _ = find_qrs(mean, _R)
-    onset = int(round(_R + onset_ms * BEAT_FS_HZ / 1000.0))
+    onset = round(_R + onset_ms * BEAT_FS_HZ / 1000.0)
     level = slice(max(0, onset - 7), max(1, onset - 1))  # 24 ms of PQ segment
     mean -= mean[:, level].mean(axis=1, keepdims=True)
     single = beats[chosen] - beats[chosen][:, :, level].mean(axis=2, keepdims=True)
     window = slice(max(0, onset - 40), _R + 100)
     noise = np.sqrt(np.mean((single - mean)[:, :, window] ** 2, axis=(0, 2)))
-    return AlignedBeats(mean, r, chosen, likeness, noise, _coherence(single[:, INDEPENDENT, max(0, onset - 40) : onset]))
+    coherence = _coherence(single[:, INDEPENDENT, max(0, onset - 40) : onset])
+    return AlignedBeats(mean, r, chosen, likeness, noise, coherence)
 
 
 def _extract(signal: Conditioned, r: np.ndarray) -> np.ndarray:
@@ -113,9 +111,11 @@ def _extract(signal: Conditioned, r: np.ndarray) -> np.ndarray:
     return flat.reshape(len(flat), len(r), -1).transpose(1, 0, 2)
 
 
-def _qrs_part(beats: np.ndarray) -> np.ndarray:
-    """Cut (n, 8, 60) around R from (n, 12, m), mean of each lead removed."""
-    part = beats[:, INDEPENDENT, _ALIGN]
+def _qrs(signal: Conditioned, r: np.ndarray) -> np.ndarray:
+    """Sample (n, 8, 60): ±120 ms around every R in the independent leads, mean of each taken off."""
+    grid = np.arange(-_QRS_HALF, _QRS_HALF) / BEAT_FS_HZ
+    flat = signal.at((r[:, None] + grid).ravel(), INDEPENDENT)
+    part = flat.reshape(len(flat), len(r), -1).transpose(1, 0, 2)
     return part - part.mean(axis=2, keepdims=True)
 
 
@@ -130,7 +130,7 @@ def _likeness(qrs: np.ndarray, template: np.ndarray) -> np.ndarray:
 
 
 def _lags(qrs: np.ndarray, template: np.ndarray) -> np.ndarray:
-    """Return the shift in s (at most ±40 ms) that brings each (8, w) beat onto the template, to a fraction of a sample."""
+    """Return the shift in s (at most ±40 ms, in fractions of a sample) of each (8, w) beat onto the template."""
     reach = 10
     inner = template[:, reach:-reach]
     width = inner.shape[1]
@@ -172,11 +172,11 @@ def _average(beats: np.ndarray, chosen: np.ndarray, signal: Conditioned, r: np.n
     return (picked * weight[:, None, :]).sum(axis=0) / weight.sum(axis=0)
 
 
-def _centre(mean: np.ndarray) -> float:
-    """Return the offset in s (within ±60 ms) of the peak of the vector length from the nominal R."""
-    part = mean[INDEPENDENT]
-    level = np.median(part[:, _R - 35 : _R - 15], axis=1, keepdims=True)
-    length = np.sqrt(((part - level) ** 2).sum(axis=0))[_R - 16 : _R + 17]
+def _centre(qrs: np.ndarray) -> float:
+    """Return the offset in s (within ±60 ms) of the peak of the vector length from the nominal R; ``qrs`` is (8, 60)."""
+    middle = _QRS_HALF
+    level = np.median(qrs[:, : middle - 15], axis=1, keepdims=True)
+    length = np.sqrt(((qrs - level) ** 2).sum(axis=0))[middle - 16 : middle + 17]
     best = int(np.clip(length.argmax(), 1, len(length) - 2))
     a, b, c = length[best - 1 : best + 2]
     curve = a - 2 * b + c

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 HIGH_PASS_HZ = 0.45
-"""Zero-phase high-pass; below the 0.67 Hz that AHA/ACC/HRS 2007 (Circulation 115:1306) allows for zero-phase filters."""
+"""High-pass, below the 0.67 Hz that AHA/ACC/HRS 2007 (Circulation 115:1306) allows for zero-phase filters."""
 LOW_PASS_HZ = 60.0
 """Half-amplitude frequency of the low-pass; QRS energy above it is small, muscle noise is not."""
 GRID_HZ = 500.0
@@ -24,22 +24,26 @@ class Conditioned:
     Attributes:
         spline: (n, L) cubic B-spline coefficients of the signal at ``fs_hz``.
         fs_hz: Rate of the coefficients, Hz.
+        origin: Position of time zero among the coefficients (a fraction: the grid rarely falls on the first sample).
         duration_s: Length of the record, s.
         hum: Whether mains hum was found and removed.
     """
 
     spline: np.ndarray
     fs_hz: float
+    origin: float
     duration_s: float
     hum: bool
 
-    def at(self, time_s: np.ndarray) -> np.ndarray:
-        """Sample all leads at times (m,) s; returns (n, m) mV. Beyond the record the nearest sample is returned."""
-        position = np.clip(time_s * self.fs_hz, 0.0, self.spline.shape[1] - 1.0)
+    def at(self, time_s: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Sample leads at times (m,) s; returns (n, m) mV. Beyond the record the nearest sample is returned."""
+        spline = self.spline[rows]
+        position = np.clip(time_s * self.fs_hz + self.origin, 0.0, self.spline.shape[1] - 1.0)
         base = np.clip(np.floor(position).astype(np.intp), 1, self.spline.shape[1] - 3)
         x = position - base
+        # The four cubic B-spline weights (Unser, IEEE Signal Process. Mag. 1999;16(6):22).
         weights = ((1 - x) ** 3 / 6, (3 * x**3 - 6 * x**2 + 4) / 6, (-3 * x**3 + 3 * x**2 + 3 * x + 1) / 6, x**3 / 6)
-        return sum(w * self.spline[:, base + k] for k, w in zip((-1, 0, 1, 2), weights, strict=True))
+        return sum(w * spline[:, base + k] for k, w in zip((-1, 0, 1, 2), weights, strict=True))
 
 
 def condition(signal_mv: np.ndarray, fs_hz: float) -> Conditioned:
@@ -72,18 +76,10 @@ def condition(signal_mv: np.ndarray, fs_hz: float) -> Conditioned:
     out_hz = out / total * fs_hz
     signal = fft.irfft(spectrum, out, axis=1) * (out / total)
     start = pad / fs_hz * out_hz
-    # The grid rarely falls on the record's first sample; the fractional start is kept by shifting in the spline domain.
-    first = int(np.floor(start))
-    stop = first + int(np.ceil(length / fs_hz * out_hz)) + 2
-    coefficients = ndimage.spline_filter1d(signal[:, first : min(stop, out)], axis=1, mode="mirror")
-    fraction = start - first
-    if fraction > 1e-9:
-        coefficients = ndimage.spline_filter1d(
-            Conditioned(coefficients, out_hz, 0.0, hum).at((np.arange(coefficients.shape[1]) + fraction) / out_hz),
-            axis=1,
-            mode="mirror",
-        )
-    return Conditioned(coefficients, out_hz, length / fs_hz, hum)
+    first = max(0, int(start) - 4)
+    stop = min(out, int(np.ceil(start + length / fs_hz * out_hz)) + 4)
+    coefficients = ndimage.spline_filter1d(signal[:, first:stop], axis=1, mode="mirror")
+    return Conditioned(coefficients, out_hz, start - first, length / fs_hz, hum)
 
 
 def _gain(frequency: np.ndarray, magnitude: np.ndarray) -> tuple[np.ndarray, bool]:

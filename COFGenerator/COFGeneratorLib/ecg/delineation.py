@@ -91,7 +91,7 @@ def _fine(beat_mv: np.ndarray, r_sample: int) -> tuple[np.ndarray, np.ndarray, n
 
 
 def _first_quiet(velocity: np.ndarray, threshold: float, need: int) -> int:
-    """Return the index where ``velocity`` first stays below ``threshold`` for ``need`` samples; its minimum if never."""
+    """Return the index where ``velocity`` first stays below ``threshold`` for ``need`` samples, else of its minimum."""
     below = np.convolve(velocity < threshold, np.ones(need), mode="valid") >= need - 0.5
     hits = np.flatnonzero(below)
     return int(hits[0]) if hits.size else int(np.argmin(velocity))
@@ -115,11 +115,11 @@ def _qrs(time_ms: np.ndarray, velocity: np.ndarray) -> tuple[float, float]:
     return float(onset), float(offset)
 
 
-def _principal(segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first principal time course (m,) of (leads, m), scaled to mV RMS over leads, and its lead weights."""
+def _principal(segment: np.ndarray) -> np.ndarray:
+    """Return the first principal time course (m,) of (leads, m), scaled to mV RMS over the leads."""
     covariance = segment @ segment.T
     weights = np.linalg.eigh(covariance)[1][:, -1]
-    return weights @ segment / np.sqrt(len(weights)), weights
+    return weights @ segment / np.sqrt(len(weights))
 
 
 def _t_wave(time_ms, fine, onset, offset, rr_ms) -> tuple[float, float]:
@@ -133,7 +133,7 @@ def _t_wave(time_ms, fine, onset, offset, rr_ms) -> tuple[float, float]:
     t = time_ms[window]
     # Level of the quiet stretch that follows the T wave; it is not the PQ level when drift or a U wave is left.
     segment = fine[:, window]
-    course, weights = _principal(segment - _tail_level(segment, t, expected))
+    course = _principal(segment - _tail_level(segment, t, expected))
     smooth = np.convolve(course, np.full(9, 1 / 9), mode="same")
     reach = t <= min(stop - 20.0, expected + 60.0)
     main = int(np.argmax(np.abs(smooth) * reach))
@@ -181,7 +181,7 @@ def _p_wave(time_ms, fine, onset, previous_t_end) -> tuple[float, float]:
     edge = min(20, len(t) // 4)
     line = np.linspace(0, 1, len(t))
     segment = segment - (segment[:, :edge].mean(1, keepdims=True) * (1 - line))
-    course, _ = _principal(segment)
+    course = _principal(segment)
     smooth = np.convolve(course, np.full(15, 1 / 15), mode="same")
     peak = int(np.argmax(np.abs(smooth) * (t > start + 15.0) * (t < onset - 25.0)))
     height = abs(smooth[peak])

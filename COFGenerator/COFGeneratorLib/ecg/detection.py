@@ -46,7 +46,7 @@ def _detection_signal(record: EcgRecord) -> np.ndarray:
     high = min(30.0, 0.45 * record.fs_hz)
     sos = sps.butter(2, [5.0, high], "bandpass", fs=record.fs_hz, output="sos")
     x = sps.sosfiltfilt(sos, x, axis=1, padlen=min(x.shape[1] - 1, int(record.fs_hz)))
-    count = int(round(x.shape[1] * DETECT_HZ / record.fs_hz))
+    count = round(x.shape[1] * DETECT_HZ / record.fs_hz)
     old = np.arange(x.shape[1]) / record.fs_hz
     new = np.arange(count) / DETECT_HZ
     if record.fs_hz < DETECT_HZ:
@@ -110,12 +110,12 @@ def _vote(voters: list[np.ndarray], energy: np.ndarray) -> np.ndarray:
 
 
 def _height(energy: np.ndarray, time_s: float) -> float:
-    return float(energy[min(int(round(time_s * DETECT_HZ)), len(energy) - 1)])
+    return float(energy[min(round(time_s * DETECT_HZ), len(energy) - 1)])
 
 
 def _peak_near(energy: np.ndarray, time_s: float, reach_s: float = 0.06) -> float:
     """Return the time of the highest magnitude within ``reach_s``."""
-    centre, reach = int(round(time_s * DETECT_HZ)), int(reach_s * DETECT_HZ)
+    centre, reach = round(time_s * DETECT_HZ), int(reach_s * DETECT_HZ)
     start = max(0, centre - reach)
     part = energy[start : centre + reach + 1]
     return (start + int(np.argmax(part))) / DETECT_HZ if len(part) else time_s
