@@ -173,7 +173,7 @@ def _average(beats: np.ndarray, chosen: np.ndarray, signal: Conditioned, r: np.n
 
 
 def _centre(qrs: np.ndarray) -> float:
-    """Return the offset in s (within ±60 ms) of the peak of the vector length from the nominal R; ``qrs`` is (8, 60)."""
+    """Return the offset in s (within ±60 ms) of the peak of the vector length from the nominal R in (8, 60)."""
     middle = _QRS_HALF
     level = np.median(qrs[:, : middle - 15], axis=1, keepdims=True)
     length = np.sqrt(((qrs - level) ** 2).sum(axis=0))[middle - 16 : middle + 17]

@@ -64,7 +64,8 @@ def flat_leads(record: EcgRecord) -> list[str]:
     return [
         name
         for i, name in enumerate(LEADS)
-        if spread[i] < FLAT_MV and (peak[i] < 2 * FLAT_MV or spread[i] < 0.1 * FLAT_MV)
+        if spread[i] < FLAT_MV
+        and (peak[i] < 2 * FLAT_MV or spread[i] < 0.1 * FLAT_MV)
         and not (name in derived and peak[i] > 0.1 * FLAT_MV)
     ]
 

@@ -34,7 +34,7 @@ class EcgCycle:
 
     Attributes:
         cycle_mv: (12, L) mV, the representative interval from R to the next R at ``fs_hz``.
-        beat_mv: (12, BEAT_SAMPLES) mV at ``BEAT_FS_HZ``: the average beat, baseline at the PQ level; the encoder's input.
+        beat_mv: (12, BEAT_SAMPLES) mV at ``BEAT_FS_HZ``: average beat, baseline at the PQ level; the encoder's input.
         fs_hz: Rate of ``cycle_mv``, Hz.
         r_peaks_s: (n,) times of all R peaks in the record, s.
         accepted: (n,) bool, beats that went into the average.

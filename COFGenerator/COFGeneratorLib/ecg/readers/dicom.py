@@ -1,0 +1,149 @@
+"""DICOM ECG waveform objects (12-lead, general and ambulatory ECG; PS3.3 A.34, C.10.9).
+
+Only the waveform and annotation sequences are decoded; patient, study and institution elements are never looked at.
+"""
+
+import io
+import warnings
+
+import numpy as np
+
+from COFGeneratorLib.ecg.readers.leads import lead_name
+from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements, number
+from COFGeneratorLib.errors import EcgError
+
+FORMAT = "dicom"
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+_SAMPLES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2", (32, "SL"): "i4", (32, "UL"): "u4"}
+_UNITS_MV = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+# SCP-ECG codes (PS3.16 CID 3001, scheme SCPECG 5.6.3-9-n) of the leads, for files without a code meaning.
+_SCP = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", **{k + 2: f"V{k}" for k in range(1, 7)}}
+_MDC = {"2:1": "I", "2:2": "II", "2:61": "III", "2:62": "aVR", "2:63": "aVL", "2:64": "aVF"}
+_MDC |= {f"2:{k + 2}": f"V{k}" for k in range(1, 7)}
+_CONCEPTS = {
+    "hr_bpm": ("ventricular heart rate", "heart rate", "ventricular rate"),
+    "rr_ms": ("rr interval", "rr interval global"),
+    "pr_ms": ("pr interval", "pr interval global", "pq interval"),
+    "qrsd_ms": ("qrs duration", "qrs duration global"),
+    "qt_ms": ("qt interval", "qt interval global"),
+    "axis_deg": ("qrs axis",),
+}
+
+
+def matches(source: Source) -> bool:
+    """Tell by the DICOM prefix, or by a first element of group 2 or 8 where the prefix was lost."""
+    return source.data[128:132] == b"DICM" or source.data[:4] in (b"\x02\x00\x00\x00", b"\x08\x00\x05\x00")
+
+
+def read(source: Source) -> RawEcg:
+    """Read the multiplex group that holds the rhythm of the twelve leads.
+
+    Raises:
+        EcgError: If the object has no such waveform or is damaged.
+    """
+    import pydicom
+
+    if DEFLATED in source.data[128:4096]:
+        raise EcgError("An uncompressed DICOM file is expected; found a deflated one. Export it uncompressed.")
+    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
+        # Warnings of the library quote values of the file.
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(
+            io.BytesIO(source.data),
+            force=True,
+            specific_tags=["SOPClassUID", "WaveformSequence", "WaveformAnnotationSequence"],
+        )
+        groups = list(dataset.get("WaveformSequence") or [])
+        if not groups:
+            raise EcgError(
+                "A DICOM ECG waveform is expected; found a DICOM object without waveforms (an image or a report?). "
+                "Export the 12-lead ECG object."
+            )
+        little = getattr(dataset, "original_encoding", (False, True))[1] is not False
+        best = max(groups, key=_rank)
+        raw = _group(best, little)
+        raw.stated = _stated(dataset.get("WaveformAnnotationSequence") or [])
+    if len(groups) > 1:
+        raw.warnings.append(f"The object holds {len(groups)} recordings; the longest with the most leads was taken.")
+    return raw
+
+
+def _rank(group) -> tuple[int, float]:
+    names = {_lead(channel) for channel in group.get("ChannelDefinitionSequence") or []} - {""}
+    seconds = float(group.get("NumberOfWaveformSamples") or 0) / max(float(group.get("SamplingFrequency") or 1), 1e-3)
+    return len(names), seconds
+
+
+def _lead(channel) -> str:
+    """Return the standard name of a channel, ``""`` if it is none."""
+    for code in channel.get("ChannelSourceSequence") or []:
+        value, meaning = str(code.get("CodeValue") or ""), str(code.get("CodeMeaning") or "")
+        named = lead_name(meaning)
+        if named:
+            return named[0] if named[1] > 0 else "-" + named[0]
+        if value.startswith("5.6.3-9-") and value[8:].isdigit() and int(value[8:]) in _SCP:
+            return _SCP[int(value[8:])]
+        if value in _MDC:
+            return _MDC[value]
+    named = lead_name(str(channel.get("ChannelLabel") or ""))
+    return named[0] if named else ""
+
+
+def _group(group, little: bool) -> RawEcg:
+    channels = list(group.get("ChannelDefinitionSequence") or [])
+    count, samples = int(group.get("NumberOfWaveformChannels") or 0), int(group.get("NumberOfWaveformSamples") or 0)
+    kind = _SAMPLES.get((int(group.get("WaveformBitsAllocated") or 0), str(group.get("WaveformSampleInterpretation"))))
+    data = group.get("WaveformData") or b""
+    if kind is None or not isinstance(data, bytes):
+        raise EcgError("Linear 8-, 16- or 32-bit samples are expected; found another coding. Export it uncompressed.")
+    if count != len(channels) or not 0 < count <= 64:
+        raise EcgError(f"One definition a channel is expected; found {len(channels)} for {count} channels. Damaged?")
+    check_count(count * samples)
+    kind = np.dtype(kind).newbyteorder("<" if little else ">")
+    if len(data) < count * samples * kind.itemsize:
+        raise EcgError(
+            f"{count * samples * kind.itemsize} bytes of samples are announced; found {len(data)}. The file is cut off."
+        )
+    values = np.frombuffer(data, kind, count * samples).reshape(samples, count)
+    padding = group.get("WaveformPaddingValue")
+    raw = RawEcg({}, float(group.get("SamplingFrequency") or 0.0))
+    for i, channel in enumerate(channels):
+        name = _lead(channel)
+        if not name:
+            continue
+        lead = values[:, i] * _scale_mv(channel)
+        baseline = number(channel.get("ChannelBaseline"))
+        if baseline:
+            lead = lead + baseline * _unit_mv(channel)
+        if isinstance(padding, bytes) and len(padding) == kind.itemsize:
+            lead = np.where(values[:, i] == np.frombuffer(padding, kind)[0], np.nan, lead)
+        raw.signals_mv[name] = lead
+    return raw
+
+
+def _unit_mv(channel) -> float:
+    for unit in channel.get("ChannelSensitivityUnitsSequence") or []:
+        factor = _UNITS_MV.get(str(unit.get("CodeValue") or "").strip().lower())
+        if factor:
+            return factor
+    raise EcgError("The unit of the leads (µV or mV) must be stated; found none that is a voltage. Export it again.")
+
+
+def _scale_mv(channel) -> float:
+    sensitivity = number(channel.get("ChannelSensitivity"))
+    correction = number(channel.get("ChannelSensitivityCorrectionFactor"))
+    if not sensitivity:
+        raise EcgError("The sensitivity of each channel must be stated; found none. Export the ECG again.")
+    return sensitivity * (correction or 1.0) * _unit_mv(channel)
+
+
+def _stated(annotations) -> dict[str, float]:
+    found: dict[str, float | None] = {}
+    for item in list(annotations)[:2000]:
+        for concept in item.get("ConceptNameCodeSequence") or []:
+            meaning = str(concept.get("CodeMeaning") or "").strip().lower()
+            for name, spellings in _CONCEPTS.items():
+                if meaning in spellings and name not in found and item.get("NumericValue") is not None:
+                    value = item.get("NumericValue")
+                    found[name] = number(value if not isinstance(value, (list, tuple)) else value[0])
+    return measurements(found)
