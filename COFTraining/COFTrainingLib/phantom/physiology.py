@@ -9,9 +9,8 @@ intervals of Weissler 1968 and of Boudoulas et al., Chest 1981;80:613). Populati
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.special import betainc
-
 from COFGeneratorLib.errors import CohortError
+from scipy.special import betainc
 
 TERRITORIES = ("", "anterior", "inferior", "lateral")
 CONDUCTIONS = ("", "lbbb", "rbbb")
