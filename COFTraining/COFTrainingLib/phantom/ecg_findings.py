@@ -89,10 +89,7 @@ def compose_beat(physiology: Physiology, rng: np.random.Generator, variation: fl
 
 def _depolarisation(physiology, rng, variation) -> Waves:
     """QRS before rotation: conduction, R progression by contractility, and a person's own shape."""
-    if physiology.conduction == "lbbb":
-        qrs = lbbb_qrs()
-    else:
-        qrs = normal_qrs()
+    qrs = lbbb_qrs() if physiology.conduction == "lbbb" else normal_qrs()
     qrs = qrs.jittered(rng, 0.17 * variation, 0.12 * variation, 2.0 * variation)
     # A person's own loop: small extra vectors anywhere within QRS, among them notches and slurs.
     extra = rng.standard_normal((3, 6))

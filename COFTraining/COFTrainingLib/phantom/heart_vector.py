@@ -1,8 +1,9 @@
 """The electrical heart vector of one beat as a sum of Gaussian waves, in three groups: P, QRS and T.
 
-The normal QRS is the dipole model of Sameni et al. (EURASIP J Adv Signal Process 2007:43407) with its phases turned into
-milliseconds, because depolarisation does not stretch with the R–R interval (only the iso-electric pause does). P and T
-are given by their usual vectors. Vectors are (X left, Y down, Z back) in mV.
+The normal QRS starts from the dipole model of Sameni et al. (EURASIP J Adv Signal Process 2007:43407) with its phases
+turned into milliseconds, because depolarisation does not stretch with the R–R interval (only the iso-electric pause
+does), and with stronger posterior forces, so that V2 and V3 have the S waves of an adult. P and T are given by their
+usual vectors. Vectors are (X left, Y down, Z back) in mV.
 """
 
 from dataclasses import dataclass
