@@ -1,0 +1,181 @@
+"""Tables and charts: function, volume over time, the electrocardiogram."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from COFGeneratorLib.scene.bootstrap import import_slicer
+
+CURVES = (
+    ("lv_volume_ml", "LV volume", (0.86, 0.24, 0.24)),
+    ("rv_volume_ml", "RV volume", (0.27, 0.51, 0.87)),
+)
+"""Key in the function report, title of series and column, colour."""
+
+INDICES = (
+    ("ef_percent", "LV ejection fraction", "%"),
+    ("edv_ml", "LV end-diastolic volume", "mL"),
+    ("esv_ml", "LV end-systolic volume", "mL"),
+    ("sv_ml", "LV stroke volume", "mL"),
+    ("co_l_min", "Cardiac output", "L/min"),
+    ("rv_ef_percent", "RV ejection fraction", "%"),
+    ("rv_edv_ml", "RV end-diastolic volume", "mL"),
+    ("rv_esv_ml", "RV end-systolic volume", "mL"),
+    ("myocardial_mass_g", "LV myocardial mass", "g"),
+    ("es_time_ms", "Time of end-systole", "ms"),
+    ("hr_bpm", "Heart rate", "1/min"),
+    ("rr_ms", "R–R interval", "ms"),
+    ("folded_fraction", "Folded voxels", "fraction"),
+)
+"""Rows of the function table: key in the function report, words, unit."""
+
+
+def function_table(scene, name: str, function: Mapping[str, Any]):
+    """Add the table of indices and return it.
+
+    Args:
+        scene: vtkMRMLScene.
+        name: Node name.
+        function: Facts of ``function.json``. What changes over the frames is shown by its mean; the interval comes from
+            ``samples``, where several draws were made.
+    """
+    draws = function.get("samples") or {}
+    rows = []
+    for key, words, unit in INDICES:
+        value = function.get(key)
+        if value is not None:
+            low, high = (draws.get(key) or {}).get("interval") or (None, None)
+            shown = "" if low is None else f"{np.mean(low):.4g} – {np.mean(high):.4g}"
+            rows.append((words, f"{np.mean(value):.4g}", shown, unit))
+    table = new_table(scene, name)
+    interval_title = f"{draws.get('interval_percent', 90.0):g} % interval"
+    for title, column in zip(("index", "value", interval_title, "unit"), zip(*rows, strict=True), strict=True):
+        add_text_column(table, title, column)
+    return table
+
+
+def volume_table(scene, name: str, function: Mapping[str, Any]):
+    """Add the table of volumes over time, with the first frame repeated at the end of the cycle, and return it."""
+    time_ms = np.append(np.asarray(function["time_ms"], float), float(function["rr_ms"]))
+    table = new_table(scene, name)
+    add_number_column(table, "time", time_ms, "ms")
+    for key, title, _ in CURVES:
+        curve_ml = _curve(function, key)
+        if curve_ml is not None:
+            add_number_column(table, title, np.append(curve_ml, curve_ml[0]), "mL")
+    return table
+
+
+def volume_chart(scene, name: str, table, cursor):
+    """Add line series of the volume table, a cursor, and their chart; return the chart.
+
+    Args:
+        scene: vtkMRMLScene.
+        name: Node name of the chart.
+        table: From ``volume_table``.
+        cursor: From ``cursor_table``.
+    """
+    slicer = import_slicer()
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
+    chart.SetTitle(name)
+    chart.SetXAxisTitle("Time from R wave (ms)")
+    chart.SetYAxisTitle("Volume (mL)")
+    columns = [table.GetColumnName(index) for index in range(table.GetNumberOfColumns())]
+    lines = [(table, title, title, colour) for _, title, colour in CURVES if title in columns]
+    lines.append((cursor, "shown frame", "volume", (0.55, 0.55, 0.55)))
+    for source, title, column, colour in lines:
+        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
+        series.SetAndObserveTableNodeID(source.GetID())
+        series.SetXColumnName("time")
+        series.SetYColumnName(column)
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+        series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
+        series.SetColor(*colour)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return chart
+
+
+def cursor_table(scene, name: str, function: Mapping[str, Any]):
+    """Add the two-point table of the vertical line that marks the shown frame in the chart."""
+    curves = [curve for curve in (_curve(function, key) for key, _, _ in CURVES) if curve is not None]
+    table = new_table(scene, name)
+    add_number_column(table, "time", np.zeros(2), "ms")
+    top_ml = max((float(curve.max()) for curve in curves), default=1.0)
+    add_number_column(table, "volume", np.array([0.0, top_ml * 1.05]), "mL")
+    return table
+
+
+def move_cursor(table, time_ms: float) -> None:
+    """Move the vertical line to a time, ms."""
+    column = table.GetTable().GetColumnByName("time")
+    column.SetValue(0, time_ms)
+    column.SetValue(1, time_ms)
+    column.Modified()
+    table.GetTable().Modified()
+    table.Modified()
+
+
+def ecg_table(scene, name: str, time_ms: np.ndarray, signal_mv: np.ndarray, leads: Sequence[str]):
+    """Add the table of all leads (columns ``time`` in ms and one a lead in mV) and return it."""
+    table = new_table(scene, name)
+    add_number_column(table, "time", time_ms, "ms")
+    for lead, samples in zip(leads, signal_mv, strict=True):
+        add_number_column(table, lead, samples, "mV")
+    return table
+
+
+def slicerheart_ecg_table(scene, name: str, time_ms: np.ndarray, lead_mv: np.ndarray, triggers_ms: np.ndarray):
+    """Add the one-lead table of SlicerHeart's layout (columns ``time``, ``ecg``, ``triggerTimes``) and return it.
+
+    Trigger times (R peaks) fill the first rows of their column; the rest is NaN.
+    """
+    padded = np.full(len(time_ms), np.nan)
+    padded[: len(triggers_ms)] = triggers_ms[: len(padded)]
+    table = new_table(scene, name)
+    for title, values, unit in (("time", time_ms, "ms"), ("ecg", lead_mv, "mV"), ("triggerTimes", padded, "ms")):
+        add_number_column(table, title, values, unit)
+    return table
+
+
+def new_table(scene, name: str):
+    """Add an empty table node."""
+    return scene.AddNewNodeByClass("vtkMRMLTableNode", name)
+
+
+def add_number_column(table, title: str, values: np.ndarray, unit: str) -> None:
+    """Append a column of float64 numbers with its unit label."""
+    import vtk
+    from vtk.util import numpy_support
+
+    column = numpy_support.numpy_to_vtk(np.ascontiguousarray(values, dtype=np.float64), deep=True)
+    column.SetName(title)
+    table.AddColumn(column)
+    table.SetColumnType(title, vtk.VTK_DOUBLE)
+    table.SetColumnUnitLabel(title, unit)
+
+
+def add_text_column(table, title: str, values: Sequence[str]) -> None:
+    """Append a column of texts."""
+    import vtk
+
+    column = vtk.vtkStringArray()
+    column.SetName(title)
+    for value in values:
+        column.InsertNextValue(value)
+    table.AddColumn(column)
+
+
+def number_column(table, title: str) -> np.ndarray:
+    """Return a copy of a numeric column, (n,) float64."""
+    column = table.GetTable().GetColumnByName(title)
+    return np.array([column.GetVariantValue(row).ToDouble() for row in range(column.GetNumberOfTuples())])
+
+
+def _curve(function: Mapping[str, Any], key: str) -> np.ndarray | None:
+    """Return a curve over the frames, or None where it is unknown (absent, or None in every frame)."""
+    values = function.get(key)
+    if values is None or any(value is None for value in values):
+        return None
+    return np.asarray(values, float)
