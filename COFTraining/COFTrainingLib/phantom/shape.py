@@ -82,7 +82,7 @@ class HeartShape:
     def rv_profile(self, theta, z):
         """Return the crescent's depth beyond the epicardium relative to ``rv_depth_mm``, 0…1."""
         angle = np.angle(np.exp(1j * (theta - self.rv_angle_rad))) / self.rv_half_width_rad
-        around = np.clip(1.0 - angle**2, 0.0, None) ** 0.7
+        around = np.clip(1.0 - angle**2, 0.0, None)
         along = np.clip(1.0 - np.clip(z / (self.rv_length * self.length_mm), 0.0, 1.0) ** self.rv_power, 0.0, None)
         return around * along
 
@@ -115,7 +115,7 @@ def draw_shape(
 ) -> HeartShape:
     """Draw an end-diastolic anatomy.
 
-    Volumes follow UK Biobank's means (Petersen 2017; methods.md §5.2), widened by families of disease, and are drawn
+    Volumes follow UK Biobank's means (Petersen 2017; the RV's without its outflow tract), widened by families of disease, and are drawn
     independently of contractility, so that the anchor alone does not give EF away.
 
     Args:
@@ -129,7 +129,7 @@ def draw_shape(
         family = str(rng.choice(FAMILIES, p=(0.55, 0.13, 0.09, 0.07, 0.08, 0.08)))
     male = sex == "m"
     edv = rng.normal(*((166.0, 32.0) if male else (124.0, 21.0)))
-    rv_edv = rng.normal(*((182.0, 36.0) if male else (130.0, 24.0)))
+    rv_edv = rng.normal(*((165.0, 33.0) if male else (118.0, 22.0)))
     factors = {
         "dilated": (1.55, 1.15, 1.15),
         "concentric": (0.9, 1.0, 1.5),
@@ -165,7 +165,7 @@ def draw_shape(
         "base_tilt": tuple(rng.normal(0.0, 0.08, 2).tolist()),
         "rv_base_mm": float(rng.uniform(-8.0, 10.0)),
         "rv_base_slope": float(rng.uniform(-0.1, 0.25)),
-        "ef_rv": float(np.clip(0.55 + 0.35 * (ef - 0.6) + rng.normal(0.0, 0.035), 0.2, 0.68)),
+        "ef_rv": float(np.clip(0.53 + 0.35 * (ef - 0.6) + rng.normal(0.0, 0.035), 0.2, 0.68)),
         "family": family,
     }
     return _fit_rv(_fit_wall(values, mass), rv_edv)
