@@ -142,11 +142,11 @@ def _tuple(marks: Fiducials) -> tuple:
 
 
 def _representative(rr: np.ndarray, usable: np.ndarray, likeness: np.ndarray) -> int:
-    """Pick the interval nearest the median length; among those about as near (2 %), the one most like the mean beat."""
+    """Pick the interval nearest the median length; among those about as near (1 %), the one most like the mean beat."""
     median = np.median(rr[usable])
     distance = np.abs(rr - median) / median
     pair = np.minimum(likeness[:-1], likeness[1:])
-    score = np.floor(distance / 0.02) + (1.0 - pair) + 0.1 * distance
+    score = np.floor(distance / 0.01) + (1.0 - pair) + 0.1 * distance
     return int(np.argmin(np.where(usable, score, np.inf)))
 
 

@@ -12,7 +12,7 @@ from COFGeneratorLib.ecg.readers.source import load
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.errors import EcgError
 
-READERS = ("dicom", "cardiosoft", "wfdb", "csv")
+READERS = ("dicom", "cardiosoft", "muse", "philips", "aecg", "scp", "edf", "wfdb", "matlab", "csv")
 
 
 def read_ecg(path: str | Path) -> EcgRecord:

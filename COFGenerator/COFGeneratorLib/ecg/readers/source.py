@@ -1,5 +1,6 @@
 """A file as the readers see it: bytes read once, with a limit, and small helpers to tell what it is."""
 
+import base64
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -120,3 +121,15 @@ def measurements(found: dict[str, float | None]) -> dict[str, float]:
         if value is not None and low <= value <= high:
             kept[name] = float(value)
     return kept
+
+
+def decode_base64(text: str) -> bytes:
+    """Decode base64 that may be broken into lines.
+
+    Raises:
+        EcgError: If it is none.
+    """
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        raise EcgError("Samples in base64 are expected; found other characters. The file is damaged.") from None

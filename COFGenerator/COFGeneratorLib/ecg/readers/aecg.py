@@ -1,0 +1,112 @@
+"""HL7 version 3 annotated ECG (``AnnotatedECG``, FDA aECG).
+
+The rhythm series is read (not the derived representative beat): a time sequence (``GLIST_TS`` or ``GLIST_PQ``) gives
+the rate, each lead is an ``SLIST_PQ`` with origin, scale and digits.
+"""
+
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from COFGeneratorLib.ecg.readers.leads import lead_name
+from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements, number
+from COFGeneratorLib.ecg.readers.xml_tree import parse
+from COFGeneratorLib.errors import EcgError
+
+FORMAT = "aecg"
+_UNITS_MV = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+_UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+_STATED = {
+    "MDC_ECG_HEART_RATE": "hr_bpm",
+    "MDC_ECG_TIME_PD_RR": "rr_ms",
+    "MDC_ECG_TIME_PD_PR": "pr_ms",
+    "MDC_ECG_TIME_PD_QRS": "qrsd_ms",
+    "MDC_ECG_TIME_PD_QT": "qt_ms",
+    "MDC_ECG_ANGLE_QRS_FRONT": "axis_deg",
+}
+
+
+def matches(source: Source) -> bool:
+    """Tell by the root element."""
+    return source.xml_root() == "AnnotatedECG"
+
+
+def read(source: Source) -> RawEcg:
+    """Read the sequence set of the rhythm series that holds the most leads.
+
+    Raises:
+        EcgError: If there is no rhythm, or its numbers are damaged.
+    """
+    root = parse(source.data)
+    series = list(root.iter("series"))
+    rhythm = [one for one in series if _code(one) in ("RHYTHM", "")] or series
+    sets = [found for one in rhythm for found in one.iter("sequenceSet")]
+    if not sets:
+        raise EcgError("An annotated ECG with a rhythm series is expected; found none. Export it with waveforms.")
+    best = max(sets, key=lambda found: sum(lead_name(_code(one)) is not None for one in found.iter("sequence")))
+    raw = RawEcg({}, 0.0, _stated(root))
+    for sequence in best.iter("sequence"):
+        value = sequence.find("value")
+        if value is None:
+            continue
+        if lead_name(_code(sequence)):
+            if _code(sequence) in raw.signals_mv:
+                raise EcgError("Each lead is expected once; found one twice. Export the recording again.")
+            raw.signals_mv[_code(sequence)] = _samples(value)
+        elif value.find("increment") is not None and not raw.fs_hz:
+            raw.fs_hz = _rate(value)
+    if not raw.fs_hz:
+        raise EcgError("The time between samples must be stated; found none. Export the recording again.")
+    if len(sets) > 1 and len(raw.signals_mv) < 8:
+        raise EcgError(
+            f"Leads recorded together are needed; found {len(sets)} groups of at most {len(raw.signals_mv)} leads. "
+            "Export the simultaneous 12-lead rhythm."
+        )
+    return raw
+
+
+def _code(element: Element) -> str:
+    code = element.find("code")
+    return code.get("code", "") if code is not None else ""
+
+
+def _quantity(element: Element | None, units: dict[str, float]) -> float | None:
+    if element is None:
+        return None
+    value, factor = number(element.get("value")), units.get(element.get("unit", "").strip().lower())
+    return None if value is None or factor is None else value * factor
+
+
+def _samples(value: Element) -> np.ndarray:
+    """Decode one ``SLIST_PQ``, (L,) mV."""
+    scale, origin = _quantity(value.find("scale"), _UNITS_MV), _quantity(value.find("origin"), _UNITS_MV)
+    if not scale:
+        raise EcgError("Each lead must state its scale in µV or mV; found none. Export the recording again.")
+    digits = value.find("digits")
+    fields = ((digits.text if digits is not None else None) or "").split()
+    check_count(len(fields))
+    try:
+        return np.array(fields, dtype=np.float64) * scale + (origin or 0.0)
+    except ValueError:
+        raise EcgError("Samples must be numbers; found other text. The file is damaged.") from None
+
+
+def _rate(value: Element) -> float:
+    step = _quantity(value.find("increment"), _UNITS_S)
+    if not step or step <= 0:
+        raise EcgError("The time between samples must be in s or ms; found none. Export the recording again.")
+    rate = 1.0 / step
+    return float(round(rate)) if abs(rate - round(rate)) < 1e-6 * rate else rate
+
+
+def _stated(root: Element) -> dict[str, float]:
+    found: dict[str, float | None] = {}
+    for annotation in root.iter("annotation"):
+        name = _STATED.get(_code(annotation))
+        value = annotation.find("value")
+        if name and value is not None and name not in found:
+            stated = number(value.get("value"))
+            if name.endswith("_ms") and value.get("unit") == "s" and stated is not None:
+                stated *= 1000.0
+            found[name] = stated
+    return measurements(found)

@@ -1,0 +1,254 @@
+"""SCP-ECG (EN 1064 / ISO 11073-91064): sections, and the rhythm of section 6 with everything that may be done to it.
+
+Samples may be raw or Huffman-coded (section 2), first or second differences, bimodal (decimated outside QRS),
+and what is left after the reference beat (section 5) was subtracted. Section 1, which names the patient, is not read.
+"""
+
+import binascii
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from COFGeneratorLib.ecg.readers.scp_huffman import DEFAULT_TABLE, decode, parse_tables
+from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements
+from COFGeneratorLib.errors import EcgError
+
+FORMAT = "scp"
+HEADER = 16
+_LEADS = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", **{k + 2: f"V{k}" for k in range(1, 7)}}
+
+
+@dataclass(frozen=True)
+class _Lead:
+    name: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class _Zones:
+    """Section 4: where beats lie. Samples are numbered from 1 as in the standard."""
+
+    length_ms: int
+    fiducial: int
+    beats: list[tuple[int, int, int, int]]  # type, begin of the subtracted beat, fiducial, its end
+    protected: list[tuple[int, int]]
+
+
+def matches(source: Source) -> bool:
+    """Tell by the sign ``SCPECG`` of section 0, or its shape in old files without it."""
+    head = source.data[:22]
+    if len(head) < 22:
+        return False
+    size, identifier = struct.unpack_from("<I", head, 2)[0], struct.unpack_from("<H", head, 8)[0]
+    return head[16:22] == b"SCPECG" or (identifier == 0 and size == len(source.data) and head[14:16] in (b"\x0a\x0a",))
+
+
+def read(source: Source) -> RawEcg:
+    """Read the rhythm of section 6.
+
+    Raises:
+        EcgError: If sections are missing or contradict each other.
+    """
+    data = source.data
+    sections = _sections(data)
+    for needed, what in ((3, "lead definition"), (6, "rhythm data")):
+        if needed not in sections:
+            raise EcgError(f"An SCP-ECG file with section {needed} ({what}) is expected; found none. Export it again.")
+    tables = [DEFAULT_TABLE]
+    coded = 2 in sections
+    if coded:
+        tables = parse_tables(sections[2])
+    leads, subtracted = _leads(sections[3])
+    zones = _zones(sections[4]) if 4 in sections else _Zones(0, 0, [], [])
+
+    reference = _series(sections[5], len(leads)) if 5 in sections else None
+    rhythm = _series(sections[6], len(leads))
+    coding = tables if coded else None
+    # Bimodal data state the step of the decimated part; the step of the reference beat is that of the rest.
+    bimodal = bool(rhythm.flag and reference and zones.protected and rhythm.step_us > reference.step_us)
+    factor = rhythm.step_us // reference.step_us if bimodal else 1
+    step_us = reference.step_us if bimodal else rhythm.step_us
+    signals = [
+        _lead_values(lead, part, rhythm, coding, zones, factor) for lead, part in zip(leads, rhythm.parts, strict=True)
+    ]
+    if subtracted and reference and zones.beats:
+        _add_reference(signals, leads, reference, coding, zones, rhythm.unit_mv, step_us)
+    raw = RawEcg({}, 1e6 / step_us, _stated(sections.get(7, b"")))
+    for lead, values in zip(leads, signals, strict=True):
+        if lead.name in raw.signals_mv:
+            raise EcgError("Each lead is expected once; found one twice. Export the recording again.")
+        raw.signals_mv[lead.name or f"other{lead.first}"] = values * rhythm.unit_mv
+    if bimodal:
+        raw.warnings.append(f"Outside QRS the file keeps one of {factor} samples; the others were interpolated.")
+    if binascii.crc_hqx(data[2:], 0xFFFF) != struct.unpack_from("<H", data)[0]:
+        raw.warnings.append("The checksum of the file is wrong: it was altered after it was written.")
+    return raw
+
+
+def _sections(data: bytes) -> dict[int, bytes]:
+    """Return the bodies of the sections (without their headers) by number."""
+    if len(data) < 6 + HEADER:
+        raise EcgError("An SCP-ECG file begins with a table of sections; found too few bytes. The file is cut off.")
+    table_length = struct.unpack_from("<I", data, 10)[0]
+    count = min((table_length - HEADER) // 10, (len(data) - 22) // 10, 64)
+    found = {}
+    for k in range(max(count, 0)):
+        number, length, index = struct.unpack_from("<HII", data, 22 + 10 * k)
+        if length <= HEADER or number == 0:
+            continue
+        start = index - 1
+        if start < 0 or start + length > len(data):
+            raise EcgError(f"Section {number} is said to end beyond the file ({len(data)} bytes). The file is cut off.")
+        found[number] = data[start + HEADER : start + length]
+    return found
+
+
+def _leads(body: bytes) -> tuple[list[_Lead], bool]:
+    """Parse section 3; also whether a reference beat was subtracted."""
+    count, flags = body[0], body[1]
+    if not 0 < count <= 64 or len(body) < 2 + 9 * count:
+        raise EcgError(f"Section 3 must define its leads; found {count} in {len(body)} bytes. The file is damaged.")
+    leads = []
+    for k in range(count):
+        first, last, code = struct.unpack_from("<IIB", body, 2 + 9 * k)
+        if not 1 <= first <= last + 1:
+            raise EcgError("A lead must end after it begins; found the opposite. The file is damaged.")
+        check_count(last - first + 1)
+        leads.append(_Lead(_LEADS.get(code, ""), first, last))
+    return leads, bool(flags & 1)
+
+
+def _zones(body: bytes) -> _Zones:
+    """Parse section 4: subtraction and protected zones."""
+    if len(body) < 6:
+        return _Zones(0, 0, [], [])
+    length_ms, fiducial, count = struct.unpack_from("<HHH", body)
+    if 6 + 14 * count > len(body):
+        return _Zones(length_ms, fiducial, [], [])
+    beats = [struct.unpack_from("<HIII", body, 6 + 14 * k) for k in range(count)]
+    start = 6 + 14 * count
+    protected = []
+    if start + 8 * count <= len(body):
+        protected = [struct.unpack_from("<II", body, start + 8 * k) for k in range(count)]
+    return _Zones(length_ms, fiducial, beats, protected)
+
+
+@dataclass(frozen=True)
+class _Series:
+    """What sections 5 and 6 have in common."""
+
+    unit_mv: float
+    step_us: int
+    difference: int
+    flag: int
+    parts: list[bytes]
+
+
+def _series(body: bytes, count: int) -> _Series:
+    """Parse the common layout of sections 5 and 6."""
+    if len(body) < 6 + 2 * count:
+        raise EcgError("Rhythm data must hold all leads; found too few bytes. The file is cut off.")
+    nanovolt, step, difference, flag = struct.unpack_from("<HHBB", body)
+    lengths = struct.unpack_from(f"<{count}H", body, 6)
+    if not nanovolt or not step or difference > 2:
+        raise EcgError("Scale, time step and difference coding must be stated; found impossible ones. Damaged?")
+    if 6 + 2 * count + sum(lengths) > len(body):
+        raise EcgError("The lengths of the leads exceed their section. The file is cut off.")
+    parts, position = [], 6 + 2 * count
+    for length in lengths:
+        parts.append(body[position : position + length])
+        position += length
+    return _Series(nanovolt * 1e-6, step, difference, flag, parts)
+
+
+def _undo_differences(values: np.ndarray, difference: int) -> np.ndarray:
+    """Integrate first or second differences, (L,) int64."""
+    if difference == 1:
+        return np.cumsum(values)
+    if difference == 2 and len(values) > 2:
+        slope = (values[1] - values[0]) + np.cumsum(values[2:])
+        return np.concatenate([values[:2], values[1] + np.cumsum(slope)])
+    return values
+
+
+def _integers(part: bytes, count: int, coding) -> np.ndarray:
+    """Return up to ``count`` stored integers of a lead."""
+    if coding is not None:
+        return decode(part, count, coding)
+    return np.frombuffer(part, "<i2", min(count, len(part) // 2)).astype(np.int64)
+
+
+def _lead_values(lead: _Lead, part: bytes, rhythm: _Series, coding, zones: _Zones, factor: int) -> np.ndarray:
+    """Decode one lead of section 6, (L,) float64 in units of the section."""
+    total = lead.last - lead.first + 1
+    check_count(total)
+    if factor == 1:
+        values = _integers(part, total, coding)
+        # Raw data of a lead may be shorter than its definition says; coded data may not.
+        if len(values) < total and (coding is not None or len(values) < 2):
+            raise EcgError(f"{total} samples of a lead are announced; found {len(values)}. The file is cut off.")
+        return _undo_differences(values, rhythm.difference).astype(np.float64)
+    positions = _kept(lead, zones.protected, factor)
+    values = _integers(part, len(positions), coding)
+    if len(values) < len(positions):
+        raise EcgError(f"{len(positions)} samples of a lead are announced; found {len(values)}. The file is cut off.")
+    return np.interp(np.arange(total), positions, _undo_differences(values, rhythm.difference))
+
+
+def _kept(lead: _Lead, protected: list[tuple[int, int]], factor: int) -> np.ndarray:
+    """Return where, in full-rate samples from the lead's first, the kept samples of a bimodal lead lie.
+
+    All samples of protected zones are kept; elsewhere one (the mean) for ``factor``, which stands at their centre. A
+    group that meets a zone is shorter.
+    """
+    inside = np.zeros(lead.last - lead.first + 1, dtype=bool)
+    for begin, end in protected:
+        inside[max(begin - lead.first, 0) : max(end - lead.first + 1, 0)] = True
+    edges = np.flatnonzero(np.diff(inside)) + 1
+    out = []
+    for begin, end in zip([0, *edges], [*edges, len(inside)], strict=True):
+        if inside[begin]:
+            out.append(np.arange(begin, end, dtype=np.float64))
+        else:
+            starts = np.arange(begin, end, factor)
+            out.append((starts + np.minimum(starts + factor, end) - 1) / 2)
+    return np.concatenate(out)
+
+
+def _add_reference(signals, leads, reference: _Series, coding, zones: _Zones, unit_mv: float, step_us: int) -> None:
+    """Add the reference beat back where it was subtracted (beats of type 0)."""
+    count = 1000 * zones.length_ms // reference.step_us
+    check_count(count * len(leads))
+    for lead, signal, part in zip(leads, signals, reference.parts, strict=True):
+        beat = _undo_differences(_integers(part, count, coding), reference.difference)
+        beat = beat * (reference.unit_mv / unit_mv)
+        if reference.step_us != step_us:
+            time = np.arange(len(beat)) * reference.step_us
+            beat = np.interp(np.arange(0, time[-1] + 1, step_us), time, beat)
+        for kind, begin, fiducial, end in zones.beats:
+            if kind != 0 or begin == 0:
+                continue
+            samples = np.arange(max(begin, lead.first), min(end, lead.last) + 1)
+            inside = samples - fiducial + zones.fiducial - 1
+            good = (inside >= 0) & (inside < len(beat)) & (samples - lead.first < len(signal))
+            signal[(samples - lead.first)[good]] += beat[inside[good]]
+
+
+def _stated(body: bytes) -> dict[str, float]:
+    """Parse the global measurements of section 7 (first reference beat)."""
+    if len(body) < 6:
+        return {}
+    beats, _, rr, _ = struct.unpack_from("<BBHH", body)
+    found: dict[str, float | None] = {"rr_ms": float(rr) if rr else None}
+    if rr and rr < 20000:
+        found["hr_bpm"] = 60000.0 / rr
+    if beats and len(body) >= 22:
+        p_on, _, qrs_on, qrs_off, t_off, _, axis, _ = struct.unpack_from("<HHHHHhhh", body, 6)
+        if 0 < qrs_on < qrs_off < 20000:
+            found["qrsd_ms"] = float(qrs_off - qrs_on)
+            found["qt_ms"] = float(t_off - qrs_on) if qrs_off < t_off < 20000 else None
+            found["pr_ms"] = float(qrs_on - p_on) if 0 < p_on < qrs_on else None
+        found["axis_deg"] = float(axis) if abs(axis) <= 360 else None
+    return measurements(found)
