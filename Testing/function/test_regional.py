@@ -34,7 +34,9 @@ def rings(endo, epi):
         labels[k][radius < epi] = 2
         labels[k][radius < endo] = 1
         if k < 6:
-            labels[k][(np.hypot(y, x + 45) < 22) & (radius >= epi)] = 3  # RV on the patient's right
+            labels[k][(np.hypot(y, x + 45) < 26 - 2 * k) & (radius >= epi)] = (
+                3  # RV on the patient's right, tapering to the apex
+            )
     labels[9][radius < 15] = 2  # the apical cap
     return labels
 

@@ -13,10 +13,24 @@ from hypothesis import strategies as st
 
 SPACING_KJI = (8.0, 1.5, 1.5)
 RR_MS = 800.0
-CONTRACT = (
-    "hr_bpm rr_ms time_ms lv_volume_ml rv_volume_ml myocardial_mass_g edv_ml esv_ml sv_ml ef_percent co_l_min ed_frame "
-    "es_frame es_time_ms folded_fraction labels_from"
-).split()
+CONTRACT = [
+    "hr_bpm",
+    "rr_ms",
+    "time_ms",
+    "lv_volume_ml",
+    "rv_volume_ml",
+    "myocardial_mass_g",
+    "edv_ml",
+    "esv_ml",
+    "sv_ml",
+    "ef_percent",
+    "co_l_min",
+    "ed_frame",
+    "es_frame",
+    "es_time_ms",
+    "folded_fraction",
+    "labels_from",
+]
 
 
 def geometry(spacing_kji=SPACING_KJI):
@@ -158,13 +172,13 @@ def test_findings_name_mass_that_is_not_kept_and_missing_chambers():
 
 def test_summary_gives_mean_sd_and_an_interval_that_covers_a_further_draw():
     rng = np.random.default_rng(0)
-    hits, trials = 0, 400
+    hits, trials = 0, 200
     for _ in range(trials):
         efs = rng.normal(0.55, 0.03, 5)
         draws = [report(beating(ef)) for ef in efs[:4]]
         low, high = summarise(draws)["ef_percent"]["interval"]
         hits += low <= report(beating(efs[4])).ef_percent <= high
-    assert hits / trials == pytest.approx(0.90, abs=0.04)
+    assert hits / trials == pytest.approx(0.90, abs=0.06)
 
 
 def test_summary_needs_two_draws():

@@ -13,6 +13,9 @@ from COFGeneratorLib.function.volumes import VolumeCurves, volume_curves
 MIN_EDV_ML = 10.0
 """An end-diastolic volume below this makes EF a quotient of noise."""
 
+ED_TOLERANCE = 0.01
+"""Share of SV: volume hardly changes between the end of filling and ejection, and noise must not choose the frame."""
+
 INTERVAL_PERCENT = 90.0
 """Level of the interval reported over several draws."""
 
@@ -31,7 +34,8 @@ class FunctionReport:
         sv_ml: Stroke volume, mL.
         ef_percent: LV ejection fraction, percent.
         co_l_min: Cardiac output, L/min.
-        ed_frame, es_frame: Indices of end-diastole and of the frame nearest to ``es_time_ms``.
+        ed_frame: Index of end-diastole: of the frames within ``ED_TOLERANCE`` of the largest volume, the nearest to R.
+        es_frame: Index of the frame nearest to ``es_time_ms``.
         es_time_ms: Centre of the end-systolic plateau, ms from R; NaN if the ventricle stands still.
         es_argmin_frame: Index of the smallest volume as such, as the papers define ES.
         folded_fraction: Share of voxels whose motion folds (Jacobian ≤ 0), 0…1.
@@ -139,7 +143,7 @@ def report_from_curves(
         sv_ml=edv - esv,
         ef_percent=100.0 * (edv - esv) / edv,
         co_l_min=(edv - esv) * hr_bpm / 1000.0,
-        ed_frame=int(smoothed.argmax()),
+        ed_frame=_end_diastole(smoothed, time, rr_ms),
         es_frame=es.argmin_frame if np.isnan(es.frame) else round(es.frame) % lv.size,
         es_time_ms=es.time_ms,
         folded_fraction=float(folded_fraction),
@@ -149,6 +153,13 @@ def report_from_curves(
         rv_ef_percent=100.0 * (rv_edv - rv_esv) / rv_edv,
         es_argmin_frame=es.argmin_frame,
     )
+
+
+def _end_diastole(volume_ml: np.ndarray, time_ms: np.ndarray, rr_ms: float) -> int:
+    """Return the index of the frame nearest to R (either way round the cycle) among the fullest."""
+    fullest = np.flatnonzero(volume_ml >= volume_ml.max() - ED_TOLERANCE * np.ptp(volume_ml))
+    from_r = time_ms[fullest] % rr_ms
+    return int(fullest[np.minimum(from_r, rr_ms - from_r).argmin()])
 
 
 def summarise(reports: Sequence[FunctionReport]) -> dict[str, Any]:
