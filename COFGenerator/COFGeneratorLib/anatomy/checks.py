@@ -21,12 +21,14 @@ def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
     depth, height, width = voxels.shape
     if depth == 1 and min(height, width) >= MIN_IN_PLANE:
         raise AnatomyError(
-            f"A short-axis stack has at least {MIN_SLICES} slices; found one slice of {width}×{height} pixels, which seems to be "
+            f"A short-axis stack has at least {MIN_SLICES} slices; found one slice of {width}×{height} pixels, which "
+            "seems to be "
             "a long-axis view or a single slice. Load the whole short-axis stack."
         )
     if depth < MIN_SLICES or min(height, width) < MIN_IN_PLANE:
         raise AnatomyError(
-            f"A short-axis stack has at least {MIN_SLICES} slices of {MIN_IN_PLANE}×{MIN_IN_PLANE} pixels; found {depth} of "
+            f"A short-axis stack has at least {MIN_SLICES} slices of {MIN_IN_PLANE}×{MIN_IN_PLANE} pixels; found "
+            f"{depth} of "
             f"{width}×{height}. Load the whole stack."
         )
     if not np.isfinite(voxels).all():
@@ -50,9 +52,13 @@ def _oddities(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
     extent = spacing * (width, height, depth)
     said = []
     if extent[:2].min() < 60 or extent[:2].max() > 800:
-        said.append(f"The field of view, {extent[0]:.0f}×{extent[1]:.0f} mm, is unusual for a heart; check the spacing.")
+        said.append(
+            f"The field of view, {extent[0]:.0f}×{extent[1]:.0f} mm, is unusual for a heart; check the spacing."
+        )
     if extent[2] < 40:
-        said.append(f"The stack covers only {extent[2]:.0f} mm from its first to its last slice; a ventricle is longer.")
+        said.append(
+            f"The stack covers only {extent[2]:.0f} mm from its first to its last slice; a ventricle is longer."
+        )
     if spacing[2] > 25:
         said.append(f"Slices lie {spacing[2]:.1f} mm apart; volumes will be coarse.")
     return tuple(said)

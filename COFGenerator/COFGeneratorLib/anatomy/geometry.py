@@ -40,7 +40,8 @@ def check_geometry(ijk_to_ras: np.ndarray, format_name: str) -> None:
     if spacing.min() < MIN_SPACING_MM or spacing.max() > MAX_SPACING_MM:
         shown = " × ".join(f"{s:.4g}" for s in spacing)
         raise AnatomyError(
-            f"Voxel spacing must lie between {MIN_SPACING_MM:g} and {MAX_SPACING_MM:g} mm; the {format_name} header says "
+            f"Voxel spacing must lie between {MIN_SPACING_MM:g} and {MAX_SPACING_MM:g} mm; the {format_name} header "
+            "says "
             f"{shown} mm. Set the right spacing (and unit) and export again."
         )
     if abs(np.linalg.det(ijk_to_ras[:3, :3] / spacing)) < 0.1:

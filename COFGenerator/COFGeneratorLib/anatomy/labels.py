@@ -15,6 +15,8 @@ from COFGeneratorLib.errors import AnatomyError
 PLAUSIBLE_ML = {"lv": (8.0, 600.0), "myo": (8.0, 600.0), "rv": (5.0, 800.0)}
 """Volumes outside which a label map belongs to another organ, another unit or another code."""
 NAMES = {"lv": "LV cavity", "myo": "myocardium", "rv": "RV cavity"}
+MIN_ENCLOSED = 0.5
+"""Share of the LV cavity's in-plane border that must touch myocardium, where both are labelled."""
 MIN_INSIDE = 0.5
 """Share of a label that must lie inside the image."""
 ACDC_MAP = {"lv": 3, "myo": 2, "rv": 1}
@@ -45,6 +47,7 @@ def read_labels(
     labels = _labels_of(header, codes, like.frame if frame is None else frame)
     present = {name: labels == LABELS[name] for name in codes}
     _check_volumes(present, header)
+    _check_arrangement(labels)
     if same_grid(like.ijk_to_ras, like.shape, header.ijk_to_ras, header.shape):
         return labels
     out = resample(labels, header.ijk_to_ras, like.shape, like.ijk_to_ras, order=0)
@@ -63,12 +66,12 @@ def check_label_map(label_map: Mapping[str, int]) -> dict[str, int]:
     if (
         set(codes) - set(LABELS)
         or "lv" not in codes
-        or any(isinstance(v, bool) or int(v) != v or v <= 0 for v in values)
+        or not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v > 0 for v in values)
         or len(set(values)) != len(values)
     ):
         raise AnatomyError(
-            f'A label map gives distinct positive codes to "lv", "myo" and "rv" ("lv" at least); found {dict(label_map)}. '
-            "Write it as lv=3,myo=2,rv=1 with the codes of your file."
+            "A label map gives distinct positive codes to lv, myo and rv (to lv at least); "
+            f"found {dict(label_map)}. Write it as lv=3,myo=2,rv=1 with the codes of your file."
         )
     return {name: int(code) for name, code in codes.items()}
 
@@ -81,7 +84,8 @@ def _labels_of(header: VolumeHeader, codes: dict[str, int], frame: int) -> np.nd
         frames = _whole(read_frames(header, None))
         if not 0 <= frame < header.n_frames:
             raise AnatomyError(
-                f"The label file holds {header.n_frames} frames (0 to {header.n_frames - 1}); frame {frame} was asked for. "
+                f"The label file holds {header.n_frames} frames (0 to {header.n_frames - 1}); frame {frame} was asked "
+                "for. "
                 "Choose a labelled frame."
             )
         stored = frames[frame]
@@ -99,7 +103,7 @@ def _labels_of(header: VolumeHeader, codes: dict[str, int], frame: int) -> np.nd
         wanted = ", ".join(f"{NAMES[name]} = {code}" for name, code in missing.items())
         raise AnatomyError(
             f"The label map expects {wanted}; the file holds the codes {shown}. Give the file's own codes, such as "
-            'lv=3,myo=2,rv=1, and leave out what it does not label.'
+            "lv=3,myo=2,rv=1, and leave out what it does not label."
         )
     labels = np.zeros(header.shape, np.uint8)
     for name, code in codes.items():
@@ -111,7 +115,8 @@ def _whole(numbers: np.ndarray) -> np.ndarray:
     """Return label numbers, refusing what are intensities or probabilities."""
     if numbers.dtype.kind == "f" and not (np.isfinite(numbers).all() and (numbers == np.round(numbers)).all()):
         raise AnatomyError(
-            "A label map holds whole numbers; this file holds fractions, which seem to be intensities or probabilities. "
+            "A label map holds whole numbers; this file holds fractions, which seem to be intensities or "
+            "probabilities. "
             "Give the segmentation as a label map."
         )
     return numbers
@@ -124,9 +129,27 @@ def _check_volumes(present: dict[str, np.ndarray], header: VolumeHeader) -> None
         low, high = PLAUSIBLE_ML[name]
         if not low <= volume <= high:
             raise AnatomyError(
-                f"The {NAMES[name]} should measure {low:g} to {high:g} mL; in the label file it measures {volume:.3g} mL. "
+                f"The {NAMES[name]} should measure {low:g} to {high:g} mL; in the label file it measures {volume:.3g} "
+                "mL. "
                 "Check the label map's codes and the file's spacing."
             )
+
+
+def _check_arrangement(labels: np.ndarray) -> None:
+    """Refuse swapped codes: the LV cavity lies inside the myocardium, the RV cavity and the wall itself do not."""
+    from scipy.ndimage import binary_dilation
+
+    if not (labels == LABELS["myo"]).any():
+        return
+    cavity = labels == LABELS["lv"]
+    border = binary_dilation(cavity, structure=np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]])) & ~cavity
+    enclosed = float((labels[border] == LABELS["myo"]).mean())
+    if enclosed < MIN_ENCLOSED:
+        raise AnatomyError(
+            f"The LV cavity should be enclosed by the myocardium; only {100 * enclosed:.0f} % of its border touches "
+            "what "
+            "the label map calls myocardium. Check whether the label map swaps codes."
+        )
 
 
 def _check_overlap(present: dict[str, np.ndarray], out: np.ndarray, header: VolumeHeader, like: SaxStack) -> None:
@@ -137,6 +160,7 @@ def _check_overlap(present: dict[str, np.ndarray], out: np.ndarray, header: Volu
         after = float((out == LABELS[name]).sum() * like.voxel_volume_ml)
         if after < MIN_INSIDE * before:
             raise AnatomyError(
-                f"Labels must lie where the image is; of the {NAMES[name]}'s {before:.0f} mL only {after:.0f} mL lie inside it. "
+                f"Labels must lie where the image is; of the {NAMES[name]}'s {before:.0f} mL only {after:.0f} mL lie "
+                "inside it. "
                 "Check that both files come from the same scan and are in the same coordinates."
             )

@@ -114,7 +114,8 @@ def check_frame(frame: int, n_frames: int) -> None:
     """Raise AnatomyError if a file of `n_frames` has no frame `frame`."""
     if not 0 <= frame < n_frames:
         raise AnatomyError(
-            f"The file holds {n_frames} frame{'s' if n_frames > 1 else ''} (0 to {n_frames - 1}); frame {frame} was asked for. "
+            f"The file holds {n_frames} frame{'s' if n_frames > 1 else ''} (0 to {n_frames - 1}); frame {frame} was "
+            "asked for. "
             "Choose one of them."
         )
 

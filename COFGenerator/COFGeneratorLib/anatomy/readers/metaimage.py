@@ -60,9 +60,7 @@ def read_header(path: Path) -> VolumeHeader:
     dtype = np.dtype((">" if msb else "<") + TYPES[kind])
     total = int(np.prod(sizes, dtype=object)) * dtype.itemsize
     payload = _payload(path, fields, offset, total)
-    return VolumeHeader(
-        FORMAT, shape, n_frames, False, dtype, matrix, payload, frame_times_ms=times, warnings=warnings
-    )
+    return VolumeHeader(FORMAT, shape, n_frames, False, dtype, matrix, payload, frame_times_ms=times, warnings=warnings)
 
 
 def _parse(path: Path) -> tuple[dict[str, str], int]:
@@ -96,7 +94,9 @@ def _geometry(fields: dict[str, str]) -> tuple[np.ndarray, float, tuple[str, ...
     """Return voxel → RAS mm, the step along a fourth axis, and warnings."""
     n = int(_numbers(fields, "NDims", default=[3])[0])
     spacing = np.array(_numbers(fields, "ElementSpacing", "ElementSize", default=[]))
-    rows = np.array(_numbers(fields, "TransformMatrix", "Rotation", "Orientation", default=list(np.eye(max(n, 1)).ravel())))
+    rows = np.array(
+        _numbers(fields, "TransformMatrix", "Rotation", "Orientation", default=list(np.eye(max(n, 1)).ravel()))
+    )
     origin = np.array(_numbers(fields, "Offset", "Position", "Origin", default=[0.0] * n))
     if n not in (3, 4) or rows.size != n * n or origin.size != n or spacing.size not in (0, n):
         raise AnatomyError(
@@ -108,7 +108,9 @@ def _geometry(fields: dict[str, str]) -> tuple[np.ndarray, float, tuple[str, ...
         raise AnatomyError("A MetaImage header needs ElementSpacing in mm; this one has none. Set it and export again.")
     if not (spacing[:3] > 0).all():
         shown = "×".join(f"{s:g}" for s in spacing[:3])
-        raise AnatomyError(f"Voxel spacing must be positive; the MetaImage header says {shown} mm. Set it and export again.")
+        raise AnatomyError(
+            f"Voxel spacing must be positive; the MetaImage header says {shown} mm. Set it and export again."
+        )
     directions = rows.reshape(n, n).T[:3, :3]  # the file lists the axes one after another
     matrix = lps_to_ras(affine(directions * spacing[:3], origin[:3]))
     check_geometry(matrix, FORMAT)
@@ -125,12 +127,15 @@ def _payload(path: Path, fields: dict[str, str], offset: int, total: int) -> Pay
     if name.upper() != "LOCAL":
         if name.upper().startswith("LIST") or "%" in name or "/" in name or "\\" in name or name in ("", ".", ".."):
             raise AnatomyError(
-                "The voxels of a MetaImage must be in the same file or in one file beside it; this header points elsewhere. "
+                "The voxels of a MetaImage must be in the same file or in one file beside it; this header points "
+                "elsewhere. "
                 "Export as a single .mha."
             )
         path, offset = path.with_name(name), 0
         if not path.is_file():
-            raise AnatomyError(f"The MetaImage keeps its voxels in {name[:80]!r}; no such file lies beside it. Copy both.")
+            raise AnatomyError(
+                f"The MetaImage keeps its voxels in {name[:80]!r}; no such file lies beside it. Copy both."
+            )
     if fields.get("CompressedData", "False").lower() == "true":
         return Payload(path, offset, "gzip")
     if fields.get("BinaryData", "True").lower() == "false":

@@ -17,7 +17,15 @@ from COFGeneratorLib.errors import AnatomyError
 
 FORMAT = "NIfTI"
 TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
-NOT_SCALAR = {128: "RGB", 2304: "RGBA", 32: "complex", 1792: "complex", 2048: "complex", 1: "single-bit", 1536: "128-bit"}
+NOT_SCALAR = {
+    128: "RGB",
+    2304: "RGBA",
+    32: "complex",
+    1792: "complex",
+    2048: "complex",
+    1: "single-bit",
+    1536: "128-bit",
+}
 MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}
 TIME_UNIT = {8: "s", 16: "ms", 24: "us"}
 SAME_SPACING = 0.01
@@ -52,7 +60,8 @@ def read_header(path: Path, codec: str) -> VolumeHeader:
         raise AnatomyError(f"Voxels must be plain numbers; this NIfTI file holds {kind} voxels. Export grey-scale MR.")
     if len(sizes) not in (3, 4) or min(sizes, default=0) < 1:
         raise AnatomyError(
-            f"A short-axis stack is a volume (3-D) or cine (4-D); this NIfTI file says {'×'.join(map(str, sizes)) or 'nothing'}"
+            "A short-axis stack is a volume (3-D) or cine (4-D); this NIfTI file says "
+            f"{'×'.join(map(str, sizes)) or 'nothing'}"
             f" ({len(sizes)}-D). Export the whole stack as one volume."
         )
     n_frames = sizes[3] if len(sizes) == 4 else 1
@@ -112,7 +121,9 @@ def _fields(start: bytes) -> dict:
     field = {name: at(*place) for name, place in where.items()}
     offset = field["vox_offset"]
     if not np.isfinite(offset) or not 0 <= offset < 2**40:
-        raise AnatomyError(f"The NIfTI header places the voxels at byte {offset}, which cannot be. Export the file again.")
+        raise AnatomyError(
+            f"The NIfTI header places the voxels at byte {offset}, which cannot be. Export the file again."
+        )
     return field | {"endian": endian, "pair": pair, "vox_offset": max(int(offset), least)}
 
 
@@ -123,7 +134,8 @@ def _image_of_pair(path: Path) -> Payload:
         if path.with_name(name).is_file():
             return Payload(path.with_name(name), codec=codec)
     raise AnatomyError(
-        f"This NIfTI header keeps its voxels in a second file of the same name ending in .img; none lies beside {path.name}. "
+        "This NIfTI header keeps its voxels in a second file of the same name ending in .img; none lies beside "
+        f"{path.name}. "
         "Put both files into one folder."
     )
 

@@ -56,12 +56,16 @@ def read_header(path: Path) -> VolumeHeader:
         codec = CODECS[fields["encoding"].lower()]
     except (KeyError, ValueError, StopIteration) as error:
         raise AnatomyError(
-            f"An NRRD header needs dimension, sizes, a scalar type and a known encoding; {error or 'the type'} is missing or "
-            f"unknown (type {fields.get('type', 'missing')[:40]!r}, encoding {fields.get('encoding', 'missing')[:40]!r}). "
+            f"An NRRD header needs dimension, sizes, a scalar type and a known encoding; {error or 'the type'} is "
+            "missing or "
+            f"unknown (type {fields.get('type', 'missing')[:40]!r}, encoding "
+            f"{fields.get('encoding', 'missing')[:40]!r}). "
             "Export grey-scale MR as NRRD again."
         ) from None
     if len(sizes) != dimension:
-        raise AnatomyError(f"NRRD needs one size an axis; dimension is {dimension}, sizes are {len(sizes)}. Export again.")
+        raise AnatomyError(
+            f"NRRD needs one size an axis; dimension is {dimension}, sizes are {len(sizes)}. Export again."
+        )
     frame_axis = _frame_axis(fields, sizes)
     spatial = [axis for axis in range(dimension) if axis != frame_axis]
     matrix, warnings = _geometry(fields, spatial, frame_axis)
@@ -102,7 +106,9 @@ def _parse(path: Path) -> tuple[dict[str, str], dict[str, str], int]:
             fields[name.strip().lower()] = value.strip()
     detached = "data file" in fields or "datafile" in fields
     if not end and not detached:
-        raise AnatomyError("An NRRD header ends with an empty line; none was found in this file. Copy or export it again.")
+        raise AnatomyError(
+            "An NRRD header ends with an empty line; none was found in this file. Copy or export it again."
+        )
     return fields, keys, end.end() if end else len(start)
 
 
@@ -115,22 +121,28 @@ def _frame_axis(fields: dict[str, str], sizes: list[int]) -> int | None:
     kinds = [k.lower() for k in fields.get("kinds", "").split()] or [""] * len(sizes)
     colour = [k for k in kinds if k not in FRAME_KINDS | SPATIAL_KINDS]
     if colour:
-        raise AnatomyError(f"Voxels must be single numbers; this NRRD holds {colour[0][:40]} voxels. Export grey-scale MR.")
+        raise AnatomyError(
+            f"Voxels must be single numbers; this NRRD holds {colour[0][:40]} voxels. Export grey-scale MR."
+        )
     directions = _vectors(fields.get("space directions", ""))
     if len(sizes) == 3:
-        if any(k in FRAME_KINDS for k in kinds) or None in directions:
+        if any(k in FRAME_KINDS for k in kinds) or any(d is None for d in directions):
             raise AnatomyError(
-                "A short-axis stack has three axes in space; this NRRD is a single slice over time. Load the whole stack."
+                "A short-axis stack has three axes in space; this NRRD is a single slice over time. Load the whole "
+                "stack."
             )
         return None
     if len(sizes) != 4:
         raise AnatomyError(
-            f"A short-axis stack is a volume (3-D) or cine (4-D); this NRRD is {len(sizes)}-D. Load the whole stack, not one image."
+            f"A short-axis stack is a volume (3-D) or cine (4-D); this NRRD is {len(sizes)}-D. Load the whole stack, "
+            "not one image."
         )
     marked = [a for a, k in enumerate(kinds) if k in FRAME_KINDS] or [a for a, d in enumerate(directions) if d is None]
     axis = marked[0] if marked else 3
     if axis not in (0, 3):
-        raise AnatomyError(f"The frames of an NRRD cine must be its first or last axis; here they are axis {axis}. Export again.")
+        raise AnatomyError(
+            f"The frames of an NRRD cine must be its first or last axis; here they are axis {axis}. Export again."
+        )
     return axis
 
 
@@ -157,7 +169,12 @@ def _geometry(fields: dict[str, str], spatial: list[int], frame_axis: int | None
     if directions:
         vectors = [directions[axis] for axis in spatial] if len(directions) > max(spatial) else []
         origin = (_vectors(fields.get("space origin", "")) or [np.zeros(3)])[0]
-        if len(vectors) != 3 or any(v is None or v.size not in (3, 4) for v in vectors) or origin is None or origin.size < 3:
+        if (
+            len(vectors) != 3
+            or any(v is None or v.size not in (3, 4) for v in vectors)
+            or origin is None
+            or origin.size < 3
+        ):
             raise AnatomyError("NRRD needs three direction vectors in space; found fewer or others. Export again.")
         matrix = affine(np.stack([v[:3] for v in vectors], axis=1), origin[:3])
         space = fields.get("space", "").lower().removesuffix("-time").removesuffix("t")
@@ -166,7 +183,9 @@ def _geometry(fields: dict[str, str], spatial: list[int], frame_axis: int | None
         else:  # as ITK and Slicer do
             matrix = lps_to_ras(matrix)
             if "space dimension" not in fields:
-                warnings = (f"The NRRD's space {space[:30]!r} is not an anatomical one; left-posterior-superior is assumed.",)
+                warnings = (
+                    f"The NRRD's space {space[:30]!r} is not an anatomical one; left-posterior-superior is assumed.",
+                )
     else:
         spacings = _floats(fields.get("spacings", ""))
         if len(spacings) <= max(spatial):
@@ -174,7 +193,9 @@ def _geometry(fields: dict[str, str], spatial: list[int], frame_axis: int | None
         step = np.array([spacings[axis] for axis in spatial])
         if not (step > 0).all():
             shown = "×".join(f"{s:g}" for s in step)
-            raise AnatomyError(f"Voxel spacing must be positive; the NRRD header says {shown} mm. Set it and export again.")
+            raise AnatomyError(
+                f"Voxel spacing must be positive; the NRRD header says {shown} mm. Set it and export again."
+            )
         matrix = lps_to_ras(affine(np.diag(step), np.zeros(3)))
         warnings = ("The NRRD header has no orientation; axes are taken as left, posterior, superior.",)
     check_geometry(matrix, FORMAT)
@@ -212,17 +233,22 @@ def _payload(path: Path, fields: dict[str, str], offset: int, codec: str) -> Pay
     if name:
         if name.upper().startswith("LIST") or "%" in name or "/" in name or "\\" in name or name in (".", ".."):
             raise AnatomyError(
-                "The voxels of an NRRD must be in the same file or in one file beside it; this header points elsewhere. "
+                "The voxels of an NRRD must be in the same file or in one file beside it; this header points "
+                "elsewhere. "
                 "Export as a single .nrrd."
             )
         path, offset = path.with_name(name), 0
         if not path.is_file():
-            raise AnatomyError(f"The NRRD header keeps its voxels in {name[:80]!r}; no such file lies beside it. Copy both.")
+            raise AnatomyError(
+                f"The NRRD header keeps its voxels in {name[:80]!r}; no such file lies beside it. Copy both."
+            )
     try:
         lines = int(fields.get("line skip", fields.get("lineskip", 0)))
         skip = int(fields.get("byte skip", fields.get("byteskip", 0)))
     except ValueError:
-        raise AnatomyError("NRRD line skip and byte skip must be whole numbers; found something else. Export again.") from None
+        raise AnatomyError(
+            "NRRD line skip and byte skip must be whole numbers; found something else. Export again."
+        ) from None
     if lines > 0:
         with path.open("rb") as file:
             file.seek(offset)

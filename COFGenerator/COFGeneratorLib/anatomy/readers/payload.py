@@ -10,6 +10,7 @@ from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader
 from COFGeneratorLib.errors import AnatomyError
 
 CHUNK = 1 << 20
+MAX_CHUNKS_BEYOND = 8
 DEFLATE_MAX_RATIO = 1032
 """No deflate stream expands further (zlib technical details, "Maximum expansion factor")."""
 
@@ -90,7 +91,8 @@ def _refuse_impossible(header: VolumeHeader, total: int) -> None:
 
 def _truncated(format_name: str, expected: int, found: str) -> AnatomyError:
     return AnatomyError(
-        f"The {format_name} header promises {expected:,} bytes of voxels; {found}. The file is truncated or its header is "
+        f"The {format_name} header promises {expected:,} bytes of voxels; {found}. The file is truncated or its "
+        "header is "
         "wrong: copy or export it again."
     )
 
@@ -104,7 +106,7 @@ def _damaged(format_name: str, what: object) -> AnatomyError:
 
 def _decoded(payload: Payload, total: int, format_name: str) -> Iterator[bytes]:
     """Yield exactly `total` decoded bytes after the inner offset, or raise."""
-    skip, left = payload.inner_offset, total
+    skip, left, beyond = payload.inner_offset, total, 0
     for chunk in decode(payload, format_name):
         if skip:
             dropped = min(skip, len(chunk))
@@ -114,7 +116,8 @@ def _decoded(payload: Payload, total: int, format_name: str) -> Iterator[bytes]:
             chunk = chunk[:left]
             left -= len(chunk)
             yield chunk
-        if not left and payload.codec == "raw":
+        beyond += not left  # a little further lies the checksum; a bomb is not worth finding it
+        if beyond > MAX_CHUNKS_BEYOND or (not left and payload.codec == "raw"):
             return
     if left:
         raise _truncated(format_name, total, f"found {total - left:,}")

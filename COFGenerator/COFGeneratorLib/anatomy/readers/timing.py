@@ -41,7 +41,8 @@ def frame_times_ms(values: Sequence[float], unit: str) -> tuple[tuple[float, ...
             return tuple(float(t) for t in times * factor), (f"Frame times have {found}; they are taken as {name}.",)
     step = float(np.median(np.diff(times)))
     return (), (
-        f"The file does not state a usable frame time (step {step:g} {unit or 'without unit'}); give the R–R interval or "
+        f"The file does not state a usable frame time (step {step:g} {unit or 'without unit'}); give the R–R interval "
+        "or "
         "frame time where timing matters.",
     )
 
