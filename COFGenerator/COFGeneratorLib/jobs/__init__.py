@@ -1,1 +1,19 @@
+"""Work in child processes that outlive whoever started them: job folders, events, runner.
 
+Knows neither Qt nor Slicer nor torch, so it serves the module, the command line and tests alike.
+"""
+
+from COFGeneratorLib.jobs.events import CANCELLED_EXIT_CODE, EventWriter, JobCancelled, job_events
+from COFGeneratorLib.jobs.runner import JobRunner, JobState, JobUpdate, find_jobs, run_to_end
+
+__all__ = [
+    "CANCELLED_EXIT_CODE",
+    "EventWriter",
+    "JobCancelled",
+    "JobRunner",
+    "JobState",
+    "JobUpdate",
+    "find_jobs",
+    "job_events",
+    "run_to_end",
+]

@@ -1,0 +1,293 @@
+"""Starts a job in its own process tree, follows it, ends it, and finds it again after a restart.
+
+Nothing here blocks: ``poll`` is called by a timer (or by ``run_to_end`` in scripts), reads what is new, and moves the
+state on. The state is on disk, so a job goes on when its starter exits and can be followed from elsewhere.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from COFGeneratorLib.errors import JobError
+from COFGeneratorLib.jobs import process
+from COFGeneratorLib.jobs.events import HINTS
+from COFGeneratorLib.jobs.folder import JobFolder
+from COFGeneratorLib.jobs.tail import EventTail, TextTail, without_rewrites
+
+GRACE_S = 3.0
+"""A job has this long to stop by itself after it is asked, and as long again after it is told, before it is killed."""
+
+LOG_TAIL_LINES = 12
+"""Lines of the log that a failure without an error event shows."""
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
+
+
+@dataclass(frozen=True)
+class JobUpdate:
+    """What is new since the last look.
+
+    Attributes:
+        state: Where the job stands now.
+        events: New events in order.
+        log: New text of the log.
+        reason: Why it ended otherwise than well, with what to do; empty otherwise.
+        silent_s: Time since the job last said anything, s.
+    """
+
+    state: JobState
+    events: list[dict[str, Any]] = field(default_factory=list)
+    log: str = ""
+    reason: str = ""
+    silent_s: float = 0.0
+
+
+class JobRunner:
+    """One job.
+
+    Args:
+        directory: The job's folder; made by ``start``.
+    """
+
+    def __init__(self, directory: str | os.PathLike):
+        self.folder = JobFolder(Path(directory).absolute())
+        self.state = JobState.QUEUED
+        self.reason = ""
+        self.returncode: int | None = None
+        self._process = None
+        self._pid, self._started = 0, None
+        self._expected: tuple[str, ...] = ()
+        self._events, self._log = EventTail(self.folder.events), TextTail(self.folder.log)
+        self._finish: dict[str, Any] = {}
+        self._log_end = ""
+        self._last_sign = time.monotonic()
+        self._told_at: float | None = None
+        self._asked_at: float | None = None
+        self._grace_s = GRACE_S
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        kind: str = "job",
+        title: str = "",
+        env: Mapping[str, str] | None = None,
+        expect: Sequence[str] = (),
+    ) -> None:
+        """Start the job.
+
+        Args:
+            argv: Program and arguments; the program should write events to ``folder.events``.
+            kind: For finding jobs of one sort again, e.g. ``"train"``.
+            title: Words for the user.
+            env: The whole environment; a copy of ours where not given. UTF-8 and unbuffered output are added.
+            expect: Files under ``result/`` without which success is not believed.
+
+        Raises:
+            JobError: If the folder is taken or the program cannot be started.
+        """
+        self.folder.create()
+        self._expected = tuple(expect)
+        self.folder.write(
+            self.folder.job,
+            {"kind": kind, "title": title, "argv": list(argv), "expect": list(expect), "created": time.time()},
+        )
+        environment = dict(os.environ if env is None else env)
+        environment |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:replace", "PYTHONUTF8": "1"}
+        try:
+            self._process = process.start_detached(argv, self.folder.log, self.folder.root, environment)
+        except OSError as error:
+            self._end(JobState.FAILED, f"{argv[0]} cannot be started ({error.strerror}). Check the chosen Python.")
+            raise JobError(self.reason) from error
+        self._pid = self._process.pid
+        self._started = process.start_time(self._pid)
+        self._last_sign = time.monotonic()
+        self._move(JobState.STARTING)
+
+    @classmethod
+    def attach(cls, directory: str | os.PathLike) -> "JobRunner":
+        """Return a runner for a job that was started elsewhere or earlier; its events are told again from the first.
+
+        Raises:
+            JobError: If the folder holds no job.
+        """
+        runner = cls(directory)
+        job, status = runner.folder.read(runner.folder.job), runner.folder.read(runner.folder.status)
+        runner._expected = tuple(job.get("expect", ()))
+        runner.state = JobState(status.get("state", JobState.LOST))
+        runner.reason = status.get("reason", "")
+        runner.returncode = status.get("returncode")
+        runner._pid, runner._started = int(status.get("pid", 0)), status.get("process_started")
+        return runner
+
+    def poll(self) -> JobUpdate:
+        """Look once, without waiting."""
+        finished = not self.state.ended and not self._is_running()  # asked first: what it wrote before is then on disk
+        events, log = self._events.read(), without_rewrites(self._log.read())
+        self._log_end = (self._log_end + log)[-8000:]
+        for event in events:
+            if event["event"] in ("done", "error", "cancelled"):
+                self._finish = event
+        if events or log:
+            self._last_sign = time.monotonic()
+            if self.state is JobState.STARTING:
+                self._move(JobState.RUNNING)
+        if finished:
+            self._conclude()
+        elif self._asked_at is not None and not self.state.ended:
+            self._insist()
+        return JobUpdate(self.state, events, log, self.reason, time.monotonic() - self._last_sign)
+
+    def cancel(self, grace_s: float = GRACE_S) -> None:
+        """Ask the job to stop; further calls of ``poll`` tell, then kill it if it does not."""
+        if self.state.ended or self.state is JobState.QUEUED:
+            return
+        self.folder.cancel.touch()
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+        self._grace_s = grace_s
+
+    def kill(self) -> None:
+        """End the whole tree at once and wait until it is gone."""
+        if self.state.ended or self.state is JobState.QUEUED:
+            return
+        self.cancel(0.0)
+        if self._is_running():
+            process.end_tree(self._pid, force=True)
+        self.wait(10.0)
+
+    def wait(self, timeout_s: float, on_update: Callable[[JobUpdate], None] | None = None) -> JobState:
+        """Poll until the job has ended or the time is over; for scripts and tests, not for a GUI."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            update = self.poll()
+            if on_update is not None:
+                on_update(update)
+            if update.state.ended or time.monotonic() > deadline:
+                return update.state
+            time.sleep(0.02)
+
+    def _is_running(self) -> bool:
+        if self._process is not None:
+            self.returncode = self._process.poll()
+            return self.returncode is None
+        return process.is_running(self._pid, self._started)
+
+    def _insist(self) -> None:
+        now = time.monotonic()
+        if self._told_at is None and now - self._asked_at >= self._grace_s:
+            self._told_at = now
+            process.end_tree(self._pid, force=False)
+        elif self._told_at is not None and now - self._told_at >= self._grace_s:
+            process.end_tree(self._pid, force=True)
+
+    def _conclude(self) -> None:
+        """Decide how a job ended whose process is gone, and end what it may have left running."""
+        if process.has_orphans(self._pid):
+            process.end_tree(self._pid, force=True)
+        missing = [name for name in self._expected if not (self.folder.result / name).exists()]
+        said = self._finish.get("event")
+        if said == "done" and self.returncode in (0, None) and not missing:
+            self._end(JobState.SUCCEEDED)
+        elif self.folder.cancel.exists():
+            self._end(JobState.CANCELLED, "Stopped as asked.")
+        elif said == "error":
+            words = (self._finish.get("message", ""), self._finish.get("hint", ""))
+            self._end(JobState.FAILED, "\n".join(word for word in words if word))
+        elif said == "done" and missing:
+            self._end(JobState.FAILED, f"It ended without making {', '.join(missing)}. {HINTS['internal']}")
+        elif self.returncode is None:
+            self._end(
+                JobState.LOST, "It ended while nobody was watching, without saying how. Start or resume it again."
+            )
+        else:
+            self._end(JobState.FAILED, self._words_for_exit())
+
+    def _words_for_exit(self) -> str:
+        tail = "\n".join([line for line in self._log_end.splitlines() if line.strip()][-LOG_TAIL_LINES:])
+        if self.returncode in (-9, 137):
+            return f"The system ended it, most often for lack of memory. {HINTS['oom']}"
+        return f"It ended with exit code {self.returncode}. {HINTS['internal']}" + (f"\n{tail}" if tail else "")
+
+    def _end(self, state: JobState, reason: str = "") -> None:
+        self.reason = reason
+        self._move(state)
+
+    def _move(self, state: JobState) -> None:
+        self.state = state
+        self.folder.write(
+            self.folder.status,
+            {
+                "state": state,
+                "reason": self.reason,
+                "returncode": self.returncode,
+                "pid": self._pid,
+                "process_started": self._started,
+                "updated": time.time(),
+            },
+        )
+
+
+def run_to_end(
+    runner: JobRunner, on_update: Callable[[JobUpdate], None] | None = None, pump: Callable[[], None] | None = None
+) -> None:
+    """Follow a started job to its end; for scripts, where the caller has nothing else to do.
+
+    Args:
+        runner: A started job.
+        on_update: Called with every update.
+        pump: Called between looks, e.g. to keep an application's windows alive.
+
+    Raises:
+        JobError: If it did not succeed.
+    """
+    try:
+        while not runner.state.ended:
+            update = runner.poll()
+            if on_update is not None:
+                on_update(update)
+            if pump is not None:
+                pump()
+            time.sleep(0.05)
+    except BaseException:
+        runner.kill()
+        raise
+    if runner.state is not JobState.SUCCEEDED:
+        raise JobError(f"{runner.reason} (log: {runner.folder.log})")
+
+
+def find_jobs(root: str | os.PathLike, kind: str | None = None) -> list[Path]:
+    """Return the folders of jobs directly under ``root``, newest first.
+
+    Args:
+        root: Folder that holds job folders.
+        kind: Only jobs of this kind.
+    """
+    found = []
+    for path in Path(root).glob("*/job.json"):
+        try:
+            job = JobFolder(path.parent).read(path)
+        except JobError:
+            continue
+        if kind is None or job.get("kind") == kind:
+            found.append((float(job.get("created", 0.0)), path.parent))
+    return [folder for _, folder in sorted(found, reverse=True)]

@@ -1,0 +1,57 @@
+"""Reading files that another process is still writing."""
+
+import codecs
+import json
+from pathlib import Path
+from typing import Any
+
+MAX_CHUNK_BYTES = 1 << 20
+"""At most this much is read at once, so that a flood of output does not stall whoever looks."""
+
+
+class TextTail:
+    """Gives what was added to a text file since the last look, as UTF-8 whatever the bytes are.
+
+    Args:
+        path: The file; it may not exist yet.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._offset = path, 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def read(self) -> str:
+        """Return the new text, at most about 1 MiB of it."""
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._offset)
+                data = stream.read(MAX_CHUNK_BYTES)
+        except OSError:
+            return ""
+        self._offset += len(data)
+        return self._decoder.decode(data)
+
+
+class EventTail:
+    """Gives the complete events that were added to ``events.jsonl`` since the last look."""
+
+    def __init__(self, path: Path):
+        self._text, self._rest = TextTail(path), ""
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return new events; a line that is not a JSON object comes as ``{"event": "malformed", "text": …}``."""
+        *lines, self._rest = (self._rest + self._text.read()).split("\n")
+        return [_parse(line) for line in lines if line.strip()]
+
+
+def without_rewrites(text: str) -> str:
+    """Return text as a terminal would show it after carriage returns: only the last state of each line."""
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    return event if isinstance(event, dict) and "event" in event else {"event": "malformed", "text": line}
