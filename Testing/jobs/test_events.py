@@ -52,10 +52,14 @@ def test_without_a_file_nothing_happens(tmp_path, monkeypatch):
 
 
 def test_the_cancel_file_stops_the_job_at_its_next_step(tmp_path):
-    with pytest.raises(JobCancelled), job_events(tmp_path / "events.jsonl") as events:
-        events.progress("a", 1, 2)
-        (tmp_path / "cancel").touch()
-        events.progress("a", 2, 2)
+    def work():
+        with job_events(tmp_path / "events.jsonl") as events:
+            events.progress("a", 1, 2)
+            (tmp_path / "cancel").touch()
+            events.progress("a", 2, 2)
+
+    with pytest.raises(JobCancelled):
+        work()
     assert [event["event"] for event in lines(tmp_path / "events.jsonl")] == ["progress", "cancelled"]
 
 

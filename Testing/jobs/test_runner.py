@@ -175,7 +175,7 @@ def test_an_attached_job_can_be_cancelled(start):
     first = start("time.sleep(600)")
     second = JobRunner.attach(first.folder.root)
     second.cancel(grace_s=0.1)
-    wait_for(lambda: first.poll().state is JobState.CANCELLED)
+    wait_for(lambda: second.poll() and first.poll().state is JobState.CANCELLED)
     assert second.wait(5) is JobState.CANCELLED
 
 

@@ -142,7 +142,10 @@ class JobRunner:
     def poll(self) -> JobUpdate:
         """Look once, without waiting."""
         finished = not self.state.ended and not self._is_running()  # asked first: what it wrote before is then on disk
-        events, log = self._events.read(), without_rewrites(self._log.read())
+        events, log = self._events.read(), self._log.read()
+        while finished and (more := (self._events.read(), self._log.read())) != ([], ""):
+            events, log = events + more[0], log + more[1]
+        log = without_rewrites(log)
         self._log_end = (self._log_end + log)[-8000:]
         for event in events:
             if event["event"] in ("done", "error", "cancelled"):
@@ -216,9 +219,7 @@ class JobRunner:
         elif said == "done" and missing:
             self._end(JobState.FAILED, f"It ended without making {', '.join(missing)}. {HINTS['internal']}")
         elif self.returncode is None:
-            self._end(
-                JobState.LOST, "It ended while nobody was watching, without saying how. Start or resume it again."
-            )
+            self._end(JobState.LOST, "It ended unwatched, without saying how. Start or resume it again.")
         else:
             self._end(JobState.FAILED, self._words_for_exit())
 
