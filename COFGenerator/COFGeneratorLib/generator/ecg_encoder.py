@@ -100,6 +100,14 @@ class _ResidualBlock(nn.Module):
         return self.skip(x) + self.gain * branch
 
 
+def _initialise(module: nn.Module) -> None:
+    """Keep the size of the signal from layer to layer, as normalisation would (He et al. 2015, arXiv:1502.01852)."""
+    if isinstance(module, nn.Conv1d | nn.Linear):
+        one_by_one = isinstance(module, nn.Conv1d) and module.kernel_size == (1,)
+        nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if one_by_one else "relu")
+        nn.init.zeros_(module.bias)
+
+
 class EcgEncoder(nn.Module):
     """Encode an average beat and its scalars.
 
@@ -137,6 +145,9 @@ class EcgEncoder(nn.Module):
         self.head = nn.Sequential(
             nn.Linear(config.embedding, config.embedding), nn.SiLU(), nn.Linear(config.embedding, outputs)
         )
+
+        self.apply(_initialise)
+        nn.init.normal_(self.head[-1].weight, std=0.02)
 
     def forward(self, beat_mv: torch.Tensor, scalars: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode a batch.

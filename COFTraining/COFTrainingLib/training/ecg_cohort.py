@@ -37,7 +37,7 @@ class EcgCohort:
 
     def save(self, path: Path | str) -> None:
         """Write as safetensors; beats at half precision (0.1 % of a voltage)."""
-        tensors = {"beat_mv": self.beat_mv.half(), "scalars": self.scalars}
+        tensors = {"beat_mv": self.beat_mv.half().contiguous(), "scalars": self.scalars}
         save_file(tensors | {f"target.{name}": value for name, value in self.targets.items()}, path)
 
     @classmethod
@@ -76,7 +76,9 @@ def synthesise_cohort(
     else:
         parts = [_chunk(job) for job in jobs]
     beats, scalars, targets = (np.concatenate([part[i] for part in parts]) for i in range(3))
-    columns = dict(zip(TARGETS, torch.from_numpy(targets).float().unbind(1), strict=True))
+    columns = dict(
+        zip(TARGETS, [column.clone() for column in torch.from_numpy(targets).float().unbind(1)], strict=True)
+    )
     return EcgCohort(torch.from_numpy(beats).float(), torch.from_numpy(scalars), columns)
 
 
