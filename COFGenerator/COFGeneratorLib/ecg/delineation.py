@@ -1,8 +1,8 @@
 """Global delineation of an average beat: P onset, QRS onset and offset, T peak and T end over all leads at once.
 
 As in clinical analysers, one global set of fiducials is measured on the averaged beat: QRS from the spatial velocity
-(length of the derivative vector over the leads), P and T from the first principal component of their own window.
-T end is the tangent's crossing of the baseline (Lepeschkin and Surawicz, Circulation 1952;6:378).
+(length of the derivative vector over the leads), P and T from the length of the vector over the leads, above the level
+of the quiet segment beside them.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,11 @@ INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
 P_AMPLITUDE_MV = 0.025
 """Smallest root-mean-square bump over the leads that counts as a P wave."""
 T_AMPLITUDE_MV = 0.025
+ONSET_SHARE, OFFSET_SHARE = 0.025, 0.035
+"""QRS begins and ends where the spatial velocity passes these shares of its peak (more where the segment is noisy)."""
+LATE_LOBE = 0.38
+"""A second lobe of T this high, relative to the first, belongs to T."""
+T_CORNER_REACH_MS = 150
 
 
 @dataclass(frozen=True)
@@ -104,59 +109,53 @@ def _qrs(time_ms: np.ndarray, velocity: np.ndarray) -> tuple[float, float]:
     first, last = core[0], core[-1]
 
     back = velocity[max(0, first - 110) : first + 1][::-1]
-    quiet = np.percentile(back, 15)
-    threshold = max(0.045 * peak, min(2.2 * quiet, 0.15 * peak))
+    threshold = max(ONSET_SHARE * peak, min(2.0 * np.percentile(back, 15), 0.15 * peak))
     onset = time_ms[first] - _first_quiet(back, threshold, 10)
 
     forth = velocity[last : last + 120]
-    quiet = np.percentile(forth, 15)
-    threshold = max(0.065 * peak, min(2.0 * quiet, 0.20 * peak))
+    threshold = max(OFFSET_SHARE * peak, min(2.2 * np.percentile(forth, 20), 0.20 * peak))
     offset = time_ms[last] + _first_quiet(forth, threshold, 12)
     return float(onset), float(offset)
 
 
-def _principal(segment: np.ndarray) -> np.ndarray:
-    """Return the first principal time course (m,) of (leads, m), scaled to mV RMS over the leads."""
-    covariance = segment @ segment.T
-    weights = np.linalg.eigh(covariance)[1][:, -1]
-    return weights @ segment / np.sqrt(len(weights))
+def _length(segment: np.ndarray, width: int) -> np.ndarray:
+    """Return the smoothed length over the leads (m,) mV RMS of (leads, m)."""
+    length = np.sqrt((segment**2).mean(axis=0))
+    padded = np.pad(length, width // 2, mode="edge")
+    return np.convolve(padded, np.full(width, 1.0 / width), mode="valid")
 
 
 def _t_wave(time_ms, fine, onset, offset, rr_ms) -> tuple[float, float]:
     """Return T peak and T end, ms; NaN where no T wave stands out."""
     expected = onset + qt_from_rate_ms(rr_ms)
     start = offset + 40.0
-    stop = min(time_ms[-1], expected + 180.0, rr_ms + onset - 60.0)
+    # Before the next P wave, which rides on T at high rates.
+    stop = min(time_ms[-1], expected + 170.0, rr_ms + onset - 90.0)
     window = (time_ms >= start) & (time_ms <= stop)
-    if window.sum() < 100:
+    if window.sum() < 110:
         return np.nan, np.nan
-    t = time_ms[window]
-    # Level of the quiet stretch that follows the T wave; it is not the PQ level when drift or a U wave is left.
-    segment = fine[:, window]
-    course = _principal(segment - _tail_level(segment, t, expected))
-    smooth = np.convolve(course, np.full(9, 1 / 9), mode="same")
-    reach = t <= min(stop - 20.0, expected + 60.0)
-    main = int(np.argmax(np.abs(smooth) * reach))
-    if abs(smooth[main]) < T_AMPLITUDE_MV:
+    t, segment = time_ms[window], fine[:, window]
+    # The level of the quiet stretch that follows T; it is not the PQ level when drift or a U wave is left.
+    length = _length(segment - _tail_level(segment, t, expected), 11)
+    inside = t <= min(stop - 25.0, expected + 50.0)
+    peak = int(np.argmax(length * inside))
+    height = length[peak]
+    if height < T_AMPLITUDE_MV:
         return np.nan, np.nan
-    smooth = smooth * np.sign(smooth[main])
-    # A biphasic T ends with its last lobe.
-    after = smooth[main:].copy()
-    after[t[main:] > expected + 60.0] = 0.0
-    late = int(np.argmin(after))
-    if -after[late] > 0.45 * smooth[main]:
-        main, smooth = main + late, -smooth
-    slope = np.gradient(smooth)
-    fall = slope[main:]
-    limit = np.flatnonzero(smooth[main:] < 0.1 * smooth[main])
-    fall = fall[: max(12, limit[0]) if limit.size else len(fall)]
-    steepest = main + int(np.argmin(fall))
-    if slope[steepest] >= 0:
-        return float(t[main]), np.nan
-    end = t[steepest] - smooth[steepest] / slope[steepest]
-    if not t[main] < end <= stop + 20.0:
-        end = np.nan
-    return float(t[main]), float(end)
+    # A biphasic T ends with its last lobe; a U wave is lower than that.
+    lobes = np.flatnonzero((length[1:-1] > length[:-2]) & (length[1:-1] >= length[2:])) + 1
+    lobes = lobes[(lobes > peak) & inside[lobes] & (length[lobes] > LATE_LOBE * height)]
+    main = int(lobes[-1]) if lobes.size else peak
+    slope = np.gradient(length)
+    steepest = main + int(np.argmin(slope[main : main + 140]))
+    if slope[steepest] >= 0 or len(t) - steepest < 15:
+        return float(t[peak]), np.nan
+    # The end is the corner of the falling flank: where the trapezium to a point beyond it is largest
+    # (Vázquez-Seisdedos et al., BioMed Eng OnLine 2011;10:77). It needs no threshold and bears noise.
+    beyond = min(len(t) - 1, steepest + T_CORNER_REACH_MS)
+    corner = np.arange(steepest, beyond)
+    area = (length[steepest] - length[corner]) * (2 * beyond - corner - steepest)
+    return float(t[peak]), float(t[corner[int(np.argmax(area))]])
 
 
 def _tail_level(segment: np.ndarray, t: np.ndarray, expected: float) -> np.ndarray:
@@ -180,18 +179,21 @@ def _p_wave(time_ms, fine, onset, previous_t_end) -> tuple[float, float]:
     # The line from the start of the window to the PQ level takes the tail of T and drift away.
     edge = min(20, len(t) // 4)
     line = np.linspace(0, 1, len(t))
-    segment = segment - (segment[:, :edge].mean(1, keepdims=True) * (1 - line))
-    course = _principal(segment)
-    smooth = np.convolve(course, np.full(15, 1 / 15), mode="same")
-    peak = int(np.argmax(np.abs(smooth) * (t > start + 15.0) * (t < onset - 25.0)))
-    height = abs(smooth[peak])
-    smooth = smooth * np.sign(smooth[peak])
+    length = _length(segment - segment[:, :edge].mean(1, keepdims=True) * (1 - line), 13)
+    middle = (t > start + 20.0) & (t < onset - 22.0)
+    peak = int(np.argmax(length * middle))
+    height = length[peak]
     if height < P_AMPLITUDE_MV or peak == 0:
         return np.nan, np.nan
-    before = smooth[: peak + 1][::-1]
-    after = smooth[peak:]
-    low = _first_quiet(before, 0.15 * height, 5)
-    high = _first_quiet(after, 0.15 * height, 5)
-    if t[peak] - t[peak - low] > 130.0 or low == 0 or high == 0:
+    # Tangents at the steepest slope of the first and last flank above a third of the height.
+    high = np.flatnonzero(length[max(0, peak - 90) : peak + 90] > 0.35 * height) + max(0, peak - 90)
+    slope = np.gradient(length)
+    rise = high[0] + int(np.argmax(slope[max(0, high[0] - 25) : high[0] + 20])) - min(25, high[0])
+    fall = high[-1] + int(np.argmin(slope[max(0, high[-1] - 20) : high[-1] + 25])) - min(20, high[-1])
+    if slope[rise] <= 0 or slope[fall] >= 0:
         return np.nan, np.nan
-    return float(t[peak - low]), float(t[min(peak + high, len(t) - 1)])
+    begin = t[rise] - length[rise] / slope[rise]
+    end = t[fall] - length[fall] / slope[fall]
+    if not 30.0 <= end - begin <= 190.0 or begin < start - 20.0:
+        return np.nan, np.nan
+    return float(begin), float(min(end, onset))
