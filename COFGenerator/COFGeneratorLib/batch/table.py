@@ -1,0 +1,93 @@
+"""The table of cases: one row a case, columns by name, paths relative to the table."""
+
+import argparse
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from COFGeneratorLib.commands.options import label_map
+from COFGeneratorLib.errors import ChainOfFlowError
+
+REQUIRED = ("anchor", "ecg")
+OPTIONAL = ("case", "labels", "label_map", "anchor_frame", "seed")
+FORBIDDEN = set('/\\:*?"<>|')
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row.
+
+    Attributes:
+        name: Name of the case and of its folder.
+        anchor, ecg, labels: Paths; ``labels`` may be None.
+        label_map: Codes in the label file, or None.
+        anchor_frame: Frame of the anchor file.
+        seed: Seed, or None for the batch's.
+        problem: Why the row cannot be run, in words; empty if it can.
+    """
+
+    name: str
+    anchor: str
+    ecg: str
+    labels: str | None = None
+    label_map: dict[str, int] | None = None
+    anchor_frame: int = 0
+    seed: int | None = None
+    problem: str = ""
+
+
+def read_table(path: str | Path) -> list[Case]:
+    """Read a table of cases; a bad row becomes a case with a ``problem``, so that the others run.
+
+    Raises:
+        ChainOfFlowError: If the file is no table with the needed columns, or names a case twice.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            columns = tuple(name.strip() for name in reader.fieldnames or ())
+            reader.fieldnames = list(columns)
+            rows = [{name: (row.get(name) or "").strip() for name in columns} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ChainOfFlowError(f"The cases must be a CSV table; {path.name} cannot be read ({error}).") from error
+    missing = [name for name in REQUIRED if name not in columns]
+    unknown = [name for name in columns if name not in REQUIRED + OPTIONAL]
+    if missing or unknown:
+        raise ChainOfFlowError(
+            f"The table needs the columns {', '.join(REQUIRED)} and may have {', '.join(OPTIONAL)}; found "
+            f"{', '.join(columns) or 'none'}. Rename or remove columns."
+        )
+    if not rows:
+        raise ChainOfFlowError(f"The table needs at least one case; found none in {path.name}.")
+    cases = [_case(row, number, path.parent) for number, row in enumerate(rows, start=1)]
+    names = [case.name.lower() for case in cases]  # file systems differ in whether case matters
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ChainOfFlowError(f"Every case needs a name of its own; found {', '.join(twice)} more than once.")
+    return cases
+
+
+def _case(row: dict[str, str], number: int, folder: Path) -> Case:
+    """Return one row as a case."""
+    name = row.get("case") or f"case-{number:04d}"
+    problem = ""
+    if set(name) & FORBIDDEN or name.startswith(".") or not name.isprintable():
+        name, problem = f"case-{number:04d}", f"The name {name!r} cannot be a folder's name. Use letters and digits."
+    values: dict = {}
+    try:
+        if row.get("label_map"):
+            values["label_map"] = label_map(row["label_map"])
+        for column in ("anchor_frame", "seed"):
+            if row.get(column):
+                values[column] = int(row[column])
+                if values[column] < 0:
+                    raise ValueError(f"{column} must not be negative; found {row[column]}")
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        problem = problem or f"Row {number} cannot be read: {error}."
+        values = {}
+    for column in REQUIRED:
+        if not row.get(column):
+            problem = problem or f"Row {number} needs a file in column {column}; found none."
+    paths = {column: str(folder / row[column]) if row.get(column) else "" for column in (*REQUIRED, "labels")}
+    return Case(name, paths["anchor"], paths["ecg"], paths["labels"] or None, problem=problem, **values)

@@ -1,0 +1,1 @@
+"""The sub-commands of ``cof``: one file each, with ``add`` (its arguments) and ``run`` (its work)."""

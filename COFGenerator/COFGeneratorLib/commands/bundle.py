@@ -1,0 +1,68 @@
+"""``cof bundle``: look at a model bundle, verify it, or make one from a training run."""
+
+import argparse
+import importlib
+import json
+
+from COFGeneratorLib.commands import options
+from COFGeneratorLib.commands.session import session
+from COFGeneratorLib.errors import BundleError
+
+
+def add(commands) -> None:
+    """Add the sub-command and its three verbs."""
+    parser = commands.add_parser("bundle", help="look at, verify or export a model bundle")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, work, words in (
+        ("info", info, "print what a bundle says of itself"),
+        ("verify", verify, "check every file of a bundle and build its networks"),
+    ):
+        verb = verbs.add_parser(name, help=words, description=words.capitalize() + ".")
+        verb.add_argument("bundle", metavar="BUNDLE", nargs="?", help="bundle folder (default: the one that ships)")
+        verb.set_defaults(run=work, events=None, quiet=False)
+    verb = verbs.add_parser("export", help="make a bundle from a training run", description="Make a bundle.")
+    verb.add_argument("--run", required=True, dest="training_run", metavar="RUN", help="folder of a finished run")
+    options.add_output(verb)
+    verb.set_defaults(run=export)
+
+
+def info(arguments: argparse.Namespace) -> int:
+    """Print the metadata, less the list of checksums; returns the exit code."""
+    from COFGeneratorLib.generator.bundle import read_metadata
+
+    metadata = read_metadata(_folder(arguments))
+    facts = {name: value for name, value in metadata.items() if name != "checksums"}
+    print(json.dumps(facts | {"files": len(metadata["checksums"])}, indent=2, ensure_ascii=False))
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Load the bundle, which checks everything; returns the exit code."""
+    from COFGeneratorLib import load_bundle
+
+    bundle = load_bundle(_folder(arguments))
+    print(f"{bundle.model_id}: {len(bundle.metadata['checksums'])} files match, networks built.")
+    print(f"weights SHA-256 {bundle.weights_sha256}")
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Make a bundle with the training side, which is looked up by name; returns the exit code."""
+    try:
+        module = importlib.import_module("COFTrainingLib.training.export")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("COFTrainingLib"):
+            raise
+        raise BundleError(
+            "Exporting needs the package COFTrainingLib; found none. Install the whole product."
+        ) from error
+    with session(arguments) as current:
+        folder = module.export_bundle(arguments.training_run, arguments.out, overwrite=arguments.overwrite)
+        current.say(f"Bundle written to {folder}; check it with: cof bundle verify {folder}")
+    return 0
+
+
+def _folder(arguments: argparse.Namespace):
+    from COFGeneratorLib.resources import default_bundle
+
+    return arguments.bundle or default_bundle()

@@ -1,0 +1,141 @@
+"""``cof generate``: one anchor and one ECG in, one cine with everything about it out."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from COFGeneratorLib.commands import options
+from COFGeneratorLib.commands.session import Session, session
+from COFGeneratorLib.results.folder import ResultFolder
+from COFGeneratorLib.results.manifest import write_manifest
+from COFGeneratorLib.results.writer import write_result
+
+
+def add(commands) -> None:
+    """Add the sub-command."""
+    parser = commands.add_parser(
+        "generate",
+        help="generate a cine from a short-axis volume and an ECG",
+        description="Generate a beating heart from one short-axis volume and a 12-lead ECG. Writes cine, motion and "
+        "label sequences, a Slicer scene, function read-outs, pictures and run.json.",
+    )
+    parser.add_argument("--anchor", required=True, metavar="FILE", help="short-axis volume or cine: NIfTI, NRRD, MHA")
+    parser.add_argument("--ecg", required=True, metavar="FILE", help="12-lead ECG in any of the formats read")
+    parser.add_argument("--labels", metavar="FILE", help="labels of the anchor (default: found by the segmenter)")
+    parser.add_argument(
+        "--label-map", type=options.label_map, metavar="CODES", help='codes in the file (default "lv=3,myo=2,rv=1")'
+    )
+    parser.add_argument(
+        "--anchor-frame", type=options.natural, default=0, metavar="N", help="frame of a cine to use (default 0)"
+    )
+    options.add_generation(parser)
+    options.add_output(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Generate and write; returns the exit code."""
+    with session(arguments) as current:
+        cine = generate_into(arguments, current, "generate")
+        describe(cine, Path(arguments.out), current)
+    return 0
+
+
+def generate_into(arguments: argparse.Namespace, current: Session, command: str, bundle=None, facts=None):
+    """Generate one case into ``arguments.out`` and return the cine.
+
+    Args:
+        arguments: As parsed for ``cof generate``.
+        current: Where to tell progress and warnings.
+        command: Name for ``run.json``.
+        bundle: A loaded bundle; loaded from ``arguments.model`` where not given.
+        facts: More facts for ``run.json``.
+    """
+    with ResultFolder(arguments.out, arguments.overwrite) as folder:
+        cine = compute(arguments, current, bundle)
+        current.warn(*write_result(cine, folder, current.watch, current.progress))
+        write_manifest(folder, command, run_facts(cine, arguments) | (facts or {}), current.watch, current.warnings)
+    for path in sorted(Path(arguments.out).iterdir()):
+        current.events.artifact(path)
+    return cine
+
+
+def compute(arguments: argparse.Namespace, current: Session, bundle=None):
+    """Read, load and generate; all errors of input come from here, before anything is written."""
+    current.progress(0, 3, "reading")
+    with current.watch.stage("reading"):
+        from COFGeneratorLib import read_ecg, read_labels, read_sax
+
+        record = read_ecg(arguments.ecg)
+        anchor = read_sax(arguments.anchor, arguments.anchor_frame)
+        current.progress(1, 3, "reading")
+        labels = None
+        if arguments.labels:
+            codes = {"label_map": arguments.label_map} if arguments.label_map else {}
+            labels = read_labels(arguments.labels, anchor, **codes)
+    current.warn(*record.warnings, *anchor.warnings)
+    with current.watch.stage("loading"):
+        from COFGeneratorLib import generate, load_bundle
+        from COFGeneratorLib.resources import default_bundle
+
+        bundle = bundle or load_bundle(arguments.model or default_bundle())
+    current.progress(3, 3, "reading")
+    chosen = {"solver": arguments.solver, "steps": arguments.steps}
+    with current.watch.stage("generating"):
+        cine = generate(
+            anchor,
+            record,
+            bundle,
+            labels=labels,
+            frames=arguments.frames,
+            samples=arguments.samples,
+            seed=arguments.seed,
+            device=arguments.device,
+            progress=current.progress,
+            **{name: value for name, value in chosen.items() if value is not None},
+        )
+    current.warn(*cine.cycle.warnings, *cine.provenance.get("warnings", ()))
+    return cine
+
+
+def run_facts(cine, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the facts of one generation: what went in (by content, not by name), and how."""
+    facts = {name: value for name, value in cine.provenance.items() if name not in ("warnings", "versions")}
+    inputs = {
+        "anchor": {"sha256": cine.anchor.source_sha256, "frame": cine.anchor.frame, "shape": list(cine.anchor.shape)},
+        "ecg": {"sha256": cine.record.source_sha256, "format": cine.record.source_format},
+    }
+    if arguments.labels:
+        from COFGeneratorLib.results.hashing import sha256_of
+
+        inputs["labels"] = {"sha256": sha256_of(arguments.labels), "label_map": arguments.label_map}
+    return {"synthetic": True, "use": "research only"} | facts | {"inputs": inputs, "labels_from": cine.labels_from}
+
+
+def describe(cine, out: Path, current: Session) -> None:
+    """Print what came out and where it is."""
+    report = cine.function
+    if report is not None:
+        current.say(
+            f"EF {report.ef_percent:.0f} %   EDV {report.edv_ml:.0f} mL   ESV {report.esv_ml:.0f} mL   "
+            f"{report.hr_bpm:.0f} bpm   end-systole at {report.es_time_ms:.0f} ms"
+        )
+    current.say(f"Synthetic cine of {len(cine.time_ms)} frames for research use only, in {out}")
+    for path in sorted(out.iterdir()):
+        current.say(f"  {path.name:<18} {FILES.get(path.name, '')}".rstrip())
+    current.say_warnings()
+
+
+FILES = {
+    "scene.mrb": "everything below, linked: drag it into 3D Slicer and press play",
+    "cine.seq.nrrd": "the images over one R–R",
+    "labels.seq.nrrd": "LV cavity, myocardium, RV cavity of every frame",
+    "motion.seq.nrrd": "displacement of every frame",
+    "function.json": "volumes, EF, output, timing, AHA segments",
+    "function.csv": "volumes by frame",
+    "preview.png": "one sheet to print",
+    "preview.gif": "the beating heart",
+    "ecg.csv": "the ECG that drove it",
+    "run.json": "versions, inputs by hash, seed, times, warnings",
+}
+"""What each file of a result is, for people."""

@@ -1,0 +1,68 @@
+"""Arguments that several sub-commands share, and the checks of single values."""
+
+import argparse
+import re
+
+from COFGeneratorLib.anatomy.stack import LABELS
+
+DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def positive(text: str) -> int:
+    """Parse a whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1; found {text!r}")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0; found {text!r}")
+    return int(text)
+
+
+def frame_count(text: str) -> int:
+    """Parse a number of frames: at least 4, or there is no curve."""
+    if positive(text) < 4:
+        raise argparse.ArgumentTypeError(f"expected at least 4 frames; found {text}")
+    return int(text)
+
+
+def device(text: str) -> str:
+    """Parse a device name."""
+    if not DEVICES.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"expected auto, cpu, mps, cuda or cuda:N; found {text!r}")
+    return text
+
+
+def label_map(text: str) -> dict[str, int]:
+    """Parse ``lv=3,myo=2,rv=1``."""
+    codes: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, code = (piece.strip() for piece in part.partition("="))
+        if name not in LABELS or not code.isdigit() or name in codes:
+            raise argparse.ArgumentTypeError(
+                f"expected codes as in lv=3,myo=2,rv=1 (names {', '.join(LABELS)}, each once); found {text!r}"
+            )
+        codes[name] = int(code)
+    return codes
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add where results and events go."""
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the result")
+    parser.add_argument("--overwrite", action="store_true", help="allow a folder that holds other files")
+    parser.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def add_generation(parser: argparse.ArgumentParser) -> None:
+    """Add how to generate."""
+    parser.add_argument("--model", metavar="BUNDLE", help="model bundle folder (default: the one that ships)")
+    parser.add_argument("--frames", type=frame_count, default=50, help="frames of one R–R interval (default 50)")
+    parser.add_argument("--solver", help="solver of the flow (default: the bundle's)")
+    parser.add_argument("--steps", type=positive, help="steps of the solver (default: the bundle's)")
+    parser.add_argument("--samples", type=positive, default=1, metavar="K", help="draws, for intervals (default 1)")
+    parser.add_argument("--seed", type=natural, default=0, help="seed of the draws (default 0)")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda:N or mps (default auto)")

@@ -1,0 +1,58 @@
+"""Where the shipped resources lie: the default model bundle and the synthetic demo patient."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from COFGeneratorLib.errors import BundleError, ChainOfFlowError
+
+DEFAULT_BUNDLE = "cof-plus"
+
+_HERE = Path(__file__).resolve().parent
+_PLACES = (
+    _HERE.parents[1] / "Resources",  # the source tree
+    _HERE / "Resources",  # an installed wheel
+    _HERE.parent / "Resources",  # a packaged Slicer extension
+)
+
+
+@dataclass(frozen=True)
+class SamplePatient:
+    """Files of the synthetic demo patient."""
+
+    anchor: Path
+    labels: Path
+    ecg: Path
+
+
+def default_bundle() -> Path:
+    """Return the folder of the bundle that ships with the product.
+
+    Raises:
+        BundleError: If it is not there.
+    """
+    for place in _PLACES:
+        bundle = place / "Models" / DEFAULT_BUNDLE
+        if (bundle / "configs" / "metadata.json").is_file():
+            return bundle
+    raise BundleError(
+        f"The default model {DEFAULT_BUNDLE} belongs in Resources/Models; found none. "
+        "Install the product again, or name a bundle with --model."
+    )
+
+
+def sample_patient() -> SamplePatient:
+    """Return the synthetic demo patient's files.
+
+    Raises:
+        ChainOfFlowError: If they are not there.
+    """
+    for place in _PLACES:
+        folder = place / "SampleData"
+        ecg = next((folder / name for name in ("ecg.hea", "ecg.csv", "ecg.xml") if (folder / name).is_file()), None)
+        patient = SamplePatient(folder / "anchor.nrrd", folder / "labels.nrrd", ecg or folder / "ecg.csv")
+        if ecg and patient.anchor.is_file() and patient.labels.is_file():
+            return patient
+    raise ChainOfFlowError(
+        "The demo patient (anchor.nrrd, labels.nrrd, ecg) belongs in Resources/SampleData; found none. "
+        "Install the product again, or use your own files with cof generate."
+    )
