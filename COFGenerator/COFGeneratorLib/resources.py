@@ -40,6 +40,15 @@ def default_bundle() -> Path:
     )
 
 
+def model_bundles() -> list[Path]:
+    """Return the folders of all bundles that ship with the product, the default one first."""
+    found: dict[str, Path] = {}
+    for place in _PLACES:
+        for metadata in sorted((place / "Models").glob("*/configs/metadata.json")):
+            found.setdefault(metadata.parents[1].name, metadata.parents[1])
+    return [found[name] for name in sorted(found, key=lambda name: (name != DEFAULT_BUNDLE, name))]
+
+
 def sample_patient() -> SamplePatient:
     """Return the synthetic demo patient's files.
 

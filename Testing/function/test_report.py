@@ -188,7 +188,7 @@ def test_summary_needs_two_draws():
 
 def test_written_json_has_the_contracted_keys_and_no_nan(tmp_path):
     measured = report(beating())
-    json_path, csv_path = write_function(measured, tmp_path, samples=[report(beating(0.5))])
+    json_path, csv_path = write_function(measured, tmp_path, samples=[report(beating(0.6)), report(beating(0.5))])
     content = json.loads(json_path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
     assert set(CONTRACT) <= set(content)
     assert content["rv_ef_percent"] is None

@@ -167,7 +167,7 @@ def test_intervals_of_several_draws_are_shown(a_cine, scene):
     from dataclasses import replace
 
     other = replace(a_cine.function, ef_percent=a_cine.function.ef_percent + 4.0)
-    nodes = build_result(replace(a_cine, samples=(other,)), scene)
+    nodes = build_result(replace(a_cine, samples=(a_cine.function, other)), scene)
     row = next(
         row
         for row in range(nodes.function.GetNumberOfRows())

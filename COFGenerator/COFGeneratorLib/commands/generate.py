@@ -73,34 +73,35 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
         if arguments.labels:
             codes = {"label_map": arguments.label_map} if arguments.label_map else {}
             labels = read_labels(arguments.labels, anchor, **codes)
-    current.warn(*record.warnings, *anchor.warnings)
     with current.watch.stage("loading"):
         from COFGeneratorLib import generate, load_bundle
         from COFGeneratorLib.resources import default_bundle
 
         bundle = bundle or load_bundle(arguments.model or default_bundle())
     current.progress(3, 3, "reading")
-    chosen = {"solver": arguments.solver, "steps": arguments.steps}
-    with current.watch.stage("generating"):
-        cine = generate(
-            anchor,
-            record,
-            bundle,
-            labels=labels,
-            frames=arguments.frames,
-            samples=arguments.samples,
-            seed=arguments.seed,
-            device=arguments.device,
-            progress=current.progress,
-            **{name: value for name, value in chosen.items() if value is not None},
-        )
-    current.warn(*cine.cycle.warnings, *cine.provenance.get("warnings", ()))
+    cine = generate(
+        anchor,
+        record,
+        bundle,
+        labels=labels,
+        frames=arguments.frames,
+        solver=arguments.solver,
+        steps=arguments.steps,
+        samples=arguments.samples,
+        seed=arguments.seed,
+        device=arguments.device,
+        progress=lambda stage, done, total: current.progress(done, total, stage),
+    )
+    for stage, seconds in cine.provenance["seconds"].items():
+        current.watch.add(stage, seconds)
+    current.warn(*cine.provenance["warnings"])
     return cine
 
 
 def run_facts(cine, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the facts of one generation: what went in (by content, not by name), and how."""
-    facts = {name: value for name, value in cine.provenance.items() if name not in ("warnings", "versions")}
+    told_elsewhere = ("warnings", "versions", "seconds", "anchor_sha256", "ecg_sha256", "anchor_frame")
+    facts = {name: value for name, value in cine.provenance.items() if name not in told_elsewhere}
     inputs = {
         "anchor": {"sha256": cine.anchor.source_sha256, "frame": cine.anchor.frame, "shape": list(cine.anchor.shape)},
         "ecg": {"sha256": cine.record.source_sha256, "format": cine.record.source_format},
@@ -109,7 +110,7 @@ def run_facts(cine, arguments: argparse.Namespace) -> dict[str, Any]:
         from COFGeneratorLib.results.hashing import sha256_of
 
         inputs["labels"] = {"sha256": sha256_of(arguments.labels), "label_map": arguments.label_map}
-    return {"synthetic": True, "use": "research only"} | facts | {"inputs": inputs, "labels_from": cine.labels_from}
+    return facts | {"frames": len(cine.time_ms), "inputs": inputs}
 
 
 def describe(cine, out: Path, current: Session) -> None:

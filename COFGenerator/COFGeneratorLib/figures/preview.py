@@ -118,10 +118,10 @@ def _numbers(sheet: Sheet, cine, left: float, top: float) -> None:
     if report is None:
         sheet.write(left, top + 20, "No labels: volumes were not measured.", fontsize=12, color=MUTED)
         return
-    several = [report, *cine.samples]
 
     def spread(name):
-        return f" ± {np.std([getattr(one, name) for one in several], ddof=1):.0f}" if len(several) > 1 else ""
+        draws = [getattr(draw, name) for draw in cine.samples]
+        return f" ± {np.std(draws, ddof=1):.0f}" if len(draws) > 1 else ""
 
     after = sheet.write(left, top + 36, f"{report.ef_percent:.0f}", fontsize=46, fontweight="bold", color=LV)
     sheet.write(after + 12, top + 22, f"%{spread('ef_percent')}", fontsize=18, color=LV)

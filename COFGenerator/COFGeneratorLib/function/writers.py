@@ -23,8 +23,8 @@ def write_function(
     Args:
         report: Function of the cine that was written.
         directory: Where to write; must exist.
-        samples: Function of further draws; with them ``function.json`` has ``samples``: mean, SD and interval of
-            every number over all draws.
+        samples: Function of random draws for the same patient; with them ``function.json`` has ``samples``: mean, SD
+            and interval of every number over the draws.
         regional: AHA-17 segments, under ``segments``.
 
     Returns:
@@ -32,7 +32,7 @@ def write_function(
     """
     content = report.as_dict()
     if samples:
-        content["samples"] = summarise([report, *samples])
+        content["samples"] = summarise(samples)
     if regional is not None:
         content["segments"] = regional.as_dict()
     json_path, csv_path = Path(directory) / "function.json", Path(directory) / "function.csv"

@@ -13,7 +13,7 @@ def write_result(cine, folder: Path, watch: Stopwatch, progress=None) -> list[st
     Args:
         cine: The ``Cine``.
         folder: Existing folder to write into.
-        watch: Gets the stages ``function``, ``preview`` and ``scene``.
+        watch: Gets the stages ``write_function``, ``write_preview`` and ``write_scene``.
         progress: Called as ``progress(done, total, message)``.
 
     Returns:
@@ -30,17 +30,17 @@ def write_result(cine, folder: Path, watch: Stopwatch, progress=None) -> list[st
             progress(done, 3, "writing")
 
     tell(0)
-    with watch.stage("function"):
+    with watch.stage("write_function"):
         if cine.function is None:
             warnings.append("No labels are known, so volumes and EF were not measured: no function.json.")
         else:
             write_function(cine.function, folder, samples=cine.samples, regional=_regional(cine, warnings))
             warnings.extend(findings(cine.function))
     tell(1)
-    with watch.stage("preview"):
+    with watch.stage("write_preview"):
         write_preview(cine, folder)
     tell(2)
-    with watch.stage("scene"):
+    with watch.stage("write_scene"):
         try:
             import_slicer()
         except SceneError as error:

@@ -194,7 +194,7 @@ def function_facts(cine) -> dict[str, Any] | None:
     if cine.samples:
         from COFGeneratorLib.function import summarise
 
-        facts["samples"] = summarise([cine.function, *cine.samples])
+        facts["samples"] = summarise(cine.samples)
     return facts
 
 
