@@ -1,0 +1,192 @@
+"""The segmenter: finds the heart in a short-axis stack of any orientation and labels it.
+
+A coarse pass over the whole view finds the ventricles and thereby the heart's frame; a fine pass then sees the heart
+centred, upright and base first, whatever way the file was stored.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from COFGeneratorLib.anatomy.clean_labels import clean_labels
+from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
+from COFGeneratorLib.anatomy.segmenter_network import NetworkConfig, build_network, normalise
+from COFGeneratorLib.anatomy.slice_windows import SliceWindow, whole_view
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.errors import AnatomyError
+
+FINE_PIXELS = 112
+"""Side of the fine window: a little more than what was trained with, so that a wide right ventricle fits."""
+LARGEST_COARSE_PIXELS = 160
+MIN_CONFIDENCE = 0.6
+"""Mean probability of the heart's voxels below which a find is refused; real hearts have 0.8 and more."""
+MIN_WALL_SHARE = 0.15
+"""A heart's wall has at least this share of its cavity's volume, however dilated."""
+ROI_RADIUS_MM = 80.0
+SETTLED_MM, SETTLED_DEG = 8.0, 15.0
+"""A second fine pass is made where the first one moves the heart's frame by more."""
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Labels of a stack and how sure they are.
+
+    Args:
+        labels: (D, H, W) uint8, 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity.
+        probabilities: (4, D, H, W) float32, of the same classes, before the clean-up of ``labels``.
+        heart_centre_ras: (3,) centre of the LV cavity, RAS mm.
+        frame: The heart's frame.
+        confidence: Mean probability of the labelled heart, 0…1.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    heart_centre_ras: np.ndarray
+    frame: HeartFrame
+    confidence: float
+
+
+class StackSegmenter(Protocol):
+    """What any segmenter must offer, so that a user's own network can take this one's place."""
+
+    def segment(self, stack: SaxStack, roi_centre_ras: np.ndarray | None = None) -> Segmentation:
+        """Return the labels of a stack."""
+        ...
+
+
+class Segmenter:
+    """The segmenter of this product.
+
+    Args:
+        coarse, fine: Networks, (B, 1, D, H, W) → (B, 4, D, H, W) logits.
+        coarse_config, fine_config: Their settings.
+        device: Where they run.
+    """
+
+    def __init__(self, coarse, fine, coarse_config: NetworkConfig, fine_config: NetworkConfig, device="cpu"):
+        self.device = torch.device(device)
+        self.coarse, self.fine = (network.to(self.device).eval() for network in (coarse, fine))
+        self.coarse_config, self.fine_config = coarse_config, fine_config
+
+    @classmethod
+    def from_files(cls, folder: Path | str, device: str = "cpu") -> "Segmenter":
+        """Load ``segmenter.json``, ``coarse.safetensors`` and ``fine.safetensors``; nothing is unpickled.
+
+        Raises:
+            AnatomyError: If a file is missing or does not fit.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(folder)
+        try:
+            described = json.loads((folder / "segmenter.json").read_text(encoding="utf-8"))
+            configs = {scale: NetworkConfig.from_json(described[scale]) for scale in ("coarse", "fine")}
+            networks = {scale: build_network(config) for scale, config in configs.items()}
+            for scale, network in networks.items():
+                network.load_state_dict(load_file(folder / f"{scale}.safetensors"))
+        except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+            raise AnatomyError(
+                "A segmenter folder needs segmenter.json, coarse.safetensors and fine.safetensors that fit together; "
+                f"in {folder} reading failed: {error}. Copy the folder again from its bundle."
+            ) from error
+        return cls(networks["coarse"], networks["fine"], configs["coarse"], configs["fine"], device)
+
+    def segment(self, stack: SaxStack, roi_centre_ras: np.ndarray | None = None) -> Segmentation:
+        """Label a stack.
+
+        Args:
+            stack: Any orientation, handedness and slice order.
+            roi_centre_ras: (3,) where the heart is, RAS mm, if known: what lies further away than 80 mm is left out.
+
+        Raises:
+            AnatomyError: If no heart is in view.
+        """
+        frame, centre = self._localise(stack, roi_centre_ras)
+        for _ in range(2):
+            probabilities = self._fine_pass(stack, frame, centre)
+            labels = clean_labels(probabilities.argmax(axis=0).astype(np.uint8), stack.spacing_mm)
+            confidence = _confidence(probabilities, labels)
+            found, found_centre = self._frame(labels, stack, confidence)
+            settled = _close(frame, found, centre, found_centre)
+            frame, centre = found, found_centre
+            if settled:
+                break
+        return Segmentation(labels, probabilities, frame.origin_ras, frame, confidence)
+
+    def _localise(self, stack: SaxStack, roi_centre_ras):
+        config = self.coarse_config
+        window = whole_view(stack.shape, stack.ijk_to_ras, config.spacing_mm, config.multiple, LARGEST_COARSE_PIXELS)
+        probabilities = self._predict(self.coarse, window, stack)
+        if roi_centre_ras is not None:
+            far = _distance_mm(stack, roi_centre_ras) > ROI_RADIUS_MM
+            probabilities[1:, far] = 0.0
+            probabilities[0, far] = 1.0
+        labels = clean_labels(probabilities.argmax(axis=0).astype(np.uint8), stack.spacing_mm)
+        return self._frame(labels, stack, _confidence(probabilities, labels))
+
+    def _fine_pass(self, stack: SaxStack, frame: HeartFrame, centre: np.ndarray) -> np.ndarray:
+        backwards = float(frame.axes_ras[0] @ stack.ijk_to_ras[:3, 2]) < 0
+        size = int(np.ceil(FINE_PIXELS / self.fine_config.multiple) * self.fine_config.multiple)
+        window = SliceWindow(
+            centre, frame.axes_ras[1], frame.axes_ras[2], (size, size), self.fine_config.spacing_mm, backwards
+        )
+        return self._predict(self.fine, window, stack)
+
+    def _predict(self, network, window: SliceWindow, stack: SaxStack) -> np.ndarray:
+        """Return the probabilities (4, D, H, W) float32 on the stack's grid."""
+        image, inside = window.cut(stack.voxels, stack.ijk_to_ras)
+        image = normalise(image, inside)[None, None].to(self.device)
+        with torch.inference_mode():
+            probabilities = network(image).float().softmax(dim=1)[0].cpu()
+        native = window.put_back(probabilities[1:], stack.ijk_to_ras, stack.shape)
+        background = (1.0 - native.sum(dim=0, keepdim=True)).clamp_min(0.0)
+        return torch.cat([background, native]).numpy()
+
+    def _frame(self, labels, stack: SaxStack, confidence: float):
+        """Return the heart's frame and the middle of its extent.
+
+        Raises:
+            AnatomyError: If the labels are not those of a heart.
+        """
+        cavity, wall = int((labels == 1).sum()), int((labels == 2).sum())
+        if confidence < MIN_CONFIDENCE or wall < MIN_WALL_SHARE * cavity:
+            raise AnatomyError(
+                f"A heart in view should be found with a confidence of {MIN_CONFIDENCE:.2f} or more and have a wall of "
+                f"at least {100 * MIN_WALL_SHARE:.0f} % of its cavity; found confidence {confidence:.2f}, cavity "
+                f"{cavity * stack.voxel_volume_ml:.0f} mL, wall {wall * stack.voxel_volume_ml:.0f} mL. Check that the "
+                "volume is a short-axis stack of the heart, or give labels or an ROI."
+            )
+        frame = heart_frame_from_labels(labels, stack.ijk_to_ras)
+        return frame, _middle(labels, stack.ijk_to_ras, frame)
+
+
+def _confidence(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    heart = labels > 0
+    if not heart.any():
+        return 0.0
+    return float(np.take_along_axis(probabilities, labels[None].astype(np.int64), axis=0)[0][heart].mean())
+
+
+def _middle(labels, ijk_to_ras, frame: HeartFrame) -> np.ndarray:
+    """Return the middle of the heart's extent along its own axes, RAS mm."""
+    k, j, i = np.nonzero(labels)
+    ras = np.stack([i, j, k], axis=1) @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
+    along = (ras - frame.origin_ras) @ frame.axes_ras.T
+    low, high = np.percentile(along, [1, 99], axis=0)
+    return frame.origin_ras + (0.5 * (low + high)) @ frame.axes_ras
+
+
+def _close(before: HeartFrame, after: HeartFrame, centre, new_centre) -> bool:
+    turned = np.degrees(np.arccos(np.clip((before.axes_ras * after.axes_ras).sum(axis=1), -1, 1))).max()
+    return bool(turned <= SETTLED_DEG and np.linalg.norm(new_centre - centre) <= SETTLED_MM)
+
+
+def _distance_mm(stack: SaxStack, point_ras) -> np.ndarray:
+    k, j, i = np.indices(stack.shape)
+    ras = np.stack([i, j, k], axis=-1) @ stack.ijk_to_ras[:3, :3].T + stack.ijk_to_ras[:3, 3]
+    return np.linalg.norm(ras - np.asarray(point_ras, dtype=float), axis=-1)

@@ -1,0 +1,81 @@
+"""The segmenter's network and what it sees: a U-Net over a whole short-axis stack, fine in the plane, coarse across.
+
+The upper levels look at each slice alone (1×3×3); the deeper ones join neighbouring slices (3×3×3), so that base and
+apex are decided from the whole stack. The stack is never down-sampled across slices: any number of slices goes in.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+
+LOW_PERCENTILE, HIGH_PERCENTILE = 2.0, 99.0
+"""Intensities are scaled so that these percentiles of the valid voxels become 0 and 1: fat and coil flare saturate."""
+CLIP = (-0.25, 1.75)
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Settings of one network.
+
+    Args:
+        filters: Channels of each level, finest first.
+        flat_levels: How many of the upper levels look at single slices.
+        classes: Output classes.
+        spacing_mm: Pixel size it was trained at.
+        size: Pixels of its training window.
+    """
+
+    filters: tuple[int, ...] = (16, 32, 64, 96, 128)
+    flat_levels: int = 3
+    classes: int = 4
+    spacing_mm: float = 1.8
+    size: int = 96
+
+    @property
+    def multiple(self) -> int:
+        """Input height and width must be multiples of this."""
+        return 2 ** (len(self.filters) - 1)
+
+    def to_json(self) -> dict:
+        """Return the settings as plain JSON values."""
+        return {**asdict(self), "filters": list(self.filters)}
+
+    @classmethod
+    def from_json(cls, values: dict) -> "NetworkConfig":
+        """Return the settings stored by ``to_json``."""
+        return cls(**{**values, "filters": tuple(values["filters"])})
+
+
+def build_network(config: NetworkConfig) -> torch.nn.Module:
+    """Return MONAI's DynUNet (after nnU-Net, Isensee et al. 2021): (B, 1, D, H, W) → logits (B, classes, D, H, W)."""
+    from monai.networks.nets import DynUNet
+
+    levels = len(config.filters)
+    return DynUNet(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=config.classes,
+        kernel_size=[[1 if level < config.flat_levels else 3, 3, 3] for level in range(levels)],
+        strides=[[1, 1, 1]] + [[1, 2, 2]] * (levels - 1),
+        upsample_kernel_size=[[1, 2, 2]] * (levels - 1),
+        filters=list(config.filters),
+        norm_name=("INSTANCE", {"affine": True}),
+        res_block=False,
+    )
+
+
+def normalise(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+    """Scale the intensities of one stack by robust percentiles.
+
+    Args:
+        images: (D, H, W) any unit.
+        valid: (D, H, W) bool, where there is image; the rest is set to the low end.
+    """
+    values = images[valid]
+    if values.numel() == 0:
+        return torch.zeros_like(images)
+    stride = max(values.numel() // 200_000, 1)
+    quantiles = torch.tensor([LOW_PERCENTILE / 100, HIGH_PERCENTILE / 100], device=images.device)
+    low, high = torch.quantile(values[::stride].float(), quantiles)
+    scaled = ((images - low) / (high - low).clamp_min(1e-6)).clamp(*CLIP)
+    return torch.where(valid, scaled, torch.zeros_like(scaled)) - 0.5

@@ -1,0 +1,69 @@
+"""The base of the heart above the ventricles: atria, aortic root, outflow tract and pulmonary trunk.
+
+Short-axis stacks reach into them, and a contour must stop where they begin. Shapes are given at end-diastole in
+heart axes with z from the LV base plane (negative above it); they ride on the base as it descends.
+"""
+
+import numpy as np
+
+from COFTrainingLib.phantom.shape import HeartShape
+from COFTrainingLib.phantom.tissues import Tissue
+
+
+class GreatVessels:
+    """One drawn set of atria and great vessels.
+
+    Args:
+        rng: Source of randomness.
+        shape: The heart they belong to; sizes follow its LV radius and RV depth.
+    """
+
+    def __init__(self, rng: np.random.Generator, shape: HeartShape):
+        size = shape.radius_mm
+        lateral = size + shape.wall_mm + 0.5 * shape.rv_depth_mm
+
+        def jitter(*values, by=0.15):
+            return np.array(values) * rng.uniform(1 - by, 1 + by, len(values)) + rng.normal(0.0, 2.0, len(values))
+
+        left, right = rng.uniform(0.8, 1.35), rng.uniform(0.8, 1.25)
+        radii_left = jitter(0.8 * size, 0.95 * size, 0.95 * size) * left
+        radii_right = jitter(0.95 * size, 0.85 * size, 0.6 * size + 0.25 * shape.rv_depth_mm) * right
+        appendage = np.full(3, rng.uniform(7, 13))
+        self.ellipsoids = [
+            (Tissue.LEFT_ATRIUM, jitter(-0.8 * radii_left[0], 0.45 * size, 0.25 * size), radii_left),
+            (Tissue.RIGHT_ATRIUM, jitter(-0.85 * radii_right[0], 0.6 * size, -0.95 * lateral), radii_right),
+            (Tissue.LEFT_ATRIUM, jitter(-0.6 * size, -0.6 * size, 0.8 * size), appendage),
+        ]
+        root, trunk = rng.uniform(0.42, 0.66) * size + 2, rng.uniform(0.42, 0.64) * size + 2
+        self.tubes = [
+            (Tissue.AORTIC_ROOT, jitter(2.0, -0.3 * size, -0.4 * size), jitter(-75.0, -0.3 * size, -1.5 * size), root),
+            (
+                Tissue.PULMONARY_TRUNK,
+                jitter(4.0, -0.95 * size, -0.75 * lateral),
+                jitter(-60.0, -1.45 * size, 0.1 * size),
+                trunk,
+            ),
+            (Tissue.RIGHT_ATRIUM, jitter(4.0, 0.75 * lateral, -0.5 * size), jitter(-2, size, size), rng.uniform(2, 5)),
+        ]
+        self.wall_mm = rng.uniform(1.0, 2.5)
+        self.swap = rng.uniform(-2.8, -1.4)  # direction of the outflow in the orifice
+
+    def levels(self, z, j, i) -> list[tuple[Tissue, np.ndarray]]:
+        """Return (tissue, distance outside its lumen in mm, (n,)) of every chamber; the last one drawn wins."""
+        out = []
+        for tissue, centre, radii in self.ellipsoids:
+            level = np.sqrt(sum(((p - c) / s) ** 2 for p, c, s in zip((z, j, i), centre, radii, strict=True)))
+            out.append((tissue, (level - 1.0) * float(radii.min())))
+        for tissue, start, end, radius in self.tubes:
+            axis = end - start
+            along = ((z - start[0]) * axis[0] + (j - start[1]) * axis[1] + (i - start[2]) * axis[2]) / (axis @ axis)
+            along = np.clip(along, 0.0, 1.0)
+            away = [p - s - along * a for p, s, a in zip((z, j, i), start, axis, strict=True)]
+            out.append((tissue, np.sqrt(away[0] ** 2 + away[1] ** 2 + away[2] ** 2) - radius))
+        return out
+
+    def orifice(self, theta, right: np.ndarray) -> np.ndarray:
+        """Return what blood just above the valve plane belongs to: (n,) codes; ``right`` marks the RV's side."""
+        outflow = np.cos(theta - self.swap) > 0.2
+        left_side = np.where(outflow, Tissue.AORTIC_ROOT, Tissue.LEFT_ATRIUM)
+        return np.where(right, np.where(outflow, Tissue.PULMONARY_TRUNK, Tissue.RIGHT_ATRIUM), left_side)

@@ -1,0 +1,165 @@
+"""Tissue maps of many drawn patients, made once: contrast, orientation and artefacts are drawn anew at each use.
+
+Each patient gives two stacks from the same slices: a fine one around the heart and a coarse one of the whole chest.
+"""
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from COFGeneratorLib.errors import TrainingError
+
+from COFTrainingLib.phantom.heart import BeatingHeart
+from COFTrainingLib.phantom.physiology import draw_physiology
+from COFTrainingLib.phantom.stacks import StackGeometry, sample_tissues, stack_axes
+from COFTrainingLib.phantom.surroundings import Scene
+from COFTrainingLib.phantom.varied_shape import TabulatedShape, draw_varied_shape
+
+PART = 25
+"""Subjects in one file of a cache."""
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """What a cache holds.
+
+    Args:
+        subjects: Drawn patients, one stack each.
+        seed: First of their seeds; subject n has the seed (seed, n).
+        fine_size, fine_mm: Pixels and spacing of the fine stack.
+        coarse_size, coarse_mm: Pixels and spacing of the coarse stack.
+        slab: Samples through the thickness of a slice.
+        min_slices, max_slices: Slices of a stack.
+    """
+
+    subjects: int = 1500
+    seed: int = 1
+    fine_size: int = 152
+    fine_mm: float = 1.25
+    coarse_size: int = 112
+    coarse_mm: float = 3.6
+    slab: int = 3
+    min_slices: int = 5
+    max_slices: int = 20
+
+
+def make_subject(config: CacheConfig, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the fine (D, S, H, W) and the coarse (D, 1, h, w) tissues of one subject, uint8, base first, upright."""
+    rng = np.random.default_rng((config.seed, number))
+    physiology = draw_physiology(rng)
+    heart = BeatingHeart(TabulatedShape(draw_varied_shape(rng, physiology)), physiology)
+    scene = Scene(rng, heart)
+    when = rng.random()
+    time_ms = 0.0 if when < 0.4 else physiology.t_es_ms if when < 0.65 else rng.uniform(0.0, physiology.rr_ms)
+    shape = heart.shape
+    thickness = rng.uniform(5.0, 10.0)
+    pitch = thickness + rng.choice([rng.uniform(0, 3), rng.uniform(2, 10)], p=(0.75, 0.25))
+    above, below = rng.uniform(-12.0, 32.0), rng.uniform(-8.0, 28.0)
+    span = shape.length_mm + shape.apex_wall_mm + above + below
+    slices = int(np.clip(round(span / pitch), config.min_slices, config.max_slices))
+    first = -shape.centroid_z_mm - above
+    axes = stack_axes(rng, tilt_rad=0.10, upright=True)
+    shifts = rng.normal(0.0, rng.choice([0.0, 1.0, 2.5]), (slices, 3)) * np.array([0.5, 1.0, 0.6])
+    middle = np.array([first, 0.0, -0.35 * shape.rv_depth_mm - 3.0])
+    stacks = []
+    for size, spacing, slab in (
+        (config.fine_size, config.fine_mm, config.slab),
+        (config.coarse_size, config.coarse_mm, 1),
+    ):
+        matrix = np.eye(4)
+        matrix[:3, :3] = axes.T * np.array([pitch, spacing, spacing])
+        matrix[:3, 3] = middle - (axes[1] + axes[2]) * spacing * (size - 1) / 2
+        geometry = StackGeometry((slices, size, size), matrix, thickness, shifts)
+        stacks.append(sample_tissues(scene, geometry, float(time_ms), slab))
+    return stacks[0], stacks[1]
+
+
+def make_cache(folder: Path | str, config: CacheConfig, workers: int = 1, progress=None) -> Path:
+    """Make a cache, or the part of it that is missing.
+
+    Args:
+        folder: Where; holds ``part-00000.npy`` … of ``PART`` subjects each, and ``cache.json``.
+        config: What it holds. A folder made with other settings is refused, unless only more subjects are wanted.
+        workers: Processes.
+        progress: Called with (subjects made, subjects wanted).
+
+    Raises:
+        TrainingError: If the folder holds another cache.
+    """
+    folder = Path(folder)
+    marker = folder / "cache.json"
+    wanted = {**asdict(config), "subjects": None}
+    if marker.exists() and json.loads(marker.read_text(encoding="utf-8")) != wanted:
+        raise TrainingError(
+            f"A cache folder must be new or hold the same kind of subjects; {folder} was made with other settings. "
+            "Choose another folder, or delete this one."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(json.dumps(wanted), encoding="utf-8")
+    parts = range(-(-config.subjects // PART))
+    missing = [part for part in parts if not _part(folder, part).exists()]
+    if missing:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            jobs = [pool.submit(_make_part, folder, config, part) for part in missing]
+            for done, job in enumerate(jobs, start=1):
+                job.result()
+                if progress is not None:
+                    progress((len(parts) - len(missing) + done) * PART, config.subjects)
+    return folder
+
+
+def _part(folder: Path, part: int) -> Path:
+    return folder / f"part-{part:05d}.npy"
+
+
+def _make_part(folder: Path, config: CacheConfig, part: int) -> None:
+    """Make one part and write it under its final name when complete."""
+    fine, coarse = zip(*(make_subject(config, part * PART + n) for n in range(PART)), strict=True)
+    final = _part(folder, part)
+    for name, stacks in (("coarse", coarse), ("slices", [[len(stack)] for stack in fine]), ("fine", fine)):
+        beside = final.with_suffix(".tmp.npy")
+        np.save(beside, np.concatenate(stacks))
+        beside.replace(final if name == "fine" else final.with_suffix(f".{name}.npy"))
+
+
+class TissueCache:
+    """Read access to the first subjects of a cache, memory-mapped.
+
+    Args:
+        folder: The cache.
+        subjects: How many; all that are there where None.
+    """
+
+    def __init__(self, folder: Path | str, subjects: int | None = None):
+        folder = Path(folder)
+        self.config = CacheConfig(**json.loads((folder / "cache.json").read_text(encoding="utf-8")))
+        parts = sorted(path for path in folder.glob("part-?????.npy"))
+        self._stacks, self._where = {"fine": [], "coarse": []}, []
+        for path in parts[: None if subjects is None else -(-subjects // PART)]:
+            first = 0
+            for slices in np.load(path.with_suffix(".slices.npy")):
+                self._where.append((len(self._stacks["fine"]), first, first + int(slices)))
+                first += int(slices)
+            self._stacks["fine"].append(np.load(path, mmap_mode="r"))
+            self._stacks["coarse"].append(np.load(path.with_suffix(".coarse.npy"), mmap_mode="r"))
+        self._where = self._where[:subjects]
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def spacing_mm(self, scale: str) -> float:
+        """Return the pixel size of the ``"fine"`` or ``"coarse"`` stacks."""
+        return self.config.fine_mm if scale == "fine" else self.config.coarse_mm
+
+    def slices(self, subject: int) -> int:
+        """Return how many slices a subject's stacks have."""
+        _, first, last = self._where[subject]
+        return last - first
+
+    def stack(self, scale: str, subject: int) -> np.ndarray:
+        """Return the tissues (D, S, H, W) uint8 of a subject."""
+        part, first, last = self._where[subject]
+        return self._stacks[scale][part][first:last]
