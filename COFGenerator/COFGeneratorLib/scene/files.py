@@ -57,13 +57,16 @@ def write_scene(cine, directory: str | os.PathLike, name: str = "Heart") -> list
         return [path.replace(directory / path.name) for path in staged]
 
 
-def load_result(directory: str | os.PathLike, scene=None, name: str = "Heart") -> ResultNodes:
+def load_result(
+    directory: str | os.PathLike, scene=None, name: str = "Heart", *, temporary: bool = False
+) -> ResultNodes:
     """Load a folder that ``write_scene`` (or ``cof generate``) wrote into a scene, as one linked result.
 
     Args:
         directory: The folder; ``cine.seq.nrrd`` must be there, the rest is taken where it is.
         scene: vtkMRMLScene; the application's own where none is given.
         name: Start of all node names.
+        temporary: The folder will not stay: the nodes forget their files, so that Slicer offers to save them.
 
     Raises:
         SceneError: If the cine is missing or a file cannot be read.
@@ -84,6 +87,9 @@ def load_result(directory: str | os.PathLike, scene=None, name: str = "Heart") -
             f"{directory / CINE_FILE} must say the length of its cycle in COF.provenance; found none. "
             "Load a folder that this product wrote, or open the file as a plain sequence."
         )
+    if temporary:
+        for sequence in filter(None, (cine, labels, motion)):
+            scene.RemoveNode(sequence.GetStorageNode())
     return link_result(scene, name, cine, labels, motion, function, ecg, provenance)
 
 
