@@ -1,1 +1,18 @@
+"""The ECG-conditioned motion generator."""
 
+from importlib import import_module
+
+_PUBLIC = {
+    "Bundle": "bundle",
+    "Cine": "cine",
+    "generate": "pipeline",
+    "load_bundle": "bundle",
+    "save_bundle": "bundle",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name in _PUBLIC:
+        return getattr(import_module(f"COFGeneratorLib.generator.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,195 @@
+"""Model bundles: a folder after MONAI Bundle's layout, verified before anything of it is used.
+
+``configs/metadata.json`` names every weights file with its SHA-256; weights are safetensors, so nothing is unpickled.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from COFGeneratorLib.errors import BundleError
+
+METADATA = "configs/metadata.json"
+FORMAT = 1
+MAX_WEIGHTS_BYTES = 1 << 30
+
+
+@dataclass
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        folder: Where it lies.
+        metadata: Content of ``configs/metadata.json``.
+        model: Networks of motion, on the CPU, ready.
+        segmenter: The anchor's segmenter, or None where the bundle has none.
+    """
+
+    folder: Path
+    metadata: dict[str, Any]
+    model: Any
+    segmenter: Any
+
+    @property
+    def model_id(self) -> str:
+        """Name and version, e.g. ``cof-plus 0.1.0``."""
+        return f"{self.metadata['name']} {self.metadata['version']}"
+
+    @property
+    def weights_sha256(self) -> str:
+        """One hash over all weights files, in the order of their names."""
+        parts = "".join(f"{name}:{digest}\n" for name, digest in sorted(self.metadata["checksums"].items()))
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+
+def read_metadata(folder: Path) -> dict[str, Any]:
+    """Read and check the metadata of a bundle, and every checksum it states.
+
+    Raises:
+        BundleError: If the folder is no bundle, is of another format, or a file is missing or altered.
+    """
+    folder = Path(folder)
+    try:
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        checksums, form = dict(metadata["checksums"]), int(metadata["format"])
+        metadata["name"], metadata["version"], metadata["cof"]["grid"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"A model bundle needs a complete {METADATA} in {folder.name}; found none that reads "
+            f"({type(error).__name__}: {error}). Name the bundle's folder, or install the bundle again."
+        ) from error
+    if form != FORMAT:
+        raise BundleError(f"A bundle of format {FORMAT} was expected; found {form}. Use a matching ChainOfFlow version.")
+    if not checksums:
+        raise BundleError(f"A bundle needs checksums of its weights; found none in {METADATA}. Export it again.")
+    for name, expected in checksums.items():
+        path = (folder / name).resolve()
+        if folder.resolve() not in path.parents:
+            raise BundleError(f"A bundle's files lie within it; found {name!r}. Do not use this bundle.")
+        if not path.is_file() or path.stat().st_size > MAX_WEIGHTS_BYTES:
+            raise BundleError(f"The bundle's file {name} is missing or too large. Install the bundle again.")
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if found != expected:
+            raise BundleError(
+                f"The bundle's file {name} must have SHA-256 {expected[:12]}…; found {found[:12]}…: it is truncated or "
+                "was altered. Install the bundle again."
+            )
+    return metadata
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Load and verify a model bundle.
+
+    Raises:
+        BundleError: If it is incomplete, altered, or its weights do not fit its configuration.
+    """
+    folder = Path(folder)
+    metadata = read_metadata(folder)
+    try:
+        return _build(folder, metadata)
+    except BundleError:
+        raise
+    except Exception as error:  # safetensors, torch and the configuration each raise their own kinds
+        raise BundleError(
+            f"The weights of {folder.name} must fit its configuration; found {type(error).__name__}: {error}. "
+            "Install the bundle again."
+        ) from error
+
+
+def _build(folder: Path, metadata: dict[str, Any]) -> Bundle:
+    from safetensors.torch import load_file
+
+    from COFGeneratorLib.generator.ecg_encoder import EcgEncoder, EcgEncoderConfig
+    from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
+    from COFGeneratorLib.generator.grid import MotionGrid
+    from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
+    from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
+    from COFGeneratorLib.generator.pack import PackScale
+
+    facts = metadata["cof"]
+
+    def filled(network, name):
+        weights = {key: value.float() for key, value in load_file(folder / "models" / f"{name}.safetensors").items()}
+        network.load_state_dict(weights)
+        return network.eval()
+
+    grid = MotionGrid(**_tuples(facts["grid"]))
+    encoder = filled(EcgEncoder(EcgEncoderConfig(**_tuples(facts["ecg"]))), "ecg")
+    mean = flow = segmenter = None
+    if facts.get("mean"):
+        mean = filled(MotionMean(grid, MeanConfig(**_tuples(facts["mean"]))), "mean")
+    if facts.get("flow"):
+        flow = filled(VelocityUNet(grid, FlowConfig(**_tuples(facts["flow"]))), "flow")
+    if facts.get("segmenter"):
+        from COFGeneratorLib.anatomy.segmenter import Segmenter
+
+        segmenter = Segmenter.from_files(folder / "models" / "segmenter")
+    model = MotionModel(
+        grid,
+        encoder,
+        PackScale(tuple(facts["rms"])),
+        mean,
+        flow,
+        tuple(facts.get("spread", (1.0, 1.0, 1.0))),
+        float(facts.get("gain", 1.0)),
+        SamplerDefaults(**facts.get("sampler", {})),
+    )
+    return Bundle(folder, metadata, model, segmenter)
+
+
+def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+
+
+def save_bundle(folder: Path, model, facts: dict[str, Any], segmenter_files: Path | None = None) -> dict[str, Any]:
+    """Write a bundle: weights in half precision, configurations, checksums.
+
+    Args:
+        folder: New folder, or one whose bundle is replaced.
+        model: A ``MotionModel``.
+        facts: ``name``, ``version``, ``description``, ``licence``, ``intended_use``, ``training`` … for the metadata.
+        segmenter_files: Folder of the segmenter's files, copied.
+
+    Returns:
+        The metadata written.
+    """
+    import shutil
+
+    import torch
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    (folder / "models").mkdir(parents=True, exist_ok=True)
+    (folder / "configs").mkdir(exist_ok=True)
+    cof: dict[str, Any] = {
+        "grid": asdict(model.grid),
+        "rms": list(model.scale.rms),
+        "spread": list(model.spread),
+        "gain": model.gain,
+        "sampler": asdict(model.sampler),
+        "pack": "channel = component*D + slice; components v_k, v_j, v_i, confidence",
+    }
+    for name, network in (("ecg", model.encoder), ("mean", model.mean), ("flow", model.flow)):
+        if network is None:
+            continue
+        cof[name] = asdict(network.config)
+        weights = {
+            key: value.detach().to("cpu", torch.float16 if value.is_floating_point() else value.dtype).contiguous()
+            for key, value in network.state_dict().items()
+        }
+        save_file(weights, folder / "models" / f"{name}.safetensors")
+    if segmenter_files is not None:
+        cof["segmenter"] = True
+        shutil.copytree(segmenter_files, folder / "models" / "segmenter", dirs_exist_ok=True)
+    checksums = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "models").rglob("*"))
+        if path.is_file()
+    }
+    metadata = {"format": FORMAT, **facts, "cof": cof, "checksums": checksums}
+    partial = folder / "configs" / "metadata.json.part"
+    partial.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / METADATA)
+    return metadata

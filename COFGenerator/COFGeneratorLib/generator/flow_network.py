@@ -1,0 +1,140 @@
+"""The velocity network of flow matching, over (T, H, W): 1×3×3 convolutions with FiLM, attention over time.
+
+The flow pack enters as channels (component·D + slice) at every phase; the anatomy maps, the regression mean where one
+is given, coordinates and an image of the constant τ are concatenated (COF v2, §3.4; LFDM's layout where v2 is silent).
+Time is never down-sampled, so any number of phases works.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from COFGeneratorLib.generator.condition import CLOCK_SIZE, CONDITION_SIZE, clock_features
+from COFGeneratorLib.generator.grid import MotionGrid
+from COFGeneratorLib.generator.mean_network import FilmBlock, plane_coordinates
+
+PACK_COMPONENTS = 4
+"""v_k, v_j, v_i, confidence: channel = component·D + slice."""
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Size and objective of the velocity network.
+
+    Args:
+        widths: Channels at full, half and quarter resolution.
+        blocks: Residual blocks a level.
+        heads: Attention heads over time.
+        hidden: Width of the condition.
+        prediction: ``"x0"`` (the clean pack; better with few examples) or ``"v"`` (x1 − x0, the paper's).
+        residual: Whether the pack is what the regression mean leaves, or the whole motion (the paper's).
+    """
+
+    widths: tuple[int, ...] = (48, 64, 96)
+    blocks: int = 1
+    heads: int = 4
+    hidden: int = 128
+    prediction: str = "x0"
+    residual: bool = True
+
+
+class TimeAttention(nn.Module):
+    """Self-attention along T at every pixel, with the phase embedding added: periodic, no order of frames."""
+
+    def __init__(self, width: int, heads: int, hidden: int):
+        super().__init__()
+        self.norm, self.heads = nn.GroupNorm(8, width), heads
+        self.clock = nn.Linear(hidden, width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: torch.Tensor, clock: torch.Tensor) -> torch.Tensor:
+        batch, phases = clock.shape[:2]
+        _, width, height, columns = x.shape
+        tokens = self.norm(x).view(batch, phases, width, -1).permute(0, 3, 1, 2)  # (B, HW, T, C)
+        tokens = tokens + self.clock(clock)[:, None]
+        parts = self.qkv(tokens).view(batch, height * columns, phases, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(3, 0, 1, 4, 2, 5)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        mixed = mixed.transpose(2, 3).reshape(batch, height * columns, phases, width)
+        return x + self.out(mixed).permute(0, 2, 3, 1).reshape(x.shape)
+
+
+class VelocityUNet(nn.Module):
+    """Predict x0 or v of a noisy flow pack.
+
+    Args:
+        grid: The motion grid.
+        config: Size and objective.
+    """
+
+    def __init__(self, grid: MotionGrid, config: FlowConfig | None = None):
+        super().__init__()
+        self.grid, self.config = grid, config or FlowConfig()
+        depth, widths, hidden = grid.shape[0], self.config.widths, self.config.hidden
+        self.register_buffer("coordinates", plane_coordinates(grid), persistent=False)
+        pack = PACK_COMPONENTS * depth
+        inputs = pack + 3 * depth + len(self.coordinates) + 1 + (3 * depth if self.config.residual else 0)
+        self.clock = nn.Sequential(nn.Linear(CLOCK_SIZE, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.embed = nn.Sequential(nn.Linear(CONDITION_SIZE + 8, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1)
+        self.down, self.shrink, self.up, self.grow = (nn.ModuleList() for _ in range(4))
+        for level, width in enumerate(widths):
+            self.down.append(self._level(width, width, attend=level > 0))
+            if level + 1 < len(widths):
+                self.shrink.append(nn.Conv2d(width, widths[level + 1], 3, stride=2, padding=1))
+        for level in range(len(widths) - 2, -1, -1):
+            self.grow.append(nn.Conv2d(widths[level + 1], widths[level], 1))
+            self.up.append(self._level(2 * widths[level], widths[level], attend=level > 0))
+        self.out = nn.Conv2d(widths[0], pack, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def _level(self, inputs: int, width: int, attend: bool) -> nn.ModuleList:
+        hidden = self.config.hidden
+        blocks = [FilmBlock(inputs, width, hidden)]
+        blocks += [FilmBlock(width, width, hidden) for _ in range(self.config.blocks - 1)]
+        if attend:
+            blocks.append(TimeAttention(width, self.config.heads, hidden))
+        return nn.ModuleList(blocks)
+
+    @staticmethod
+    def _run(chain: nn.ModuleList, x, film, clock):
+        for block in chain:
+            x = block(x, clock) if isinstance(block, TimeAttention) else block(x, film)
+        return x
+
+    def forward(self, pack, tau, maps, condition, phases, mean=None) -> torch.Tensor:
+        """Return the prediction, (B, T, C, H, W).
+
+        Args:
+            pack: (B, T, C, H, W) noisy pack x_τ, C = PACK_COMPONENTS·D.
+            tau: (B,) 0 (data) … 1 (noise).
+            maps: (B, 3, D, H, W) anatomy maps.
+            condition: (B, CONDITION_SIZE).
+            phases: (T,) phases 0…1.
+            mean: (B, T, 3, D, H, W) regression mean, where ``config.residual``.
+        """
+        batch, count, _, height, width = pack.shape
+        scales = 2.0 ** torch.arange(4, device=tau.device, dtype=tau.dtype) * torch.pi / 2
+        waves = torch.cat([torch.sin(tau[:, None] * scales), torch.cos(tau[:, None] * scales)], dim=1)
+        clock = self.clock(clock_features(condition, phases))
+        film = nn.functional.silu(self.embed(torch.cat([condition, waves], dim=1))[:, None] + clock).flatten(0, 1)
+
+        still = torch.cat([maps.flatten(1, 2), self.coordinates.expand(batch, -1, -1, -1)], dim=1)
+        still = torch.cat([still, tau.view(batch, 1, 1, 1).expand(-1, 1, height, width)], dim=1)
+        parts = [pack, still[:, None].expand(-1, count, -1, -1, -1)]
+        if self.config.residual:
+            parts.append(mean.flatten(2, 3))
+        x, skips = self.stem(torch.cat(parts, dim=2).flatten(0, 1)), []
+        for level, chain in enumerate(self.down):
+            x = self._run(chain, x, film, clock)
+            if level < len(self.shrink):
+                skips.append(x)
+                x = self.shrink[level](x)
+        for grow, chain in zip(self.grow, self.up, strict=True):
+            x = torch.cat([nn.functional.interpolate(grow(x), scale_factor=2.0, mode="nearest"), skips.pop()], dim=1)
+            x = self._run(chain, x, film, clock)
+        return self.out(nn.functional.silu(x)).view(pack.shape)

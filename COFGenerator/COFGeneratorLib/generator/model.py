@@ -1,0 +1,129 @@
+"""The whole generator as one object: ECG encoder, regression mean, velocity network, and their scales."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from COFGeneratorLib.ecg.cycle import EcgCycle
+from COFGeneratorLib.generator.condition import cycle_condition, null_condition
+from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
+from COFGeneratorLib.generator.flow_network import PACK_COMPONENTS, VelocityUNet
+from COFGeneratorLib.generator.grid import MotionGrid
+from COFGeneratorLib.generator.mean_network import MotionMean
+from COFGeneratorLib.generator.pack import PackScale, unpack
+from COFGeneratorLib.generator.sampler import integrate
+from COFGeneratorLib.motion.fields import exponential, mm_from_voxels
+
+
+@dataclass(frozen=True)
+class SamplerDefaults:
+    """The sampler's settings that the model was validated with."""
+
+    solver: str = "euler"
+    steps: int = 4
+
+
+@dataclass
+class MotionModel:
+    """Networks and scales that turn anatomy maps and an ECG into motion.
+
+    Attributes:
+        grid: The motion grid.
+        encoder: ECG → reading of the heart's state.
+        scale: RMS of the velocity components.
+        mean: Regression of motion, or None for a model whose flow carries the whole motion (``cof-v2``).
+        flow: Velocity network, or None for direct regression.
+        spread: RMS of what the mean leaves, per component, in units of the pack.
+        gain: Factor on all velocities, fitted on validation subjects: regression shrinks motion.
+        sampler: Default sampler settings.
+    """
+
+    grid: MotionGrid
+    encoder: EcgEncoder
+    scale: PackScale
+    mean: MotionMean | None
+    flow: VelocityUNet | None
+    spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    gain: float = 1.0
+    sampler: SamplerDefaults = field(default_factory=SamplerDefaults)
+
+    def to(self, device) -> "MotionModel":
+        """Move all networks to a device, in place."""
+        for network in (self.encoder, self.mean, self.flow):
+            if network is not None:
+                network.to(device).eval()
+        return self
+
+    @property
+    def phases(self) -> torch.Tensor:
+        """(T,) phases 0…1 of the flow pack."""
+        return torch.arange(self.grid.phases, dtype=torch.float32) / self.grid.phases
+
+    @torch.inference_mode()
+    def condition(self, cycle: EcgCycle | None, device) -> torch.Tensor:
+        """Return the condition of an ECG, or of none, (1, CONDITION_SIZE)."""
+        if cycle is None:
+            from COFGeneratorLib.generator.condition import CONDITION_SIZE
+
+            return null_condition(torch.zeros(1, CONDITION_SIZE, device=device))
+        return cycle_condition(self.encoder, cycle, device)
+
+    @torch.inference_mode()
+    def velocities(
+        self,
+        maps: torch.Tensor,
+        condition: torch.Tensor,
+        *,
+        draws: int = 0,
+        seed: int = 0,
+        solver: str | None = None,
+        steps: int | None = None,
+        progress=None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return stationary velocities in grid voxels and the confidence.
+
+        Args:
+            maps: (1, 3, D, H, W) anatomy maps.
+            condition: (1, CONDITION_SIZE).
+            draws: 0 for the central estimate (integration from the noise's mean), else that many random draws.
+            seed: Of the noise.
+            solver, steps: The model's own where None.
+
+        Returns:
+            (max(draws, 1), T, 3, D, H, W) velocities, gain applied, zero at the R wave; (…, T, D, H, W) confidence.
+        """
+        count, phases = max(draws, 1), self.phases.to(maps)
+        maps, condition = maps.expand(count, -1, -1, -1, -1), condition.expand(count, -1)
+        mean = None if self.mean is None else self.mean(maps[:1], condition[:1], phases)
+        shape = (count, len(phases), PACK_COMPONENTS * self.grid.shape[0], *self.grid.shape[1:])
+        if self.flow is None:
+            normalised = mean.expand(count, -1, -1, -1, -1, -1)
+            confidence = torch.ones_like(normalised[:, :, 0])
+        else:
+            generator = torch.Generator().manual_seed(seed)
+            noise = torch.randn(shape, generator=generator) if draws else torch.zeros(shape)
+            centre = None if mean is None else mean.expand(count, -1, -1, -1, -1, -1)
+
+            def predict(x, tau):
+                return self.flow(x, tau, maps, condition, phases, centre)
+
+            packed = integrate(
+                predict,
+                noise.to(maps.device),
+                steps or self.sampler.steps,
+                solver or self.sampler.solver,
+                self.flow.config.prediction,
+                progress,
+            )
+            normalised, confidence = unpack(packed)
+            if centre is not None:
+                normalised = centre + normalised * torch.tensor(self.spread).to(maps).view(3, 1, 1, 1)
+        velocity = self.gain * self.scale.restore(normalised)
+        velocity = velocity - velocity[:, :1]  # the anchor is the frame at the R wave
+        return velocity, confidence
+
+    @torch.inference_mode()
+    def displacements_mm(self, velocity: torch.Tensor) -> torch.Tensor:
+        """Return exp(v) in mm along the heart's axes, (B, T, 3, D, H, W), for velocities in grid voxels."""
+        flat = exponential(velocity.flatten(0, 1).float())
+        return mm_from_voxels(flat, self.grid.spacing_mm).view(velocity.shape)

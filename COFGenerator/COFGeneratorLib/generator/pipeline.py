@@ -1,0 +1,252 @@
+"""The main job: anchor + ECG → cine, motion, labels and read-outs in the anchor's own geometry."""
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.ecg.beats import analyse_ecg
+from COFGeneratorLib.ecg.cycle import EcgCycle
+from COFGeneratorLib.ecg.record import EcgRecord
+from COFGeneratorLib.errors import AnatomyError, BundleError
+from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_curves
+from COFGeneratorLib.generator.bundle import Bundle
+from COFGeneratorLib.generator.cine import Cine
+from COFGeneratorLib.generator.device import choose_device
+from COFGeneratorLib.generator.grid import anatomy_maps, label_fractions
+from COFGeneratorLib.generator.native import NativeMotion
+
+Progress = Callable[[str, int, int], None]
+MAX_FRAMES = 400
+PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2")
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """An anchor and an ECG, ready for the motion model: what stays the same over draws and counterfactuals."""
+
+    labels: np.ndarray
+    labels_from: str
+    frame: Any
+    maps: torch.Tensor
+    condition: torch.Tensor
+
+
+def prepare(anchor: SaxStack, cycle: EcgCycle | None, bundle: Bundle, labels, device, roi_centre_ras=None) -> Conditioned:
+    """Find the heart, bring its labels onto the motion grid, and read the ECG.
+
+    Raises:
+        AnatomyError: If there is no heart in view, or the labels lie on another grid.
+    """
+    source = "user"
+    if labels is None:
+        if bundle.segmenter is None:
+            raise BundleError(
+                f"Labels of the anchor are needed with {bundle.model_id}, which has no segmenter. Give --labels."
+            )
+        labels, source = bundle.segmenter.segment(anchor, roi_centre_ras).labels, "segmenter"
+    labels = np.asarray(labels)
+    if labels.shape != anchor.shape:
+        raise AnatomyError(
+            f"Labels must lie on the anchor's grid {anchor.shape}; found {labels.shape}. Read them with "
+            "read_labels(path, like=anchor)."
+        )
+    frame = heart_frame_from_labels(labels, anchor.ijk_to_ras)
+    maps = anatomy_maps(label_fractions(labels), anchor.ijk_to_ras, frame, bundle.model.grid)
+    condition = bundle.model.condition(cycle, device)
+    return Conditioned(labels.astype(np.uint8), source, frame, torch.from_numpy(maps)[None].to(device), condition)
+
+
+def generate(
+    anchor: SaxStack,
+    record: EcgRecord,
+    bundle: Bundle,
+    *,
+    labels: np.ndarray | None = None,
+    frames: int = 50,
+    solver: str | None = None,
+    steps: int | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    device: str = "auto",
+    beat: int | None = None,
+    cycle: EcgCycle | None = None,
+    roi_centre_ras: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> Cine:
+    """Generate the beating heart of an anchor under an ECG.
+
+    The anchor is the frame at the R wave. The cine is the model's central estimate; with ``samples`` above one,
+    further random draws give the spread of every read-out.
+
+    Args:
+        anchor: The short-axis stack.
+        record: The 12-lead ECG.
+        bundle: The model.
+        labels: (D, H, W) labels on the anchor's grid, or None for the bundle's segmenter.
+        frames: Frames of one cycle, equidistant in time.
+        solver, steps: Of the sampler; the bundle's own where None.
+        samples: 1, or the number K of random draws for intervals.
+        seed: Of the draws.
+        device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
+        beat: Which beat of the record to use; chosen where None.
+        cycle: The analysed ECG where the caller has it already.
+        roi_centre_ras: (3,) where the heart is, RAS mm, if the user says.
+        progress: Called with (stage, done, total).
+
+    Raises:
+        EcgError, AnatomyError, BundleError: If an input cannot be used.
+    """
+    if not 2 <= frames <= MAX_FRAMES or samples < 1:
+        raise BundleError(
+            f"Frames must be 2–{MAX_FRAMES} and samples at least 1; found {frames} and {samples}. Choose others."
+        )
+    stages = _Stages(progress)
+    target = choose_device(device)
+    model = bundle.model.to(target)
+    with stages("ecg"):
+        cycle = cycle or analyse_ecg(record, beat)
+    with stages("anatomy"):
+        ready = prepare(anchor, cycle, bundle, labels, target, roi_centre_ras)
+    with stages("motion"):
+        velocity, _ = model.velocities(
+            ready.maps,
+            ready.condition,
+            solver=solver,
+            steps=steps,
+            progress=lambda done, total: stages.report("motion", done, total),
+        )
+        native = _native(model, velocity[0], ready, anchor, frames)
+    with stages("warp"):
+        cine, moved = _warp(anchor, ready.labels, native, lambda done, total: stages.report("warp", done, total))
+    with stages("function"):
+        time_ms = np.arange(frames) / frames * cycle.rr_ms
+        folded = native.folded_fraction(ready.labels > 0)
+        report = _function(moved, anchor, time_ms, cycle, ready.labels_from, folded)
+        label_frames = _hard_labels(moved, ready.labels)
+    draws: tuple[FunctionReport, ...] = ()
+    if samples > 1:
+        with stages("samples"):
+            draws = _draw_reports(model, ready, anchor, cycle, frames, samples, seed, solver, steps, stages)
+    return Cine(
+        frames=cine,
+        time_ms=time_ms,
+        rr_ms=cycle.rr_ms,
+        anchor=anchor,
+        motion=native,
+        labels=label_frames,
+        labels_from=ready.labels_from,
+        function=report,
+        record=record,
+        cycle=cycle,
+        provenance=_provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, seed, target, stages),
+        samples=draws,
+    )
+
+
+class _Stages:
+    """Times stages and passes progress on."""
+
+    def __init__(self, progress: Progress | None):
+        self.progress, self.seconds = progress, {}
+
+    def __call__(self, name: str):
+        self._name = name
+        return self
+
+    def __enter__(self):
+        self._start = time.perf_counter()
+        self.report(self._name, 0, 1)
+
+    def __exit__(self, kind, *_):
+        self.seconds[self._name] = time.perf_counter() - self._start
+        if kind is None:
+            self.report(self._name, 1, 1)
+
+    def report(self, name: str, done: int, total: int) -> None:
+        if self.progress:
+            self.progress(name, done, total)
+
+
+def _native(model, velocity, ready: Conditioned, anchor: SaxStack, frames: int) -> NativeMotion:
+    displacement = model.displacements_mm(velocity[None])[0].cpu().numpy()
+    return NativeMotion(displacement, model.grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)
+
+
+def _warp(anchor: SaxStack, labels: np.ndarray, native: NativeMotion, progress) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cine (T, D, H, W) and the label fractions (T, 3, D, H, W): one warp of image and labels together."""
+    channels = np.concatenate([anchor.voxels[None], label_fractions(labels)])
+    moved = native.warp_all(channels, progress)
+    return np.ascontiguousarray(moved[:, 0]), moved[:, 1:]
+
+
+def _function(moved, anchor, time_ms, cycle, labels_from, folded) -> FunctionReport:
+    curves = volume_curves(moved, anchor.ijk_to_ras)
+    return report_from_curves(
+        curves, time_ms, cycle.rr_ms, cycle.hr_bpm, labels_from=labels_from, folded_fraction=folded
+    )
+
+
+def _hard_labels(moved: np.ndarray, anchor_labels: np.ndarray) -> np.ndarray:
+    """Return (T, D, H, W) uint8: the structure that fills most of each voxel; frame 0 as given."""
+    background = 1.0 - moved.sum(axis=1)
+    best = moved.argmax(axis=1)
+    labels = np.where(np.take_along_axis(moved, best[:, None], 1)[:, 0] > background, best + 1, 0).astype(np.uint8)
+    labels[0] = anchor_labels
+    return labels
+
+
+def _draw_reports(model, ready, anchor, cycle, frames, samples, seed, solver, steps, stages):
+    reports = []
+    fractions = label_fractions(ready.labels)
+    time_ms = np.arange(frames) / frames * cycle.rr_ms
+    for draw in range(samples):  # one at a time: memory does not grow with K
+        velocity, _ = model.velocities(
+            ready.maps, ready.condition, draws=1, seed=seed + draw, solver=solver, steps=steps
+        )
+        native = _native(model, velocity[0], ready, anchor, frames)
+        moved = native.warp_all(fractions)
+        reports.append(_function(moved, anchor, time_ms, cycle, ready.labels_from, 0.0))
+        stages.report("samples", draw + 1, samples)
+    return tuple(replace(report, folded_fraction=float("nan")) for report in reports)
+
+
+def _provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, seed, device, stages) -> dict[str, Any]:
+    versions = {"chainofflow": _version("chainofflow"), "python": platform.python_version()}
+    versions.update({name: _version(name) for name in PACKAGES})
+    return {
+        "synthetic": True,
+        "notice": "Synthetic cine, for research use only; not for diagnosis.",
+        "model": bundle.model_id,
+        "weights_sha256": bundle.weights_sha256,
+        "ecg_sha256": record.source_sha256 or hashlib.sha256(record.signal_mv.tobytes()).hexdigest(),
+        "anchor_sha256": anchor.source_sha256 or hashlib.sha256(anchor.voxels.tobytes()).hexdigest(),
+        "labels_from": ready.labels_from,
+        "labels_sha256": hashlib.sha256(np.ascontiguousarray(ready.labels).tobytes()).hexdigest(),
+        "anchor_frame": anchor.frame,
+        "anchor_phase": "taken as the frame at the R wave",
+        "ecg_beat": int(cycle.representative),
+        "seed": seed,
+        "samples": samples,
+        "solver": solver or bundle.model.sampler.solver,
+        "steps": steps or bundle.model.sampler.steps,
+        "device": str(device),
+        "versions": versions,
+        "seconds": {name: round(value, 4) for name, value in stages.seconds.items()},
+        "warnings": [*anchor.warnings, *record.warnings, *cycle.warnings],
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,103 @@
+"""Counterfactual questions: one anchor, another ECG. Does the motion change as the generator's physiology says?"""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from COFGeneratorLib.generator.bundle import Bundle
+
+from COFTrainingLib.evaluation.arms import measure, move, prepared
+from COFTrainingLib.evaluation.heldout import FRAMES
+from COFTrainingLib.evaluation.phantom_cases import PhantomCase, draw_case
+from COFTrainingLib.phantom.heart import TERRITORIES
+
+RATES_BPM = (50.0, 90.0)
+EXTENT = 0.25
+SECTOR_RAD = np.deg2rad(45.0)
+PLAIN = {"conduction": "", "qrsd_ms": 95.0, "atrial_fibrillation": False, "infarct_extent": 0.0}
+"""Counterfactual pairs start from a heart without other findings."""
+
+
+def heart_rate_shift(bundle: Bundle, subjects: int, seed: int) -> dict[str, float]:
+    """Return how ES moves between an ECG at 50 and one at 90 bpm on the same anchor, frames of 50: found and true."""
+    found, true = [], []
+    for n in range(subjects):
+        pair = [draw_case(seed + n, hr_bpm=rate, **PLAIN) for rate in RATES_BPM]
+        anchor = pair[0]
+        places = []
+        for case in pair:
+            ready = _on_anchor(bundle, anchor, case)
+            velocity = bundle.model.velocities(ready.maps, ready.condition)[0][0]
+            report = measure(
+                anchor, move(bundle, anchor, ready, velocity, FRAMES), FRAMES, case.cycle.rr_ms, folded=False
+            )
+            places.append(report.es_time_ms * FRAMES / report.rr_ms)
+        found.append(places[1] - places[0])
+        true.append(np.subtract(*[_true_es_frame(case) for case in pair[::-1]]))
+    found, true = np.array(found), np.array(true)
+    return {
+        "hr_shift_found_frames": float(found.mean()),
+        "hr_shift_true_frames": float(true.mean()),
+        "hr_shift_error_frames": float(abs(found.mean() - true.mean())),
+        "hr_shift_case_mae_frames": float(np.abs(found - true).mean()),
+    }
+
+
+def _true_es_frame(case: PhantomCase) -> float:
+    report = case.true_function(FRAMES)
+    return report.es_time_ms * FRAMES / report.rr_ms
+
+
+def _on_anchor(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase):
+    ready = prepared(bundle, anchor)
+    return replace(ready, condition=bundle.model.condition(ecg_of.cycle, "cpu"))
+
+
+def infarct_territories(bundle: Bundle, subjects: int, seed: int) -> dict[str, float]:
+    """Return for each territory the share of anchors whose inward motion falls most in that territory's sector."""
+    hits = {name: [] for name in TERRITORIES}
+    drops = []
+    for n in range(subjects):
+        normal = draw_case(seed + n, **PLAIN)
+        baseline = _sector_motion(bundle, normal, normal)
+        for name in TERRITORIES:
+            forced = {**PLAIN, "infarct_territory": name, "infarct_extent": EXTENT}
+            sick = _sector_motion(bundle, normal, draw_case(seed + n, **forced))
+            change = {sector: sick[sector] / max(baseline[sector], 1e-3) for sector in TERRITORIES}
+            hits[name].append(min(change, key=change.get) == name)
+            drops.append(1.0 - change[name])
+    return {
+        **{f"infarct_{name}_share": float(np.mean(values)) for name, values in hits.items()},
+        "infarct_mean_drop": float(np.mean(drops)),
+    }
+
+
+def _sector_motion(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase) -> dict[str, float]:
+    """Return the largest mean inward motion of the wall in every territory's sector, mm."""
+    ready = _on_anchor(bundle, anchor, ecg_of)
+    velocity = bundle.model.velocities(ready.maps, ready.condition)[0]
+    pull = bundle.model.displacements_mm(velocity)[0].numpy()  # (T, 3, D, H, W): outward pull = inward motion
+    points = bundle.model.grid.points_mm()
+    theta = np.arctan2(points[..., 1], points[..., 2])
+    radial = pull[:, 1] * np.sin(theta) + pull[:, 2] * np.cos(theta)
+    maps = ready.maps[0].numpy()
+    inner = maps[1] * (0.25 + maps[0])  # the wall next to the cavity
+    motion = {}
+    for name, (angle, _) in TERRITORIES.items():
+        sector = inner * (np.abs(np.angle(np.exp(1j * (theta - angle)))) < SECTOR_RAD)
+        motion[name] = float((radial * sector).sum(axis=(1, 2, 3)).max() / max(sector.sum(), 1e-6))
+    return motion
+
+
+COUNTERFACTUAL_BARS = {
+    "hr_shift_error_frames": ("<=", 1.5),
+    "infarct_anterior_share": (">=", 0.6),
+    "infarct_inferior_share": (">=", 0.6),
+    "infarct_lateral_share": (">=", 0.6),
+}
+
+
+def run_counterfactuals(bundle: Bundle, subjects: int, seed: int) -> dict[str, float]:
+    """Return all counterfactual figures."""
+    with torch.inference_mode():
+        return {**heart_rate_shift(bundle, subjects, seed), **infarct_territories(bundle, subjects, seed)}

@@ -1,0 +1,157 @@
+"""Stage 2: the regression of motion on anatomy and ECG, and flow matching of what it leaves open."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from COFGeneratorLib.generator.condition import null_condition
+from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
+from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
+from COFGeneratorLib.generator.pack import heart_confidence, pack
+
+from COFTrainingLib.training.flow_data import FlowData
+from COFTrainingLib.training.loop import LoopConfig, TrainedRun, train
+
+VOLUME_ERROR = 0.05
+"""Relative volume error that weighs like a velocity error of one RMS times ``volume_weight``."""
+
+
+@dataclass(frozen=True)
+class StageTwoConfig:
+    """Settings shared by both networks of Stage 2.
+
+    Args:
+        batch: Subjects a step.
+        volume_weight: Weight of the linear volume loss (remedy against under-contraction; feasibility.md §6).
+        condition_dropout: Share of examples without an ECG, which makes "no ECG" a condition of its own.
+        background_weight: Weight of velocities away from the heart, relative to those within.
+    """
+
+    batch: int = 16
+    volume_weight: float = 0.2
+    condition_dropout: float = 0.1
+    background_weight: float = 0.25
+
+
+def _drop(condition: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    gone = torch.rand(len(condition), 1, generator=generator, device=condition.device) < share
+    return torch.where(gone, null_condition(condition), condition)
+
+
+def motion_loss(predicted: torch.Tensor, batch: dict, scale, config: StageTwoConfig) -> tuple[torch.Tensor, dict]:
+    """Return the loss of predicted normalised velocities (B, T, 3, D, H, W).
+
+    Weighted mean square plus the squared relative error of LV and RV volume, linearised about the truth:
+    δV = Σ ∂V/∂v · (v̂ − v).
+    """
+    error = predicted.float() - batch["velocity"]
+    weight = config.background_weight + (1 - config.background_weight) * heart_confidence(batch["maps"])
+    square = (error.square() * weight[:, None, None]).sum() / (weight.sum() * error.shape[1] * 3)
+    volume = torch.einsum("btcdhw,btrcdhw->btr", scale.restore(error), batch["sensitivity"])
+    relative = (volume / VOLUME_ERROR).square().mean()
+    metrics = {"velocity": square.detach(), "volume_percent": 100 * volume.detach().square().mean().sqrt()}
+    return square + config.volume_weight * relative, metrics
+
+
+def train_mean(
+    data: FlowData, out_dir: Path, loop: LoopConfig, config: StageTwoConfig, network: MeanConfig, **options
+) -> tuple[MotionMean, TrainedRun]:
+    """Train the regression network; returns it with its averaged weights."""
+    torch.manual_seed(loop.seed)
+    model = MotionMean(data.cache.grid, network)
+
+    def loss_fn(model, batch, generator):
+        condition = _drop(batch["condition"], config.condition_dropout, generator)
+        return motion_loss(model(batch["maps"], condition, data.phases), batch, data.scale, config)
+
+    def validate(model, step):
+        totals: dict[str, float] = {}
+        parts = [data.valid[start : start + 16] for start in range(0, len(data.valid), 16)]
+        for part in parts:
+            batch = data.batch(part)
+            loss, metrics = motion_loss(
+                model(batch["maps"], batch["condition"], data.phases), batch, data.scale, config
+            )
+            for name, value in {"score": loss, **metrics}.items():
+                totals[f"{name}"] = totals.get(name, 0.0) + float(value) * len(part) / len(data.valid)
+        return totals
+
+    facts = {"kind": "mean", "network": asdict(network), "stage": asdict(config), "rms": data.scale.rms}
+    run = train(
+        model,
+        loss_fn,
+        lambda step: data.training_batch(step, config.batch, loop.seed),
+        out_dir,
+        loop,
+        model_config=facts,
+        validate=validate,
+        **options,
+    )
+    return model, run
+
+
+def flow_target(data: FlowData, batch: dict, mean: MotionMean | None, condition, spread) -> tuple:
+    """Return (x0 pack, mean) of a batch: what the regression leaves, divided by its spread, or the whole motion."""
+    confidence = heart_confidence(batch["maps"])[:, None].expand(-1, len(data.phases), -1, -1, -1)
+    velocity, centre = batch["velocity"], None
+    if mean is not None:
+        with torch.no_grad():
+            centre = mean(batch["maps"], condition, data.phases).float()
+        velocity = (velocity - centre) / spread.view(3, 1, 1, 1)
+    return pack(velocity, confidence), centre
+
+
+def residual_spread(data: FlowData, mean: MotionMean, subjects: int = 48) -> tuple[float, float, float]:
+    """Return the RMS of what the regression leaves on validation subjects, per component, in units of the pack."""
+    batch = data.batch(data.valid[:subjects])
+    with torch.no_grad():
+        error = batch["velocity"] - mean(batch["maps"], batch["condition"], data.phases)
+    weight = heart_confidence(batch["maps"])[:, None, None]
+    power = (error.square() * weight).sum(dim=(0, 1, 3, 4, 5)) / (weight.sum() * error.shape[1])
+    return tuple(power.sqrt().tolist())
+
+
+def train_flow(
+    data: FlowData,
+    out_dir: Path,
+    loop: LoopConfig,
+    config: StageTwoConfig,
+    network: FlowConfig,
+    mean: MotionMean | None = None,
+    **options,
+) -> tuple[VelocityUNet, tuple[float, float, float], TrainedRun]:
+    """Train the velocity network by rectified flow (COF v2, eq. 8–9): x_τ = (1 − τ)·x0 + τ·x1, target x1 − x0.
+
+    With ``network.residual`` it learns what ``mean`` leaves open. Returns the network, the residual's spread, the run.
+    """
+    torch.manual_seed(loop.seed)
+    network = replace(network, residual=mean is not None)
+    model = VelocityUNet(data.cache.grid, network)
+    spread = residual_spread(data, mean) if mean is not None else (1.0, 1.0, 1.0)
+    widths = torch.tensor(spread)
+
+    def loss_fn(model, batch, generator):
+        condition = _drop(batch["condition"], config.condition_dropout, generator)
+        clean, centre = flow_target(data, batch, mean, condition, widths.to(condition.device))
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        # logit-normal τ visits the middle more often, where the task is hardest (Esser 2024)
+        tau = torch.sigmoid(torch.randn(len(clean), generator=generator, device=clean.device))
+        at = tau.view(-1, 1, 1, 1, 1)
+        predicted = model((1 - at) * clean + at * noise, tau, batch["maps"], condition, data.phases, centre)
+        target = clean if network.prediction == "x0" else noise - clean
+        weight = heart_confidence(batch["maps"])
+        weight = config.background_weight + (1 - config.background_weight) * weight.repeat(1, 4, 1, 1)
+        loss = ((predicted.float() - target).square() * weight[:, None]).mean() / weight.mean()
+        return loss, {"flow": loss.detach()}
+
+    facts = {"kind": "flow", "network": asdict(network), "stage": asdict(config), "rms": data.scale.rms}
+    run = train(
+        model,
+        loss_fn,
+        lambda step: data.training_batch(step, config.batch, loop.seed),
+        out_dir,
+        loop,
+        model_config={**facts, "spread": spread},
+        **options,
+    )
+    return model, spread, run
