@@ -1,0 +1,54 @@
+"""What is fitted after training, on subjects that no network saw: the gain on motion; and the population's motion."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from COFGeneratorLib.generator.bundle import Bundle
+from COFGeneratorLib.generator.model import MotionModel
+
+from COFTrainingLib.evaluation.arms import measure, move, prepared
+from COFTrainingLib.evaluation.phantom_cases import draw_case
+from COFTrainingLib.training.flow_data import FlowData
+
+CALIBRATION_FRAMES = 24
+PROBE_GAIN = 1.08
+
+
+def fit_gain(model: MotionModel, first_seed: int, subjects: int = 48, progress=None) -> float:
+    """Return the factor on velocities that takes the mean EF error off validation subjects.
+
+    Regression shrinks motion (feasibility.md §6.1), and a coarse grid blurs it a little; one scalar mends most of
+    both. EF is nearly linear in the gain, so two evaluations and a secant are enough.
+
+    Args:
+        model: The model; its present gain is ignored.
+        first_seed, subjects: Validation subjects at natural prevalence, disjoint from all training seeds.
+    """
+    low, high = (replace(model, gain=gain) for gain in (1.0, PROBE_GAIN))
+    bias = {1.0: [], PROBE_GAIN: []}
+    for n in range(subjects):
+        case = draw_case(first_seed + n)
+        truth = case.true_function(CALIBRATION_FRAMES).ef_percent
+        for candidate in (low, high):
+            bundle = Bundle(None, {"name": "candidate", "version": "0"}, candidate, None)
+            ready = prepared(bundle, case)
+            velocity = candidate.velocities(ready.maps, ready.condition)[0][0]
+            native = move(bundle, case, ready, velocity, CALIBRATION_FRAMES)
+            found = measure(case, native, CALIBRATION_FRAMES, case.cycle.rr_ms, folded=False)
+            bias[candidate.gain].append(found.ef_percent - truth)
+        if progress:
+            progress(n + 1, subjects)
+    at_one, at_probe = np.mean(bias[1.0]), np.mean(bias[PROBE_GAIN])
+    return float(np.clip(1.0 - at_one * (PROBE_GAIN - 1.0) / (at_probe - at_one), 0.8, 1.4))
+
+
+def population_velocity(data: FlowData) -> torch.Tensor:
+    """Return the mean velocity of all training subjects in the heart's frame, (T, 3, D, H, W) grid voxels.
+
+    The baseline "population-mean motion": what anatomy's position and size alone would give.
+    """
+    total = torch.zeros(data.cache.arrays["velocity"].shape[1:], dtype=torch.float64)
+    for index in data.train:
+        total += torch.from_numpy(data.cache.arrays["velocity"][index].astype(np.float64))
+    return (total / len(data.train)).float()

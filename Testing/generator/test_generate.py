@@ -1,0 +1,140 @@
+"""The whole path with a tiny random bundle: what must hold whatever the weights are."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from COFGeneratorLib.errors import AnatomyError, BundleError
+from COFGeneratorLib.generator import generate, load_bundle
+
+
+@pytest.fixture(scope="module")
+def a_cine(a_case, tiny_bundle):
+    return generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, frames=12)
+
+
+def test_frame_zero_is_the_anchor_and_the_shape_is_the_anchor_s(a_cine, a_case):
+    assert a_cine.frames.shape == (12, *a_case.anchor.shape)
+    assert np.array_equal(a_cine.frames[0], a_case.anchor.voxels)
+    assert np.array_equal(a_cine.labels[0], a_case.labels)
+    assert np.abs(a_cine.displacement_mm(0)).max() == 0.0
+    assert np.abs(a_cine.displacement_mm(6)).max() > 0.0
+
+
+def test_the_frames_are_the_anchor_pulled_by_the_displacement(a_cine, a_case):
+    """An independent warp with SciPy gives the same frame."""
+    from scipy.ndimage import map_coordinates
+
+    shift = a_cine.displacement_mm(5) / a_case.anchor.spacing_mm[:, None, None, None]
+    positions = np.stack(np.meshgrid(*[np.arange(n) for n in a_case.anchor.shape], indexing="ij")) + shift
+    expected = map_coordinates(a_case.anchor.voxels, positions, order=1, mode="nearest")
+    assert np.abs(a_cine.frames[5] - expected).max() < 0.05  # grey values of about 200, float32
+
+
+def test_time_covers_one_cycle_of_the_ecg(a_cine):
+    assert a_cine.time_ms[0] == 0.0
+    assert np.allclose(np.diff(a_cine.time_ms), a_cine.rr_ms / 12)
+
+
+def test_provenance_names_model_weights_inputs_and_seed(a_cine, tiny_bundle):
+    facts = a_cine.provenance
+    assert facts["synthetic"] and facts["model"] == "tiny 1" and facts["weights_sha256"] == tiny_bundle.weights_sha256
+    assert len(facts["ecg_sha256"]) == 64 and facts["seed"] == 0
+    json.dumps(facts)
+
+
+def test_the_same_seed_gives_the_same_draws_and_another_seed_others(a_case, tiny_bundle):
+    def draws(seed):
+        cine = generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, frames=6, samples=2, seed=seed)
+        return [report.ef_percent for report in cine.samples]
+
+    first = draws(3)
+    assert first == draws(3) and first != draws(40)
+
+
+def test_the_inputs_are_left_as_they_were(a_case, tiny_bundle):
+    voxels, signal = a_case.anchor.voxels.copy(), a_case.record.signal_mv.copy()
+    generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, frames=4)
+    assert np.array_equal(voxels, a_case.anchor.voxels) and np.array_equal(signal, a_case.record.signal_mv)
+
+
+def test_progress_reaches_the_end_of_every_stage(a_case, tiny_bundle):
+    seen = {}
+    generate(
+        a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, frames=4,
+        progress=lambda stage, done, total: seen.__setitem__(stage, (done, total)),
+    )  # fmt: skip
+    assert set(seen) == {"ecg", "anatomy", "motion", "warp", "function"}
+    assert all(done == total for done, total in seen.values())
+
+
+def test_the_motion_follows_the_ecg_not_the_case(a_case, tiny_bundle):
+    """No ECG is a condition of its own, and differs from a given one."""
+    model = tiny_bundle.model
+    with torch.no_grad():
+        given, none = model.condition(a_case.cycle, "cpu"), model.condition(None, "cpu")
+    assert none.abs().sum() == 0 and given[0, -1] == 1
+
+
+def test_labels_of_another_grid_are_refused(a_case, tiny_bundle):
+    with pytest.raises(AnatomyError, match="anchor's grid"):
+        generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels[:-1])
+
+
+def test_without_labels_and_without_a_segmenter_the_error_says_what_to_give(a_case, tiny_bundle):
+    with pytest.raises(BundleError, match="--labels"):
+        generate(a_case.anchor, a_case.record, tiny_bundle)
+
+
+def test_an_absent_device_is_an_error_not_a_fallback(a_case, tiny_bundle):
+    with pytest.raises(BundleError, match="cuda:77"):
+        generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, device="cuda:77")
+
+
+@pytest.mark.parametrize("harm", ["truncated", "altered", "missing", "no metadata", "escaping", "other format"])
+def test_a_harmed_bundle_is_refused(tiny_bundle_folder, tmp_path, harm):
+    folder = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle_folder, folder)
+    weights, metadata = folder / "models" / "mean.safetensors", folder / "configs" / "metadata.json"
+    facts = json.loads(metadata.read_text())
+    if harm == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif harm == "altered":
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    elif harm == "missing":
+        weights.unlink()
+    elif harm == "no metadata":
+        metadata.unlink()
+    elif harm == "escaping":
+        facts["checksums"] = {"../outside": "0" * 64}
+        metadata.write_text(json.dumps(facts))
+    else:
+        facts["format"] = 99
+        metadata.write_text(json.dumps(facts))
+    with pytest.raises(BundleError):
+        load_bundle(folder)
+
+
+def test_weights_that_do_not_fit_the_configuration_are_refused(tiny_bundle_folder, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(tiny_bundle_folder, folder)
+    metadata = folder / "configs" / "metadata.json"
+    facts = json.loads(metadata.read_text())
+    facts["cof"]["mean"]["modes"] = 7
+    metadata.write_text(json.dumps(facts))
+    with pytest.raises(BundleError, match="fit its configuration"):
+        load_bundle(folder)
+
+
+def test_a_saved_bundle_gives_the_model_back_to_half_precision(tiny_model, tiny_bundle, a_case):
+    maps, phases = torch.rand(1, 3, *tiny_model.grid.shape), tiny_model.phases
+    condition = tiny_model.condition(a_case.cycle, "cpu")
+    with torch.no_grad():
+        before = tiny_model.mean(maps, condition, phases)
+        after = tiny_bundle.model.mean(maps, condition, phases)
+    assert torch.allclose(before, after, atol=2e-2 * float(before.abs().max()))
+    assert float(before[:, 0].abs().max()) == 0.0  # no motion at the R wave, by construction

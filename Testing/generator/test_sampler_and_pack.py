@@ -1,0 +1,58 @@
+"""The sampler against closed forms; the pack against itself."""
+
+import pytest
+import torch
+from COFGeneratorLib.errors import BundleError
+from COFGeneratorLib.generator.pack import PackScale, heart_confidence, pack, unpack
+from COFGeneratorLib.generator.sampler import integrate
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+@pytest.mark.parametrize("steps", [1, 3, 20])
+def test_a_straight_path_is_integrated_exactly(solver, steps):
+    data, noise = torch.tensor([[2.0, -1.0]]), torch.tensor([[0.5, 3.0]])
+    found = integrate(lambda x, tau: noise - data, noise, steps, solver, "v")
+    assert torch.allclose(found, data, atol=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+def test_a_network_that_knows_x0_lands_on_it_in_any_number_of_steps(solver):
+    data = torch.tensor([[2.0, -1.0]])
+    for steps in (1, 2, 7):
+        assert torch.allclose(integrate(lambda x, tau: data, torch.randn(1, 2), steps, solver, "x0"), data, atol=1e-5)
+
+
+def test_the_gaussian_flow_maps_noise_to_the_data_s_spread():
+    """For data N(0, s²), E[x0|x_τ] is linear in x, and the flow multiplies the noise by s."""
+    s = 0.5
+
+    def predict(x, tau):
+        tau = tau.view(-1, 1)
+        return x * (1 - tau) * s**2 / ((1 - tau) ** 2 * s**2 + tau**2)
+
+    start = torch.tensor([[1.0], [-2.0]])
+    errors = [float((integrate(predict, start, n, "heun", "x0") - s * start).abs().max()) for n in (4, 64)]
+    assert errors[1] < 0.02 and errors[1] < errors[0]
+
+
+def test_unknown_solvers_are_refused_by_name():
+    with pytest.raises(BundleError, match="midnight"):
+        integrate(lambda x, tau: x, torch.zeros(1, 1), 2, "midnight")
+
+
+def test_pack_and_unpack_are_inverse_and_ordered_by_component():
+    velocity, confidence = torch.randn(2, 3, 3, 4, 5, 6), torch.rand(2, 3, 4, 5, 6)
+    packed = pack(velocity, confidence)
+    assert packed.shape == (2, 3, 16, 5, 6)
+    assert torch.equal(packed[:, :, 1 * 4 + 2], velocity[:, :, 1, 2])  # channel = component·D + slice
+    back, sure = unpack(packed)
+    assert torch.equal(back, velocity) and torch.allclose(sure, confidence, atol=1e-6)
+    scale = PackScale((0.5, 2.0, 3.0))
+    assert torch.allclose(scale.restore(scale.normalise(velocity)), velocity, atol=1e-6)
+
+
+def test_confidence_is_one_in_the_heart_and_zero_far_away():
+    maps = torch.zeros(1, 3, 8, 24, 24)
+    maps[:, 0, 2:6, 10:14, 10:14] = 1.0
+    confidence = heart_confidence(maps)
+    assert confidence[0, 3, 12, 12] == 1.0 and confidence[0, 3, 1, 1] == 0.0
