@@ -14,6 +14,8 @@ from scipy.spatial.transform import Rotation
 from COFTrainingLib.phantom.heart_vector import (
     LEFT_ATRIAL_BACKWARD,
     Waves,
+    fascicular_vector,
+    late_right_vector,
     lbbb_qrs,
     normal_p,
     normal_qrs,
@@ -31,6 +33,10 @@ TOWARDS = {
     "lateral": np.array([0.90, -0.30, 0.32]),
 }
 """Unit vectors from the middle of the ventricle to the three territories (X left, Y down, Z back)."""
+
+
+VARIANT_SHARE = 0.06
+"""How often each benign variant appears: fascicular block, rSr', early repolarisation, T inversion in V1–V3."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,11 @@ def _depolarisation(physiology, rng, variation) -> Waves:
     )
     forward = qrs.vector_mv[:, 2] < 0
     qrs.vector_mv[forward, 2] *= np.exp(-0.35 * physiology.contractility)
+    fascicular, right = rng.random(2) < VARIANT_SHARE * variation
+    if fascicular and physiology.conduction != "lbbb":
+        qrs = qrs.joined(fascicular_vector().jittered(rng, 0.3, 0.15, 3.0))
+    if right and not physiology.conduction:
+        qrs = qrs.joined(late_right_vector().jittered(rng, 0.3, 0.15, 3.0))
     if physiology.conduction == "rbbb":
         late = rbbb_late_vector().jittered(rng, 0.25 * variation, 0.15 * variation, 3.0 * variation)
         qrs = qrs.joined(late)
@@ -112,9 +123,9 @@ def _depolarisation(physiology, rng, variation) -> Waves:
 def _repolarisation(physiology, rng, variation) -> Waves:
     """ST and T before rotation, J at 60 ms on the group's own clock."""
     k = physiology.contractility
-    size = np.exp(variation * 0.20 * rng.standard_normal())
-    angle = Rotation.from_rotvec(np.deg2rad(10.0 * variation * rng.standard_normal(3))).as_matrix()
-    t = normal_t().jittered(rng, 0.12 * variation, 0.15 * variation, 6.0 * variation)
+    size = np.exp(variation * 0.25 * rng.standard_normal())
+    angle = Rotation.from_rotvec(np.deg2rad(13.0 * variation * rng.standard_normal(3))).as_matrix()
+    t = normal_t().jittered(rng, 0.15 * variation, 0.18 * variation, 6.0 * variation)
     away = np.array([-0.13, -0.035, 0.055]) * k
     t.vector_mv[:3] *= 1.0 - 0.28 * k
     t.vector_mv[0] += away
@@ -124,9 +135,14 @@ def _repolarisation(physiology, rng, variation) -> Waves:
     elif physiology.conduction == "rbbb":
         t.vector_mv[2] += np.array([0.06, 0.0, 0.16])
     t.vector_mv *= size
+    early, juvenile = rng.random(2) < VARIANT_SHARE * variation
+    if juvenile and not physiology.conduction:
+        t.vector_mv[2] += np.array([-0.05, 0.0, 0.28]) * rng.uniform(0.6, 1.2)
     # ST: the level at J and its drift to the T wave; young men lift it in front, weak hearts depress it at the side.
     level = variation * np.array([0.020, 0.015, -0.030]) * rng.standard_normal(3)
     level += np.array([-0.035, -0.015, 0.010]) * k
+    if early:
+        level += np.array([0.06, 0.05, -0.06]) * rng.uniform(0.5, 1.3)
     st = Waves.of([(*level, 95.0, 28.0, 70.0)])
     return t.joined(st).rotated(angle)
 
@@ -151,21 +167,23 @@ def _infarct(physiology, qrs, t, rng, variation):
     """
     extent = physiology.infarct_extent
     towards = TOWARDS[physiology.infarct_territory]
-    wander = Rotation.from_rotvec(np.deg2rad(12.0 * variation * rng.standard_normal(3))).as_matrix()
+    wander = Rotation.from_rotvec(np.deg2rad(15.0 * variation * rng.standard_normal(3))).as_matrix()
     towards = wander @ (towards / np.linalg.norm(towards))
     fresh = rng.random()
-    blur = np.exp(0.12 * variation * rng.standard_normal(4))
+    blur = np.exp(0.16 * variation * rng.standard_normal(4))
+    # In the first hours ST tells more than Q.
+    written = 1.0 - 0.45 * max(2.0 * fresh - 1.0, 0.0) * min(variation, 1.0)
 
     ahead = qrs.vector_mv @ towards
-    lost = min(2.4 * extent * blur[0], 0.95) * np.maximum(ahead, 0.0)
+    lost = min(2.4 * extent * written * blur[0], 0.95) * np.maximum(ahead, 0.0)
     vector = qrs.vector_mv - lost[:, None] * towards
-    depth = (0.14 + 2.6 * extent) * blur[1]
+    depth = (0.14 + 2.6 * extent) * written * blur[1]
     width = 7.0 + 16.0 * extent
     centre = -24.0 + 18.0 * extent + 2.0 * variation * rng.standard_normal()
     q = Waves.of([(*(-depth * towards), centre, width * 0.9, width)])
     qrs = Waves(vector, qrs.centre_ms, qrs.rise_ms, qrs.fall_ms).joined(q)
 
-    raised = fresh * (0.04 + 0.9 * extent) * blur[2]
+    raised = fresh * (0.05 + 1.1 * extent) * blur[2]
     inverted = (1.0 - 0.75 * fresh) * (0.12 + 1.5 * extent) * blur[3]
     change = Waves.of(
         [

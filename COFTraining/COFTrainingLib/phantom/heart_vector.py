@@ -118,6 +118,16 @@ def rbbb_late_vector() -> Waves:
     return Waves.of([(-0.55, -0.05, -0.50, 38, 12, 12), (-0.32, 0.05, -0.34, 58, 10, 9)])
 
 
+def fascicular_vector() -> Waves:
+    """Return what left anterior fascicular block adds: first down and to the right, then up and to the left."""
+    return Waves.of([(-0.06, 0.25, -0.05, -22, 7, 7), (0.10, -0.85, 0.08, 11, 13, 13)])
+
+
+def late_right_vector() -> Waves:
+    """Return the small late vector behind an rSr' in V1 with a narrow QRS (incomplete right bundle branch block)."""
+    return Waves.of([(-0.22, -0.02, -0.24, 34, 8, 8)])
+
+
 def normal_t() -> Waves:
     """Return the normal repolarisation: T peak at 250 ms, a slow rise from J and a faster fall."""
     return Waves.of(
@@ -145,7 +155,7 @@ LEFT_ATRIAL_BACKWARD = 2
 """Row of ``normal_p`` that makes the terminal negative P in V1."""
 
 
-def qrs_bounds_ms(qrs: Waves, threshold: float = 0.045) -> tuple[float, float, float]:
+def qrs_bounds_ms(qrs: Waves, threshold: float = 0.022) -> tuple[float, float, float]:
     """Return onset, peak of the vector's length and offset of a QRS group, ms.
 
     Onset and offset are where the speed of the vector first and last exceeds a fraction of its greatest.
@@ -158,10 +168,14 @@ def qrs_bounds_ms(qrs: Waves, threshold: float = 0.045) -> tuple[float, float, f
 
 
 def t_end_ms(waves: Waves) -> float:
-    """Return where the steepest tangent of the T group's falling length meets zero, ms."""
+    """Return the end of the T group as recorders mark it, ms.
+
+    The corner where the falling flank meets the baseline lies beyond the crossing of its steepest tangent, for a
+    Gaussian flank by 0.6 of the way from the steepest point to the crossing.
+    """
     time = np.arange(0.0, 701.0, 2.0)
     length = np.linalg.norm(waves.sample(time), axis=0)
     slope = np.gradient(length, 2.0)
     peak = int(np.argmax(length))
     last = peak + int(np.argmin(slope[peak:]))
-    return time[last] - length[last] / min(slope[last], -1e-9)
+    return time[last] - 1.6 * length[last] / min(slope[last], -1e-9)

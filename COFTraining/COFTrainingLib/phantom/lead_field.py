@@ -22,7 +22,7 @@ DOWER = np.array(
 )
 """(8, 3) rows I, II, V1–V6; columns X left, Y down, Z back."""
 
-AXIS_SD_DEG = (9.0, 13.0, 22.0)
+AXIS_SD_DEG = (10.0, 15.0, 25.0)
 """SD of the heart's turn about X, Y (transition zone of the chest leads) and Z (frontal axis)."""
 
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from COFGeneratorLib.ecg.cycle import SCALAR_NAMES
 from COFGeneratorLib.generator.ecg_encoder import READING_UNITS, EcgEncoder, EcgEncoderConfig, EcgReading
 from torch.nn import functional
 
@@ -156,8 +157,11 @@ def augment(beat_mv: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def jitter_scalars(scalars: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Blur the measured scalars (B, 12) a little, as delineation on real records does; absent waves stay absent."""
     noise = torch.randn(scalars.shape, generator=generator, device=generator.device).to(scalars)
-    spread = scalars.new_tensor([3.0, 6.0, 3.0, 5.0, 0.005, 0.03, 0.03, 0.05, 0.05, 0.0, 0.004, 0.0])
-    return torch.where(scalars == 0, scalars, scalars + spread * noise)
+    spread = scalars.new_tensor([3.0, 8.0, 4.0, 10.0, 0.0, 0.03, 0.03, 0.05, 0.05, 0.0, 0.004, 0.0])
+    blurred = torch.where(scalars == 0, scalars, scalars + spread * noise)
+    rr, qt, end = (SCALAR_NAMES.index(name) for name in ("rr_ms", "qt_ms", "t_end_over_rr"))
+    blurred[:, end] += (blurred[:, qt] - scalars[:, qt]) / scalars[:, rr]  # the same mark moved
+    return blurred
 
 
 def _pick(cohort: EcgCohort, rows: torch.Tensor) -> dict[str, torch.Tensor]:
