@@ -2,10 +2,9 @@
 
     python Testing/Benchmarks/ecg_measurements.py --records 200 --seed 1
 
-Prints sensitivity and positive predictive value of R peaks (within 75 ms) in sinus rhythm, with threefold noise and in
-atrial fibrillation, and the errors of QRS onset, QRS offset, P onset and T end (median, median absolute, 95th percentile
-of the absolute). The generator's T end is the steepest tangent's crossing of zero; ours is the corner after it, as ECG
-devices measure, so its median error is positive by definition. Exit code 1 where a bar falls short.
+Prints sensitivity and positive predictive value of R peaks (within 75 ms) in sinus rhythm, with threefold noise, in atrial
+fibrillation and with a premature ventricular beat in every record, and the errors of QRS onset, QRS offset, P onset and T end (median, median absolute, 95th percentile
+of the absolute). Exit code 1 where sensitivity or predictive value falls below 99 %.
 """
 
 import argparse
@@ -21,6 +20,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / floor) for floor in ("
 from COFGeneratorLib.ecg.beats import analyse_ecg, cycle_from_peaks
 from COFGeneratorLib.ecg.detection import find_r_peaks
 from COFGeneratorLib.errors import EcgError
+from COFTrainingLib.phantom import electrocardiogram
 from COFTrainingLib.phantom.ecg_findings import compose_beat
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.lead_field import draw_lead_field
@@ -51,9 +51,16 @@ def main() -> int:
     failed = False
 
     print(f"R peaks, {options.records} records each, seed {options.seed}")
-    settings = {"sinus": {}, "threefold noise": {"noise": 3.0}, "atrial fibrillation": {"af": True}}
+    settings = {
+        "sinus": {},
+        "threefold noise": {"noise": 3.0},
+        "atrial fibrillation": {"af": True},
+        "ectopy": {"ectopy": True},
+    }
     for name, setting in settings.items():
         total = np.zeros(3, dtype=int)
+        usual = electrocardiogram.PREMATURE_RECORDS
+        electrocardiogram.PREMATURE_RECORDS = 1.0 if setting.get("ectopy") else usual
         for k in range(options.records):
             rng = np.random.default_rng([options.seed, k])
             patient = draw_physiology(rng, atrial_fibrillation=bool(setting.get("af", False)))
@@ -66,6 +73,7 @@ def main() -> int:
             edge = truth[~inside]
             found = np.array([f for f in found if not len(edge) or np.abs(edge - f).min() > TOLERANCE_S])
             total += counts(truth[inside], found)
+        electrocardiogram.PREMATURE_RECORDS = usual
         hits, missed, extra = total
         sensitivity, predictive = 100 * hits / (hits + missed), 100 * hits / (hits + extra)
         failed |= min(sensitivity, predictive) < BAR_PERCENT
@@ -87,9 +95,9 @@ def main() -> int:
         except EcgError as error:
             print(f"  record {k}: {error}")
             continue
-        begin = time.perf_counter()
+        begin = time.process_time()
         cycle_from_peaks(record, peaks)
-        spent += time.perf_counter() - begin
+        spent += time.process_time() - begin
         measured += 1
         fallback += cycle.t_end_source == "fallback"
         p_right += cycle.p_wave_present != patient.atrial_fibrillation
@@ -107,7 +115,7 @@ def main() -> int:
             f"  95 % {np.percentile(np.abs(values), 95):6.1f}  95 % about the median {np.percentile(spread, 95):6.1f}"
         )
     print(f"  P present or absent rightly: {p_right}/{measured}; T end from heart rate: {fallback}/{measured}")
-    print(f"  one cycle from known peaks: {1000 * spent / max(measured, 1):.1f} ms")
+    print(f"  one cycle from known peaks: {1000 * spent / max(measured, 1):.1f} ms of processor time")
     return int(failed)
 
 

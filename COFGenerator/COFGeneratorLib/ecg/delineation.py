@@ -17,6 +17,8 @@ INDEPENDENT = [0, 1, 6, 7, 8, 9, 10, 11]
 P_AMPLITUDE_MV = 0.025
 """Smallest root-mean-square bump over the leads that counts as a P wave."""
 T_AMPLITUDE_MV = 0.025
+T_OVER_NOISE = 2.5
+"""T must stand out of what is left at its quietest after it; else its end is taken from heart rate."""
 ONSET_SHARE, OFFSET_SHARE = 0.025, 0.035
 """QRS begins and ends where the spatial velocity passes these shares of its peak (more where the segment is noisy)."""
 LATE_LOBE = 0.38
@@ -109,7 +111,7 @@ def _qrs(time_ms: np.ndarray, velocity: np.ndarray) -> tuple[float, float]:
     first, last = core[0], core[-1]
 
     back = velocity[max(0, first - 110) : first + 1][::-1]
-    threshold = max(ONSET_SHARE * peak, min(2.0 * np.percentile(back, 15), 0.15 * peak))
+    threshold = max(ONSET_SHARE * peak, min(2.6 * np.percentile(back, 15), 0.15 * peak))
     onset = time_ms[first] - _first_quiet(back, threshold, 10)
 
     forth = velocity[last : last + 120]
@@ -140,7 +142,7 @@ def _t_wave(time_ms, fine, onset, offset, rr_ms) -> tuple[float, float]:
     inside = t <= min(stop - 25.0, expected + 50.0)
     peak = int(np.argmax(length * inside))
     height = length[peak]
-    if height < T_AMPLITUDE_MV:
+    if height < max(T_AMPLITUDE_MV, T_OVER_NOISE * length[-60:].min()):
         return np.nan, np.nan
     # A biphasic T ends with its last lobe; a U wave is lower than that.
     lobes = np.flatnonzero((length[1:-1] > length[:-2]) & (length[1:-1] >= length[2:])) + 1

@@ -10,9 +10,13 @@ from COFGeneratorLib.ecg.record import LEADS, EcgRecord
 from COFGeneratorLib.errors import EcgError
 
 DETECT_HZ = 250
+BAND_HZ = (9.0, 35.0)
+LEAD_IN = DETECT_HZ
 SAME_BEAT_S = 0.10
-REFRACTORY_S = 0.27
-"""Shortest R–R, s: 222 beats per minute."""
+LOWEST = 0.25
+"""A QRS whose magnitude (all leads) is below this share of the usual one is noise or a T wave."""
+REFRACTORY_S = 0.24
+"""Shortest R–R, s: 250 beats per minute."""
 
 
 def find_r_peaks(record: EcgRecord) -> np.ndarray:
@@ -41,10 +45,10 @@ def find_r_peaks(record: EcgRecord) -> np.ndarray:
 
 
 def _detection_signal(record: EcgRecord) -> np.ndarray:
-    """Band-pass 5–30 Hz (QRS, not T) and resample to ``DETECT_HZ``; (12, m)."""
+    """Band-pass to QRS, not T, and resample to ``DETECT_HZ``; (12, m)."""
     x = record.signal_mv.astype(np.float64)
-    high = min(30.0, 0.45 * record.fs_hz)
-    sos = sps.butter(2, [5.0, high], "bandpass", fs=record.fs_hz, output="sos")
+    high = min(BAND_HZ[1], 0.45 * record.fs_hz)
+    sos = sps.butter(2, [BAND_HZ[0], high], "bandpass", fs=record.fs_hz, output="sos")
     x = sps.sosfiltfilt(sos, x, axis=1, padlen=min(x.shape[1] - 1, int(record.fs_hz)))
     count = round(x.shape[1] * DETECT_HZ / record.fs_hz)
     old = np.arange(x.shape[1]) / record.fs_hz
@@ -64,12 +68,14 @@ def _detect(x: np.ndarray, method: str) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _, info = nk.ecg_peaks(x / spread, sampling_rate=DETECT_HZ, method=method)
+            # Detectors ignore the first and last beat of what they get; silence before and after gives them a lead-in.
+            padded = np.pad(x / spread, LEAD_IN)
+            _, info = nk.ecg_peaks(padded, sampling_rate=DETECT_HZ, method=method)
     except (ValueError, IndexError, ZeroDivisionError, KeyError):
         # The detectors raise these on too few or odd peaks; the other voters decide.
         return np.empty(0)
-    peaks = np.asarray(info["ECG_R_Peaks"], dtype=np.float64)
-    return peaks[np.isfinite(peaks)] / DETECT_HZ
+    peaks = np.asarray(info["ECG_R_Peaks"], dtype=np.float64) - LEAD_IN
+    return peaks[np.isfinite(peaks) & (peaks >= 0) & (peaks < len(x))] / DETECT_HZ
 
 
 def _threshold(energy: np.ndarray) -> np.ndarray:
@@ -98,6 +104,11 @@ def _vote(voters: list[np.ndarray], energy: np.ndarray) -> np.ndarray:
         if 2 * count >= len(voters):
             found.append(_peak_near(energy, float(np.median(times[group]))))
             votes.append(count)
+    # Noise that fools several detectors (their thresholds fall where nothing else is) is still small in the magnitude.
+    heights = np.array([_height(energy, time) for time in found])
+    high = heights > LOWEST * np.median(heights) if len(heights) else []
+    found = [time for time, tall in zip(found, high, strict=True) if tall]
+    votes = [count for count, tall in zip(votes, high, strict=True) if tall]
     keep: list[int] = []
     for i, time in enumerate(found):
         if keep and time - found[keep[-1]] < REFRACTORY_S:

@@ -44,8 +44,8 @@ def read_ecg(path: str | Path) -> EcgRecord:
                 "The file is damaged; export the recording again."
             ) from None
     raise EcgError(
-        "An ECG in a known format (WFDB, DICOM, GE CardioSoft, CSV) is expected; the content is none of these. "
-        "Export the recording in one of them."
+        "An ECG as WFDB, DICOM, GE CardioSoft or MUSE XML, Philips Sierra XML, HL7 aECG, SCP-ECG, EDF, MATLAB array or "
+        "CSV is expected; the content is none of these. Export the recording in one of them."
     )
 
 

@@ -9,7 +9,7 @@ from COFGeneratorLib.errors import EcgError
 FORMAT = "edf"
 _UNITS_MV = {"uv": 1e-3, "µv": 1e-3, "mv": 1.0, "v": 1e3, "nv": 1e-6}
 _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
-"""Widths of the fields of a signal: label, transducer, unit, physical and digital range (4), filter, count, reserved."""
+"""Widths of a signal's fields: label, transducer, unit, physical and digital range (4), filter, count, reserved."""
 
 
 def matches(source: Source) -> bool:

@@ -1,7 +1,7 @@
 """MATLAB arrays of 12 leads (12 × N or N × 12, in the order of the standard leads), as ECG data sets share them.
 
-The rate must be stated in the file (``fs``, ``sampling_rate``, ``curr_sample_rate`` …). The unit may be stated (``unit``
-cannot be a number, so it is inferred from the size of the waves otherwise, and the record says so).
+The rate must be stated in the file (a number ``fs``, ``sampling_rate``, ``curr_sample_rate`` …). The unit may be (a
+text ``unit``); otherwise it is inferred from the size of the waves, and the record says so.
 """
 
 import numpy as np
@@ -30,6 +30,7 @@ _RATES = (
     "sampling_frequency",
 )
 _PREFERRED = ("ecg", "val", "feats", "data", "signal", "signals", "tracing", "tracings", "x")
+_UNITS_MV = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "nv": 1e-6}
 _INFERRED = ((0.0, 0.04, 1e3, "V"), (0.04, 40.0, 1.0, "mV"), (40.0, 60000.0, 1e-3, "µV"), (60000.0, 6e7, 1e-6, "nV"))
 """Median over the leads of their range → unit it must be in. Human ECGs have 0.3–8 mV: the bands are wide apart."""
 
@@ -47,19 +48,21 @@ def read(source: Source) -> RawEcg:
     """
     if source.data.startswith(_HDF5):
         raise EcgError("A MATLAB file of version 7 or older is expected; found 7.3 (HDF5). Save it with '-v7'.")
-    arrays = read_arrays(source.data)
-    name, values = _leads(arrays)
+    arrays, texts = read_arrays(source.data)
+    values = _leads(arrays)
     check_count(values.size)
-    fs = _rate(arrays)
-    factor, warning = _unit(values)
-    raw = RawEcg({lead: values[i] * factor for i, lead in enumerate(LEADS)}, fs)
-    raw.warnings.append(warning)
+    raw = RawEcg({}, _rate(arrays))
+    factor = _stated_unit(texts)
+    if factor is None:
+        factor, warning = _inferred_unit(values)
+        raw.warnings.append(warning)
+    raw.signals_mv = {lead: values[i] * factor for i, lead in enumerate(LEADS)}
     raw.warnings.append("The array names no leads; the standard order I, II, III, aVR, aVL, aVF, V1–V6 was taken.")
     return raw
 
 
-def _leads(arrays: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
-    """Return name and (12, L) of the array of leads."""
+def _leads(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return (12, L), the array of leads."""
     fitting = {
         name: values if values.shape[0] == 12 else values.T
         for name, values in arrays.items()
@@ -73,9 +76,8 @@ def _leads(arrays: dict[str, np.ndarray]) -> tuple[str, np.ndarray]:
         preferred = [name for name in fitting if name.lower().split(".")[-1] in _PREFERRED]
         if len(preferred) != 1:
             raise EcgError(f"One array of 12 leads is expected; found {len(fitting)}. Save the ECG alone.")
-        return preferred[0], fitting[preferred[0]].astype(np.float64)
-    name = next(iter(fitting))
-    return name, fitting[name].astype(np.float64)
+        return fitting[preferred[0]].astype(np.float64)
+    return next(iter(fitting.values())).astype(np.float64)
 
 
 def _rate(arrays: dict[str, np.ndarray]) -> float:
@@ -86,7 +88,18 @@ def _rate(arrays: dict[str, np.ndarray]) -> float:
     raise EcgError("The sampling rate must be in the file; found none. Save it as a number named fs beside the array.")
 
 
-def _unit(values: np.ndarray) -> tuple[float, str]:
+def _stated_unit(texts: dict[str, str]) -> float | None:
+    """Return the factor to mV of a stated unit, None where none is stated."""
+    for name, text in texts.items():
+        if name.lower().split(".")[-1] in ("unit", "units"):
+            factor = _UNITS_MV.get(text.strip().lower())
+            if factor is None:
+                raise EcgError("The unit must be V, mV, uV or nV; found another. Correct it in the file.")
+            return factor
+    return None
+
+
+def _inferred_unit(values: np.ndarray) -> tuple[float, str]:
     """Infer the factor to mV from the median range of the leads."""
     if not np.isfinite(values).all():
         return 1.0, "The unit is not stated."

@@ -13,10 +13,11 @@ from COFGeneratorLib.ecg.readers.source import MAX_VALUES
 from COFGeneratorLib.errors import EcgError
 
 MAX_INFLATED = 128 * 1024 * 1024
+MOST_VARIABLES = 256
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _V4_TYPES = {0: "f8", 1: "f4", 2: "i4", 3: "i2", 4: "u2", 5: "u1"}
 _MATRIX, _COMPRESSED = 14, 15
-_STRUCT = 2
+_STRUCT, _CHARACTER = 2, 4
 _NUMERIC = range(6, 16)
 
 
@@ -40,13 +41,16 @@ def is_level_4(data: bytes) -> bool:
     )
 
 
-def read_arrays(data: bytes) -> dict[str, np.ndarray]:
-    """Return the real numeric arrays (two dimensions or fewer when squeezed) by name, ``structure.field`` for fields.
+def read_arrays(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the real numeric arrays (two dimensions or fewer when squeezed) and the short texts of a file.
+
+    Both by name, ``structure.field`` for the fields of a structure.
 
     Raises:
         EcgError: If the file is damaged or inflates beyond ``MAX_INFLATED``.
     """
     found: dict[str, np.ndarray] = {}
+    texts: dict[str, str] = {}
     if is_level_5(data):
         order = "<" if data[126:128] == b"IM" else ">"
         budget = MAX_INFLATED
@@ -57,10 +61,10 @@ def read_arrays(data: bytes) -> dict[str, np.ndarray]:
                 inner = next(iter(_elements(body, order)), (0, b""))
                 kind, body = inner
             if kind == _MATRIX:
-                _matrix(body, order, "", found, depth=0)
+                _matrix(body, order, found, texts, depth=0)
     else:
         _level_4(data, found)
-    return found
+    return found, texts
 
 
 def _inflate(body: bytes, budget: int) -> bytes:
@@ -96,33 +100,39 @@ def _elements(data: bytes, order: str):
             position += -size % 8
 
 
-def _matrix(body: bytes, order: str, prefix: str, found: dict[str, np.ndarray], depth: int) -> None:
+def _matrix(body: bytes, order: str, found: dict, texts: dict, depth: int) -> None:
+    """Parse one matrix: flags, dimensions, name, then what its class needs."""
     parts = list(_elements(body, order))
-    if len(parts) < 3 or len(parts[0][1]) < 4 or len(found) > 256:
+    if len(parts) < 4 or len(parts[0][1]) < 4 or len(found) > MOST_VARIABLES:
         return
     flags = struct.unpack_from(order + "I", parts[0][1])[0]
     dimensions = np.frombuffer(parts[1][1], order + "i4").tolist()
-    name = prefix + parts[2][1].decode("latin-1")
+    name = parts[2][1].decode("latin-1")
     array_class, is_complex = flags & 0xFF, bool(flags & 0x0800)
-    if array_class == _STRUCT and depth < 2 and dimensions == [1, 1] and len(parts) >= 5:
-        _fields(parts, order, name, found, depth)
-    elif array_class in _NUMERIC and not is_complex and len(parts) >= 4:
+    if array_class == _STRUCT and depth < 2 and dimensions == [1, 1]:
+        _fields(parts, order, name, found, texts, depth)
+    elif array_class == _CHARACTER and len(parts[3][1]) <= 64:
+        texts[name] = parts[3][1].replace(b"\x00", b"").decode("latin-1")
+    elif array_class in _NUMERIC and not is_complex:
         _numeric(parts[3], order, dimensions, name, found)
 
 
-def _fields(parts, order: str, name: str, found: dict[str, np.ndarray], depth: int) -> None:
+def _fields(parts, order: str, name: str, found: dict, texts: dict, depth: int) -> None:
     """Walk the fields of a 1 × 1 structure: length of names, names, then one matrix a field."""
     width = int.from_bytes(parts[3][1][:4], "little" if order == "<" else "big")
-    if not 0 < width <= 64:
+    if not 0 < width <= 64 or len(parts) < 5:
         return
     raw = parts[4][1]
-    names = [raw[i : i + width].split(b"\x00")[0].decode("latin-1") for i in range(0, len(raw), width)][:256]
-    for field, (kind, body) in zip(names, parts[5:], strict=False):
-        if kind == _MATRIX:
-            inner: dict[str, np.ndarray] = {}
-            _matrix(body, order, "", inner, depth + 1)
-            for sub, values in inner.items():
-                found[f"{name}.{field}" + (f".{sub}" if sub else "").replace("..", ".")] = values
+    names = [raw[i : i + width].split(b"\x00")[0].decode("latin-1") for i in range(0, len(raw), width)]
+    for field, (kind, body) in zip(names[:MOST_VARIABLES], parts[5:], strict=False):
+        if kind != _MATRIX:
+            continue
+        inner: dict[str, np.ndarray] = {}
+        words: dict[str, str] = {}
+        _matrix(body, order, inner, words, depth + 1)
+        # Matrices in fields have no name of their own; those of inner structures begin with a dot.
+        found |= {f"{name}.{field}{sub}": values for sub, values in inner.items()}
+        texts |= {f"{name}.{field}{sub}": text for sub, text in words.items()}
 
 
 def _numeric(part, order: str, dimensions: list[int], name: str, found: dict[str, np.ndarray]) -> None:
@@ -144,7 +154,7 @@ def _numeric(part, order: str, dimensions: list[int], name: str, found: dict[str
 
 def _level_4(data: bytes, found: dict[str, np.ndarray]) -> None:
     position = 0
-    while position + 20 <= len(data) and len(found) < 256:
+    while position + 20 <= len(data) and len(found) < MOST_VARIABLES:
         kind, rows, columns, imaginary, length = struct.unpack_from("<5I", data, position)
         code, text = (kind // 10) % 10, kind % 10
         if code not in _V4_TYPES or kind >= 1000 or not 0 < length <= 256 or rows * columns > MAX_VALUES:
