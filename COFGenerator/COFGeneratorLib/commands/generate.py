@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from COFGeneratorLib.commands import options
 from COFGeneratorLib.commands.session import Session, session
 from COFGeneratorLib.results.folder import ResultFolder
@@ -117,9 +119,10 @@ def describe(cine, out: Path, current: Session) -> None:
     """Print what came out and where it is."""
     report = cine.function
     if report is not None:
+        es = "" if np.isnan(report.es_time_ms) else f"   end-systole at {report.es_time_ms:.0f} ms"
         current.say(
             f"EF {report.ef_percent:.0f} %   EDV {report.edv_ml:.0f} mL   ESV {report.esv_ml:.0f} mL   "
-            f"{report.hr_bpm:.0f} bpm   end-systole at {report.es_time_ms:.0f} ms"
+            f"{report.hr_bpm:.0f} bpm{es}"
         )
     current.say(f"Synthetic cine of {len(cine.time_ms)} frames for research use only, in {out}")
     for path in sorted(out.iterdir()):

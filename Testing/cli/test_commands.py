@@ -1,0 +1,107 @@
+"""The other sub-commands, help, and what the command line imports."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from_module = [sys.executable, "-m", "COFGeneratorLib"]
+
+
+@pytest.mark.parametrize("command", ["demo", "generate", "ecg", "batch", "bundle", "bundle verify", "bundle export"])
+def test_every_command_explains_itself(cof, command):
+    run = cof(*command.split(), "--help")
+    assert run.code == 0
+    assert "usage: cof" in run.out
+
+
+def test_no_command_and_unknown_commands_are_refused(cof):
+    assert cof().code == 2
+    assert cof("heal").code == 2
+
+
+def test_the_version_is_told(cof):
+    from COFGeneratorLib import __version__
+
+    assert __version__ in cof("--version").out
+
+
+def test_help_needs_nothing_heavy(repository):
+    script = (
+        "import sys; from COFGeneratorLib.cli import build_parser; build_parser().format_help(); "
+        "heavy = {'torch', 'monai', 'scipy', 'SimpleITK', 'neurokit2', 'matplotlib', 'slicer', 'COFTrainingLib'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=repository / "COFGenerator", capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_module_runs_as_a_program(repository):
+    run = subprocess.run(
+        [*from_module, "ecg", "/no/such/file", "--out", "never"],
+        cwd=repository / "COFGenerator",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("cof: ")
+    assert not (repository / "COFGenerator" / "never").exists()
+
+
+@pytest.fixture(scope="module")
+def an_ecg_result(a_patient, tmp_path_factory):
+    from COFGeneratorLib.cli import main
+
+    out = tmp_path_factory.mktemp("ecg") / "r"
+    assert main(["ecg", str(a_patient.ecg), "--out", str(out), "--quiet"]) == 0
+    return out
+
+
+def test_ecg_writes_the_contracted_measurements(an_ecg_result):
+    content = json.loads((an_ecg_result / "ecg.json").read_text())
+    for key in "format leads fs_hz duration_s hr_bpm rr_ms pr_ms qrsd_ms qt_ms quality beats warnings".split():  # noqa: SIM905
+        assert key in content
+    assert content["format"] == "csv"
+    assert content["leads"][1] == "II"
+    assert content["fs_hz"] == 500.0
+    assert content["duration_s"] == 10.0
+    assert content["hr_bpm"] == pytest.approx(70.0, abs=4.0)
+    assert 10 <= len(content["beats"]) <= 13
+    assert sum(beat["representative"] for beat in content["beats"]) == 1
+    assert Image.open(an_ecg_result / "ecg.png").size[0] > 1000
+
+
+def test_a_chosen_beat_is_used_and_one_that_is_not_there_refused(cof, a_patient, tmp_path):
+    assert cof("ecg", a_patient.ecg, "--beat", 3, "--out", tmp_path / "r").code == 0
+    beats = json.loads((tmp_path / "r" / "ecg.json").read_text())["beats"]
+    assert beats[3]["representative"]
+    run = cof("ecg", a_patient.ecg, "--beat", 99, "--out", tmp_path / "s")
+    assert run.code == 2
+    assert not (tmp_path / "s").exists()
+
+
+def test_bundle_info_and_verify_say_what_a_bundle_is(cof, a_bundle):
+    info = cof("bundle", "info", a_bundle)
+    assert info.code == 0
+    assert json.loads(info.out)["name"] == "tiny"
+    verify = cof("bundle", "verify", a_bundle)
+    assert verify.code == 0
+    assert "tiny 0.0.1" in verify.out
+
+
+def test_bundle_verify_refuses_a_folder_that_is_none(cof, tmp_path):
+    run = cof("bundle", "verify", tmp_path)
+    assert run.code == 2
+    assert "metadata.json" in run.err
+
+
+def test_a_training_command_without_the_training_side_says_so(cof, monkeypatch):
+    monkeypatch.setitem(sys.modules, "COFTrainingLib.cli", None)
+    run = cof("train", "teacher")
+    assert run.code == 2
+    assert "COFTrainingLib" in run.err
