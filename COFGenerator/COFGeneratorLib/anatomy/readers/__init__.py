@@ -8,12 +8,15 @@ import numpy as np
 
 from COFGeneratorLib.anatomy.checks import check_stack
 from COFGeneratorLib.anatomy.readers import metaimage, nifti, nrrd
+from COFGeneratorLib.anatomy.readers.archive import Folder, Zip, is_zip
+from COFGeneratorLib.anatomy.readers.dicom import looks_like_dicom
+from COFGeneratorLib.anatomy.readers.dicom_stack import read_dicom
 from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader
 from COFGeneratorLib.anatomy.readers.payload import CHUNK, decode, read_frames
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
 
-FORMATS = "NIfTI, NRRD (.nrrd, .seq.nrrd) or MetaImage"
+FORMATS = "NIfTI, NRRD (.nrrd, .seq.nrrd), MetaImage or DICOM"
 _NOT_A_STACK = {
     b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture", b"BM": "a bitmap picture",
     b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture", b"%PDF": "a PDF document", b"<?xml": "an XML file",
@@ -51,12 +54,20 @@ def read_sax(path: str | Path, frame: int = 0) -> SaxStack:
     """Read a short-axis stack, or one frame of a cine.
 
     Args:
-        path: A NIfTI, NRRD (also Slicer's .seq.nrrd) or MetaImage file.
+        path: A NIfTI, NRRD (also Slicer's .seq.nrrd) or MetaImage file; or DICOM as a folder, a zip (such as those of
+            UK Biobank's field 20209) or a multi-frame file.
         frame: Index of the wanted frame of a cine; 0 for a single volume.
 
     Raises:
-        AnatomyError: If the file is no short-axis stack, is damaged, or has no such frame.
+        AnatomyError: If this is no short-axis stack, is damaged, or has no such frame.
     """
+    source = _open_dicom(path)
+    if source is not None:
+        cine = read_dicom(source)
+        check_frame(frame, cine.n_frames)
+        voxels = cine.frames([frame])[0]
+        warnings = cine.warnings + check_stack(voxels, cine.ijk_to_ras)
+        return SaxStack(voxels, cine.ijk_to_ras, cine.sha256(), frame, cine.frame_times_ms, warnings)
     path, header = open_volume(path)
     check_frame(frame, header.n_frames)
     voxels = intensities(read_frames(header, frame), header)
@@ -71,14 +82,35 @@ def read_cine(path: str | Path) -> CineStack:
         path: As for `read_sax`.
 
     Raises:
-        AnatomyError: If the file is no short-axis cine or is damaged.
+        AnatomyError: If this is no short-axis cine or is damaged.
     """
-    path, header = open_volume(path)
-    frames = intensities(read_frames(header, None), header)
-    warnings = header.warnings + check_stack(frames[0], header.ijk_to_ras)
+    source = _open_dicom(path)
+    if source is not None:
+        cine = read_dicom(source)
+        frames, matrix, times = cine.frames(list(range(cine.n_frames))), cine.ijk_to_ras, cine.frame_times_ms
+        digest, warnings = cine.sha256(), cine.warnings
+    else:
+        path, header = open_volume(path)
+        frames, matrix, times = intensities(read_frames(header, None), header), header.ijk_to_ras, header.frame_times_ms
+        frames = frames.reshape(header.n_frames, *header.shape)
+        digest, warnings = sha256(path), header.warnings
     if not np.isfinite(frames).all():
         raise AnatomyError("A cine needs finite intensities; found NaN or infinity. Export it again.")
-    return CineStack(frames, header.ijk_to_ras, header.frame_times_ms, sha256(path), warnings)
+    return CineStack(frames, matrix, times, digest, warnings + check_stack(frames[0], matrix))
+
+
+def _open_dicom(path: str | Path) -> Folder | Zip | None:
+    """Return the files of a folder, a zip or one DICOM file; None for anything else."""
+    path = Path(path)
+    if path.is_dir():
+        return Folder(path)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        start = file.read(1024)
+    if is_zip(start):
+        return Zip(path)
+    return Folder(path) if looks_like_dicom(start) else None
 
 
 def open_volume(path: str | Path) -> tuple[Path, VolumeHeader]:
