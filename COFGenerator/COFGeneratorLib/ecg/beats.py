@@ -1,37 +1,52 @@
 """From a record to one representative R–R: beats, quality, measurements."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from COFGeneratorLib.ecg.average_beat import LEAD_IN, AlignedBeats, align_beats
 from COFGeneratorLib.ecg.conditioning import condition
 from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ, BEAT_R_SAMPLE, EcgCycle
 from COFGeneratorLib.ecg.delineation import Fiducials, delineate
+from COFGeneratorLib.ecg.pacing import find_spikes, without_spikes
 from COFGeneratorLib.ecg.record import LEADS, EcgRecord
+from COFGeneratorLib.ecg.rhythm import COHERENT_P, assess_rhythm
 from COFGeneratorLib.errors import EcgError
 
 SHORTEST_S = 2.5
 """Shorter records are refused: they hold no two complete cycles at common heart rates."""
 FLAT_MV = 0.02
 """A lead whose 1st–99th percentile range is smaller is flat (electrode off)."""
-COHERENT_P = 0.25
-"""Below this share the bump before QRS is not in step with it: no P wave (fibrillation waves average out)."""
 _R = LEAD_IN + BEAT_R_SAMPLE
 
 
-def analyse_ecg(record: EcgRecord, beat: int | None = None) -> EcgCycle:
+def analyse_ecg(record: EcgRecord, beat: int | None = None, at_s: float | None = None) -> EcgCycle:
     """Find the beats of a record (NeuroKit2, consensus of leads) and measure its representative cycle.
+
+    Pacing spikes are bridged before, so that they are neither beats nor part of QRS.
 
     Args:
         record: The 12-lead record.
         beat: Index of the R peak whose R–R is wanted; the representative one when None.
+        at_s: Or a time within the wanted R–R, s.
 
     Raises:
-        EcgError: If leads are flat, the record is too short, no beats are found, or ``beat`` does not exist.
+        EcgError: If leads are flat, the record is too short, no beats are found, or the wanted beat does not exist.
     """
     from COFGeneratorLib.ecg.detection import find_r_peaks
 
     check_usable(record)
-    return cycle_from_peaks(record, find_r_peaks(record) * record.fs_hz, beat)
+    spikes = find_spikes(record.signal_mv, record.fs_hz)
+    if len(spikes):
+        record = replace(record, signal_mv=without_spikes(record.signal_mv, record.fs_hz, spikes))
+    peaks_s = find_r_peaks(record)
+    if at_s is not None and beat is None:
+        beat = int(np.searchsorted(peaks_s, at_s, side="right")) - 1
+    cycle = cycle_from_peaks(record, peaks_s * record.fs_hz, beat)
+    if len(spikes) >= 0.5 * len(peaks_s):
+        note = f"Pacing spikes: {len(spikes)} narrow deflections, bridged before measuring."
+        return replace(cycle, rhythm="paced rhythm suspected", warnings=(*cycle.warnings, note))
+    return cycle
 
 
 def check_usable(record: EcgRecord) -> None:
@@ -107,12 +122,13 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
 
     marks = delineate(aligned.mean_mv, float(np.median(rr[usable])), _R)
     if aligned.p_coherence < COHERENT_P:
-        marks = Fiducials(np.nan, np.nan, *_tuple(marks)[2:])
+        marks = replace(marks, p_onset_ms=np.nan, p_offset_ms=np.nan)
     mean = aligned.mean_mv
     axis, sokolow, cornell = _voltages(mean, marks)
     nn = rr[usable]
     rr_cv = float(nn.std() / nn.mean()) if len(nn) > 1 else 0.0
     quality, notes = _quality(record, aligned, rr_cv, signal.hum)
+    rhythm = assess_rhythm(r, aligned.accepted, aligned.likeness, marks, mean, _R)
     return EcgCycle(
         cycle_mv=_interval(record, r[beat], r[beat + 1], marks),
         beat_mv=mean[:, LEAD_IN:].astype(np.float32),
@@ -133,12 +149,10 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
         rr_cv=rr_cv,
         quality=quality,
         t_end_source=marks.t_end_source,
-        warnings=(*record.warnings, *notes),
+        warnings=(*record.warnings, *notes, *rhythm.notes),
+        rhythm=rhythm.name,
+        likeness=aligned.likeness,
     )
-
-
-def _tuple(marks: Fiducials) -> tuple:
-    return tuple(getattr(marks, name) for name in marks.__dataclass_fields__)
 
 
 def _representative(rr: np.ndarray, usable: np.ndarray, likeness: np.ndarray) -> int:

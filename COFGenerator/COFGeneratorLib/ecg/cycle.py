@@ -1,6 +1,6 @@
 """What the rest of the product knows of an ECG: one representative R–R with its measurements."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class EcgCycle:
         quality: 0 (unusable) … 1.
         t_end_source: ``"delineated"`` or ``"fallback"`` (from heart rate).
         warnings: Findings in words.
+        rhythm: What the rhythm looks like, in words; a suspicion, not a diagnosis.
+        likeness: (n,) correlation of each beat's QRS with the average beat; empty where not known.
     """
 
     cycle_mv: np.ndarray
@@ -71,6 +73,8 @@ class EcgCycle:
     quality: float
     t_end_source: str
     warnings: tuple[str, ...] = ()
+    rhythm: str = ""
+    likeness: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def hr_bpm(self) -> float:

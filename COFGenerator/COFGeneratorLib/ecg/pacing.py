@@ -1,0 +1,52 @@
+"""Pacing spikes: found in the raw record, and taken out before beats are measured."""
+
+import numpy as np
+from scipy.ndimage import median_filter
+
+SPIKE_MV = 0.35
+"""Height over a running median, in at least two leads, from which a 1–4 ms deflection is taken for a pacing spike."""
+WIDEST_MS = 5.0
+LOWEST_RATE_HZ = 400.0
+"""Slower recordings smear the spike into the QRS; nothing is looked for there."""
+MOST_PER_S = 7.0
+
+
+def find_spikes(signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
+    """Return the sample indices (n,) of pacing spikes in (12, L) mV; empty when there are none or too many to be it."""
+    if fs_hz < LOWEST_RATE_HZ or signal_mv.shape[1] < 50:
+        return np.empty(0, dtype=int)
+    narrow = max(1, int(WIDEST_MS * fs_hz / 1000.0))
+    excess = np.abs(signal_mv - median_filter(signal_mv, size=(1, 2 * narrow + 3)))
+    high = np.sort(excess, axis=0)[-2] > SPIKE_MV  # in two leads at least
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(int)))
+    starts, stops = edges[::2], edges[1::2]
+    keep = (stops - starts) <= narrow
+    # The foot on both sides of a spike is flat; the tip of a steep QRS has steep flanks.
+    centres = [int(s + np.argmax(excess[:, s:e].max(axis=0))) for s, e in zip(starts[keep], stops[keep], strict=True)]
+    found = [c for c in centres if _stands_alone(signal_mv, c, narrow)]
+    if len(found) > MOST_PER_S * signal_mv.shape[1] / fs_hz:
+        return np.empty(0, dtype=int)
+    return np.asarray(found, dtype=int)
+
+
+def _stands_alone(signal_mv: np.ndarray, centre: int, narrow: int) -> bool:
+    """Tell whether the level before the deflection and after it differ little from each other next to its height."""
+    before, after = centre - narrow - 1, centre + narrow + 1
+    if before < 1 or after >= signal_mv.shape[1] - 1:
+        return False
+    lead = int(np.argmax(np.abs(signal_mv[:, centre] - 0.5 * (signal_mv[:, before] + signal_mv[:, after]))))
+    x = signal_mv[lead]
+    height = abs(x[centre] - 0.5 * (x[before] + x[after]))
+    slope = max(abs(x[before] - x[before - 1]), abs(x[after + 1] - x[after]))
+    return abs(x[after] - x[before]) < 0.4 * height and slope < 0.2 * height
+
+
+def without_spikes(signal_mv: np.ndarray, fs_hz: float, spikes: np.ndarray) -> np.ndarray:
+    """Return a copy of (12, L) with each spike bridged by a straight line."""
+    out = signal_mv.copy()
+    reach = int(np.ceil(WIDEST_MS * fs_hz / 1000.0)) + 1
+    for centre in spikes:
+        first, last = max(centre - reach, 0), min(centre + reach, out.shape[1] - 1)
+        share = np.linspace(0.0, 1.0, last - first + 1, dtype=out.dtype)
+        out[:, first : last + 1] = out[:, first : first + 1] * (1 - share) + out[:, last : last + 1] * share
+    return out
