@@ -1,0 +1,120 @@
+"""What can be wrong with one subject of a cohort, found in its files."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from COFGeneratorLib.errors import ChainOfFlowError
+
+from COFTrainingLib.cohort.manifest import Cohort, Subject
+
+PIXEL_MM = (0.4, 4.0)
+PITCH_MM = (2.0, 25.0)
+"""Slice pitch with gap; sparse research stacks reach 20 mm."""
+MIN_SLICES = 3
+MIN_ECG_S = 2.0
+
+
+@dataclass
+class Finding:
+    """What was found in one subject.
+
+    Attributes:
+        subject: Its id.
+        problems: (kind, words) of everything that keeps it from being used.
+        content: Hash of what a file holds, by role: voxels or samples, not the bytes of the file, so that the same
+            recording in two formats is still the same.
+        spacing_mm: (pitch, row, column) of the stack, where there is one.
+    """
+
+    subject: str
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    content: dict[str, str] = field(default_factory=dict)
+    spacing_mm: tuple[float, ...] = ()
+
+
+def inspect(cohort: Cohort, subject: Subject, read: bool = True) -> Finding:
+    """Look at one subject.
+
+    Args:
+        cohort: Its cohort.
+        subject: Its line of the manifest.
+        read: Open every file and compare what it holds; else only look whether it is there.
+    """
+    finding = Finding(subject.id)
+    for need in cohort.header.needs:
+        choices = (need,) if isinstance(need, str) else need
+        if not any(role in subject.files for role in choices):
+            finding.problems.append(("missing pair", f"no {' or '.join(choices)} is listed"))
+    there = {}
+    for role in subject.files:
+        path = cohort.path(subject, role)
+        if path.exists():
+            there[role] = path
+        else:
+            finding.problems.append(("missing file", f"{role}: {subject.files[role]} is not there"))
+    if not read:
+        return finding
+    for role, expected in subject.sha256.items():
+        if role in there and there[role].is_file() and _sha256(there[role]) != expected:
+            finding.problems.append(("altered file", f"{role}: {subject.files[role]} is not what the manifest lists"))
+    for look in (_look_at_images, _look_at_ecg):
+        try:
+            look(finding, subject, there)
+        except ChainOfFlowError as error:
+            finding.problems.append(("unreadable", str(error)))
+    return finding
+
+
+def _look_at_images(finding: Finding, subject: Subject, there: dict) -> None:
+    from COFGeneratorLib.anatomy import read_labels, read_sax
+
+    role = "anchor" if "anchor" in there else "cine"
+    if role not in there:
+        return
+    stack = read_sax(there[role], int(subject.facts.get("anchor_frame", 0)))
+    finding.spacing_mm = tuple(round(float(s), 4) for s in stack.spacing_mm)
+    finding.content["anchor"] = _content(stack.voxels)
+    pitch, *pixel = stack.spacing_mm
+    if not PITCH_MM[0] <= pitch <= PITCH_MM[1] or not all(PIXEL_MM[0] <= size <= PIXEL_MM[1] for size in pixel):
+        shown = " × ".join(f"{size:.3g}" for size in stack.spacing_mm)
+        finding.problems.append((
+            "wrong spacing",
+            f"{role}: {shown} mm; pitch {PITCH_MM[0]:g}–{PITCH_MM[1]:g} and pixel {PIXEL_MM[0]:g}–{PIXEL_MM[1]:g} mm "
+            "are expected",
+        ))  # fmt: skip
+    stated = subject.facts.get("spacing_mm")
+    if stated is not None and not np.allclose(stated, stack.spacing_mm, rtol=0.01):
+        finding.problems.append(
+            ("wrong spacing", f"{role}: the manifest states {stated} mm, the file {stack.spacing_mm}")
+        )
+    if stack.shape[0] < MIN_SLICES:
+        finding.problems.append(("too few slices", f"{role}: {stack.shape[0]} slices, at least {MIN_SLICES} needed"))
+    if "labels" in there:
+        codes = subject.facts.get("label_map", {"lv": 1, "myo": 2, "rv": 3})
+        labels = read_labels(there["labels"], stack, codes, subject.facts.get("labels_frame"))
+        absent = [name for name, code in (("LV cavity", 1), ("myocardium", 2)) if not (labels == code).any()]
+        if absent:
+            finding.problems.append(("unusable labels", f"no {' and no '.join(absent)}"))
+
+
+def _look_at_ecg(finding: Finding, subject: Subject, there: dict) -> None:
+    from COFGeneratorLib.ecg import read_ecg
+
+    if "ecg" not in there:
+        return
+    record = read_ecg(there["ecg"])
+    finding.content["ecg"] = _content(record.signal_mv)
+    if record.duration_s < MIN_ECG_S:
+        finding.problems.append(("ECG too short", f"{record.duration_s:.1f} s, at least {MIN_ECG_S:g} s needed"))
+
+
+def _content(array: np.ndarray) -> str:
+    digest = hashlib.sha256(str(array.shape).encode())
+    digest.update(np.ascontiguousarray(array, dtype="<f4"))
+    return digest.hexdigest()
+
+
+def _sha256(path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
