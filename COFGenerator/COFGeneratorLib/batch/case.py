@@ -72,7 +72,11 @@ def run_case(case: Case, out: str, model: str, settings: dict[str, Any]) -> Outc
 def request_hash(case: Case, model: str, settings: dict[str, Any]) -> str:
     """Return a hash of all that decides a case's result: contents of its files, settings, model."""
     what = {name: settings[name] for name in SETTINGS if name != "device"}
-    what |= {"label_map": case.label_map, "anchor_frame": case.anchor_frame, "seed": case.seed or settings["seed"]}
+    what |= {
+        "label_map": case.label_map,
+        "anchor_frame": case.anchor_frame,
+        "seed": settings["seed"] if case.seed is None else case.seed,
+    }
     what["files"] = {
         part: [(path.suffix, sha256_of(path)) for path in _together(getattr(case, part))]
         for part in ("anchor", "ecg", "labels")
