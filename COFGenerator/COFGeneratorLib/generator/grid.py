@@ -24,21 +24,22 @@ class MotionGrid:
     """
 
     shape: tuple[int, int, int] = (12, 32, 32)
-    spacing_mm: tuple[float, float, float] = (11.0, 4.5, 4.5)
-    centre_mm: tuple[float, float, float] = (10.5, 0.0, -14.0)
+    spacing_mm: tuple[float, float, float] = (11.0, 5.0, 5.0)
+    centre_mm: tuple[float, float, float] = (10.5, 0.0, -19.0)
     phases: int = 12
 
-    def axes_mm(self, refine: int = 1) -> list[np.ndarray]:
-        """Return the node positions along k, j, i, mm; in-plane ``refine`` times as dense over the same extent."""
-        sizes = (self.shape[0], self.shape[1] * refine - refine + 1, self.shape[2] * refine - refine + 1)
+    def axes_mm(self, refine: int = 1, refine_through: int = 1) -> list[np.ndarray]:
+        """Return the node positions along k, j, i, mm; ``refine`` times as dense in-plane over the same extent."""
+        factors = (refine_through, refine, refine)
+        sizes = [(nodes - 1) * factor + 1 for nodes, factor in zip(self.shape, factors, strict=True)]
         return [
             centre + spacing * (nodes - 1) * (np.linspace(0.0, 1.0, size) - 0.5)
             for centre, spacing, nodes, size in zip(self.centre_mm, self.spacing_mm, self.shape, sizes, strict=True)
         ]
 
-    def points_mm(self, refine: int = 1) -> np.ndarray:
+    def points_mm(self, refine: int = 1, refine_through: int = 1) -> np.ndarray:
         """Return the nodes as heart-frame points (D, H, W, 3), mm."""
-        return np.stack(np.meshgrid(*self.axes_mm(refine), indexing="ij"), axis=-1)
+        return np.stack(np.meshgrid(*self.axes_mm(refine, refine_through), indexing="ij"), axis=-1)
 
     def window(self) -> np.ndarray:
         """Return a (D, H, W) weight that is 1 inside and falls to 0 at the in-plane edge, so that motion ends there."""
@@ -48,7 +49,14 @@ class MotionGrid:
         return np.broadcast_to(plane, self.shape).astype(np.float32)
 
 
-def anatomy_maps(fractions: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame, grid: MotionGrid) -> np.ndarray:
+def anatomy_maps(
+    fractions: np.ndarray,
+    ijk_to_ras: np.ndarray,
+    frame: HeartFrame,
+    grid: MotionGrid,
+    refine: int = 1,
+    refine_through: int = 1,
+) -> np.ndarray:
     """Bring label fractions of a stack onto the motion grid.
 
     Each node gets the mean occupancy of its in-plane cell: the stack is smoothed to the cell's width first, so thin
@@ -59,21 +67,23 @@ def anatomy_maps(fractions: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFram
         ijk_to_ras: (4, 4) geometry of the stack.
         frame: The heart's frame.
         grid: The motion grid.
+        refine, refine_through: Denser nodes in-plane and through-plane.
 
     Returns:
-        (3, *grid.shape) float32.
+        (3, D, H, W) float32; (D, H, W) is ``grid.shape`` where nothing is refined.
     """
     to_voxel = np.linalg.inv(frame.kji_to_heart(ijk_to_ras))
-    points = grid.points_mm().reshape(-1, 3)
+    nodes = grid.points_mm(refine, refine_through)
+    points = nodes.reshape(-1, 3)
     positions = (points @ to_voxel[:3, :3].T + to_voxel[:3, 3]).T
     spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)[::-1]
-    sigma = 0.32 * grid.spacing_mm[1] / spacing[1:]
+    sigma = 0.32 * grid.spacing_mm[1] / refine / spacing[1:]
     # one empty slice on either side: occupancy falls to zero half a slice beyond the stack, not at once
     padded = np.pad(np.asarray(fractions, dtype=np.float32), ((0, 0), (1, 1), (0, 0), (0, 0)))
     smooth = gaussian_filter(padded, (0, 0, *sigma))
     positions[0] += 1.0
     maps = [map_coordinates(channel, positions, order=1, mode="constant") for channel in smooth]
-    return np.stack(maps).reshape(len(maps), *grid.shape).astype(np.float32)
+    return np.stack(maps).reshape(len(maps), *nodes.shape[:3]).astype(np.float32)
 
 
 def label_fractions(labels: np.ndarray) -> np.ndarray:

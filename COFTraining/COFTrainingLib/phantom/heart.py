@@ -11,8 +11,8 @@ import numpy as np
 from COFTrainingLib.phantom.physiology import Physiology, volume_fraction
 from COFTrainingLib.phantom.shape import HeartShape, quadrature
 
-LONGITUDINAL_SHORTENING = 0.17
-"""Fractional LV shortening at EF 60 %: MAPSE of about 14 mm for an 85-mm ventricle."""
+LONGITUDINAL_SHORTENING = 0.14
+"""Fractional LV shortening at EF 60 %: MAPSE of about 13 mm for an 85-mm ventricle."""
 BASE_TORSION_RAD, APEX_TORSION_RAD = np.deg2rad(4.0), np.deg2rad(-10.0)
 """At EF 60 %; θ runs clockwise as seen from the apex, so the apex turns counter-clockwise (negative)."""
 TERRITORIES = {"anterior": (-1.95, 0.62), "inferior": (1.65, 0.45), "lateral": (-0.1, 0.45)}
@@ -128,6 +128,12 @@ class BeatingHeart:
             for t in times
         ]
         return np.asarray(volumes)
+
+    def rv_volume_ml(self, time_ms) -> np.ndarray:
+        """Return the RV cavity volume below the LV base plane at each time, (T,) mL, by quadrature."""
+        times = np.atleast_1d(np.asarray(time_ms, dtype=float))
+        late = self._mean_delay_ms
+        return np.asarray([self._rv_volume(self.contraction(t - late), float(self._rv_ratio(t))) for t in times])
 
     # --- space ------------------------------------------------------------------------------------------------
 

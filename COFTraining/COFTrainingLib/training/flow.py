@@ -10,6 +10,7 @@ from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
 from COFGeneratorLib.generator.pack import heart_confidence, pack
 
 from COFTrainingLib.training.flow_data import FlowData
+from COFTrainingLib.training.flow_samples import volume_phases
 from COFTrainingLib.training.loop import LoopConfig, TrainedRun, train
 
 VOLUME_ERROR = 0.05
@@ -38,19 +39,23 @@ def _drop(condition: torch.Tensor, share: float, generator: torch.Generator) -> 
     return torch.where(gone, null_condition(condition), condition)
 
 
-def motion_loss(predicted: torch.Tensor, batch: dict, scale, config: StageTwoConfig) -> tuple[torch.Tensor, dict]:
+def motion_loss(predicted: torch.Tensor, batch: dict, scale, grid, config: StageTwoConfig) -> tuple[torch.Tensor, dict]:
     """Return the loss of predicted normalised velocities (B, T, 3, D, H, W).
 
-    Weighted mean square plus the squared relative error of LV and RV volume, linearised about the truth:
-    δV = Σ ∂V/∂v · (v̂ − v).
+    Weighted mean square plus the squared error of the relative volumes of LV, wall and RV about end-systole, linearised
+    about the true velocity: V(v̂) − V_true ≈ Σ ∂V/∂v · (v̂ − v) − deficit. The deficit is what the coarse grid itself
+    loses, so the network learns to make up for it.
     """
     error = predicted.float() - batch["velocity"]
     weight = config.background_weight + (1 - config.background_weight) * heart_confidence(batch["maps"])
     square = (error.square() * weight[:, None, None]).sum() / (weight.sum() * error.shape[1] * 3)
-    volume = torch.einsum("btcdhw,btrcdhw->btr", scale.restore(error), batch["sensitivity"])
-    relative = (volume / VOLUME_ERROR).square().mean()
-    metrics = {"velocity": square.detach(), "volume_percent": 100 * volume.detach().square().mean().sqrt()}
-    return square + config.volume_weight * relative, metrics
+    chosen = scale.restore(error[:, volume_phases(grid)])
+    volume = torch.einsum("btcdhw,btrcdhw->btr", chosen, batch["sensitivity"]) - batch["deficit"]
+    relative = (volume / VOLUME_ERROR).square()
+    relative = torch.where(relative > 4.0, 4.0 * relative.clamp(min=1e-9).sqrt() - 4.0, relative)  # Huber
+    spread = 100 * volume.detach().square().mean(dim=(0, 1)).sqrt()
+    metrics = {"velocity": square.detach(), "lv_percent": spread[0], "wall_percent": spread[1], "rv_percent": spread[2]}
+    return square + config.volume_weight * relative.mean(), metrics
 
 
 def train_mean(
@@ -62,7 +67,7 @@ def train_mean(
 
     def loss_fn(model, batch, generator):
         condition = _drop(batch["condition"], config.condition_dropout, generator)
-        return motion_loss(model(batch["maps"], condition, data.phases), batch, data.scale, config)
+        return motion_loss(model(batch["maps"], condition, data.phases), batch, data.scale, data.cache.grid, config)
 
     def validate(model, step):
         totals: dict[str, float] = {}
@@ -70,7 +75,7 @@ def train_mean(
         for part in parts:
             batch = data.batch(part)
             loss, metrics = motion_loss(
-                model(batch["maps"], batch["condition"], data.phases), batch, data.scale, config
+                model(batch["maps"], batch["condition"], data.phases), batch, data.scale, data.cache.grid, config
             )
             for name, value in {"score": loss, **metrics}.items():
                 totals[f"{name}"] = totals.get(name, 0.0) + float(value) * len(part) / len(data.valid)

@@ -1,7 +1,7 @@
 """Stage 2's examples on disk: memory-mapped arrays, made by worker processes, resumable.
 
 Images never enter: a network that sees label maps in the heart's frame cannot lean on contrast. One example takes
-about 0.7 s of one core and 2.8 MB.
+about 0.8 s of one core and 2 MB.
 """
 
 import json
@@ -19,7 +19,7 @@ from COFGeneratorLib.generator.grid import MotionGrid
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import Prevalence
 from COFTrainingLib.phantom.subject import ENRICHED, PhantomSubject, draw_subject
-from COFTrainingLib.training.flow_samples import flow_example
+from COFTrainingLib.training.flow_samples import flow_example, volume_phases
 
 SENSITIVITY_SCALE = 1000.0
 """Sensitivities are stored ×1000, so that half precision keeps them."""
@@ -31,8 +31,8 @@ class FlowCache:
     """Open a folder of examples.
 
     Arrays (N = subjects, T = phases, D, H, W of the grid), float16: ``maps`` (N, 3, D, H, W); ``velocity``
-    (N, T, 3, D, H, W) grid voxels; ``sensitivity`` (N, T, 2, 3, D, H, W) × 1000; ``volumes`` (N, T, 3); ``beats``
-    (N, R, 12, 256) mV; ``scalars`` (N, R, 12) float32.
+    (N, T, 3, D, H, W) grid voxels; ``sensitivity`` (N, P, 3, 3, D, H, W) × 1000 and ``deficit`` (N, P, 3) of the volume
+    phases; ``beats`` (N, R, 12, 256) mV; ``scalars`` (N, R, 12) float32.
     """
 
     def __init__(self, folder: Path):
@@ -71,8 +71,8 @@ def _layout(grid: MotionGrid, subjects: int) -> dict[str, tuple[tuple[int, ...],
     return {
         "maps": ((subjects, 3, *space), "f2"),
         "velocity": ((subjects, phases, 3, *space), "f2"),
-        "sensitivity": ((subjects, phases, 2, 3, *space), "f2"),
-        "volumes": ((subjects, phases, 3), "f4"),
+        "sensitivity": ((subjects, len(volume_phases(grid)), 3, 3, *space), "f2"),
+        "deficit": ((subjects, len(volume_phases(grid)), 3), "f4"),
         "beats": ((subjects, ECG_DRAWS, 12, 256), "f2"),
         "scalars": ((subjects, ECG_DRAWS, 12), "f4"),
         "moved": ((subjects, 1), "u1"),
@@ -131,7 +131,7 @@ def _make_motion(folder: Path, index: int) -> None:
     cache.arrays["maps"][index] = example["maps"]
     cache.arrays["velocity"][index] = example["velocity"]
     cache.arrays["sensitivity"][index] = example["sensitivity"] * SENSITIVITY_SCALE
-    cache.arrays["volumes"][index] = example["volumes"]
+    cache.arrays["deficit"][index] = example["deficit"]
     cache.arrays["moved"][index] = 1
 
 

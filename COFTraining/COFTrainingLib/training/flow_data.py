@@ -38,16 +38,19 @@ class FlowData:
         """Read the examples at ``indices``; with ``rng`` one of their recordings at random, else the first."""
         arrays = self.cache.arrays
         draw = np.zeros(len(indices), dtype=int) if rng is None else rng.integers(ECG_DRAWS, size=len(indices))
+        deficit = torch.from_numpy(arrays["deficit"][np.sort(indices)])
         order = np.argsort(indices)  # memory-mapped files are read in order
         indices, draw = indices[order], draw[order]
         maps = torch.from_numpy(arrays["maps"][indices].astype(np.float32))
         if rng is not None:
-            maps[torch.from_numpy(rng.random(len(indices)) < NO_RV_SHARE), 2] = 0.0
+            gone = torch.from_numpy(rng.random(len(indices)) < NO_RV_SHARE)
+            maps[gone, 2] = 0.0
         return {
             "names": [str(self.cache.seeds[index]) for index in indices],
             "maps": maps,
             "velocity": self.scale.normalise(torch.from_numpy(arrays["velocity"][indices].astype(np.float32))),
             "sensitivity": torch.from_numpy(arrays["sensitivity"][indices].astype(np.float32)) / SENSITIVITY_SCALE,
+            "deficit": deficit,
             "condition": self.conditions[indices, draw],
         }
 

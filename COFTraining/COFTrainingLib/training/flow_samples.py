@@ -12,6 +12,7 @@ from COFTrainingLib.phantom.subject import PhantomSubject, StackPlan, plan_stack
 REFINE = 2
 """Displacements are sampled this much finer in-plane, then fitted by least squares to the coarse spline: sampling at
 the nodes alone loses 1–2 EF points."""
+LOGARITHM_SWEEPS = 6
 ROUGH_LABEL_SHARE = 0.5
 """Share of examples whose labels are distorted the way a segmenter's are."""
 
@@ -62,45 +63,82 @@ def displacement_on_grid(
 
 
 def volume_sensitivity(velocity: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how the cavities' volumes answer to the velocity.
+    """Return how the volumes of cavities and wall answer to the velocity, measured finer than the motion grid.
 
     Args:
         velocity: (P, 3, D, H, W) grid voxels.
-        maps: (3, D, H, W) anatomy maps (LV, myocardium, RV).
+        maps: (3, D', H', W') anatomy maps (LV, myocardium, RV), refined: D' = (D − 1)·n + 1 and so on.
 
     Returns:
-        Relative volumes (P, 3) and their gradients with respect to the velocity for LV and RV, (P, 2, 3, D, H, W):
-        a linear volume loss that costs a dot product (first order about the truth).
+        Relative volumes (P, 3) and their gradients with respect to the velocity, (P, 3, 3, D, H, W): a volume loss
+        that costs a dot product (first order about the truth).
     """
     velocity = velocity.detach().requires_grad_(True)
-    reference = maps.sum(dim=(1, 2, 3)).clamp(min=1e-3)
-    volumes = warp(maps[None], exponential(velocity)).sum(dim=(2, 3, 4)) / reference
-    gradients = [torch.autograd.grad(volumes[:, c].sum(), velocity, retain_graph=c == 0)[0] for c in (0, 2)]
+    box, fine = _heart_box(maps), maps.shape[1:]
+    cropped = maps[(slice(None), *box)]
+    field = exponential(velocity)
+    for axis, (nodes, size) in enumerate(zip(velocity.shape[2:], fine, strict=True)):
+        rows = spline_matrix(nodes, np.linspace(0, nodes - 1, size))[box[axis]]
+        weights = torch.as_tensor(rows, dtype=field.dtype)
+        field = torch.tensordot(field, weights, dims=([2 + axis], [1])).movedim(-1, 2 + axis)
+    factor = torch.tensor([(m - 1) / (n - 1) for m, n in zip(fine, velocity.shape[2:], strict=True)])
+    moved = warp(cropped[None], field * factor.view(1, 3, 1, 1, 1))
+    volumes = moved.sum(dim=(2, 3, 4)) / maps.sum(dim=(1, 2, 3)).clamp(min=1e-3)
+    gradients = [torch.autograd.grad(volumes[:, c].sum(), velocity, retain_graph=c < 2)[0] for c in range(3)]
     return volumes.detach(), torch.stack(gradients, dim=1)
+
+
+def _heart_box(maps: torch.Tensor) -> tuple[slice, slice, slice]:
+    """Return the box of the refined grid that holds the heart, with a margin of three nodes."""
+    inside = maps.sum(dim=0) > 0.02
+    box = []
+    for axis in range(3):
+        used = torch.nonzero(inside.amax(dim=[a for a in range(3) if a != axis])).flatten()
+        first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
+        box.append(slice(max(first - 3, 0), min(last + 4, inside.shape[axis])))
+    return tuple(box)
 
 
 def flow_example(subject: PhantomSubject, grid: MotionGrid, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return one training example on the motion grid of the *estimated* heart frame, as at inference.
 
-    Keys: ``maps`` (3, D, H, W), ``velocity`` (T, 3, D, H, W) grid voxels, ``sensitivity`` (T, 2, 3, D, H, W),
-    ``volumes`` (T, 3) relative to the anchor's.
+    Keys: ``maps`` (3, D, H, W), ``velocity`` (T, 3, D, H, W) grid voxels; for the phases ``VOLUME_PHASES``:
+    ``sensitivity`` (P, 3, 3, D, H, W) and ``deficit`` (P, 3), the true relative volume of LV, wall and RV less what
+    the velocity gives through the coarse grid.
     """
     plan = plan_stack(subject, rng)
     labels = draw_labels(subject, plan, rng)
-    frame = heart_frame_from_labels(labels, plan.ijk_to_ras)
-    frame = _jitter(frame, rng)
+    frame = _jitter(heart_frame_from_labels(labels, plan.ijk_to_ras), rng)
     to_phantom = plan.ras_to_heart @ np.linalg.inv(frame.ras_to_heart())
-    maps = torch.from_numpy(anatomy_maps(label_fractions(labels), plan.ijk_to_ras, frame, grid))
+    fractions = label_fractions(labels)
+    maps = anatomy_maps(fractions, plan.ijk_to_ras, frame, grid)
     phases = np.arange(grid.phases) / grid.phases
-    velocity = logarithm(displacement_on_grid(subject, to_phantom, grid, phases))
+    velocity = logarithm(displacement_on_grid(subject, to_phantom, grid, phases), LOGARITHM_SWEEPS)
     velocity[0] = 0.0
-    volumes, sensitivity = volume_sensitivity(velocity, maps)
+    chosen = volume_phases(grid)
+    fine = torch.from_numpy(anatomy_maps(fractions, plan.ijk_to_ras, frame, grid, 2, 2))
+    volumes, sensitivity = volume_sensitivity(velocity[chosen], fine)
+    times = phases[chosen] * subject.physiology.rr_ms
+    heart = subject.heart
+    true = np.stack(
+        [
+            heart.lv_volume_ml(times) / heart.lv_volume_ml(0.0),
+            np.ones(len(times)),  # the wall is incompressible
+            heart.rv_volume_ml(times) / heart.rv_volume_ml(0.0),
+        ],
+        axis=1,
+    )
     return {
-        "maps": maps.numpy(),
+        "maps": maps,
         "velocity": velocity.numpy(),
         "sensitivity": sensitivity.numpy(),
-        "volumes": volumes.numpy(),
+        "deficit": (true - volumes.numpy()).astype(np.float32),
     }
+
+
+def volume_phases(grid: MotionGrid) -> list[int]:
+    """Return the phases of the volume loss: about end-systole, where volumes matter, and one of filling."""
+    return sorted({round(share * grid.phases) for share in (0.25, 0.34, 0.42, 0.5, 0.67)})
 
 
 def _jitter(frame: HeartFrame, rng: np.random.Generator) -> HeartFrame:
