@@ -131,6 +131,22 @@ def start_generation(
     return runner
 
 
+def start_ecg(
+    folder: str | os.PathLike, path: str, python: str = "", env: Mapping[str, str] | None = None
+) -> JobRunner:
+    """Start a child process that reads and measures an ECG: ``ecg.json`` and ``ecg.png`` in ``result/ecg``.
+
+    Raises:
+        JobError: If the process cannot be started.
+    """
+    runner = JobRunner(folder)
+    argv = [python or sys.executable, "-m", "COFGeneratorLib", "ecg", str(path)]
+    argv += ["--out", str(runner.folder.result / "ecg"), "--events", str(runner.folder.events)]
+    env = child_environment(os.environ) if env is None else env
+    runner.start(argv, kind="ecg", env=env, expect=["ecg/ecg.json", "ecg/ecg.png"])
+    return runner
+
+
 def load_generation(runner: JobRunner, scene=None, name: str = "Heart") -> ResultNodes:
     """Load the result of a job that succeeded; its nodes do not depend on the job's folder."""
     return load_result(runner.folder.result / RESULT, scene, name, temporary=True)

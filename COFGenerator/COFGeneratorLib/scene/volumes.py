@@ -98,6 +98,24 @@ def window_level(voxels: np.ndarray) -> tuple[float, float]:
     return max(float(high - low), 1e-3), float(high + low) / 2.0
 
 
+def load_volume(scene, path, name: str, labels: bool = False):
+    """Add a volume read from a file, with a display, and return its node.
+
+    Raises:
+        SceneError: If it cannot be read.
+    """
+    slicer = import_slicer()
+    kind = "vtkMRMLLabelMapVolumeNode" if labels else "vtkMRMLScalarVolumeNode"
+    node = scene.AddNewNodeByClass(kind, scene.GenerateUniqueName(name))
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    if not storage.ReadData(node):
+        scene.RemoveNode(node)
+        raise SceneError(f"A readable volume was expected at {path}; found none. Check the file.")
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
 def image_data(array: np.ndarray):
     """Return a (D, H, W) or (D, H, W, C) array as vtkImageData that owns a copy of it."""
     import vtk

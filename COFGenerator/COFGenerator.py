@@ -1,0 +1,327 @@
+"""Slicer module: from one short-axis MRI volume and a 12-lead ECG to a beating heart (research use only)."""
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import slicer
+import vtk
+from slicer import (
+    vtkMRMLLabelMapVolumeNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLSequenceBrowserNode,
+    vtkMRMLTableNode,
+)
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+SAMPLE_CATEGORY = "ChainOfFlow"
+SAMPLE_NAME = "COFSyntheticPatient"
+
+
+class COFGenerator(ScriptedLoadableModule):
+    """Metadata of the module."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("ChainOfFlow Generator")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
+        self.parent.dependencies = ["Sequences", "Plots", "Tables", "Segmentations"]
+        self.parent.contributors = ["The ChainOfFlow developers"]
+        self.parent.helpText = _(
+            "Generates a cine of a beating heart from one short-axis cardiac MRI volume and a 12-lead ECG: "
+            "choose both, press <b>Generate</b>, watch the heart beat in the slice views, read volumes and ejection "
+            "fraction. Everything generated is marked as synthetic. For research only, not for diagnosis or treatment."
+        )
+        self.parent.acknowledgementText = _(
+            "After Chain of Flow (arXiv:2602.22919): ECG-conditioned generation of cardiac motion by flow matching. "
+            "Built on 3D Slicer, PyTorch, MONAI and NeuroKit2."
+        )
+        slicer.app.connect("startupCompleted()", registerSampleData)
+
+
+def registerSampleData():
+    """Offer the synthetic patient in the Sample Data module; it comes with the extension, nothing is downloaded."""
+    import SampleData
+
+    icons = Path(__file__).resolve().parent / "Resources" / "Icons"
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category=SAMPLE_CATEGORY,
+        sampleName=SAMPLE_NAME,
+        thumbnailFileName=str(icons / "COFGenerator.png"),
+        customDownloader=lambda source: COFGeneratorLogic().loadSamplePatient()[0],
+    )
+
+
+@parameterNodeWrapper
+class COFGeneratorParameterNode:
+    """Choices that belong to the scene; those of the machine (model, device, Python) are in the settings.
+
+    anchorVolume - The short-axis stack that is set in motion.
+    ecgTable - ECG as a table, instead of a file.
+    anchorLabels - Segmentation of the anchor; the model finds the heart where there is none.
+    labelMapping - Which segment or code is lv, myo, rv.
+    frames - Frames over one R-R interval.
+    samples - Draws; more than one gives intervals.
+    steps - Steps of the sampler; 0 leaves it to the model.
+    seed - Seed of the draws.
+    resultBrowser - The generated cine that is shown.
+    showLabels - Whether the labels are drawn over the cine.
+    """
+
+    anchorVolume: vtkMRMLScalarVolumeNode
+    ecgTable: vtkMRMLTableNode
+    anchorLabels: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
+    labelMapping: str = ""
+    frames: Annotated[int, WithinRange(4, 200)] = 50
+    samples: Annotated[int, WithinRange(1, 32)] = 1
+    steps: Annotated[int, WithinRange(0, 500)] = 0
+    seed: Annotated[int, WithinRange(0, 999999)] = 0
+    resultBrowser: vtkMRMLSequenceBrowserNode
+    showLabels: bool = True
+
+
+class COFGeneratorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Lifecycle of the panel; its behaviour is in ``COFGeneratorLib.ui.generator_view``."""
+
+    def __init__(self, parent=None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.view = None
+        self._parameterNode = None
+        self._parameterNodeGuiTag = None
+
+    def setup(self) -> None:
+        """Build the panel when the module is opened for the first time."""
+        from COFGeneratorLib.ui.generator_view import GeneratorView
+
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/COFGenerator.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = COFGeneratorLogic()
+        self.view = GeneratorView(self.ui, self.logic, Path(self.resourcePath("COFGenerator-requirements.txt")))
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Stop jobs and observers; the application closes or the module is reloaded."""
+        self.removeObservers()
+        self.setParameterNode(None)
+        if self.view is not None:
+            self.view.close()
+
+    def enter(self) -> None:
+        """The user opens the module."""
+        self.initializeParameterNode()
+
+    def exit(self) -> None:
+        """The user opens another module; a running generation goes on."""
+        if self._parameterNode is not None:
+            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+            self._parameterNodeGuiTag = None
+
+    def onReload(self) -> None:
+        """Reload the library too, so that edits of it take effect."""
+        import sys
+
+        for name in [name for name in sys.modules if name.split(".")[0] == "COFGeneratorLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def onSceneStartClose(self, caller, event) -> None:
+        """The scene is about to be emptied."""
+        self.view.scene_closing()
+        self.setParameterNode(None)
+
+    def onSceneEndClose(self, caller, event) -> None:
+        """The scene is empty."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def onSceneEndImport(self, caller, event) -> None:
+        """A saved scene has been loaded: show what it holds."""
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+    def initializeParameterNode(self) -> None:
+        """Make sure that a parameter node exists and is observed; propose an anchor where there is only one."""
+        self.setParameterNode(self.logic.getParameterNode())
+        if self._parameterNode.anchorVolume is None:
+            volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            plain = [node for node in volumes if node.GetClassName() == "vtkMRMLScalarVolumeNode"]
+            if len(plain) == 1:
+                self._parameterNode.anchorVolume = plain[0]
+
+    def setParameterNode(self, parameterNode: COFGeneratorParameterNode | None) -> None:
+        """Connect the panel to a parameter node, or to none."""
+        if self._parameterNode is not None:
+            if self._parameterNodeGuiTag is not None:
+                self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
+                self._parameterNodeGuiTag = None
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
+        self._parameterNode = parameterNode
+        if parameterNode is not None:
+            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
+            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
+        if self.view is not None:
+            self.view.set_parameter_node(parameterNode)
+
+    def _onParameters(self, caller=None, event=None) -> None:
+        self.view.on_parameters()
+
+
+class COFGeneratorLogic(ScriptedLoadableModuleLogic):
+    """Generates from nodes to nodes, with or without windows. The work is done by a child process.
+
+    Example::
+
+        from COFGenerator import COFGeneratorLogic
+        browser = COFGeneratorLogic().generate(anchorVolumeNode, "ecg.xml", frames=50)
+    """
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.command = None
+        """Program and first arguments that replace ``python -m COFGeneratorLib generate``."""
+
+    def getParameterNode(self):
+        """Return the module's parameters in the scene."""
+        return COFGeneratorParameterNode(super().getParameterNode())
+
+    def generate(
+        self,
+        anchorVolumeNode,
+        ecgFilePath,
+        frames: int = 50,
+        segmentationNode=None,
+        labelMapping: str = "",
+        samples: int = 1,
+        seed: int = 0,
+        steps: int | None = None,
+        solver: str | None = None,
+        device: str = "auto",
+        model: str | os.PathLike | None = None,
+        progressCallback=None,
+    ):
+        """Generate a cine and add it to the scene; returns when it is there.
+
+        Args:
+            anchorVolumeNode: Short-axis stack, vtkMRMLScalarVolumeNode.
+            ecgFilePath: 12-lead ECG file, or a table node with twelve leads.
+            frames: Frames over one R-R interval.
+            segmentationNode: Segmentation or label map of the anchor; the model finds the heart where there is none.
+            labelMapping: Which segment or code is what, ``"lv=1, myo=2, rv=3"``; guessed from names where empty.
+            samples: Draws; more than one gives intervals.
+            seed: Seed of the draws.
+            steps, solver: Of the sampler; the model's own where None.
+            device: ``"auto"``, ``"cpu"``, ``"cuda:N"`` or ``"mps"``.
+            model: Folder of a model bundle; the default one where None.
+            progressCallback: Called with each event of the job, a dict with ``event``, ``stage``, ``done``, ``total``.
+
+        Returns:
+            The sequence browser of the generated cine, vtkMRMLSequenceBrowserNode.
+
+        Raises:
+            SceneError, JobError: If an input cannot be used or the generation fails; the message says why.
+        """
+        from COFGeneratorLib.jobs import run_to_end
+        from COFGeneratorLib.scene.generation import GenerationOptions
+
+        def tell(update):
+            for event in update.events if progressCallback is not None else ():
+                progressCallback(event)
+
+        options = GenerationOptions(frames, samples, seed, steps, solver, device, model)
+        runner = self.start(anchorVolumeNode, ecgFilePath, segmentationNode, labelMapping, options)
+        run_to_end(runner, on_update=tell, pump=slicer.app.processEvents)
+        browser = self.load(runner, anchorVolumeNode.GetName())
+        shutil.rmtree(runner.folder.root, ignore_errors=True)
+        return browser
+
+    def start(self, anchorVolumeNode, ecg, segmentationNode=None, labelMapping="", options=None, python="", env=None):
+        """Start a generation and return its ``JobRunner`` at once; ``load`` takes it when it has succeeded."""
+        from COFGeneratorLib.scene.generation import GenerationOptions, generation_command, start_generation
+
+        return start_generation(
+            self.newJobFolder("generate"),
+            anchorVolumeNode,
+            ecg,
+            labels=segmentationNode,
+            label_mapping=labelMapping,
+            options=options or GenerationOptions(),
+            command=self.command or generation_command(python),
+            env=env,
+        )
+
+    def load(self, runner, name: str):
+        """Add the result of a job to the scene and return its sequence browser."""
+        from COFGeneratorLib.scene.generation import load_generation
+
+        return load_generation(runner, slicer.mrmlScene, name).browser
+
+    def startEcg(self, path: str, python: str = "", env=None):
+        """Start reading an ECG; ``ecg.json`` and ``ecg.png`` will be in ``result/ecg``."""
+        from COFGeneratorLib.scene.generation import start_ecg
+
+        return start_ecg(self.newJobFolder("ecg"), path, python, env)
+
+    def loadSamplePatient(self):
+        """Load the synthetic patient that comes with the extension.
+
+        Returns:
+            Anchor volume node, label map node, path of the ECG file.
+        """
+        from COFGeneratorLib.resources import sample_patient
+        from COFGeneratorLib.scene.volumes import load_volume
+
+        patient = sample_patient()
+        anchor = load_volume(slicer.mrmlScene, patient.anchor, "Synthetic patient anchor")
+        labels = load_volume(slicer.mrmlScene, patient.labels, "Synthetic patient labels", labels=True)
+        slicer.util.setSliceViewerLayers(background=anchor, fit=True)
+        return anchor, labels, patient.ecg
+
+    @staticmethod
+    def newJobFolder(kind: str) -> Path:
+        """Return a new path for a job's folder; short, because Windows limits the length of paths."""
+        root = Path(getattr(slicer.app, "temporaryPath", "") or tempfile.gettempdir()) / "cof"
+        root.mkdir(parents=True, exist_ok=True)
+        stamp = f"{kind}-{os.getpid()}-{time.strftime('%H%M%S')}"
+        return next(path for path in (root / f"{stamp}-{n}" for n in range(1000)) if not path.exists())
+
+
+class COFGeneratorTest(ScriptedLoadableModuleTest):
+    """Self test: generates a cine of the sample patient in a real child process."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_sample_patient_beats()
+
+    def test_sample_patient_beats(self):
+        """Fails, rather than passes, where packages or the model are missing."""
+        logic = COFGeneratorLogic()
+        anchor, labels, ecgPath = logic.loadSamplePatient()
+        browser = logic.generate(anchor, ecgPath, frames=8, segmentationNode=labels)
+        assert browser.GetMasterSequenceNode().GetNumberOfDataNodes() == 8
+        assert "synthetic" in browser.GetName()
+        assert browser.GetNodeReference("COF.Function") is not None
+        self.delayDisplay("A synthetic heart is beating")

@@ -1,0 +1,254 @@
+"""Behaviour of the COFGenerator panel: what can be pressed when, and what happens then.
+
+One method, ``refresh``, derives what is enabled from inputs and state; nothing else enables or disables.
+"""
+
+import shutil
+from enum import Enum, auto
+from pathlib import Path
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from COFGeneratorLib.errors import ChainOfFlowError
+from COFGeneratorLib.jobs import JobRunner, JobState
+from COFGeneratorLib.scene import export
+from COFGeneratorLib.scene.generation import GenerationOptions
+from COFGeneratorLib.ui.computer_view import ComputerView
+from COFGeneratorLib.ui.ecg_preview import EcgPreview
+from COFGeneratorLib.ui.job_view import JobView, copy_to_clipboard
+from COFGeneratorLib.ui.monitor import JobMonitor
+from COFGeneratorLib.ui.result_view import ResultView
+
+
+class PanelState(Enum):
+    """What the panel is doing."""
+
+    EMPTY = auto()
+    READY = auto()
+    RUNNING = auto()
+    DONE = auto()
+    FAILED = auto()
+
+
+class GeneratorView:
+    """Controls the widgets of ``COFGenerator.ui``.
+
+    Args:
+        ui: Widgets by name.
+        logic: ``COFGeneratorLogic``.
+        requirements: File that lists what generation needs.
+    """
+
+    def __init__(self, ui, logic, requirements: Path):
+        self._ui, self._logic, self._node = ui, logic, None
+        self._last_end: JobState | None = None
+        self._last_labels = None
+        self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
+        self.result = ResultView(ui)
+        self.computer = ComputerView(ui, requirements, logic.newJobFolder, self.refresh)
+        self.ecg = EcgPreview(ui.ecgSummaryLabel, ui.ecgPlotLabel, self._start_ecg)
+        self.generation = JobMonitor(self.job_view.update, self._on_end)
+        ui.generateButton.connect("clicked(bool)", self.generate)
+        ui.cancelButton.connect("clicked(bool)", self.cancel)
+        ui.sampleButton.connect("clicked(bool)", self.load_sample)
+        ui.ecgPathEdit.connect("currentPathChanged(QString)", self._on_ecg_path)
+        ui.copyLogButton.connect("clicked(bool)", lambda *_args: copy_to_clipboard(self.job_view.log_text()))
+        ui.openFolderButton.connect("clicked(bool)", self._on_open_folder)
+        self._folder: Path | None = None
+        self.refresh()
+
+    @property
+    def state(self) -> PanelState:
+        """What the panel is doing."""
+        if self.generation.active:
+            return PanelState.RUNNING
+        if self._last_end is JobState.SUCCEEDED and self.result.nodes is not None:
+            return PanelState.DONE
+        if self._last_end in (JobState.FAILED, JobState.LOST):
+            return PanelState.FAILED
+        return PanelState.READY if not self.why_not() else PanelState.EMPTY
+
+    def set_parameter_node(self, node) -> None:
+        """Work on another parameter node, or on none while the scene is closed."""
+        self._node = node
+        if node is None:
+            self.result.select(None)
+        self.on_parameters()
+
+    def scene_closing(self) -> None:
+        """The scene goes away: stop the job, because its result would have no place, and forget all nodes."""
+        runner = self.generation.release()
+        if runner is not None:
+            runner.kill()
+            shutil.rmtree(runner.folder.root, ignore_errors=True)
+            self.job_view.idle(_("Stopped, because the scene was closed."))
+        self._last_end = None
+        self.set_parameter_node(None)
+
+    def close(self) -> None:
+        """The widget goes away."""
+        runner = self.generation.release()
+        if runner is not None:
+            runner.kill()
+            shutil.rmtree(runner.folder.root, ignore_errors=True)
+        self.ecg.close()
+        self.computer.close()
+        self.result.release()
+
+    def on_parameters(self, *_args) -> None:
+        """React to a change of the parameter node."""
+        if self._node is not None:
+            self._propose_mapping()
+            if self._node.ecgTable is not None and self.ecg_path:
+                self._ui.ecgPathEdit.currentPath = ""
+            self.result.select(self._node.resultBrowser)
+            self.result.show_labels(self._node.showLabels)
+        browser, sequence = export.browser_showing(self._node.anchorVolume if self._node is not None else None)
+        self._ui.anchorFrameWidget.setMRMLSequenceBrowserNode(browser)
+        several = sequence is not None and sequence.GetNumberOfDataNodes() > 1
+        self._ui.anchorFrameWidget.visible = self._ui.anchorFrameLabel.visible = several
+        self.refresh()
+
+    @property
+    def ecg_path(self) -> str:
+        """The chosen ECG file; dropped files come as URLs."""
+        text = str(self._ui.ecgPathEdit.currentPath or "").strip()
+        return qt.QUrl(text).toLocalFile() if text.startswith("file:") else text
+
+    def why_not(self) -> str:
+        """Return why a generation cannot start, in words with what to do; empty if it can."""
+        node = self._node
+        if node is None:
+            return _("There is no scene.")
+        reason = export.why_not_an_anchor(node.anchorVolume)
+        if reason:
+            return reason
+        if node.ecgTable is not None:
+            reason = export.why_not_an_ecg_table(node.ecgTable)
+        elif not self.ecg_path:
+            reason = _("Choose the patient's 12-lead ECG: a file or a table.")
+        elif not Path(self.ecg_path).is_file():
+            reason = _("The ECG file does not exist: {path}").format(path=self.ecg_path)
+        if not reason and node.anchorLabels is not None:
+            try:
+                export.parse_label_mapping(node.labelMapping, export.label_names(node.anchorLabels))
+            except ChainOfFlowError as error:
+                reason = str(error)
+        return reason or self.computer.why_not_ready()
+
+    def refresh(self) -> None:
+        """Enable what can be used now, and say why the rest cannot."""
+        running, reason = self.generation.active, self.why_not()
+        self._ui.generateButton.enabled = not running and not reason
+        self._ui.generateButton.toolTip = (
+            _("The generation is running.") if running else reason or _("Generate the cine of this patient.")
+        )
+        self._ui.cancelButton.enabled = running
+        for section in ("inputsCollapsibleButton", "modelCollapsibleButton", "advancedCollapsibleButton"):
+            getattr(self._ui, section).enabled = not running
+        has_labels = self._node is not None and self._node.anchorLabels is not None
+        self._ui.labelMappingEdit.visible = self._ui.labelMappingLabel.visible = has_labels
+        self._ui.openFolderButton.enabled = self._folder is not None and self._folder.is_dir()
+        if not running and self._last_end is None:
+            self.job_view.say(reason)
+
+    def generate(self, *_args) -> None:
+        """Start the generation."""
+        if self.generation.active or self.why_not():
+            return
+        node = self._node
+        options = GenerationOptions(
+            frames=node.frames,
+            samples=node.samples,
+            seed=node.seed,
+            steps=node.steps or None,
+            device=self.computer.device,
+            model=self.computer.model,
+        )
+        self._forget_folder()
+        try:
+            runner = self._logic.start(
+                node.anchorVolume,
+                node.ecgTable if node.ecgTable is not None else self.ecg_path,
+                segmentationNode=node.anchorLabels,
+                labelMapping=node.labelMapping,
+                options=options,
+                python=self.computer.python,
+                env=self.computer.environment(),
+            )
+        except ChainOfFlowError as error:
+            self._last_end = JobState.FAILED
+            self.job_view.end(JobState.FAILED, str(error), "")
+            self.refresh()
+            return
+        self._name = node.anchorVolume.GetName()
+        self._last_end, self._folder = None, runner.folder.root
+        self.job_view.begin(_("Starting …"))
+        self.generation.follow(runner)
+        self.refresh()
+
+    def cancel(self, *_args) -> None:
+        """Ask the running generation to stop; the monitor sees to it."""
+        if self.generation.runner is not None:
+            self.generation.runner.cancel()
+            self.job_view.say(_("Stopping …"))
+            self._ui.cancelButton.enabled = False
+
+    def load_sample(self, *_args) -> None:
+        """Load the sample patient and choose it."""
+        with slicer.util.tryWithErrorDisplay(_("The sample patient could not be loaded."), waitCursor=True):
+            anchor, labels, ecg_path = self._logic.loadSamplePatient()
+            self._node.ecgTable = None
+            self._node.anchorVolume = anchor
+            self._node.anchorLabels = labels
+            self._ui.ecgPathEdit.currentPath = str(ecg_path)
+
+    def _on_end(self, runner: JobRunner) -> None:
+        self._last_end = runner.state
+        reason = runner.reason
+        if runner.state is JobState.SUCCEEDED:
+            try:
+                self._node.resultBrowser = self._logic.load(runner, self._name)
+                self.result.select(self._node.resultBrowser)
+                self.result.show_cine()
+            except Exception as error:
+                self._last_end, reason = JobState.FAILED, str(error)
+        words = "\n".join([_("Done. The heart is beating in the slice views."), *self.job_view.warnings])
+        self.job_view.end(self._last_end, reason, words)
+        if self._last_end not in (JobState.FAILED, JobState.LOST):
+            self._forget_folder()
+        self.refresh()
+
+    def _start_ecg(self, path: str) -> JobRunner:
+        return self._logic.startEcg(path, self.computer.python, self.computer.environment())
+
+    def _on_ecg_path(self, *_args) -> None:
+        if self.ecg_path and self._node is not None and self._node.ecgTable is not None:
+            self._node.ecgTable = None
+        self.ecg.show(self.ecg_path)
+        self._last_end = None
+        self.refresh()
+
+    def _propose_mapping(self) -> None:
+        """Fill in the mapping when other labels are chosen and the text names nothing they have."""
+        labels = self._node.anchorLabels
+        if labels is self._last_labels:
+            return
+        self._last_labels = labels
+        if labels is not None:
+            names = export.label_names(labels)
+            try:
+                export.parse_label_mapping(self._node.labelMapping, names)
+            except ChainOfFlowError:
+                self._node.labelMapping = export.guess_label_mapping(names)
+
+    def _on_open_folder(self, *_args) -> None:
+        if self._folder is not None:
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._folder)))
+
+    def _forget_folder(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder = None

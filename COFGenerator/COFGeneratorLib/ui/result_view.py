@@ -1,0 +1,102 @@
+"""Shows a generated cine: slice views, playback, function table, volume curve with a moving line."""
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from COFGeneratorLib.scene import find_results
+from COFGeneratorLib.scene.attributes import INDEX_UNIT
+from COFGeneratorLib.scene.tables import move_cursor
+
+LABEL_OPACITY = 0.8
+
+
+class ResultView:
+    """Works on the widgets of the result section.
+
+    Args:
+        ui: Widgets of the module by name.
+    """
+
+    def __init__(self, ui):
+        self._ui, self._nodes, self._tag = ui, None, None
+        self._show_labels = True
+        ui.resultSelector.addAttribute("vtkMRMLSequenceBrowserNode", "COF.role", "browser")
+        ui.showCineButton.connect("clicked(bool)", self.show_cine)
+        ui.showChartButton.connect("clicked(bool)", self.show_chart)
+        self.select(None)
+
+    @property
+    def nodes(self):
+        """The shown ``ResultNodes`` or None."""
+        return self._nodes
+
+    def select(self, browser) -> None:
+        """Show the result of a browser, or none."""
+        if self._nodes is not None and browser is self._nodes.browser:
+            return
+        self.release()
+        found = find_results(slicer.mrmlScene) if browser is not None else []
+        self._nodes = next((nodes for nodes in found if nodes.browser is browser), None)
+        if self._nodes is not None:
+            self._tag = browser.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_browser)
+            self._on_browser()
+        shown = self._nodes.browser if self._nodes is not None else None
+        self._ui.playWidget.setMRMLSequenceBrowserNode(shown)
+        self._ui.seekWidget.setMRMLSequenceBrowserNode(shown)
+        table = self._nodes.function if self._nodes is not None else None
+        self._ui.functionTableView.setMRMLTableNode(table)
+        self._ui.functionTableView.visible = table is not None
+        for widget in (self._ui.playWidget, self._ui.seekWidget, self._ui.showCineButton):
+            widget.enabled = self._nodes is not None
+        has_chart = self._nodes is not None and self._nodes.chart is not None
+        self._ui.showChartButton.enabled = has_chart
+        self._ui.showChartButton.toolTip = (
+            _("Show LV and RV volume over time beside the slices, with a line at the shown frame.")
+            if has_chart or self._nodes is None
+            else _("This result has no volumes, because no labels were known.")
+        )
+
+    def release(self) -> None:
+        """Forget the nodes; the scene may be going away."""
+        if self._nodes is not None and self._tag is not None:
+            self._nodes.browser.RemoveObserver(self._tag)
+        self._nodes, self._tag = None, None
+
+    def show_labels(self, on: bool) -> None:
+        """Show or hide the labels over the cine."""
+        if on != self._show_labels:
+            self._show_labels = on
+            if self._nodes is not None:
+                self._fill_slices(fit=False)
+
+    def show_cine(self, *_args) -> None:
+        """Show the cine in all slice views and let it play."""
+        if self._nodes is None:
+            return
+        self._fill_slices(fit=True)
+        slicer.modules.sequences.showSequenceBrowser(self._nodes.browser)
+        self._nodes.browser.SetPlaybackActive(True)
+
+    def show_chart(self, *_args) -> None:
+        """Show the volume curve in the layout."""
+        if self._nodes is not None and self._nodes.chart is not None:
+            slicer.modules.plots.logic().ShowChartInLayout(self._nodes.chart)
+
+    def _fill_slices(self, fit: bool) -> None:
+        labels = self._nodes.proxy("labels") if self._nodes.labels is not None and self._show_labels else None
+        slicer.util.setSliceViewerLayers(
+            background=self._nodes.proxy("cine"), label=labels, labelOpacity=LABEL_OPACITY, fit=fit
+        )
+        slices = slicer.mrmlScene.GetNodesByClass("vtkMRMLSliceNode")
+        slices.UnRegister(None)
+        for index in range(slices.GetNumberOfItems()):
+            slices.GetItemAsObject(index).SetUseLabelOutline(True)
+
+    def _on_browser(self, *_args) -> None:
+        """Move the line in the chart to the shown frame."""
+        if self._nodes is None or self._nodes.cursor is None:
+            return
+        index = self._nodes.browser.GetSelectedItemNumber()
+        if 0 <= index < self._nodes.cine.GetNumberOfDataNodes() and self._nodes.cine.GetIndexUnit() == INDEX_UNIT:
+            move_cursor(self._nodes.cursor, float(self._nodes.cine.GetNthIndexValue(index)))

@@ -1,0 +1,61 @@
+"""PySide6 with the habits of PythonQt, as far as the modules under test use them."""
+
+import re
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+from PySide6.QtCore import *  # noqa: F403
+from PySide6.QtGui import *  # noqa: F403
+from PySide6.QtWidgets import *  # noqa: F403
+
+
+def _property(name):
+    return property(
+        lambda self: QtCore.QObject.property(self, name),
+        lambda self, value: QtCore.QObject.setProperty(self, name, value),
+    )
+
+
+def _give_properties(qt_class) -> None:
+    """PythonQt shows Qt properties as attributes: ``button.text``, not ``button.text()``."""
+    meta = qt_class.staticMetaObject
+    for index in range(meta.propertyOffset(), meta.propertyCount()):
+        name = meta.property(index).name()
+        if name not in ("parent", "singleShot"):  # methods of the same name are used
+            setattr(qt_class, name, _property(name))
+
+
+for _module in (QtCore, QtGui, QtWidgets):
+    for _name in dir(_module):
+        _class = getattr(_module, _name)
+        if isinstance(_class, type) and issubclass(_class, QtCore.QObject):
+            _give_properties(_class)
+QtCore.QObject.name = _property("objectName")
+
+_plain_getattribute = QtCore.QObject.__getattribute__
+
+
+def _signal(sender, signature: str):
+    return getattr(sender, re.match(r"\s*(\w+)", signature).group(1))
+
+
+def _getattribute(self, name):
+    """PythonQt connects by signature: ``button.connect("clicked(bool)", slot)``."""
+    if name == "connect":
+        return lambda signature, slot: _signal(self, signature).connect(slot)
+    if name == "disconnect":
+        return lambda signature, slot: _signal(self, signature).disconnect(slot)
+    return _plain_getattribute(self, name)
+
+
+QtCore.QObject.__getattribute__ = _getattribute
+
+
+class QUiLoader(QtUiTools.QUiLoader):
+    """Knows the widgets of CTK and qMRML that stand in here."""
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        import widgets
+
+        for widget_class in widgets.ALL:
+            self.registerCustomWidget(widget_class)
