@@ -91,7 +91,7 @@ def _numbers(body: list[str], separator: str, columns: int) -> np.ndarray:
     """Parse all rows, (L, columns)."""
     if not body:
         raise EcgError("A table of samples is expected below the lead names; found no row. Export the recording again.")
-    if separator != "," and "," in body[0]:
+    if separator != ",":
         body = [line.replace(",", ".") for line in body]
     try:
         values = np.loadtxt(body, delimiter=separator, ndmin=2, comments=None, dtype=np.float64, quotechar='"')
