@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from COFTrainingLib.phantom.heart import BeatingHeart
 from COFTrainingLib.phantom.physiology import draw_physiology
 from COFTrainingLib.phantom.shape import draw_shape

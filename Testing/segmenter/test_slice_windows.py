@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-
 from COFGeneratorLib.anatomy.slice_windows import SliceWindow, whole_view
 
 PIXEL_MM = 0.05

@@ -21,7 +21,7 @@ from COFGeneratorLib.errors import AnatomyError
 
 FINE_PIXELS = 112
 """Side of the fine window: a little more than what was trained with, so that a wide right ventricle fits."""
-LARGEST_COARSE_PIXELS = 160
+LARGEST_COARSE_PIXELS = 128
 MIN_CONFIDENCE = 0.6
 """Mean probability of the heart's voxels below which a find is refused; real hearts have 0.8 and more."""
 MIN_WALL_SHARE = 0.15

@@ -48,7 +48,15 @@ class BatchConfig:
 
 def coarse_batches(**changes) -> BatchConfig:
     """Return the settings of the coarse network's batches."""
-    settings = {"spacing_mm": 3.6, "any_turn": 1.0, "mirror": 0.5, "shift_mm": 70.0, "zoom": 0.3, "away": 0.06}
+    settings = {
+        "size": 80,
+        "spacing_mm": 4.5,
+        "any_turn": 1.0,
+        "mirror": 0.5,
+        "shift_mm": 70.0,
+        "zoom": 0.3,
+        "away": 0.06,
+    }
     return BatchConfig("coarse", **{**settings, **changes})
 
 

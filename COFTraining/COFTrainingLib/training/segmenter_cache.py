@@ -18,9 +18,6 @@ from COFTrainingLib.phantom.stacks import StackGeometry, sample_tissues, stack_a
 from COFTrainingLib.phantom.surroundings import Scene
 from COFTrainingLib.phantom.varied_shape import TabulatedShape, draw_varied_shape
 
-PART = 25
-"""Subjects in one file of a cache."""
-
 
 @dataclass(frozen=True)
 class CacheConfig:
@@ -33,6 +30,7 @@ class CacheConfig:
         coarse_size, coarse_mm: Pixels and spacing of the coarse stack.
         slab: Samples through the thickness of a slice.
         min_slices, max_slices: Slices of a stack.
+        part: Subjects in one file; their number is rounded up to whole files.
     """
 
     subjects: int = 1500
@@ -44,6 +42,7 @@ class CacheConfig:
     slab: int = 3
     min_slices: int = 5
     max_slices: int = 20
+    part: int = 25
 
 
 def make_subject(config: CacheConfig, number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +80,7 @@ def make_cache(folder: Path | str, config: CacheConfig, workers: int = 1, progre
     """Make a cache, or the part of it that is missing.
 
     Args:
-        folder: Where; holds ``part-00000.npy`` … of ``PART`` subjects each, and ``cache.json``.
+        folder: Where; holds ``part-00000.npy`` … of ``config.part`` subjects each, and ``cache.json``.
         config: What it holds. A folder made with other settings is refused, unless only more subjects are wanted.
         workers: Processes.
         progress: Called with (subjects made, subjects wanted).
@@ -99,16 +98,21 @@ def make_cache(folder: Path | str, config: CacheConfig, workers: int = 1, progre
         )
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(json.dumps(wanted), encoding="utf-8")
-    parts = range(-(-config.subjects // PART))
+    parts = range(-(-config.subjects // config.part))
     missing = [part for part in parts if not _part(folder, part).exists()]
-    if missing:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            jobs = [pool.submit(_make_part, folder, config, part) for part in missing]
-            for done, job in enumerate(jobs, start=1):
-                job.result()
-                if progress is not None:
-                    progress((len(parts) - len(missing) + done) * PART, config.subjects)
+    for done, _ in enumerate(_in_parallel(folder, config, missing, workers), start=len(parts) - len(missing) + 1):
+        if progress is not None:
+            progress(done * config.part, config.subjects)
     return folder
+
+
+def _in_parallel(folder: Path, config: CacheConfig, missing: list[int], workers: int):
+    """Make parts, yielding after each; one worker means this process."""
+    if workers <= 1:
+        yield from (_make_part(folder, config, part) for part in missing)
+    elif missing:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(_make_part, *zip(*((folder, config, part) for part in missing), strict=True))
 
 
 def _part(folder: Path, part: int) -> Path:
@@ -117,7 +121,7 @@ def _part(folder: Path, part: int) -> Path:
 
 def _make_part(folder: Path, config: CacheConfig, part: int) -> None:
     """Make one part and write it under its final name when complete."""
-    fine, coarse = zip(*(make_subject(config, part * PART + n) for n in range(PART)), strict=True)
+    fine, coarse = zip(*(make_subject(config, part * config.part + n) for n in range(config.part)), strict=True)
     final = _part(folder, part)
     for name, stacks in (("coarse", coarse), ("slices", [[len(stack)] for stack in fine]), ("fine", fine)):
         beside = final.with_suffix(".tmp.npy")
@@ -138,7 +142,7 @@ class TissueCache:
         self.config = CacheConfig(**json.loads((folder / "cache.json").read_text(encoding="utf-8")))
         parts = sorted(path for path in folder.glob("part-?????.npy"))
         self._stacks, self._where = {"fine": [], "coarse": []}, []
-        for path in parts[: None if subjects is None else -(-subjects // PART)]:
+        for path in parts[: None if subjects is None else -(-subjects // self.config.part)]:
             first = 0
             for slices in np.load(path.with_suffix(".slices.npy")):
                 self._where.append((len(self._stacks["fine"]), first, first + int(slices)))
