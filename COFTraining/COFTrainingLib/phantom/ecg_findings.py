@@ -96,7 +96,7 @@ def compose_beat(physiology: Physiology, rng: np.random.Generator, variation: fl
 def _depolarisation(physiology, rng, variation) -> Waves:
     """QRS before rotation: conduction, R progression by contractility, and a person's own shape."""
     qrs = lbbb_qrs() if physiology.conduction == "lbbb" else normal_qrs()
-    qrs = qrs.jittered(rng, 0.17 * variation, 0.12 * variation, 2.0 * variation)
+    qrs = qrs.jittered(rng, 0.20 * variation, 0.12 * variation, 2.0 * variation)
     # A person's own loop: small extra vectors anywhere within QRS, among them notches and slurs.
     extra = rng.standard_normal((3, 6))
     qrs = qrs.joined(
@@ -149,7 +149,8 @@ def _repolarisation(physiology, rng, variation) -> Waves:
 
 def _hypertrophy(physiology, qrs, t, rng, variation):
     """Voltage grows weakly with LV mass; some hypertrophic hearts show strain."""
-    gain = 1.0 + 0.45 * (physiology.lv_mass_index - 48.0) / 48.0
+    gain = 0.92 * (1.0 + 0.45 * (physiology.lv_mass_index - 48.0) / 48.0)
+    gain *= np.exp(0.15 * variation * rng.standard_normal())  # QRS and T vary each on their own
     strain = rng.random() < 0.3
     qrs = Waves(qrs.vector_mv * gain, qrs.centre_ms, qrs.rise_ms, qrs.fall_ms)
     if physiology.hypertrophy and strain:
