@@ -56,7 +56,8 @@ def synthesize(
     if subjects < 1 or seed < 0:
         raise CohortError(f"A cohort needs at least 1 subject and a seed of at least 0; found {subjects} and {seed}.")
     out = Path(out)
-    _claim(out, {"seed": seed, "files": files, "splits": asdict(splits), **asdict(options)})
+    how = json.loads(json.dumps({"files": files, **asdict(options)}))
+    _claim(out, {"seed": seed, "splits": asdict(splits), **how})
     jobs = [(out, first, options, files, splits) for first in range(seed, seed + subjects)]
     lines: dict[str, Subject] = {}
     for part in _run(jobs, workers, chunk=1 if files else CHUNK):
@@ -70,7 +71,7 @@ def synthesize(
         seed=seed,
         needs=("anchor", "labels", "ecg", "truth") if files else (),
         splits=splits,
-        settings={"subjects": subjects, "files": files, **asdict(options)},
+        settings={"subjects": subjects, **how},
         made_with=__version__,
     )
     cohort = Cohort(out, header, tuple(sorted(lines.values(), key=lambda line: line.facts["seed"])))
@@ -80,7 +81,6 @@ def synthesize(
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Take a folder for these settings, or check that it was taken for the same ones."""
-    settings = json.loads(json.dumps(settings))
     path = out / SETTINGS
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,66 @@
+"""Import of UK Biobank's layout: short-axis cines (field 20209, a zip of DICOM) and resting ECGs (field 20205, XML).
+
+Files are named ``PARTICIPANT_FIELD_INSTANCE_ARRAY``; the instance is the imaging visit (2 or 3), so a pair is a cine
+and an ECG of the same participant and visit. Both visits of a participant share a split.
+"""
+
+import re
+from pathlib import Path
+
+from COFGeneratorLib import __version__
+from COFGeneratorLib.errors import CohortError
+
+from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
+from COFTrainingLib.cohort.splits import SplitRule
+from COFTrainingLib.cohort.table import relative_root
+
+CINE_FIELD, ECG_FIELD = "20209", "20205"
+LICENCE = "UK Biobank material transfer agreement; not to be passed on"
+_NAME = re.compile(r"^(?P<person>\d+)_(?P<field>20209|20205)_(?P<visit>\d+)_(?P<array>\d+)\.(?:zip|xml)$", re.I)
+
+
+def import_ukbiobank(
+    data: Path | str, out: Path | str, *, name: str = "", licence: str = LICENCE, splits: SplitRule | None = None
+) -> Cohort:
+    """Write the manifest of a folder of UK Biobank downloads, however it is divided into subfolders.
+
+    A visit with one of the two files is listed with the reason why it is left out.
+
+    Raises:
+        CohortError: If the folder holds no file of these fields.
+    """
+    data, out, splits = Path(data), Path(out), splits or SplitRule()
+    found: dict[tuple[str, str], dict[str, tuple[int, str]]] = {}
+    for path in sorted(data.rglob("*")):
+        match = _NAME.match(path.name)
+        if match is None:
+            continue
+        role = "cine" if match["field"] == CINE_FIELD else "ecg"
+        visit = found.setdefault((match["person"], match["visit"]), {})
+        entry = (int(match["array"]), path.relative_to(data).as_posix())
+        visit[role] = min(visit.get(role, entry), entry)  # a repeated recording: the first one counts
+    if not found:
+        raise CohortError(
+            f"Files named like 1234567_{CINE_FIELD}_2_0.zip and 1234567_{ECG_FIELD}_2_0.xml were expected; found none "
+            f"in {data}. Name the folder of the downloads."
+        )
+    subjects = []
+    for (person, visit), files in sorted(found.items()):
+        missing = [words for role, words in (("cine", "no cine"), ("ecg", "no ECG")) if role not in files]
+        subjects.append(
+            Subject(
+                f"{person}-{visit}",
+                person,
+                splits.split_of(person),
+                {role: file for role, (_, file) in files.items()},
+                {"visit": int(visit), "anchor_frame": 0},
+                excluded=f"{missing[0]} of the same visit" if missing else "",
+            )
+        )
+    header = CohortHeader(
+        name=name or "ukbiobank", kind="ukbiobank", licence=licence, root=relative_root(data, out),
+        needs=("cine", "ecg"), splits=splits, settings={"fields": [CINE_FIELD, ECG_FIELD]}, made_with=__version__,
+    )  # fmt: skip
+    cohort = Cohort(out, header, tuple(subjects))
+    write_cohort(cohort)
+    return cohort
