@@ -24,6 +24,8 @@ class TextTail:
         """Return the new text, at most about 1 MiB of it."""
         try:
             with self._path.open("rb") as stream:
+                if stream.seek(0, 2) < self._offset:  # written anew, as the log of a resumed run is
+                    self._offset = 0
                 stream.seek(self._offset)
                 data = stream.read(MAX_CHUNK_BYTES)
         except OSError:

@@ -1,0 +1,67 @@
+"""Loss and validation curves of a run as MRML tables and one chart, growing while the run goes on."""
+
+import slicer
+from COFGeneratorLib.scene import tables
+
+COLOURS = ((0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16), (0.58, 0.4, 0.74))
+
+
+class RunCurves:
+    """Collects the ``metric`` events of a job and draws them.
+
+    Args:
+        name: Start of node names.
+    """
+
+    def __init__(self, name: str = "Training"):
+        self._name = name
+        self.values: dict[str, tuple[list[float], list[float]]] = {}
+        self._tables: dict[str, object] = {}
+        self._chart = None
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the curves are in a scene already."""
+        return self._chart is not None and self._chart.GetScene() is not None
+
+    def add(self, event) -> bool:
+        """Take in one event; returns whether a curve has grown."""
+        if event["event"] != "metric":
+            return False
+        steps, values = self.values.setdefault(str(event["name"]), ([], []))
+        steps.append(float(event["step"]))
+        values.append(float(event["value"]))
+        return True
+
+    def latest(self) -> dict[str, float]:
+        """Return the last value of each curve."""
+        return {name: values[-1] for name, (_, values) in self.values.items()}
+
+    def draw(self, scene):
+        """Bring tables and chart in a scene up to date; returns the chart, or None without values."""
+        if not self.values:
+            return None
+        if not self.drawn or self._chart.GetScene() is not scene:
+            self._chart, self._tables = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{self._name} curves"), {}
+            self._chart.SetTitle(self._name)
+            self._chart.SetXAxisTitle("step")
+        for name, (steps, values) in self.values.items():
+            if name not in self._tables:
+                self._tables[name] = self._new_series(scene, name)
+            table = self._tables[name]
+            table.RemoveAllColumns()
+            tables.add_number_column(table, "step", steps, "")
+            tables.add_number_column(table, name, values, "")
+        return self._chart
+
+    def _new_series(self, scene, name: str):
+        table = tables.new_table(scene, f"{self._name} {name}")
+        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetXColumnName("step")
+        series.SetYColumnName(name)
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+        series.SetColor(*COLOURS[len(self._tables) % len(COLOURS)])
+        self._chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        return table

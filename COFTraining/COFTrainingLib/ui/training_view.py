@@ -1,0 +1,262 @@
+"""Behaviour of the COFTraining panel: one job at a time is watched; jobs go on without us."""
+
+import json
+from pathlib import Path
+
+import qt
+import slicer
+from COFGeneratorLib.errors import ChainOfFlowError
+from COFGeneratorLib.jobs import JobRunner, JobState, JobUpdate, find_jobs
+from COFGeneratorLib.ui import settings
+from COFGeneratorLib.ui.job_view import JobView, copy_to_clipboard
+from COFGeneratorLib.ui.monitor import JobMonitor
+from slicer.i18n import tr as _
+
+from COFTrainingLib.ui import commands
+from COFTrainingLib.ui.curves import RunCurves
+
+PATHS = {"cohortPathEdit": settings.COHORT, "runsPathEdit": settings.RUNS, "pythonPathEdit": settings.PYTHON}
+"""Path fields that are remembered on this machine."""
+
+
+class TrainingView:
+    """Controls the widgets of ``COFTraining.ui``.
+
+    Args:
+        ui: Widgets by name.
+        logic: ``COFTrainingLogic``.
+    """
+
+    def __init__(self, ui, logic):
+        self._ui, self._logic, self._node = ui, logic, None
+        self._ended: JobState | None = None
+        self._title = ""
+        self._report: Path | None = None
+        self._kind = ""
+        self._folder: Path | None = None
+        self.curves = RunCurves()
+        self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
+        self.monitor = JobMonitor(self._on_update, self._on_end)
+        for name, key in PATHS.items():
+            edit = getattr(ui, name)
+            edit.currentPath = settings.get(key)
+            edit.connect("currentPathChanged(QString)", self._remember)
+        for name in ("configurationPathEdit", "bundlePathEdit", "ecgRunPathEdit"):
+            getattr(ui, name).connect("currentPathChanged(QString)", self.refresh)
+        for name, slot in (
+            ("synthesizeButton", self.synthesize),
+            ("checkButton", self.check),
+            ("startButton", lambda *_args: self.train(resume=False)),
+            ("resumeButton", lambda *_args: self.train(resume=True)),
+            ("stopButton", self.stop),
+            ("attachButton", self.attach),
+            ("showCurvesButton", self.show_curves),
+            ("exportButton", self.export),
+            ("evaluateButton", self.evaluate),
+            ("openReportButton", self._open_report),
+            ("openFolderButton", self._open_folder),
+            ("copyLogButton", lambda *_args: copy_to_clipboard(self.job_view.log_text())),
+        ):
+            getattr(ui, name).connect("clicked(bool)", slot)
+        self.list_jobs()
+        self.refresh()
+
+    def set_parameter_node(self, node) -> None:
+        """Work on another parameter node, or on none while the scene is closed."""
+        self._node = node
+        self.refresh()
+
+    def close(self) -> None:
+        """The widget goes away; what runs goes on and can be watched again."""
+        self.monitor.release()
+
+    def path(self, widget: str) -> Path | None:
+        """Return what a path field holds, or None."""
+        text = str(getattr(self._ui, widget).currentPath or "").strip()
+        return Path(text) if text else None
+
+    def why_not(self, needs: tuple[str, ...]) -> str:
+        """Return why something cannot start, in words; empty if it can.
+
+        Args:
+            needs: Out of ``"cohort"`` (exists), ``"cohort path"``, ``"runs"``, ``"new"`` and ``"run"`` (a new or an
+                existing run), ``"stage"`` (what the chosen network needs), ``"bundle"`` (exists), ``"bundle path"``.
+        """
+        if self._node is None:
+            return _("There is no scene.")
+        if self.monitor.active:
+            return _("A job is being watched. Wait for its end or stop it.")
+        runs, cohort, bundle = self.path("runsPathEdit"), self.path("cohortPathEdit"), self.path("bundlePathEdit")
+        if ("cohort" in needs or "cohort path" in needs) and cohort is None:
+            return _("Choose the folder of a cohort.")
+        if cohort is not None and {"cohort", "stage"} & set(needs) and not cohort.is_dir():
+            return _("The cohort folder does not exist.")
+        if "runs" in needs and runs is None:
+            return _("Choose a folder for runs.")
+        if "stage" in needs and self._node.stage == "flow":
+            ecg_run = self.path("ecgRunPathEdit")
+            if ecg_run is None or not ecg_run.is_dir():
+                return _("Choose the folder of a finished run of the ECG encoder; the flow model builds on it.")
+        if {"new", "run"} & set(needs):
+            try:
+                run = commands.run_folder(runs, self._node.runName)
+            except ChainOfFlowError as error:
+                return str(error)
+            if "new" in needs and run.exists():
+                return _("There is a run of this name already. Resume it or choose another name.")
+            if "run" in needs and not run.is_dir():
+                return _("There is no run of this name in the runs folder.")
+        if ("bundle" in needs or "bundle path" in needs) and bundle is None:
+            return _("Choose the folder of the bundle.")
+        if "bundle" in needs and not (bundle / "configs" / "metadata.json").is_file():
+            return _("The folder is not a model bundle.")
+        return ""
+
+    def refresh(self, *_args) -> None:
+        """Enable what can be used now, and say why the rest cannot."""
+        running = self.monitor.active
+        for name, needs, words in (
+            ("synthesizeButton", ("cohort path", "runs"), _("Make a cohort of synthetic hearts with ECGs.")),
+            ("checkButton", ("cohort", "runs"), _("Check every subject and show the ledger.")),
+            ("startButton", ("runs", "new", "stage"), _("Start training; it goes on when Slicer is closed.")),
+            ("resumeButton", ("runs", "run", "stage"), _("Go on from the run's last checkpoint.")),
+            ("exportButton", ("runs", "run", "bundle path"), _("Write the run as a model bundle.")),
+            ("evaluateButton", ("cohort", "runs", "bundle"), _("Evaluate the bundle on the cohort.")),
+        ):
+            reason, button = self.why_not(needs), getattr(self._ui, name)
+            button.enabled, button.toolTip = not reason, reason or words
+        self._ui.stopButton.enabled = running
+        flow = self._node is not None and self._node.stage == "flow"
+        self._ui.ecgRunPathEdit.visible = self._ui.ecgRunLabel.visible = flow
+        for label in (self._ui.cohortSummaryLabel, self._ui.metricsLabel):
+            label.visible = bool(label.text)
+        self._ui.attachButton.enabled = not running and self._ui.jobSelector.count > 0
+        self._ui.jobSelector.enabled = not running
+        self._ui.showCurvesButton.enabled = bool(self.curves.values)
+        self._ui.openFolderButton.enabled = self._folder is not None
+        self._ui.openReportButton.enabled = self._report is not None and self._report.is_file()
+        for section in ("cohortCollapsibleButton", "configurationCollapsibleButton", "evaluationCollapsibleButton"):
+            getattr(self._ui, section).enabled = not running
+        if not running and self._ended is None:
+            self.job_view.say(self.why_not(("runs", "new", "stage")))
+
+    def train(self, resume: bool) -> None:
+        """Start or resume the run that the panel describes."""
+        run = commands.run_folder(self.path("runsPathEdit"), self._node.runName)
+        configuration = str(self.path("configurationPathEdit") or self._node.configuration)
+        cohort, ecg_run = self.path("cohortPathEdit"), self.path("ecgRunPathEdit")
+        arguments = commands.train_arguments(self._node.stage, run, configuration, cohort, ecg_run, resume)
+        title = _("Training {stage} in {name}").format(stage=self._node.stage, name=run.name)
+        self._start("train", title, arguments)
+
+    def synthesize(self, *_args) -> None:
+        """Make a synthetic cohort."""
+        cohort = self.path("cohortPathEdit")
+        arguments = ["cohort", "synthesize", "--subjects", str(self._node.subjects), "--seed", "0"]
+        self._start("cohort", _("Making a synthetic cohort"), [*arguments, "--out", str(cohort)])
+
+    def check(self, *_args) -> None:
+        """Check the cohort; its ledger comes in the log."""
+        self._start("check", _("Checking the cohort"), ["cohort", "check", str(self.path("cohortPathEdit"))])
+
+    def export(self, *_args) -> None:
+        """Write the run as a bundle."""
+        run = commands.run_folder(self.path("runsPathEdit"), self._node.runName)
+        arguments = ["bundle", "export", "--run", str(run), "--out", str(self.path("bundlePathEdit"))]
+        self._start("export", _("Exporting {name}").format(name=run.name), arguments)
+
+    def evaluate(self, *_args) -> None:
+        """Evaluate the bundle on the cohort."""
+        bundle = self.path("bundlePathEdit")
+        out = self.path("runsPathEdit") / f"evaluation-{bundle.name}"
+        self._report = out / "report.html"
+        arguments = ["evaluate", "--cohort", str(self.path("cohortPathEdit")), "--out", str(out)]
+        self._start("evaluate", _("Evaluating {name}").format(name=bundle.name), [*arguments, "--model", str(bundle)])
+
+    def stop(self, *_args) -> None:
+        """Ask the watched job to stop."""
+        if self.monitor.runner is not None:
+            self.monitor.runner.cancel(grace_s=20.0)  # a training writes a checkpoint first
+            self.job_view.say(_("Stopping …"))
+            self._ui.stopButton.enabled = False
+
+    def attach(self, *_args) -> None:
+        """Watch the job that is chosen in the list."""
+        folder = self._ui.jobSelector.currentData
+        if folder:
+            with slicer.util.tryWithErrorDisplay(_("The job cannot be watched.")):
+                self._watch(JobRunner.attach(folder))
+
+    def list_jobs(self) -> None:
+        """Fill the list of jobs from the runs folder."""
+        runs = self.path("runsPathEdit")
+        self._ui.jobSelector.clear()
+        for folder in find_jobs(runs / commands.JOBS) if runs is not None else []:
+            job = json.loads((folder / "job.json").read_text("utf-8"))
+            self._ui.jobSelector.addItem(f"{job.get('title') or folder.name} ({folder.name[:15]})", str(folder))
+
+    def show_curves(self, *_args) -> None:
+        """Show the curves of the run in a plot view."""
+        chart = self.curves.draw(slicer.mrmlScene)
+        if chart is not None:
+            slicer.modules.plots.logic().ShowChartInLayout(chart)
+
+    def _start(self, kind: str, title: str, arguments: list[str]) -> None:
+        try:
+            runner = self._logic.start(self.path("runsPathEdit"), kind, title, arguments, self.path("pythonPathEdit"))
+        except ChainOfFlowError as error:
+            self._ended = JobState.FAILED
+            self.job_view.end(JobState.FAILED, str(error), "")
+            self.refresh()
+            return
+        self._watch(runner)
+        self.list_jobs()
+
+    def _watch(self, runner: JobRunner) -> None:
+        job = runner.folder.read(runner.folder.job)
+        self._title, self._kind, self._ended = job.get("title") or runner.folder.root.name, job.get("kind", ""), None
+        self.curves = RunCurves(self._title)
+        self._ui.metricsLabel.text = ""
+        self._folder = runner.folder.root
+        self.job_view.begin(self._title)
+        self.monitor.follow(runner)
+        self.refresh()
+
+    def _on_update(self, update: JobUpdate) -> None:
+        self.job_view.update(update)
+        grown = [self.curves.add(event) for event in update.events]
+        if any(grown):
+            latest = self.curves.latest()
+            self._ui.metricsLabel.text = " · ".join(f"{name} {value:.4g}" for name, value in latest.items())
+            self._ui.metricsLabel.visible = self._ui.showCurvesButton.enabled = True
+            if self.curves.drawn:
+                self.curves.draw(slicer.mrmlScene)
+
+    def _on_end(self, runner: JobRunner) -> None:
+        self._ended = runner.state
+        done = _("{title}: done.").format(title=self._title)
+        self.job_view.end(runner.state, runner.reason, "\n".join([done, *self.job_view.warnings]))
+        if self._kind == "check" and runner.returncode in (0, 2):  # 2: checked, and not to be used as it is
+            self._ended = JobState.SUCCEEDED
+            self._ui.cohortSummaryLabel.text = runner.folder.log.read_text("utf-8", errors="replace").strip()
+            self.job_view.say(
+                _("The cohort is in order.")
+                if runner.returncode == 0
+                else _("The cohort cannot be used as it is: see the ledger above.")
+            )
+        self.refresh()
+
+    def _remember(self, *_args) -> None:
+        for name, key in PATHS.items():
+            settings.put(key, str(getattr(self._ui, name).currentPath or ""))
+        if not self.monitor.active:
+            self.list_jobs()
+        self.refresh()
+
+    def _open_folder(self, *_args) -> None:
+        if self._folder is not None:
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._folder)))
+
+    def _open_report(self, *_args) -> None:
+        if self._report is not None:
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._report)))
