@@ -99,9 +99,13 @@ class NativeMotion:
 
     def folded_fraction(self, mask: np.ndarray | None = None, every: int = 4) -> float:
         """Return the fraction of voxels with det(I + ∇u) ≤ 0 over every n-th frame, within ``mask`` (D, H, W)."""
-        inside = None if mask is None else torch.from_numpy(np.ascontiguousarray(mask[self.box]))
-        values = [folded_fraction(self.displacement_voxels(t, t + 1), inside) for t in range(0, self.frames, every)]
-        return float(np.mean(values))
+        where, inside = (slice(None),) * 3, None
+        if mask is not None:
+            cropped = np.ascontiguousarray(mask[self.box])
+            where = tuple(slice(max(n.min() - 1, 0), n.max() + 2) for n in np.nonzero(cropped))
+            inside = torch.from_numpy(np.ascontiguousarray(cropped[where]))
+        fields = (self.displacement_voxels(t, t + 1)[(..., *where)] for t in range(0, self.frames, every))
+        return float(np.mean([folded_fraction(field, inside) for field in fields]))
 
 
 def _spline_basis(nodes: int):

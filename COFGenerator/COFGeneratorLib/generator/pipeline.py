@@ -131,7 +131,7 @@ def generate(
         time_ms = np.arange(frames) / frames * cycle.rr_ms
         folded = native.folded_fraction(ready.labels > 0)
         report = _function(moved, anchor, time_ms, cycle, ready.labels_from, folded)
-        label_frames = _hard_labels(moved, ready.labels)
+        label_frames = _hard_labels(moved, ready.labels, native.box)
     draws: tuple[FunctionReport, ...] = ()
     if samples > 1:
         with stages("samples"):
@@ -195,11 +195,15 @@ def _function(moved, anchor, time_ms, cycle, labels_from, folded) -> FunctionRep
     )
 
 
-def _hard_labels(moved: np.ndarray, anchor_labels: np.ndarray) -> np.ndarray:
-    """Return (T, D, H, W) uint8: the structure that fills most of each voxel; frame 0 as given."""
-    background = 1.0 - moved.sum(axis=1)
-    best = moved.argmax(axis=1)
-    labels = np.where(np.take_along_axis(moved, best[:, None], 1)[:, 0] > background, best + 1, 0).astype(np.uint8)
+def _hard_labels(moved: np.ndarray, anchor_labels: np.ndarray, box) -> np.ndarray:
+    """Return (T, D, H, W) uint8: the structure that fills most of each voxel; frame 0 as given.
+
+    Only the box that moves is looked at.
+    """
+    inside = torch.from_numpy(moved[(slice(None), slice(None), *box)])
+    most, best = inside.max(dim=1)
+    labels = np.repeat(anchor_labels[None], len(moved), axis=0)
+    labels[(slice(None), *box)] = torch.where(most > 1.0 - inside.sum(dim=1), best + 1, 0).to(torch.uint8).numpy()
     labels[0] = anchor_labels
     return labels
 
