@@ -50,9 +50,7 @@ def read(source: Source) -> RawEcg:
         if value is None:
             continue
         if lead_name(_code(sequence)):
-            if _code(sequence) in raw.signals_mv:
-                raise EcgError("Each lead is expected once; found one twice. Export the recording again.")
-            raw.signals_mv[_code(sequence)] = _samples(value)
+            raw.add(_code(sequence), _samples(value))
         elif value.find("increment") is not None and not raw.fs_hz:
             raw.fs_hz = _rate(value)
     if not raw.fs_hz:

@@ -30,7 +30,7 @@ def read(source: Source) -> RawEcg:
     root = parse(source.data)
     strip, disclosure = root.find(".//StripData"), root.find(".//FullDisclosure")
     if strip is not None and strip.find("WaveformData") is not None:
-        signals = {wave.get("lead", ""): _integers(wave.text) for wave in strip.findall("WaveformData")}
+        signals = [(wave.get("lead", ""), _integers(wave.text)) for wave in strip.findall("WaveformData")]
         part = strip
     elif disclosure is not None and text_of(disclosure, "FullDisclosureData"):
         signals, part = _disclosed(disclosure), disclosure
@@ -44,8 +44,10 @@ def read(source: Source) -> RawEcg:
     resolution = _resolution_mv(part.find("Resolution"))
     if fs is None:
         raise EcgError("A CardioSoft file must state its sampling rate; found none. Export the file again.")
-    signals = {name: values * resolution for name, values in signals.items()}
-    return RawEcg(signals, fs, _stated(root))
+    raw = RawEcg({}, fs, _stated(root))
+    for name, values in signals:
+        raw.add(name, values * resolution)
+    return raw
 
 
 def _integers(text: str | None) -> np.ndarray:
@@ -58,14 +60,14 @@ def _integers(text: str | None) -> np.ndarray:
         raise EcgError("Samples must be numbers separated by commas; found other text. The file is damaged.") from None
 
 
-def _disclosed(part: Element) -> dict[str, np.ndarray]:
+def _disclosed(part: Element) -> list[tuple[str, np.ndarray]]:
     """Split the interleaved full disclosure by its lead order."""
     names = [name.strip() for name in (text_of(part, "LeadOrder") or "").split(",") if name.strip()]
     values = _integers(text_of(part, "FullDisclosureData"))
     if not names:
         raise EcgError("A full disclosure must state its lead order; found none. Export the resting ECG instead.")
     values = values[: len(values) // len(names) * len(names)].reshape(-1, len(names))
-    return {name: values[:, i] for i, name in enumerate(names)}
+    return [(name, values[:, i]) for i, name in enumerate(names)]
 
 
 def _resolution_mv(element: Element | None) -> float:

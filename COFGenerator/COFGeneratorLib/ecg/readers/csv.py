@@ -63,7 +63,7 @@ def read(source: Source) -> RawEcg:
             beside = re.search(r"[(\[]\s*([^)\]]+?)\s*[)\]]|_(mv|uv|µv|v)$", name.strip().lower())
             unit = (beside.group(1) or beside.group(2)) if beside else ""
             spelt = re.sub(r"_(mv|uv|µv)$", "", name.strip(), flags=re.IGNORECASE)
-            raw.signals_mv[spelt] = column * _UNITS_MV.get(unit, default)
+            raw.add(spelt, column * _UNITS_MV.get(unit, default))
         elif re.sub(r"[^a-z]", "", name.lower()) in _TIME:
             time = column * _TIME[re.sub(r"[^a-z]", "", name.lower())]
     raw.fs_hz = _rate(comments, time)

@@ -117,7 +117,7 @@ def _group(group, little: bool) -> RawEcg:
             lead = lead + baseline * _unit_mv(channel)
         if isinstance(padding, bytes) and len(padding) == kind.itemsize:
             lead = np.where(values[:, i] == np.frombuffer(padding, kind)[0], np.nan, lead)
-        raw.signals_mv[name] = lead
+        raw.add(name, lead)
     return raw
 
 

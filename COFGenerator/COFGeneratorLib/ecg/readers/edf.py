@@ -57,10 +57,8 @@ def read(source: Source) -> RawEcg:
     starts = np.concatenate([[0], np.cumsum(samples)])
     raw = RawEcg({}, samples[wanted[0]] / seconds)
     for i in wanted:
-        if names[i] in raw.signals_mv:
-            raise EcgError("Each lead is expected once; found one twice. Export the twelve standard leads only.")
         digital = values[:, starts[i] : starts[i + 1]].reshape(-1)
-        raw.signals_mv[names[i]] = _physical(digital, [part[i].decode("latin-1") for part in fields[2:7]])
+        raw.add(names[i], _physical(digital, [part[i].decode("latin-1") for part in fields[2:7]]))
     return raw
 
 

@@ -41,9 +41,7 @@ def read(source: Source) -> RawEcg:
     off = 0
     for lead in wave.findall("LeadData"):
         name = text_of(lead, "LeadID") or ""
-        if name in raw.signals_mv:
-            raise EcgError("Each lead is expected once; found one twice. Export the recording again.")
-        raw.signals_mv[name] = _samples(lead)
+        raw.add(name, _samples(lead))
         off += (text_of(lead, "LeadOff") or "").upper() == "TRUE"
     if off:
         raw.warnings.append(f"The device marks {off} lead(s) as off the skin.")

@@ -55,10 +55,8 @@ def read(source: Source) -> RawEcg:
     keep = _content_end(leads, length, fs)
     if keep < length:
         raw.warnings.append(f"{(length - keep) / fs:.2f} s of padding at the end were cut off.")
-    raw.signals_mv = {
-        name: (lead[:keep].astype(np.float64) - offset) * resolution * 1e-3
-        for name, lead in zip(labels, leads, strict=True)
-    }
+    for name, lead in zip(labels, leads, strict=True):
+        raw.add(name, (lead[:keep].astype(np.float64) - offset) * resolution * 1e-3)
     return raw
 
 

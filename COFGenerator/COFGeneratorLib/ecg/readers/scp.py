@@ -77,9 +77,7 @@ def read(source: Source) -> RawEcg:
         _add_reference(signals, leads, reference, coding, zones, rhythm.unit_mv, step_us)
     raw = RawEcg({}, 1e6 / step_us, _stated(sections.get(7, b"")))
     for lead, values in zip(leads, signals, strict=True):
-        if lead.name in raw.signals_mv:
-            raise EcgError("Each lead is expected once; found one twice. Export the recording again.")
-        raw.signals_mv[lead.name or f"other{lead.first}"] = values * rhythm.unit_mv
+        raw.add(lead.name, values * rhythm.unit_mv)
     if bimodal:
         raw.warnings.append(f"Outside QRS the file keeps one of {factor} samples; the others were interpolated.")
     if binascii.crc_hqx(data[2:], 0xFFFF) != struct.unpack_from("<H", data)[0]:

@@ -11,9 +11,9 @@ import numpy as np
 from COFGeneratorLib.errors import EcgError
 
 MAX_BYTES = 32 * 1024 * 1024
-"""Largest file read: 40 minutes of twelve 16-bit leads at 500 Hz, ten minutes as CSV."""
-MAX_VALUES = 12_000_000
-"""Most samples over all leads (33 minutes at 500 Hz); bounds memory at a few hundred MB."""
+"""Largest file read."""
+MAX_VALUES = 4_000_000
+"""Most samples over all leads: eleven minutes at 500 Hz. Bounds memory at 400 MB and time at seconds."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,17 @@ class RawEcg:
     stated: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     sha256: str = ""
+
+    def add(self, name: str, values_mv: np.ndarray) -> None:
+        """Add a signal; names that a format leaves empty are skipped.
+
+        Raises:
+            EcgError: If there is one of that name.
+        """
+        if name in self.signals_mv:
+            raise EcgError("Each lead is expected once; found one twice. Export the twelve standard leads only.")
+        if name:
+            self.signals_mv[name] = values_mv
 
 
 def load(path: Path) -> Source:

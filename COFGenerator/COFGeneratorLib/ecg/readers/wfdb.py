@@ -83,9 +83,7 @@ def _converted(record, sha256: str) -> RawEcg:
         factor = _VOLT.get((unit or "mV").strip().lower())
         if factor is None:
             raise EcgError("Leads in mV, µV or V are expected; found another unit. Correct the unit in the header.")
-        if name in raw.signals_mv:
-            raise EcgError("Each lead is expected once; found one twice. Correct the names in the header.")
-        raw.signals_mv[name] = values * factor
+        raw.add(name, values * factor)
     return raw
 
 
