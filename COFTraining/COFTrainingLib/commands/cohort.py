@@ -1,85 +1,217 @@
-"""``cof cohort``: make phantom cohorts and check any cohort."""
+"""``cof cohort``: make, import and check cohorts."""
 
 import argparse
 import json
+from pathlib import Path
 
 from COFGeneratorLib.commands import options
 from COFGeneratorLib.commands.session import session
+from COFGeneratorLib.errors import CohortError
 
 
 def add(commands) -> None:
     """Add the sub-command and its verbs."""
-    parser = commands.add_parser("cohort", help="make and check cohorts of subjects")
+    parser = commands.add_parser("cohort", help="make, import and check cohorts of subjects")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    verb = verbs.add_parser("synthesize", help="make a cohort of phantoms", description="Make a cohort of phantoms.")
-    verb.add_argument("--subjects", type=options.positive, required=True, metavar="N", help="how many")
-    verb.add_argument("--seed", type=options.natural, required=True, metavar="S", help="seed of the first subject")
-    verb.add_argument("--out", required=True, metavar="DIR", help="folder of the cohort; a stopped one is finished")
-    verb.add_argument(
-        "--prevalence", choices=("natural", "enriched"), default="natural", help="how often findings occur"
+    _add_synthesize(verbs)
+    _add_import(verbs)
+    _add_check(verbs)
+
+
+def _add_synthesize(verbs) -> None:
+    verb = verbs.add_parser(
+        "synthesize",
+        help="make a phantom cohort",
+        description="Make phantom subjects: a short-axis stack, its exact labels, a 10-s ECG and what is true of them. "
+        "Run it again after a stop: finished subjects are kept.",
     )
-    verb.add_argument("--cines", action="store_true", help="also write image, labels and motion of every frame")
+    verb.add_argument("--subjects", type=options.positive, required=True, metavar="N", help="how many")
+    verb.add_argument(
+        "--seed", type=options.natural, required=True, metavar="S", help="seed of the first; they count up"
+    )
+    verb.add_argument(
+        "--prevalence", choices=("natural", "enriched"), default="natural",
+        help="as in the population (default), or rare findings oversampled to train on",
+    )  # fmt: skip
+    verb.add_argument("--cines", action="store_true", help="also image, labels and displacement of every frame")
     verb.add_argument("--frames", type=options.frame_count, default=50, help="frames of a cine (default 50)")
-    verb.add_argument("--manifest-only", action="store_true", help="no files: training draws the hearts from the seeds")
-    _common(verb)
+    verb.add_argument("--spacing", type=_spacing, metavar="PITCH,PIXEL", help="mm (default: drawn for every subject)")
+    verb.add_argument(
+        "--manifest-only", action="store_true", help="no files: training draws the same hearts from the seeds"
+    )
+    verb.add_argument("--out", required=True, metavar="DIR", help="folder of the cohort")
+    _add_common(verb)
     verb.set_defaults(run=synthesize)
 
-    verb = verbs.add_parser("check", help="check files, duplicates and leaks", description="Check a cohort.")
+
+def _add_import(verbs) -> None:
+    verb = verbs.add_parser(
+        "import",
+        help="write the manifest of recordings",
+        description="Write the manifest of recordings, which stay where they are.",
+    )
+    source = verb.add_mutually_exclusive_group(required=True)
+    source.add_argument("--table", metavar="CSV", help="one row a subject: id, anchor or cine, ecg, labels, person, …")
+    source.add_argument("--ukbiobank", metavar="DIR", help="downloads of the fields 20209 (zip) and 20205 (XML)")
+    source.add_argument("--acdc", metavar="DIR", help="folders patientNNN with Info.cfg (MRI only)")
+    verb.add_argument("--name", default="", help="name of the cohort")
+    verb.add_argument("--licence", help="terms of the data, for the card of what is trained on it")
+    verb.add_argument(
+        "--split", type=_split, metavar="A,B,C", help="shares of train, valid, test (default 0.8,0.1,0.1)"
+    )
+    verb.add_argument("--out", required=True, metavar="DIR", help="folder of the cohort")
+    _add_common(verb, workers=False)
+    verb.set_defaults(run=import_)
+
+
+def _add_check(verbs) -> None:
+    verb = verbs.add_parser(
+        "check",
+        help="check a cohort and print its ledger",
+        description="Open every file of a cohort, find missing pairs, wrong spacing, duplicates and leakage, and print "
+        "the ledger. Exit code 2 where something is wrong.",
+    )
     verb.add_argument("cohort", metavar="DIR", help="folder of the cohort")
     verb.add_argument("--against", metavar="DIR", nargs="*", default=[], help="cohorts that must share nobody with it")
-    verb.add_argument("--exclude", action="store_true", help="mark subjects with problems as not used")
+    verb.add_argument("--exclude", action="store_true", help="write the exclusions found into the manifest")
     verb.add_argument("--no-read", action="store_true", help="look for the files without opening them")
-    _common(verb)
+    verb.add_argument("--json", metavar="FILE", help="also write the ledger and all findings")
+    _add_common(verb)
     verb.set_defaults(run=check)
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=options.positive, default=1, metavar="N", help="processes (default 1)")
-    parser.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+def _add_common(verb, workers: bool = True) -> None:
+    if workers:
+        verb.add_argument("--workers", type=options.positive, default=1, metavar="N", help="processes (default 1)")
+    verb.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
+    verb.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def _spacing(text: str) -> tuple[float, float]:
+    """Parse ``10,1.8``."""
+    try:
+        pitch, pixel = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected two numbers in mm as in 10,1.8; found {text!r}") from None
+    if not (2.0 <= pitch <= 25.0 and 0.4 <= pixel <= 4.0):
+        raise argparse.ArgumentTypeError(f"expected a pitch of 2–25 and a pixel of 0.4–4 mm; found {text!r}")
+    return pitch, pixel
+
+
+def _split(text: str) -> tuple[float, ...]:
+    """Parse ``0.8,0.1,0.1``."""
+    try:
+        shares = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if len(shares) != 3:
+        raise argparse.ArgumentTypeError(f"expected three shares as in 0.8,0.1,0.1; found {text!r}")
+    return shares
 
 
 def synthesize(arguments: argparse.Namespace) -> int:
-    """Make phantoms; returns the exit code."""
+    """Make a phantom cohort; returns the exit code."""
     from COFTrainingLib.cohort.phantom_files import PhantomOptions
     from COFTrainingLib.cohort.synthesis import PREVALENCES
     from COFTrainingLib.cohort.synthesis import synthesize as make
 
+    how = PhantomOptions(PREVALENCES[arguments.prevalence], arguments.cines, arguments.frames, arguments.spacing)
     with session(arguments) as current:
         cohort = make(
             arguments.out,
             arguments.subjects,
             arguments.seed,
-            PhantomOptions(PREVALENCES[arguments.prevalence], arguments.cines, arguments.frames),
+            how,
             files=not arguments.manifest_only,
             workers=arguments.workers,
             progress=lambda done, total: current.progress(done, total, "phantoms"),
         )
-        current.say(f"{len(cohort.subjects)} phantoms, seeds from {arguments.seed}, in {arguments.out}")
+        current.say(f"{_counts(cohort)} in {arguments.out}")
+    return 0
+
+
+def import_(arguments: argparse.Namespace) -> int:
+    """Write a manifest; returns the exit code."""
+    from COFTrainingLib.cohort.acdc import import_acdc
+    from COFTrainingLib.cohort.splits import SplitRule
+    from COFTrainingLib.cohort.table import import_table
+    from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
+
+    rule = {"splits": SplitRule(*arguments.split)} if arguments.split else {}
+    terms = {"licence": arguments.licence} if arguments.licence else {}
+    sources = {"table": import_table, "ukbiobank": import_ukbiobank, "acdc": import_acdc}
+    kind = next(name for name in sources if getattr(arguments, name))
+    with session(arguments) as current:
+        cohort = sources[kind](getattr(arguments, kind), arguments.out, name=arguments.name, **rule, **terms)
+        current.say(f"{_counts(cohort)} in {arguments.out}")
+        current.say(f"Check it before training: cof cohort check {arguments.out}")
     return 0
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Check a cohort and print its ledger; returns 0 where it can be used as it is, else 2."""
+    """Check a cohort and print its ledger; returns the exit code.
+
+    Raises:
+        CohortError: If something is wrong.
+    """
     from COFTrainingLib.cohort.check import check_cohort, exclude_problems
     from COFTrainingLib.cohort.manifest import read_cohort
 
+    cohort = read_cohort(arguments.cohort)
+    others = [read_cohort(folder) for folder in arguments.against]
     with session(arguments) as current:
         report = check_cohort(
-            read_cohort(arguments.cohort),
-            [read_cohort(folder) for folder in arguments.against],
+            cohort,
+            others,
             read=not arguments.no_read,
             workers=arguments.workers,
             progress=lambda done, total: current.progress(done, total, "subjects"),
         )
-        current.say(json.dumps(report.ledger(), indent=2, ensure_ascii=False))
-        for subject, problems in report.problems.items():
-            for kind, words in problems:
-                current.say(f"{subject}: {kind}: {words}")
-        for leak in report.leaks:
-            current.say(f"leak: {leak}")
-        if arguments.exclude and report.problems:
+        _show(report, arguments.json, current)
+        if report.leaks:
+            raise CohortError(
+                f"No person and no recording may be in two splits or in two cohorts; found {len(report.leaks)} "
+                f"leaks in {cohort.header.name}, the first: {report.leaks[0]}. Take one side out of its manifest."
+            )
+        if report.problems and arguments.exclude:
             exclude_problems(report)
-            current.say(f"{len(report.problems)} subjects are now marked as not used.")
-    usable = not report.leaks and (not report.problems or arguments.exclude)
-    return 0 if usable else 2
+            current.say(f"{len(report.problems)} exclusions are written into the manifest.")
+        elif report.problems:
+            raise CohortError(
+                f"Every subject of a cohort must be usable; found {len(report.problems)} of {cohort.header.name} that "
+                "are not. Mend them, or leave them out with --exclude."
+            )
+    return 0
+
+
+def _show(report, json_file: str | None, current) -> None:
+    """Print the ledger and what was found, and write both where asked."""
+    ledger = report.ledger()
+    for line in _ledger_lines(ledger):
+        current.say(line)
+    for name, problems in report.problems.items():
+        current.say(f"  {name}: {'; '.join(f'{kind} ({words})' for kind, words in problems)}")
+    for leak in report.leaks:
+        current.say(f"  leak: {leak}")
+    if json_file:
+        found = {"ledger": ledger, "problems": report.problems, "leaks": report.leaks}
+        Path(json_file).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _counts(cohort) -> str:
+    used = cohort.used()
+    parts = ", ".join(f"{len(cohort.used(split))} {split}" for split in ("train", "valid", "test"))
+    left_out = len(cohort.subjects) - len(used)
+    return f"{len(used)} subjects ({parts}{f'; {left_out} left out' if left_out else ''})"
+
+
+def _ledger_lines(ledger: dict) -> list[str]:
+    lines = [
+        f"Cohort {ledger['name']} ({ledger['kind']}); {ledger['licence']}",
+        f"  listed      {ledger['subjects_listed']:6d}  ({ledger['persons_listed']} persons)",
+    ]
+    lines += [f"  excluded    {count:6d}  {reason}" for reason, count in ledger["excluded"].items()]
+    lines.append(f"  used        {ledger['subjects_used']:6d}")
+    lines += [f"    {split:<8}  {count:6d}" for split, count in ledger["splits"].items()]
+    lines.append("  files       " + (", ".join(f"{n} {role}" for role, n in ledger["with_files"].items()) or "none"))
+    return lines

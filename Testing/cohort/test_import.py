@@ -1,0 +1,131 @@
+"""Importers: what they list, what they leave out and why, and that all visits of a person share a split."""
+
+import csv
+import shutil
+
+import pytest
+from COFGeneratorLib.cli import main
+from COFGeneratorLib.errors import CohortError
+from COFTrainingLib.cohort.acdc import import_acdc
+from COFTrainingLib.cohort.check import check_cohort
+from COFTrainingLib.cohort.manifest import read_cohort
+from COFTrainingLib.cohort.table import import_table
+from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
+
+
+def write_table(path, rows):
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def recordings(phantoms, tmp_path):
+    """Return a folder of files and a table of them, as a small lab would have it."""
+    rows = []
+    for number, subject in enumerate(phantoms.subjects):
+        folder = tmp_path / "data" / f"case{number}"
+        shutil.copytree(phantoms.path(subject, "anchor").parent, folder)
+        name = f"case{number}"
+        files = {role: f"{name}/{role}.nrrd" for role in ("anchor", "labels")} | {"ecg": f"{name}/ecg.hea"}
+        facts = {"label_map": "lv=1,myo=2,rv=3", "centre": "north", "person": f"p{number // 2}"}
+        rows.append({"id": name, **files, **facts})
+    return tmp_path / "data", rows
+
+
+def test_a_table_becomes_a_cohort_that_checks(recordings, tmp_path):
+    data, rows = recordings
+    cohort = import_table(write_table(data / "cases.csv", rows), tmp_path / "out", licence="local")
+    assert [subject.id for subject in cohort.subjects] == ["case0", "case1", "case2"]
+    assert cohort.subjects[0].split == cohort.subjects[1].split
+    assert cohort.subjects[0].facts == {"label_map": {"lv": 1, "myo": 2, "rv": 3}, "centre": "north"}
+    report = check_cohort(read_cohort(tmp_path / "out"))
+    assert report.ok, report.problems
+    assert report.ledger()["licence"] == "local"
+
+
+def test_a_row_may_say_why_it_is_left_out(recordings, tmp_path):
+    data, rows = recordings
+    rows[1]["exclude"] = "arrhythmia during the scan"
+    cohort = import_table(write_table(data / "cases.csv", rows), tmp_path / "out")
+    assert check_cohort(cohort).ledger()["excluded"] == {"arrhythmia during the scan": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"anchor": "../elsewhere.nrrd"}, "within the cohort's root"),
+        ({"label_map": "lv=x"}, "Row 2"),
+        ({"anchor_frame": "first"}, "Row 2"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named(recordings, tmp_path, change, words):
+    data, rows = recordings
+    rows[0] |= change
+    with pytest.raises(CohortError, match=words):
+        import_table(write_table(data / "cases.csv", rows), tmp_path / "out")
+
+
+def test_a_table_without_the_needed_columns_is_refused(tmp_path):
+    with pytest.raises(CohortError, match="id and anchor"):
+        import_table(write_table(tmp_path / "t.csv", [{"case": "1", "mri": "x"}]), tmp_path / "out")
+
+
+def test_uk_biobank_pairs_cine_and_ecg_of_the_same_visit(tmp_path):
+    data = tmp_path / "ukb"
+    for name in ("1000001_20209_2_0.zip", "1000001_20205_2_0.xml", "1000001_20209_3_0.zip", "1000001_20205_3_1.xml",
+                 "1000001_20205_3_0.xml", "1000002_20209_2_0.zip", "1000003_20205_2_0.xml", "notes.txt"):  # fmt: skip
+        path = data / name[:7] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    cohort = import_ukbiobank(data, tmp_path / "out")
+    assert [subject.id for subject in cohort.used()] == ["1000001-2", "1000001-3"]
+    assert len({subject.split for subject in cohort.used()}) == 1
+    assert cohort.used()[1].files["ecg"].endswith("1000001_20205_3_0.xml")
+    assert check_cohort(cohort, read=False).ledger()["excluded"] == {
+        "no ECG of the same visit": 1,
+        "no cine of the same visit": 1,
+    }
+    with pytest.raises(CohortError, match="20209"):
+        import_ukbiobank(tmp_path / "out", tmp_path / "other")
+
+
+def test_acdc_lists_both_labelled_frames(tmp_path):
+    for number, missing in ((1, ""), (2, "_gt")):
+        folder = tmp_path / "acdc" / f"patient00{number}"
+        folder.mkdir(parents=True)
+        (folder / "Info.cfg").write_text("ED: 1\nES: 12\nGroup: DCM\nHeight: 184.0\n")
+        for name in ("_4d", "_frame01", "_frame01_gt", "_frame12", "_frame12_gt"):
+            if not (missing and name == "_frame12_gt"):
+                (folder / f"patient00{number}{name}.nii.gz").write_bytes(b"")
+    cohort = import_acdc(tmp_path / "acdc", tmp_path / "out")
+    first, second = cohort.subjects
+    assert first.files["target_labels"] == "patient001/patient001_frame12_gt.nii.gz"
+    assert (first.facts["ed_frame"], first.facts["es_frame"], first.facts["group"]) == (0, 11, "DCM")
+    assert second.excluded == "no target labels"
+
+
+def test_the_real_acdc_patient_imports_and_checks(shared_data, tmp_path):
+    folder = tmp_path / "acdc" / "patient001"
+    folder.mkdir(parents=True)
+    for path in (shared_data / "mri" / "acdc-patient001").iterdir():
+        (folder / path.name).symlink_to(path)
+    if not (folder / "Info.cfg").exists():
+        frames = sorted(p.name.split("_frame")[1][:2] for p in folder.glob("*_frame??.nii*"))
+        (folder / "Info.cfg").write_text(f"ED: {int(frames[0])}\nES: {int(frames[-1])}\n")
+    cohort = import_acdc(tmp_path / "acdc", tmp_path / "out")
+    report = check_cohort(cohort)
+    assert report.ok, (report.problems, cohort.subjects)
+    assert report.findings["patient001"].spacing_mm == pytest.approx((10.0, 1.5625, 1.5625), abs=1e-3)
+
+
+def test_the_import_command_says_how_many(recordings, tmp_path, capsys):
+    data, rows = recordings
+    table = write_table(data / "cases.csv", rows)
+    assert main(["cohort", "import", "--table", str(table), "--out", str(tmp_path / "out"), "--split", "1,0,0"]) == 0
+    assert "3 subjects (3 train, 0 valid, 0 test)" in capsys.readouterr().out
+    assert main(["cohort", "import", "--acdc", str(data), "--out", str(tmp_path / "other")]) == 2
+    assert "Info.cfg" in capsys.readouterr().err
