@@ -21,10 +21,10 @@ def test_a_case_s_truth_is_the_phantom_s_physiology():
 
 
 def test_the_exact_motion_scores_close_to_nothing_and_a_still_heart_misses_the_bars():
-    from COFGeneratorLib.generator.grid import MotionGrid, label_fractions
-    from COFGeneratorLib.generator.native import NativeMotion
     from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
     from COFGeneratorLib.function import volume_curves
+    from COFGeneratorLib.generator.grid import MotionGrid, label_fractions
+    from COFGeneratorLib.generator.native import NativeMotion
     from COFGeneratorLib.motion.fields import mm_from_voxels
     from COFTrainingLib.training.flow_samples import displacement_on_grid
 

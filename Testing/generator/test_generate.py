@@ -40,8 +40,11 @@ def test_time_covers_one_cycle_of_the_ecg(a_cine):
 
 def test_provenance_names_model_weights_inputs_and_seed(a_cine, tiny_bundle):
     facts = a_cine.provenance
-    assert facts["synthetic"] and facts["model"] == "tiny 1" and facts["weights_sha256"] == tiny_bundle.weights_sha256
-    assert len(facts["ecg_sha256"]) == 64 and facts["seed"] == 0
+    assert facts["synthetic"]
+    assert facts["model"] == "tiny 1"
+    assert facts["weights_sha256"] == tiny_bundle.weights_sha256
+    assert len(facts["ecg_sha256"]) == 64
+    assert facts["seed"] == 0
     json.dumps(facts)
 
 
@@ -51,13 +54,15 @@ def test_the_same_seed_gives_the_same_draws_and_another_seed_others(a_case, tiny
         return [report.ef_percent for report in cine.samples]
 
     first = draws(3)
-    assert first == draws(3) and first != draws(40)
+    assert first == draws(3)
+    assert first != draws(40)
 
 
 def test_the_inputs_are_left_as_they_were(a_case, tiny_bundle):
     voxels, signal = a_case.anchor.voxels.copy(), a_case.record.signal_mv.copy()
     generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, frames=4)
-    assert np.array_equal(voxels, a_case.anchor.voxels) and np.array_equal(signal, a_case.record.signal_mv)
+    assert np.array_equal(voxels, a_case.anchor.voxels)
+    assert np.array_equal(signal, a_case.record.signal_mv)
 
 
 def test_progress_reaches_the_end_of_every_stage(a_case, tiny_bundle):
@@ -75,7 +80,8 @@ def test_the_motion_follows_the_ecg_not_the_case(a_case, tiny_bundle):
     model = tiny_bundle.model
     with torch.no_grad():
         given, none = model.condition(a_case.cycle, "cpu"), model.condition(None, "cpu")
-    assert none.abs().sum() == 0 and given[0, -1] == 1
+    assert none.abs().sum() == 0
+    assert given[0, -1] == 1
 
 
 def test_labels_of_another_grid_are_refused(a_case, tiny_bundle):

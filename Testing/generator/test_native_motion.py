@@ -45,7 +45,9 @@ def smooth_field(phases=4):
 
 def test_no_motion_returns_the_anchor_in_every_frame():
     volume = np.random.default_rng(0).normal(size=(1, 7, 30, 30)).astype(np.float32)
-    native = NativeMotion(np.zeros((4, 3, *GRID.shape)), GRID, heart_frame(np.eye(3)), geometry(np.eye(3)), (7, 30, 30), 9)
+    native = NativeMotion(
+        np.zeros((4, 3, *GRID.shape)), GRID, heart_frame(np.eye(3)), geometry(np.eye(3)), (7, 30, 30), 9
+    )
     assert np.abs(native.warp_all(volume) - volume).max() < 1e-5
     assert np.array_equal(native.warp_all(volume)[0], volume)
     assert native.folded_fraction() == 0.0

@@ -32,7 +32,8 @@ def test_the_gaussian_flow_maps_noise_to_the_data_s_spread():
 
     start = torch.tensor([[1.0], [-2.0]])
     errors = [float((integrate(predict, start, n, "heun", "x0") - s * start).abs().max()) for n in (4, 64)]
-    assert errors[1] < 0.02 and errors[1] < errors[0]
+    assert errors[1] < 0.02
+    assert errors[1] < errors[0]
 
 
 def test_unknown_solvers_are_refused_by_name():
@@ -46,7 +47,8 @@ def test_pack_and_unpack_are_inverse_and_ordered_by_component():
     assert packed.shape == (2, 3, 16, 5, 6)
     assert torch.equal(packed[:, :, 1 * 4 + 2], velocity[:, :, 1, 2])  # channel = component·D + slice
     back, sure = unpack(packed)
-    assert torch.equal(back, velocity) and torch.allclose(sure, confidence, atol=1e-6)
+    assert torch.equal(back, velocity)
+    assert torch.allclose(sure, confidence, atol=1e-6)
     scale = PackScale((0.5, 2.0, 3.0))
     assert torch.allclose(scale.restore(scale.normalise(velocity)), velocity, atol=1e-6)
 
@@ -55,4 +57,5 @@ def test_confidence_is_one_in_the_heart_and_zero_far_away():
     maps = torch.zeros(1, 3, 8, 24, 24)
     maps[:, 0, 2:6, 10:14, 10:14] = 1.0
     confidence = heart_confidence(maps)
-    assert confidence[0, 3, 12, 12] == 1.0 and confidence[0, 3, 1, 1] == 0.0
+    assert confidence[0, 3, 12, 12] == 1.0
+    assert confidence[0, 3, 1, 1] == 0.0

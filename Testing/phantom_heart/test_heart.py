@@ -78,8 +78,10 @@ def test_an_infarct_stills_its_own_territory():
 @given(st.integers(0, 10**6), st.sampled_from(FAMILIES), st.sampled_from("mf"))
 def test_drawn_shapes_have_plausible_volumes_and_mass(seed, family, sex):
     shape = draw_shape(np.random.default_rng(seed), sex, 50.0, 0.6, family)
-    assert 55 <= shape.edv_ml <= 365 and 55 <= shape.rv_edv_ml <= 365
-    assert 3.0 <= shape.wall_mm <= 26.0 and 40 <= shape.mass_g <= 330
+    assert 55 <= shape.edv_ml <= 365
+    assert 55 <= shape.rv_edv_ml <= 365
+    assert 3.0 <= shape.wall_mm <= 26.0
+    assert 40 <= shape.mass_g <= 330
 
 
 def test_forcing_the_physiology_leaves_the_anatomy_alone():

@@ -61,7 +61,8 @@ def test_a_killed_cache_is_finished_not_made_again(data):
     cache.arrays["moved"][7] = 0
     cache.arrays["velocity"][7] = 0
     build_flow_cache(cache.folder, subjects=10, first_seed=40, grid=GRID, workers=1)
-    assert np.array_equal(before, cache.arrays["velocity"][3]) and np.abs(cache.arrays["velocity"][7]).max() > 0
+    assert np.array_equal(before, cache.arrays["velocity"][3])
+    assert np.abs(cache.arrays["velocity"][7]).max() > 0
 
 
 def loop(steps, **options):
@@ -99,4 +100,5 @@ def test_the_flow_learns_with_and_without_a_mean(data, tmp_path, prediction):
         )
         losses = [event["loss"] for event in events if event["event"] == "progress"]
         assert np.mean(losses[-2:]) < np.mean(losses[:2])
-        assert model.config.residual == (given is not None) and len(spread) == 3
+        assert model.config.residual == (given is not None)
+        assert len(spread) == 3

@@ -61,7 +61,9 @@ def read_metadata(folder: Path) -> dict[str, Any]:
             f"({type(error).__name__}: {error}). Name the bundle's folder, or install the bundle again."
         ) from error
     if form != FORMAT:
-        raise BundleError(f"A bundle of format {FORMAT} was expected; found {form}. Use a matching ChainOfFlow version.")
+        raise BundleError(
+            f"A bundle of format {FORMAT} was expected; found {form}. Use a matching ChainOfFlow version."
+        )
     if not checksums:
         raise BundleError(f"A bundle needs checksums of its weights; found none in {METADATA}. Export it again.")
     for name, expected in checksums.items():

@@ -28,7 +28,9 @@ class NativeMotion:
         frames: Number of frames of one cycle.
     """
 
-    def __init__(self, displacement_mm: np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras, shape, frames: int):
+    def __init__(
+        self, displacement_mm: np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras, shape, frames: int
+    ):
         self.frames, self.shape = frames, tuple(shape)
         self._spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()
         windowed = np.asarray(displacement_mm, dtype=np.float64) * grid.window()

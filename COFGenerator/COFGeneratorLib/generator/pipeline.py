@@ -40,7 +40,9 @@ class Conditioned:
     condition: torch.Tensor
 
 
-def prepare(anchor: SaxStack, cycle: EcgCycle | None, bundle: Bundle, labels, device, roi_centre_ras=None) -> Conditioned:
+def prepare(
+    anchor: SaxStack, cycle: EcgCycle | None, bundle: Bundle, labels, device, roi_centre_ras=None
+) -> Conditioned:
     """Find the heart, bring its labels onto the motion grid, and read the ECG.
 
     Raises:

@@ -19,7 +19,8 @@ SQUARINGS = 7
 def _check_field(field: torch.Tensor, name: str) -> None:
     if field.ndim != 5 or field.shape[1] != 3:
         raise MotionError(
-            f"{name} must have shape (B, 3, D, H, W); found {tuple(field.shape)}. Put the components (k, j, i) on axis 1."
+            f"{name} must have shape (B, 3, D, H, W); found {tuple(field.shape)}. "
+            "Put the components (k, j, i) on axis 1."
         )
 
 

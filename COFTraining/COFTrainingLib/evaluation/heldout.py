@@ -10,7 +10,7 @@ from COFGeneratorLib.function import FunctionReport
 from COFGeneratorLib.generator.bundle import Bundle
 
 from COFTrainingLib.evaluation.arms import measure, move, prepared, velocity_arms
-from COFTrainingLib.evaluation.phantom_cases import PhantomCase, draw_case
+from COFTrainingLib.evaluation.phantom_cases import draw_case
 
 FRAMES = 50
 MAIN = "cof (true ECG)"

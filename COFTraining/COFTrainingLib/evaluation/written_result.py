@@ -35,7 +35,13 @@ def written_result(bundle: Bundle, case: PhantomCase) -> dict[str, float]:
     found.SetDirection(direction.ravel().tolist())
     depth, height, width = first.shape
     error = 0.0
-    for corner in ((0, 0, 0), (width - 1, 0, 0), (0, height - 1, 0), (0, 0, depth - 1), (width - 1, height - 1, depth - 1)):
+    for corner in (
+        (0, 0, 0),
+        (width - 1, 0, 0),
+        (0, height - 1, 0),
+        (0, 0, depth - 1),
+        (width - 1, height - 1, depth - 1),
+    ):
         ours = np.array(found.TransformIndexToPhysicalPoint(corner)) * (-1, -1, 1)  # LPS → RAS
         error = max(error, _nearest_corner(case, ours))
     values = np.sort(first.ravel()), np.sort(case.anchor.voxels.ravel())

@@ -115,8 +115,8 @@ def draw_shape(
 ) -> HeartShape:
     """Draw an end-diastolic anatomy.
 
-    Volumes follow UK Biobank's means (Petersen 2017; the RV's without its outflow tract), widened by families of disease, and are drawn
-    independently of contractility, so that the anchor alone does not give EF away.
+    Volumes follow UK Biobank's means (Petersen 2017; the RV's without its outflow tract), widened by families of
+    disease, and are drawn independently of contractility, so that the anchor alone does not give EF away.
 
     Args:
         rng: Source of randomness.

@@ -87,7 +87,7 @@ def plan_stack(
     top = -shape.centroid_z_mm - rng.uniform(-0.4, 1.4) * pitch
     bottom = shape.length_mm - shape.centroid_z_mm + shape.apex_wall_mm + rng.uniform(-0.7, 1.2) * pitch
     depth = max(int(np.ceil((bottom - top) / pitch)) + 1, 4)
-    size = int(round(fov_mm / pixel))
+    size = round(fov_mm / pixel)
     in_plane = rng.normal(0.0, np.deg2rad(25.0))
     centre = np.array([0.0, rng.uniform(-12, 12), -14.0 + rng.uniform(-12, 12)])
 

@@ -56,7 +56,7 @@ def displacement_on_grid(
     rr_ms = subject.physiology.rr_ms
     fine = np.stack([subject.heart.pull_mm(points, rr_ms * phase) for phase in phases])
     fine = fine @ to_phantom[:3, :3]  # back to the estimated frame's axes: the inverse rotation
-    fits = [np.linalg.pinv(spline_matrix(n, np.linspace(0, n - 1, m))) for n, m in zip(grid.shape, points.shape)]
+    fits = [np.linalg.pinv(spline_matrix(n, np.linspace(0, n - 1, m))) for n, m in zip(grid.shape, points.shape[:3], strict=True)]
     coarse = np.einsum("yb,tabcd->taycd", fits[1], fine, optimize=True)
     coarse = np.einsum("xc,taycd->tdayx", fits[2], coarse, optimize=True) * grid.window()
     return voxels_from_mm(torch.as_tensor(coarse, dtype=torch.float32), grid.spacing_mm)
