@@ -54,10 +54,11 @@ def displacement_on_grid(
     """
     points = grid.points_mm(REFINE) @ to_phantom[:3, :3].T + to_phantom[:3, 3]
     rr_ms = subject.physiology.rr_ms
-    fine = np.stack([subject.heart.pull_mm(points, rr_ms * phase) for phase in phases])
-    fine = fine @ to_phantom[:3, :3]  # back to the estimated frame's axes: the inverse rotation
-    fits = [np.linalg.pinv(spline_matrix(n, np.linspace(0, n - 1, m))) for n, m in zip(grid.shape, points.shape[:3], strict=True)]
-    coarse = np.einsum("yb,tabcd->taycd", fits[1], fine, optimize=True)
+    exact = np.stack([subject.heart.pull_mm(points, rr_ms * phase) for phase in phases])
+    exact = exact @ to_phantom[:3, :3]  # back to the estimated frame's axes: the inverse rotation
+    sizes = zip(grid.shape, points.shape[:3], strict=True)
+    fits = [np.linalg.pinv(spline_matrix(nodes, np.linspace(0, nodes - 1, fine))) for nodes, fine in sizes]
+    coarse = np.einsum("yb,tabcd->taycd", fits[1], exact, optimize=True)
     coarse = np.einsum("xc,taycd->tdayx", fits[2], coarse, optimize=True) * grid.window()
     return voxels_from_mm(torch.as_tensor(coarse, dtype=torch.float32), grid.spacing_mm)
 
