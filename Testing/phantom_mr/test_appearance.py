@@ -13,7 +13,7 @@ from COFTrainingLib.phantom.tissues import BLOOD, TISSUE_COUNT, Tissue
 def a_plain_acquisition(**changes):
     mean = np.linspace(0.1, 1.0, TISSUE_COUNT).astype(np.float32)
     contrast = Contrast(mean, np.zeros(TISSUE_COUNT, np.float32), "random")
-    plain = Acquisition(contrast, 0.0, 1.0, np.zeros(10), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    plain = Acquisition(contrast, 0.0, 1.0, np.zeros(10), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     return replace(plain, **changes)
 
 

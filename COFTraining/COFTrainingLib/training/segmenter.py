@@ -43,9 +43,7 @@ class SegmenterConfig:
     validation_subjects: int = 32
     validation_batches: int = 12
     fine: NetworkConfig = field(default_factory=NetworkConfig)
-    coarse: NetworkConfig = field(
-        default_factory=lambda: NetworkConfig(filters=(12, 24, 48, 80, 112), spacing_mm=4.5, size=80)
-    )
+    coarse: NetworkConfig = field(default_factory=lambda: NetworkConfig(spacing_mm=4.5, size=80))
     fine_batches: BatchConfig = field(default_factory=lambda: BatchConfig("fine"))
     coarse_batches: BatchConfig = field(default_factory=coarse_batches)
     fine_loop: LoopConfig = field(default_factory=lambda: segmenter_loop(4000))

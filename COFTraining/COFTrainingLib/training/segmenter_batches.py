@@ -7,8 +7,8 @@ import torch
 from COFGeneratorLib.anatomy.segmenter_network import normalise
 from torch.nn import functional
 
-from COFTrainingLib.phantom.appearance import draw_acquisition, form_images
-from COFTrainingLib.phantom.tissues import LABEL_OF_TISSUE
+from COFTrainingLib.phantom.appearance import draw_acquisition, form_images, smooth_noise
+from COFTrainingLib.phantom.tissues import LABEL_OF_TISSUE, TISSUE_COUNT
 from COFTrainingLib.training.segmenter_cache import TissueCache
 
 
@@ -27,7 +27,8 @@ class BatchConfig:
         shift_mm: Largest displacement of the window, each axis.
         zoom: Largest relative change of size, both ways.
         bend_mm: Largest standard deviation of the smooth in-plane deformation.
-        crop: Share of stacks with a tight field of view; ``away``: share whose window misses the heart.
+        crop: Share of stacks with a tight field of view; ``away``: share whose window misses the heart; ``heartless``:
+            share that shows random shapes of the same tissues and no heart.
     """
 
     scale: str
@@ -44,6 +45,7 @@ class BatchConfig:
     bend_mm: float = 3.0
     crop: float = 0.35
     away: float = 0.03
+    heartless: float = 0.02
 
 
 def coarse_batches(**changes) -> BatchConfig:
@@ -55,7 +57,8 @@ def coarse_batches(**changes) -> BatchConfig:
         "mirror": 0.5,
         "shift_mm": 70.0,
         "zoom": 0.3,
-        "away": 0.06,
+        "away": 0.05,
+        "heartless": 0.06,
     }
     return BatchConfig("coarse", **{**settings, **changes})
 
@@ -88,9 +91,14 @@ class SegmenterBatches:
         if rng.random() < self.config.mirror:
             tissues = tissues.flip(0)
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        heartless = rng.random() < self.config.heartless
+        if heartless:
+            tissues = random_shapes(generator, tissues.shape)
         spacing = self.cache.spacing_mm(self.config.scale)
         image = form_images(tissues, draw_acquisition(rng), spacing, generator)
         label = labels_by_vote(tissues)
+        if heartless:
+            label = torch.zeros_like(label)
         grid, inside = self._grid(rng, generator, depth, tissues.shape[-1] * spacing)
         image = functional.grid_sample(image[:, None], grid, align_corners=False)[:, 0]
         label = functional.grid_sample(label[:, None].float(), grid, mode="nearest", align_corners=False)[:, 0]
@@ -132,6 +140,15 @@ def labels_by_vote(tissues: torch.Tensor) -> torch.Tensor:
     labels = torch.from_numpy(LABEL_OF_TISSUE)[tissues.long()]
     votes = torch.stack([(labels == code).sum(dim=1) for code in range(4)])
     return votes.argmax(dim=0).to(torch.uint8)
+
+
+def random_shapes(generator: torch.Generator, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return tissues (D, S, H, W) uint8 of random smooth shapes: pictures like a scan's that hold no heart."""
+    depth, slab, height, width = shape
+    cells = int(torch.randint(3, 16, (1,), generator=generator))
+    fields = torch.stack([smooth_noise(generator, (depth, height, width), (3, cells, cells)) for _ in range(6)])
+    codes = torch.randint(0, TISSUE_COUNT, (6,), generator=generator).to(torch.uint8)
+    return codes[fields.argmax(dim=0)][:, None].expand(depth, slab, height, width).contiguous()
 
 
 def _field_of_view(rng, points):
