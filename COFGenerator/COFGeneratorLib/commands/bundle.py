@@ -21,7 +21,12 @@ def add(commands) -> None:
         verb.add_argument("bundle", metavar="BUNDLE", nargs="?", help="bundle folder (default: the one that ships)")
         verb.set_defaults(run=work, events=None, quiet=False)
     verb = verbs.add_parser("export", help="make a bundle from a training run", description="Make a bundle.")
-    verb.add_argument("--run", required=True, dest="training_run", metavar="RUN", help="folder of a finished run")
+    verb.add_argument("--run", required=True, dest="training_run", metavar="RUN", help="finished run of cof train flow")
+    verb.add_argument("--segmenter", metavar="RUN", help="finished run of cof train segmenter")
+    verb.add_argument("--name", default="cof-plus", help="name of the model (default cof-plus)")
+    verb.add_argument(
+        "--gain-subjects", type=options.natural, default=48, metavar="N", help="subjects the motion gain is fitted on"
+    )
     options.add_output(verb)
     verb.set_defaults(run=export)
 
@@ -57,7 +62,15 @@ def export(arguments: argparse.Namespace) -> int:
             "Exporting needs the package COFTrainingLib; found none. Install the whole product."
         ) from error
     with session(arguments) as current:
-        folder = module.export_bundle(arguments.training_run, arguments.out, overwrite=arguments.overwrite)
+        folder = module.export_bundle(
+            arguments.training_run,
+            arguments.out,
+            segmenter=arguments.segmenter,
+            name=arguments.name,
+            gain_subjects=arguments.gain_subjects,
+            overwrite=arguments.overwrite,
+            progress=lambda done, total: current.progress(done, total, "fitting the motion gain"),
+        )
         current.say(f"Bundle written to {folder}; check it with: cof bundle verify {folder}")
     return 0
 

@@ -3,9 +3,6 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from COFGeneratorLib.commands import options
 from COFGeneratorLib.commands.session import session
@@ -31,6 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
             current.progress(0, 2, "reading")
             with current.watch.stage("reading"):
                 from COFGeneratorLib import analyse_ecg, read_ecg
+                from COFGeneratorLib.ecg.summary import summary
 
                 record = read_ecg(arguments.file)
             with current.watch.stage("measuring"):
@@ -41,48 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
                 from COFGeneratorLib.figures import write_ecg_sheet
 
                 write_ecg_sheet(record, cycle, folder / "ecg.png")
-            content = measurements(record, cycle)
+            content = summary(record, cycle)
             (folder / "ecg.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
             facts = {"inputs": {"ecg": {"sha256": record.source_sha256, "format": record.source_format}}}
             write_manifest(folder, "ecg", facts, current.watch, current.warnings)
         out = Path(arguments.out)
         current.say(
-            f"{content['format']}: {content['hr_bpm']:.0f} bpm   RR {content['rr_ms']:.0f} ms   QRS "
-            f"{content['qrsd_ms']:.0f} ms   QT {content['qt_ms']:.0f} ms   quality {content['quality']:.2f}"
+            f"{record.source_format}: {cycle.hr_bpm:.0f} bpm   RR {cycle.rr_ms:.0f} ms   QRS {cycle.qrsd_ms:.0f} ms   "
+            f"QT {cycle.qt_ms:.0f} ms   quality {cycle.quality:.2f}"
         )
         current.say(f"Written to {out / 'ecg.json'} and {out / 'ecg.png'}")
         current.say_warnings()
     return 0
-
-
-def measurements(record, cycle) -> dict[str, Any]:
-    """Return the content of ``ecg.json``; what is not known is None."""
-    from COFGeneratorLib.ecg.record import LEADS
-
-    def known(value: float, digits: int = 1) -> float | None:
-        return round(float(value), digits) if np.isfinite(value) else None
-
-    return {
-        "format": record.source_format,
-        "leads": list(LEADS),
-        "fs_hz": known(record.fs_hz, 3),
-        "duration_s": known(record.duration_s, 3),
-        "hr_bpm": known(cycle.hr_bpm),
-        "rr_ms": known(cycle.rr_ms),
-        "pr_ms": known(cycle.pr_ms),
-        "qrsd_ms": known(cycle.qrsd_ms),
-        "qt_ms": known(cycle.qt_ms),
-        "quality": known(cycle.quality, 3),
-        "beats": [
-            {"r_ms": known(1000.0 * at), "accepted": bool(good), "representative": index == cycle.representative}
-            for index, (at, good) in enumerate(zip(cycle.r_peaks_s, cycle.accepted, strict=True))
-        ],
-        "axis_deg": known(cycle.axis_deg),
-        "sokolow_mv": known(cycle.sokolow_mv, 3),
-        "cornell_mv": known(cycle.cornell_mv, 3),
-        "p_wave_present": bool(cycle.p_wave_present),
-        "rr_cv": known(cycle.rr_cv, 4),
-        "t_end_source": cycle.t_end_source,
-        "stated": {name: known(value, 3) for name, value in record.stated.items()},
-        "warnings": list(dict.fromkeys((*record.warnings, *cycle.warnings))),
-    }

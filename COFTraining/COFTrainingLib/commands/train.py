@@ -113,6 +113,10 @@ def _flow(arguments, config, cohort, current: Session) -> Path:
 
     loops = {name: _placed(getattr(config, name), arguments) for name in ("mean_loop", "flow_loop")}
     config = replace(config, **loops)
+    listeners = {
+        "mean": listener(current, "regression mean", config.mean_loop.steps),
+        "flow": listener(current, "flow", config.flow_loop.steps),
+    }
     return train_stage_two(
         arguments.out,
         config,
@@ -122,7 +126,7 @@ def _flow(arguments, config, cohort, current: Session) -> Path:
         workers=arguments.workers,
         resume=arguments.resume,
         told=lambda stage, done, total: current.progress(done, total, f"examples: {stage}"),
-        progress=listener(current, "Stage 2", config.mean_loop.steps),
+        progress=lambda part, event: listeners[part](event),
     )
 
 
