@@ -36,6 +36,10 @@ class NetworkConfig:
         """Input height and width must be multiples of this."""
         return 2 ** (len(self.filters) - 1)
 
+    def same_weights(self, other: "NetworkConfig") -> bool:
+        """Return whether the weights of one network fit the other."""
+        return (self.filters, self.flat_levels, self.classes) == (other.filters, other.flat_levels, other.classes)
+
     def to_json(self) -> dict:
         """Return the settings as plain JSON values."""
         return {**asdict(self), "filters": list(self.filters)}

@@ -127,11 +127,21 @@ def train_segmenter(
                               "seed": config.cache.seed + VALIDATION_SEED_OFFSET})  # fmt: skip
     cache = TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects)
     validation = TissueCache(make_cache(cache_dir / "validation", held_out, workers), config.validation_subjects)
-    for scale in ("coarse", "fine"):
+    for scale in ("fine", "coarse"):
         run = out_dir / scale
         first = Path(start_from) / f"{scale}.safetensors" if start_from else None
-        train_network(scale, config, cache, validation, run, resume=resume and (run / "config.json").exists(),
-                      start_from=first, progress=progress)  # fmt: skip
+        if first is None and scale == "coarse" and config.coarse.same_weights(config.fine):
+            first = out_dir / "fine" / "model.safetensors"  # what a heart looks like is known by now
+        train_network(
+            scale,
+            config,
+            cache,
+            validation,
+            run,
+            resume=resume and (run / "config.json").exists(),
+            start_from=first,
+            progress=progress,
+        )
     return write_segmenter(out_dir, config)
 
 
