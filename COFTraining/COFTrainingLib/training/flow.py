@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.generator.condition import null_condition
 from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
@@ -12,7 +13,9 @@ from COFGeneratorLib.generator.pack import heart_confidence, pack
 from COFTrainingLib.training.flow_data import FlowData
 from COFTrainingLib.training.flow_samples import volume_phases
 from COFTrainingLib.training.loop import LoopConfig, TrainedRun, train
+from COFTrainingLib.training.precision import resolve_device, to_device
 
+TAU_DRAWS = ("logit-normal", "uniform")
 VOLUME_ERROR = 0.05
 """Relative volume error that weighs like a velocity error of one RMS times ``volume_weight``."""
 
@@ -73,7 +76,7 @@ def train_mean(
         totals: dict[str, float] = {}
         parts = [data.valid[start : start + 16] for start in range(0, len(data.valid), 16)]
         for part in parts:
-            batch = data.batch(part)
+            batch = to_device(data.batch(part), next(model.parameters()).device)
             loss, metrics = motion_loss(
                 model(batch["maps"], batch["condition"], data.phases), batch, data.scale, data.cache.grid, config
             )
@@ -108,7 +111,7 @@ def flow_target(data: FlowData, batch: dict, mean: MotionMean | None, condition,
 
 def residual_spread(data: FlowData, mean: MotionMean, subjects: int = 48) -> tuple[float, float, float]:
     """Return the RMS of what the regression leaves on validation subjects, per component, in units of the pack."""
-    batch = data.batch(data.valid[:subjects])
+    batch = to_device(data.batch(data.valid[:subjects]), next(mean.parameters()).device)
     with torch.no_grad():
         error = batch["velocity"] - mean(batch["maps"], batch["condition"], data.phases)
     weight = heart_confidence(batch["maps"])[:, None, None]
@@ -123,24 +126,35 @@ def train_flow(
     config: StageTwoConfig,
     network: FlowConfig,
     mean: MotionMean | None = None,
+    tau_draw: str = "logit-normal",
+    spread: tuple[float, float, float] | None = None,
     **options,
 ) -> tuple[VelocityUNet, tuple[float, float, float], TrainedRun]:
     """Train the velocity network by rectified flow (COF v2, eq. 8–9): x_τ = (1 − τ)·x0 + τ·x1, target x1 − x0.
 
-    With ``network.residual`` it learns what ``mean`` leaves open. Returns the network, the residual's spread, the run.
+    With ``network.residual`` it learns what ``mean`` leaves open. ``tau_draw`` says how τ is drawn: ``"logit-normal"``
+    visits the middle more often, where the task is hardest (Esser 2024); ``"uniform"`` is the paper's. ``spread``
+    is that of the run to be resumed; measured where None. Returns the network, the residual's spread, the run.
     """
+    if tau_draw not in TAU_DRAWS:
+        raise TrainingError(f"τ is drawn {' or '.join(TAU_DRAWS)}; found {tau_draw!r}. Choose one of them.")
     torch.manual_seed(loop.seed)
     network = replace(network, residual=mean is not None)
     model = VelocityUNet(data.cache.grid, network)
-    spread = residual_spread(data, mean) if mean is not None else (1.0, 1.0, 1.0)
+    if mean is not None:
+        mean = mean.to(resolve_device(loop.device)).eval()
+    if spread is None:
+        spread = residual_spread(data, mean) if mean is not None else (1.0, 1.0, 1.0)
     widths = torch.tensor(spread)
 
     def loss_fn(model, batch, generator):
         condition = _drop(batch["condition"], config.condition_dropout, generator)
         clean, centre = flow_target(data, batch, mean, condition, widths.to(condition.device))
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        # logit-normal τ visits the middle more often, where the task is hardest (Esser 2024)
-        tau = torch.sigmoid(torch.randn(len(clean), generator=generator, device=clean.device))
+        if tau_draw == "uniform":
+            tau = torch.rand(len(clean), generator=generator, device=clean.device)
+        else:
+            tau = torch.sigmoid(torch.randn(len(clean), generator=generator, device=clean.device))
         at = tau.view(-1, 1, 1, 1, 1)
         predicted = model((1 - at) * clean + at * noise, tau, batch["maps"], condition, data.phases, centre)
         target = clean if network.prediction == "x0" else noise - clean
@@ -156,7 +170,7 @@ def train_flow(
         lambda step: data.training_batch(step, config.batch, loop.seed),
         out_dir,
         loop,
-        model_config={**facts, "spread": spread},
+        model_config={**facts, "spread": spread, "tau_draw": tau_draw},
         **options,
     )
     return model, spread, run
