@@ -129,12 +129,13 @@ def open_volume(path: str | Path) -> tuple[Path, VolumeHeader]:
     if start[:2] == b"\x1f\x8b":
         codec = "gzip"
         start = next(decode(Payload(path, codec=codec), "gzip"), b"")[:CHUNK]
-    if nifti.matches(start):
-        return path, nifti.read_header(path, codec)
-    if codec == "raw" and nrrd.matches(start):
-        return path, nrrd.read_header(path)
-    if codec == "raw" and metaimage.matches(start):
-        return path, metaimage.read_header(path)
+    with np.errstate(all="ignore"):  # headers may hold NaN and infinity; what comes of them is refused in words
+        if nifti.matches(start):
+            return path, nifti.read_header(path, codec)
+        if codec == "raw" and nrrd.matches(start):
+            return path, nrrd.read_header(path)
+        if codec == "raw" and metaimage.matches(start):
+            return path, metaimage.read_header(path)
     found = next((name for magic, name in _NOT_A_STACK.items() if start.startswith(magic)), "something else")
     raise AnatomyError(
         f"Expected a short-axis stack as {FORMATS}; {path.name} is {found if start else 'empty'}. "
@@ -154,9 +155,10 @@ def check_frame(frame: int, n_frames: int) -> None:
 
 def intensities(numbers: np.ndarray, header: VolumeHeader) -> np.ndarray:
     """Return float32 intensities of stored numbers."""
-    if header.slope == 1.0 and header.intercept == 0.0:
-        return numbers.astype(np.float32)
-    return (numbers * header.slope + header.intercept).astype(np.float32)
+    with np.errstate(all="ignore"):  # what overflows is infinite, and refused as such
+        if header.slope == 1.0 and header.intercept == 0.0:
+            return numbers.astype(np.float32)
+        return (numbers * header.slope + header.intercept).astype(np.float32)
 
 
 def sha256(path: Path) -> str:

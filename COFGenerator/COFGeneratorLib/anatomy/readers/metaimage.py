@@ -34,10 +34,10 @@ def read_header(path: Path) -> VolumeHeader:
         AnatomyError: If the header describes no scalar volume or cine with sensible geometry.
     """
     fields, offset = _parse(path)
-    sizes = [int(n) for n in _numbers(fields, "DimSize", default=[])]
+    sizes = _integers(fields, "DimSize", [])
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
-    channels = int(_numbers(fields, "ElementNumberOfChannels", default=[1])[0])
+    channels = _integers(fields, "ElementNumberOfChannels", [1])[0]
     kind = fields.get("ElementType", "")
     if channels != 1 or kind not in TYPES:
         raise AnatomyError(
@@ -50,11 +50,8 @@ def read_header(path: Path) -> VolumeHeader:
             "Load the whole stack, not one image."
         )
     n_frames = sizes[3] if len(sizes) == 4 else 1
-    matrix, step_time, warnings = _geometry(fields)
-    times: tuple[float, ...] = ()
-    if n_frames > 1:
-        times, said = frame_times_ms(step_time * np.arange(n_frames), "")
-        warnings += said
+    matrix, step_time = _geometry(fields)
+    times, warnings = frame_times_ms(step_time * np.arange(n_frames), "") if n_frames > 1 else ((), ())
     msb = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() == "true"
     shape = (sizes[2], sizes[1], sizes[0])
     dtype = np.dtype((">" if msb else "<") + TYPES[kind])
@@ -90,20 +87,27 @@ def _numbers(fields: dict[str, str], *names: str, default: list[float]) -> list[
     raise AnatomyError(f"{name} in a MetaImage header must be numbers; found {fields[name][:40]!r}. Export again.")
 
 
-def _geometry(fields: dict[str, str]) -> tuple[np.ndarray, float, tuple[str, ...]]:
-    """Return voxel → RAS mm, the step along a fourth axis, and warnings."""
-    n = int(_numbers(fields, "NDims", default=[3])[0])
+def _integers(fields: dict[str, str], name: str, default: list[int]) -> list[int]:
+    try:
+        return [int(x) for x in fields[name].split()] or default if name in fields else default
+    except ValueError:
+        raise AnatomyError(
+            f"{name} in a MetaImage header must be whole numbers; found {fields[name][:40]!r}. Export again."
+        ) from None
+
+
+def _geometry(fields: dict[str, str]) -> tuple[np.ndarray, float]:
+    """Return voxel → RAS mm, and the step along a fourth axis (NaN without one)."""
+    n = _integers(fields, "NDims", [3])[0]
+    flat = list(np.eye(min(max(n, 0), 4)).ravel())
     spacing = np.array(_numbers(fields, "ElementSpacing", "ElementSize", default=[]))
-    rows = np.array(
-        _numbers(fields, "TransformMatrix", "Rotation", "Orientation", default=list(np.eye(max(n, 1)).ravel()))
-    )
-    origin = np.array(_numbers(fields, "Offset", "Position", "Origin", default=[0.0] * n))
+    rows = np.array(_numbers(fields, "TransformMatrix", "Rotation", "Orientation", default=flat))
+    origin = np.array(_numbers(fields, "Offset", "Position", "Origin", default=[0.0] * min(max(n, 0), 4)))
     if n not in (3, 4) or rows.size != n * n or origin.size != n or spacing.size not in (0, n):
         raise AnatomyError(
             f"A MetaImage header needs spacing, matrix and offset of one dimension, 3 or 4; found NDims {n}, "
             f"{spacing.size} spacings, {rows.size} matrix elements, {origin.size} offsets. Export again."
         )
-    warnings: tuple[str, ...] = ()
     if spacing.size == 0:
         raise AnatomyError("A MetaImage header needs ElementSpacing in mm; this one has none. Set it and export again.")
     if not (spacing[:3] > 0).all():
@@ -114,7 +118,7 @@ def _geometry(fields: dict[str, str]) -> tuple[np.ndarray, float, tuple[str, ...
     directions = rows.reshape(n, n).T[:3, :3]  # the file lists the axes one after another
     matrix = lps_to_ras(affine(directions * spacing[:3], origin[:3]))
     check_geometry(matrix, FORMAT)
-    return matrix, float(spacing[3]) if n == 4 else np.nan, warnings
+    return matrix, float(spacing[3]) if n == 4 else np.nan
 
 
 def _payload(path: Path, fields: dict[str, str], offset: int, total: int) -> Payload:
@@ -140,7 +144,7 @@ def _payload(path: Path, fields: dict[str, str], offset: int, total: int) -> Pay
         return Payload(path, offset, "gzip")
     if fields.get("BinaryData", "True").lower() == "false":
         return Payload(path, offset, "ascii")
-    skip = int(_numbers(fields, "HeaderSize", default=[0])[0])
+    skip = _integers(fields, "HeaderSize", [0])[0]
     if skip == -1:
         skip = max(path.stat().st_size - offset - total, 0)
     return Payload(path, offset + max(skip, 0))
