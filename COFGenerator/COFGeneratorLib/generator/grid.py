@@ -1,6 +1,6 @@
 """The motion grid: the coarse, heart-fixed grid on which networks see anatomy and write velocities."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -9,6 +9,8 @@ from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 
 FOREGROUND = (1, 2, 3)
 """LV cavity, myocardium, RV cavity: the channels of an anatomy map."""
+RIM_MM = 15.0
+"""Width of the rim over which motion falls to zero: wide enough that a free wall near it does not fold."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,23 @@ class MotionGrid:
 
     def window(self) -> np.ndarray:
         """Return a (D, H, W) weight that is 1 inside and falls to 0 at the in-plane edge, so that motion ends there."""
-        ramps = [np.clip(np.minimum(np.arange(n), n - 1 - np.arange(n)) / 3.0, 0.0, 1.0) for n in self.shape]
+        ramps = []
+        for nodes, spacing in zip(self.shape, self.spacing_mm, strict=True):
+            edge = np.minimum(np.arange(nodes), nodes - 1 - np.arange(nodes)) * spacing
+            ramps.append(np.clip(edge / RIM_MM, 0.0, 1.0))
         smooth = [r * r * (3 - 2 * r) for r in ramps]
         plane = smooth[1][:, None] * smooth[2][None, :]
         return np.broadcast_to(plane, self.shape).astype(np.float32)
+
+    def refined(self, factor: int) -> "MotionGrid":
+        """Return the grid over the same extent whose in-plane nodes are ``factor`` times as dense."""
+        depth, height, width = self.shape
+        pitch, row, column = self.spacing_mm
+        return replace(
+            self,
+            shape=(depth, (height - 1) * factor + 1, (width - 1) * factor + 1),
+            spacing_mm=(pitch, row / factor, column / factor),
+        )
 
 
 def anatomy_maps(

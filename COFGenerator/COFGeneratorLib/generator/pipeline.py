@@ -180,7 +180,7 @@ class _Stages:
 
 def _native(model, velocity, ready: Conditioned, anchor: SaxStack, frames: int) -> NativeMotion:
     displacement = model.displacements_mm(velocity[None])[0].cpu().numpy()
-    return NativeMotion(displacement, model.grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)
+    return NativeMotion(displacement, model.fine_grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)
 
 
 def _warp(anchor: SaxStack, labels: np.ndarray, native: NativeMotion, progress) -> tuple[np.ndarray, np.ndarray]:

@@ -59,7 +59,7 @@ def move(bundle: Bundle, case: PhantomCase, ready: Conditioned, velocity: torch.
     """Return the motion of a case on its native grid."""
     displacement = bundle.model.displacements_mm(velocity[None])[0].cpu().numpy()
     anchor = case.anchor
-    return NativeMotion(displacement, bundle.model.grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)
+    return NativeMotion(displacement, bundle.model.fine_grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)
 
 
 def measure(case: PhantomCase, native: NativeMotion, frames: int, rr_ms: float, folded: bool) -> FunctionReport:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from COFGeneratorLib.generator.bundle import Bundle
+from COFGeneratorLib.motion.fields import resize
 
 from COFTrainingLib.evaluation.arms import measure, move, prepared
 from COFTrainingLib.evaluation.heldout import FRAMES
@@ -76,11 +77,12 @@ def _sector_motion(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase) -> 
     """Return the largest mean inward motion of the wall in every territory's sector, mm."""
     ready = _on_anchor(bundle, anchor, ecg_of)
     velocity = bundle.model.velocities(ready.maps, ready.condition)[0]
+    fine = bundle.model.fine_grid
     pull = bundle.model.displacements_mm(velocity)[0].numpy()  # (T, 3, D, H, W): outward pull = inward motion
-    points = bundle.model.grid.points_mm()
+    points = fine.points_mm()
     theta = np.arctan2(points[..., 1], points[..., 2])
     radial = pull[:, 1] * np.sin(theta) + pull[:, 2] * np.cos(theta)
-    maps = ready.maps[0].numpy()
+    maps = resize(ready.maps, fine.shape)[0].clamp(0, 1).numpy()
     inner = maps[1] * (0.25 + maps[0])  # the wall next to the cavity
     motion = {}
     for name, (angle, _) in TERRITORIES.items():
