@@ -74,12 +74,14 @@ class EcgEncoderConfig:
         blocks: Residual blocks a stage.
         kernel: Samples a convolution spans.
         embedding: Length of the embedding and of the tokens.
+        dropout: Share of pooled features left out in training.
     """
 
     widths: tuple[int, ...] = (32, 48, 96, 128)
     blocks: int = 2
     kernel: int = 5
     embedding: int = 128
+    dropout: float = 0.1
 
 
 class _ResidualBlock(nn.Module):
@@ -135,6 +137,7 @@ class EcgEncoder(nn.Module):
         self.pool = nn.Linear(48 * positions, 2 * config.embedding)
         self.tokens = nn.Linear(inputs, config.embedding)
         self.scalars = nn.Sequential(nn.Linear(len(SCALAR_NAMES), 64), nn.SiLU(), nn.Linear(64, 64))
+        self.drop = nn.Dropout(config.dropout)
         self.join = nn.Sequential(
             nn.SiLU(),
             nn.Linear(2 * config.embedding + 64, 2 * config.embedding),
@@ -164,7 +167,7 @@ class EcgEncoder(nn.Module):
         # A wave that is absent has the value 0 in raw units; it must not become an outlier.
         measured = self.scalars(measured.clamp(-SCALAR_LIMIT, SCALAR_LIMIT))
         pooled = self.pool(nn.functional.silu(self.squeeze(nn.functional.silu(features))).flatten(1))
-        embedding = self.join(torch.cat([pooled, measured], dim=1))
+        embedding = self.join(torch.cat([self.drop(pooled), measured], dim=1))
         return embedding, self.tokens(features.transpose(1, 2))
 
     def latents(self, embedding: torch.Tensor) -> EcgReading:

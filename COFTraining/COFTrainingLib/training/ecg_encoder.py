@@ -8,6 +8,7 @@ from COFGeneratorLib.ecg.cycle import SCALAR_NAMES
 from COFGeneratorLib.generator.ecg_encoder import READING_UNITS, EcgEncoder, EcgEncoderConfig, EcgReading
 from torch.nn import functional
 
+from COFTrainingLib.phantom.lead_field import DOWER, twelve_leads
 from COFTrainingLib.training.ecg_cohort import OVERSAMPLED, EcgCohort, synthesise_cohort
 from COFTrainingLib.training.loop import LoopConfig, TrainedRun, train
 
@@ -125,10 +126,10 @@ def encoder_loss(reading: EcgReading, targets: dict[str, torch.Tensor], weight: 
 
 
 def augment(beat_mv: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Vary average beats (B, 12, 256) as recorders and R detection do; a new variant at every visit.
+    """Vary average beats (B, 12, 256) as hearts, electrodes, recorders and R detection do; anew at every visit.
 
-    Gain of the whole record and of each lead, time shift, residual noise and drift, and now and then a lead without
-    signal. Limb leads keep Einthoven's relations where it matters little: gains differ by a few percent only.
+    A small turn of the heart vector and slipped chest electrodes, gain of the whole record and of each lead, time
+    shift, residual noise and drift, and now and then a lead without signal.
     """
 
     def normal(*shape):
@@ -138,14 +139,14 @@ def augment(beat_mv: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return torch.rand(*shape, generator=generator, device=generator.device).to(beat_mv)
 
     count, leads, samples = beat_mv.shape
+    turned = _electrodes(0.08 * normal(count, 6)) @ _turns(0.09 * normal(count, 3)) @ beat_mv
     gain = torch.exp(0.06 * normal(count, 1, 1)) * (1.0 + 0.04 * normal(count, leads, 1))
-    shift = 2.0 * normal(count)  # samples of 4 ms
-    position = torch.arange(samples, device=beat_mv.device) + shift[:, None]
+    position = torch.arange(samples, device=beat_mv.device) + 2.0 * normal(count)[:, None]  # samples of 4 ms
     position = position.clamp(0, samples - 1.001)
     below = position.floor().long()
     part = (position - below)[:, None]
     rows = below[:, None].expand(-1, leads, -1)
-    moved = beat_mv.gather(2, rows) * (1 - part) + beat_mv.gather(2, rows + 1) * part
+    moved = turned.gather(2, rows) * (1 - part) + turned.gather(2, rows + 1) * part
     level = 0.006 * torch.exp(0.5 * normal(count, leads, 1))
     noise = level * normal(count, leads, samples)
     ramp = torch.linspace(-1, 1, samples, device=beat_mv.device)
@@ -154,10 +155,32 @@ def augment(beat_mv: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.where(lost, 0.0, gain * moved + noise + drift)
 
 
+def _turns(angle: torch.Tensor) -> torch.Tensor:
+    """Return (B, 12, 12): the dipolar part of the leads as a heart vector turned by (B, 3) rad gives it."""
+    field = torch.from_numpy(twelve_leads(DOWER)).to(angle)
+    x, y, z = angle.unbind(1)
+    none = torch.zeros_like(x)
+    cross = torch.stack([none, -z, y, z, none, -x, -y, x, none], dim=1).reshape(-1, 3, 3)
+    change = torch.matrix_exp(cross) - torch.eye(3).to(angle)
+    return torch.eye(len(field)).to(angle) + field @ change @ torch.linalg.pinv(field)
+
+
+def _electrodes(slip: torch.Tensor) -> torch.Tensor:
+    """Return (B, 12, 12): each chest lead mixed with its neighbour by (B, 6), towards V6 where positive."""
+    mixing = torch.eye(12).to(slip).repeat(len(slip), 1, 1)
+    for lead in range(6):
+        share = slip[:, lead]
+        to = torch.where(share > 0, min(lead + 1, 5), max(lead - 1, 0))
+        rows = torch.arange(len(slip), device=slip.device)
+        mixing[rows, 6 + lead, 6 + lead] -= share.abs()
+        mixing[rows, 6 + lead, 6 + to] += share.abs()
+    return mixing
+
+
 def jitter_scalars(scalars: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Blur the measured scalars (B, 12) a little, as delineation on real records does; absent waves stay absent."""
     noise = torch.randn(scalars.shape, generator=generator, device=generator.device).to(scalars)
-    spread = scalars.new_tensor([3.0, 8.0, 4.0, 10.0, 0.0, 0.03, 0.03, 0.05, 0.05, 0.0, 0.004, 0.0])
+    spread = scalars.new_tensor([3.0, 8.0, 4.0, 10.0, 0.0, 0.08, 0.08, 0.15, 0.12, 0.0, 0.004, 0.0])
     blurred = torch.where(scalars == 0, scalars, scalars + spread * noise)
     rr, qt, end = (SCALAR_NAMES.index(name) for name in ("rr_ms", "qt_ms", "t_end_over_rr"))
     blurred[:, end] += (blurred[:, qt] - scalars[:, qt]) / scalars[:, rr]  # the same mark moved
