@@ -6,10 +6,19 @@ import torch
 from COFGeneratorLib.errors import EcgError
 from COFGeneratorLib.generator.ecg_encoder import READING_UNITS, EcgEncoder, EcgEncoderConfig
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
+from COFTrainingLib.phantom.lead_field import DOWER, twelve_leads
 from COFTrainingLib.phantom.physiology import draw_physiology
 from COFTrainingLib.training.ecg_cohort import TARGETS, EcgCohort, synthesise_cohort
-from COFTrainingLib.training.ecg_encoder import augment, encoder_loss, jitter_scalars, train_ecg_encoder
+from COFTrainingLib.training.ecg_encoder import (
+    _electrodes,
+    _turns,
+    augment,
+    encoder_loss,
+    jitter_scalars,
+    train_ecg_encoder,
+)
 from COFTrainingLib.training.run_folder import read_events
+from scipy.spatial.transform import Rotation
 
 TINY = EcgEncoderConfig(widths=(8, 12, 16, 16), blocks=1, embedding=16)
 
@@ -40,7 +49,7 @@ def test_shapes_are_those_of_the_contract(cohort):
 
 def test_a_raw_record_is_encoded_whatever_its_rate():
     torch.manual_seed(0)
-    encoder = EcgEncoder()
+    encoder = EcgEncoder().eval()
     results = []
     for fs_hz in (250.0, 1000.0):
         rng = np.random.default_rng(1)
@@ -56,7 +65,7 @@ def test_a_raw_record_is_encoded_whatever_its_rate():
 
 def test_amplitude_reaches_the_embedding(cohort):
     torch.manual_seed(0)
-    encoder = EcgEncoder()
+    encoder = EcgEncoder().eval()
     beat, scalars = cohort.beat_mv[:8], cohort.scalars[:8]
     base = encoder(beat, scalars)[0]
     louder = encoder(1.5 * beat, scalars)[0]
@@ -107,6 +116,26 @@ def test_augmentation_is_seeded_and_mild(cohort):
     assert similarity.median() > 0.85
     scalars = jitter_scalars(cohort.scalars, torch.Generator().manual_seed(3))
     assert (scalars[cohort.scalars == 0] == 0).all()
+
+
+def test_a_turned_heart_is_seen_as_its_leads_would_see_it():
+    field = torch.from_numpy(twelve_leads(DOWER)).float()
+    vector = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    turn = torch.tensor([[0.0, 0.0, 0.3], [0.1, -0.2, 0.0]])
+    matrix = _turns(turn)
+    rotation = torch.from_numpy(Rotation.from_rotvec(turn.numpy()).as_matrix()).float()
+    torch.testing.assert_close(matrix @ field @ vector, field @ rotation @ vector, atol=1e-5, rtol=0)
+    outside = torch.eye(12) - field @ torch.linalg.pinv(field)
+    torch.testing.assert_close(matrix @ outside, outside.expand(2, -1, -1), atol=1e-5, rtol=0)
+
+
+def test_slipping_electrodes_mix_neighbours_only():
+    mixing = _electrodes(torch.tensor([[0.1, -0.1, 0.0, 0.2, 0.0, 0.3]]))[0]
+    torch.testing.assert_close(mixing.sum(dim=1), torch.ones(12))
+    torch.testing.assert_close(mixing[:6, :6], torch.eye(6))
+    assert mixing[6, 7] == pytest.approx(0.1)
+    assert mixing[7, 6] == pytest.approx(0.1)
+    assert mixing[11, 11] == pytest.approx(1.0)  # nothing lies beyond V6
 
 
 def test_a_tiny_training_learns_and_resumes_exactly(cohort_file, tmp_path):
