@@ -80,7 +80,8 @@ class Segmenter:
             AnatomyError: If a file is missing or does not fit.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+
+        from COFGeneratorLib.weights import load_weights
 
         folder = Path(folder)
         try:
@@ -88,7 +89,7 @@ class Segmenter:
             configs = {scale: NetworkConfig.from_json(described[scale]) for scale in ("coarse", "fine")}
             networks = {scale: build_network(config) for scale, config in configs.items()}
             for scale, network in networks.items():
-                network.load_state_dict(load_file(folder / f"{scale}.safetensors"))
+                network.load_state_dict(load_weights(folder / f"{scale}.safetensors"))
         except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
             raise AnatomyError(
                 "A segmenter folder needs segmenter.json, coarse.safetensors and fine.safetensors that fit together; "

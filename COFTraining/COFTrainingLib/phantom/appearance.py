@@ -29,7 +29,7 @@ class Acquisition:
         ghost: Strength of the displaced copy; ``ghost_shift`` its displacement as a share of the field of view.
         bands: Strength of the off-resonance bands; ``band_cycles`` how many cross the field of view.
         slice_gain: Standard deviation of the gain between slices.
-        inflow: Relative gain of blood from one end of the stack to the other, as fresh spins flow in from one side.
+        inflow: Log gain of blood at one end of the stack, its negative at the other: fresh spins flow in from one side.
         clutter: Share of the body replaced by random shapes of random signal.
     """
 
@@ -72,7 +72,7 @@ def draw_acquisition(rng: np.random.Generator, kind: str | None = None, clean: b
         bands=sometimes(0.25, 0.3, 0.95),
         band_cycles=float(rng.uniform(0.5, 3.0)),
         slice_gain=float(rng.uniform(0.0, 0.08 if rng.random() < 0.7 else 0.3 * often + 0.08)),
-        inflow=float(rng.normal(0.0, 0.35 * often)) if rng.random() < 0.4 else 0.0,
+        inflow=float(rng.normal(0.0, 0.45 * often)) if rng.random() < 0.4 else 0.0,
         clutter=sometimes(0.2, 0.2, 0.9),
     )
 
@@ -151,11 +151,11 @@ def _flow(index, shape, acquisition, generator, extent_mm):
     swirls = max(int(extent_mm / 16.0), 2)
     gain = acquisition.flow * smooth_noise(generator, shape, (shape[0], swirls, swirls))
     gain = gain + 1.2 * acquisition.flow * smooth_noise(generator, shape, (3, 2, 2))
-    gain = gain + acquisition.inflow * torch.linspace(-1, 1, shape[0], device=index.device)[:, None, None]
     if acquisition.flow_void:
         spots = smooth_noise(generator, shape, (shape[0], swirls, swirls))
         gain = gain - acquisition.flow_void * torch.sigmoid(6.0 * (spots - 1.9))
-    return (1.0 + share * gain).clamp_min(0.05)
+    along = torch.linspace(-1, 1, shape[0], device=index.device)[:, None, None]
+    return (1.0 + share * gain).clamp_min(0.05) * (share * acquisition.inflow * along).exp()
 
 
 def _sensitivity(shape, acquisition, generator):

@@ -90,7 +90,7 @@ def _share_blood(rng, mean, spread) -> None:
     blood = mean[Tissue.LV_BLOOD]
     mean[list(BLOOD)] = blood * np.exp(rng.normal(0.0, spread, len(BLOOD)))
     venous = rng.uniform(0.72, 1.08)
-    mean[Tissue.LV_BLOOD] = blood
+    mean[[Tissue.LV_BLOOD, Tissue.LV_ORIFICE]] = blood
     for tissue in (Tissue.RV_BLOOD, Tissue.RIGHT_ATRIUM, Tissue.PULMONARY_TRUNK):
         mean[tissue] *= venous
 

@@ -48,6 +48,21 @@ class GreatVessels:
         self.wall_mm = rng.uniform(1.0, 2.5)
         self.swap = rng.uniform(-2.8, -1.4)  # direction of the outflow in the orifice
 
+    def outflow(self, levels, z, aortic_mm: float, pulmonary_mm: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the outflow tracts lie below their valves, (n,) bool each: parts of the LV and RV cavities.
+
+        Args:
+            levels: Result of ``levels``.
+            z: (n,) height below the base plane, mm.
+            aortic_mm, pulmonary_mm: How high above the LV's base plane the valves lie.
+        """
+        lumen = {tissue: np.zeros(z.shape, dtype=bool) for tissue in (Tissue.AORTIC_ROOT, Tissue.PULMONARY_TRUNK)}
+        for tissue, outside in levels:
+            if tissue in lumen:
+                lumen[tissue] |= outside < 0
+        left, right = lumen[Tissue.AORTIC_ROOT], lumen[Tissue.PULMONARY_TRUNK]
+        return left & (z > -aortic_mm), right & (z > -pulmonary_mm)
+
     def levels(self, z, j, i) -> list[tuple[Tissue, np.ndarray]]:
         """Return (tissue, distance outside its lumen in mm, (n,)) of every chamber; the last one drawn wins."""
         out = []
@@ -65,5 +80,5 @@ class GreatVessels:
     def orifice(self, theta, right: np.ndarray) -> np.ndarray:
         """Return what blood just above the valve plane belongs to: (n,) codes; ``right`` marks the RV's side."""
         outflow = np.cos(theta - self.swap) > 0.2
-        left_side = np.where(outflow, Tissue.AORTIC_ROOT, Tissue.LEFT_ATRIUM)
-        return np.where(right, np.where(outflow, Tissue.PULMONARY_TRUNK, Tissue.RIGHT_ATRIUM), left_side)
+        right_side = np.where(outflow, Tissue.PULMONARY_TRUNK, Tissue.RIGHT_ATRIUM)
+        return np.where(right, right_side, Tissue.LV_ORIFICE)

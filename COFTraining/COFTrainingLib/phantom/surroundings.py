@@ -45,9 +45,17 @@ class Scene:
         rng: Source of randomness; everything but the heart is drawn from it.
         heart: The heart.
         axes_ras: (3, 3) rows are the heart's k, j, i axes in RAS; drawn where None.
+        outflow: Draw outflow tracts as parts of the ventricles, as readers contour them. The labels then hold more than
+            the analytic heart's.
     """
 
-    def __init__(self, rng: np.random.Generator, heart: BeatingHeart, axes_ras: np.ndarray | None = None):
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        heart: BeatingHeart,
+        axes_ras: np.ndarray | None = None,
+        outflow: bool = False,
+    ):
         self.heart = heart
         self.axes_ras = draw_patient_axes(rng) if axes_ras is None else np.asarray(axes_ras, dtype=float)
         self.vessels = GreatVessels(rng, heart.shape)
@@ -60,6 +68,7 @@ class Scene:
         self.pad_threshold = rng.uniform(-0.3, 2.0)
         self.relief = NoiseField(rng, rng.uniform(14, 26))
         self.coronaries = Blobs(rng, 18.0, (0.8, 2.8), 0.6, 3.0)
+        self.valves_mm = (rng.uniform(0, 14), rng.uniform(0, 35)) if outflow else None
 
     def tissue_at(self, points_mm: np.ndarray, time_ms: float = 0.0, body: np.ndarray | None = None) -> np.ndarray:
         """Return the tissue at heart-frame points.
@@ -129,7 +138,12 @@ class Scene:
         for code, outside in chambers:
             tissue[outside < self.vessels.wall_mm] = Tissue.VESSEL_WALL
             tissue[outside < 0] = code
-        self._paint_heart(tissue, still, r, theta, z, scale)
+        self._paint_heart(tissue, still, r, theta, z)
+        if self.valves_mm:
+            left, right = self.vessels.outflow(chambers, z, *self.valves_mm)
+            tissue[left & (tissue == Tissue.AORTIC_ROOT)] = Tissue.LV_BLOOD
+            tissue[right & (tissue == Tissue.PULMONARY_TRUNK)] = Tissue.RV_BLOOD
+        self.interior.paint(tissue, r, theta, z, scale)
         return tissue
 
     def _paint_sac(self, tissue, still, gap, theta, z):
@@ -146,16 +160,18 @@ class Scene:
         tissue[inside] = Tissue.EPICARDIAL_FAT
         tissue[inside & self.coronaries(still)] = Tissue.CORONARY
 
-    def _paint_heart(self, tissue, still, r, theta, z, scale):
+    def _paint_heart(self, tissue, still, r, theta, z):
         own = self.heart.tissue_at(still)
         above = z > -VALVE_MM
         right = r > self.heart.shape.epicardium(theta, z)
         orifice = (own == _BASAL_BLOOD) & above
         tissue[orifice] = self.vessels.orifice(theta[orifice], right[orifice])
-        rim = (own == _BASAL_WALL) & above & ~np.isin(tissue, (Tissue.LEFT_ATRIUM, Tissue.AORTIC_ROOT))
-        tissue[rim] = Tissue.VESSEL_WALL
+        rim = (
+            (own == _BASAL_WALL) & above & ~np.isin(tissue, (Tissue.LEFT_ATRIUM, Tissue.AORTIC_ROOT, Tissue.LV_ORIFICE))
+        )
+        thin = r[rim] < np.sqrt(self.heart.shape.cavity_sq(theta[rim], z[rim])) + self.vessels.wall_mm + 1.0
+        tissue[rim] = np.where(thin, Tissue.VESSEL_WALL, Tissue.EPICARDIAL_FAT)  # the atrioventricular groove
         known = _FROM_HEART[own]
         ventricle = known > 0
         ventricle &= (own != TISSUES.index("rv_wall")) | above
         tissue[ventricle] = known[ventricle]
-        self.interior.paint(tissue, r, theta, z, scale)

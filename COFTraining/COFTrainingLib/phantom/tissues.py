@@ -40,6 +40,7 @@ class Tissue(IntEnum):
     VISCERAL_FAT = 29
     BOWEL = 30
     SKIN = 31
+    LV_ORIFICE = 32
 
 
 TISSUE_COUNT = len(Tissue)
@@ -56,6 +57,7 @@ LABEL_OF_TISSUE[[Tissue.RV_BLOOD, Tissue.RV_TRABECULA]] = 3
 BLOOD = (
     Tissue.LV_BLOOD,
     Tissue.RV_BLOOD,
+    Tissue.LV_ORIFICE,
     Tissue.LEFT_ATRIUM,
     Tissue.RIGHT_ATRIUM,
     Tissue.AORTIC_ROOT,

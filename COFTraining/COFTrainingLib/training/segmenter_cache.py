@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from COFGeneratorLib.errors import TrainingError
+from scipy.ndimage import binary_dilation
 
 from COFTrainingLib.phantom.heart import BeatingHeart
 from COFTrainingLib.phantom.physiology import draw_physiology
 from COFTrainingLib.phantom.stacks import StackGeometry, sample_tissues, stack_axes
 from COFTrainingLib.phantom.surroundings import Scene
+from COFTrainingLib.phantom.tissues import Tissue
 from COFTrainingLib.phantom.varied_shape import TabulatedShape, draw_varied_shape
 
 
@@ -33,7 +35,7 @@ class CacheConfig:
         part: Subjects in one file; their number is rounded up to whole files.
     """
 
-    subjects: int = 1500
+    subjects: int = 800
     seed: int = 1
     fine_size: int = 152
     fine_mm: float = 1.25
@@ -50,7 +52,7 @@ def make_subject(config: CacheConfig, number: int) -> tuple[np.ndarray, np.ndarr
     rng = np.random.default_rng((config.seed, number))
     physiology = draw_physiology(rng)
     heart = BeatingHeart(TabulatedShape(draw_varied_shape(rng, physiology)), physiology)
-    scene = Scene(rng, heart)
+    scene = Scene(rng, heart, outflow=rng.random() < 0.7)
     when = rng.random()
     time_ms = 0.0 if when < 0.4 else physiology.t_es_ms if when < 0.65 else rng.uniform(0.0, physiology.rr_ms)
     shape = heart.shape
@@ -62,6 +64,7 @@ def make_subject(config: CacheConfig, number: int) -> tuple[np.ndarray, np.ndarr
     first = -shape.centroid_z_mm - above
     axes = stack_axes(rng, tilt_rad=0.10, upright=True)
     shifts = rng.normal(0.0, rng.choice([0.0, 1.0, 2.5]), (slices, 3)) * np.array([0.5, 1.0, 0.6])
+    enough = rng.uniform(0.35, 0.6)
     middle = np.array([first, 0.0, -0.35 * shape.rv_depth_mm - 3.0])
     stacks = []
     for size, spacing, slab in (
@@ -72,8 +75,32 @@ def make_subject(config: CacheConfig, number: int) -> tuple[np.ndarray, np.ndarr
         matrix[:3, :3] = axes.T * np.array([pitch, spacing, spacing])
         matrix[:3, 3] = middle - (axes[1] + axes[2]) * spacing * (size - 1) / 2
         geometry = StackGeometry((slices, size, size), matrix, thickness, shifts)
-        stacks.append(sample_tissues(scene, geometry, float(time_ms), slab))
+        stacks.append(contour_base(sample_tissues(scene, geometry, float(time_ms), slab), enough))
     return stacks[0], stacks[1]
+
+
+def contour_base(tissues: np.ndarray, enough: float) -> np.ndarray:
+    """Decide on the LV in the basal slices as readers do: all of its lumen where enough of it lies within myocardium.
+
+    Contouring guidelines count a basal slice to the LV where at least half of the blood is surrounded by myocardium
+    (Schulz-Menger et al., JCMR 2020); the phantom's base plane would cut the lumen along a line that no image shows.
+
+    Args:
+        tissues: (D, S, H, W) uint8; changed in place.
+        enough: Share of the lumen's border that must be myocardium.
+    """
+    for stack in tissues:
+        middle = stack[len(stack) // 2]
+        lumen = np.isin(middle, (Tissue.LV_BLOOD, Tissue.LV_PAPILLARY, Tissue.LV_TRABECULA, Tissue.LV_ORIFICE))
+        if not (stack == Tissue.LV_ORIFICE).any() or not lumen.any():
+            continue
+        border = binary_dilation(lumen, iterations=2) & ~lumen
+        if (middle[border] == Tissue.MYOCARDIUM).mean() >= enough:
+            stack[stack == Tissue.LV_ORIFICE] = Tissue.LV_BLOOD
+        else:
+            stack[np.isin(stack, (Tissue.LV_BLOOD, Tissue.LV_PAPILLARY, Tissue.LV_TRABECULA))] = Tissue.LV_ORIFICE
+            stack[stack == Tissue.MYOCARDIUM] = Tissue.RV_WALL
+    return tissues
 
 
 def make_cache(folder: Path | str, config: CacheConfig, workers: int = 1, progress=None) -> Path:
