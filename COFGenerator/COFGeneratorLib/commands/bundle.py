@@ -22,11 +22,9 @@ def add(commands) -> None:
         verb.set_defaults(run=work, events=None, quiet=False)
     verb = verbs.add_parser("export", help="make a bundle from a training run", description="Make a bundle.")
     verb.add_argument("--run", required=True, dest="training_run", metavar="RUN", help="finished run of cof train flow")
-    verb.add_argument("--segmenter", metavar="RUN", help="finished run of cof train segmenter")
+    verb.add_argument("--segmenter", metavar="RUN", help="finished run of cof train segmenter (default: RUN/segmenter)")
     verb.add_argument("--name", default="cof-plus", help="name of the model (default cof-plus)")
-    verb.add_argument(
-        "--gain-subjects", type=options.natural, default=48, metavar="N", help="subjects the motion gain is fitted on"
-    )
+    verb.add_argument("--metrics", metavar="FILE", help="figures measured on these weights, for the card (JSON)")
     options.add_output(verb)
     verb.set_defaults(run=export)
 
@@ -67,9 +65,8 @@ def export(arguments: argparse.Namespace) -> int:
             arguments.out,
             segmenter=arguments.segmenter,
             name=arguments.name,
-            gain_subjects=arguments.gain_subjects,
+            metrics=arguments.metrics,
             overwrite=arguments.overwrite,
-            progress=lambda done, total: current.progress(done, total, "fitting the motion gain"),
         )
         current.say(f"Bundle written to {folder}; check it with: cof bundle verify {folder}")
     return 0

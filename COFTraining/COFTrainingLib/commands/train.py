@@ -15,6 +15,13 @@ KINDS = {
     "ecg": "the ECG encoder",
     "flow": "Stage 2: regression mean and flow of motion on anatomy and ECG",
 }
+COHORTS = {
+    "teacher": "cohort with labelled cines or labelled pairs of frames (default: phantoms)",
+    "segmenter": "not used: it draws phantoms of its own",
+    "ecg": "not used: it draws phantoms of its own",
+    "flow": "phantom cohort (default: the phantoms of the configuration)",
+}
+STAGES = {"ecg": "ECG encoder", "examples": "examples", "mean": "regression mean", "flow": "flow", "gain": "gain"}
 
 
 def add(commands) -> None:
@@ -23,11 +30,12 @@ def add(commands) -> None:
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
     for kind, words in KINDS.items():
         one = kinds.add_parser(kind, help=words, description=f"Train {words}.")
-        one.add_argument("--cohort", metavar="DIR", help="cohort to train on (default: phantoms of the configuration)")
+        one.add_argument("--cohort", metavar="DIR", help=COHORTS[kind])
         one.add_argument("--out", required=True, metavar="RUN", help="run folder")
         one.add_argument(
-            "--config", default="cof-plus", metavar="NAME|FILE", help="cof-plus, cof-v2, smoke or a JSON file"
-        )
+            "--config", default="cof-plus", metavar="NAME|FILE",
+            help="cof-plus (default), cof-v2, smoke, or a TOML or JSON file of what differs from one of them",
+        )  # fmt: skip
         one.add_argument("--resume", action="store_true", help="go on with the run in this folder")
         one.add_argument(
             "--device", type=options.device, help="auto, cpu, cuda:N or mps (default: the configuration's)"
@@ -37,10 +45,11 @@ def add(commands) -> None:
         one.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
         one.add_argument("--quiet", action="store_true", help="print errors only")
         if kind == "flow":
-            one.add_argument("--ecg", required=True, metavar="RUN", help="finished run of cof train ecg")
-            one.add_argument("--examples", metavar="DIR", help="folder of the examples, to share them between runs")
-        if kind == "segmenter":
-            one.add_argument("--examples", metavar="DIR", help="folder of the tissue maps, to share them between runs")
+            one.add_argument(
+                "--ecg", metavar="RUN|FILE", help="trained ECG encoder (default: RUN/ecg; trained there if need be)"
+            )
+        if kind in ("flow", "segmenter"):
+            one.add_argument("--cache", metavar="DIR", help="folder of the examples, to share them between runs")
         one.set_defaults(run=run, kind=kind)
 
 
@@ -65,84 +74,86 @@ def run(arguments: argparse.Namespace) -> int:
 def _teacher(arguments, config, cohort, current: Session) -> Path:
     from COFTrainingLib.training.teacher import train_teacher
 
-    _seeds_only(cohort, current)
     config = replace(config, loop=_placed(config.loop, arguments))
+    pairs = held_out = None
+    if cohort is not None:
+        from COFTrainingLib.training.teacher_cohort import cohort_pairs
+
+        pairs, held_out = cohort_pairs(cohort, config)
     told = listener(current, "teacher", config.loop.steps)
-    return train_teacher(None, arguments.out, config, arguments.resume, progress=told).run
+    return train_teacher(pairs, arguments.out, config, arguments.resume, held_out=held_out, progress=told).run
 
 
 def _segmenter(arguments, config, cohort, current: Session) -> Path:
+    from COFTrainingLib.training.provenance import freeze_segmenter
     from COFTrainingLib.training.segmenter import train_segmenter
 
-    _seeds_only(cohort, current)
+    _own_phantoms(cohort, current)
     loops = {name: _placed(getattr(config, name), arguments) for name in ("fine_loop", "coarse_loop")}
     config = replace(config, **loops)
-    examples = arguments.examples or Path(arguments.out) / "examples"
-    told = listener(current, "segmenter", config.fine_loop.steps)
+    freeze_segmenter(Path(arguments.out), config, arguments.resume)
+    cache = arguments.cache or Path(arguments.out) / "cache"
     return train_segmenter(
-        arguments.out, config, cache_dir=examples, workers=arguments.workers, resume=arguments.resume, progress=told
+        arguments.out,
+        config,
+        cache_dir=cache,
+        workers=arguments.workers,
+        resume=arguments.resume,
+        progress=listener(current, "segmenter", max(config.fine_loop.steps, config.coarse_loop.steps)),
     )
 
 
 def _ecg(arguments, config, cohort, current: Session) -> Path:
-    from COFTrainingLib.training.ecg_encoder import train_ecg_encoder
-    from COFTrainingLib.training.loop import LoopConfig
+    from COFTrainingLib.training.ecg_training import train_ecg
 
-    _seeds_only(cohort, current)
-    loop = LoopConfig(
-        config.steps, learning_rate=1.5e-3, weight_decay=1e-2, warmup_steps=min(200, config.steps // 10),
-        ema_decay=0.998, log_every=max(1, min(50, config.steps // 4)), checkpoint_every=min(500, config.steps),
-        device="cpu", threads=1,
-    )  # fmt: skip
-    return train_ecg_encoder(
-        arguments.out,
-        config.steps,
-        config.batch,
-        config.seed,
-        records=config.records,
-        workers=arguments.workers,
-        encoder=config.encoder,
-        loop=_placed(loop, arguments),
-        resume=arguments.resume,
-        progress=listener(current, "ECG encoder", config.steps),
-    ).run
+    _own_phantoms(cohort, current)
+    config = replace(config, loop=_placed(config.loop, arguments))
+    told = listener(current, "ECG encoder", config.loop.steps)
+    return train_ecg(arguments.out, config, workers=arguments.workers, resume=arguments.resume, progress=told).run
 
 
 def _flow(arguments, config, cohort, current: Session) -> Path:
+    from COFTrainingLib.training.configurations import read_configuration
     from COFTrainingLib.training.stage_two import train_stage_two
 
     loops = {name: _placed(getattr(config, name), arguments) for name in ("mean_loop", "flow_loop")}
-    config = replace(config, **loops)
-    listeners = {
-        "mean": listener(current, "regression mean", config.mean_loop.steps),
-        "flow": listener(current, "flow", config.flow_loop.steps),
-    }
+    ecg = read_configuration("ecg", arguments.config)
+    listeners = {stage: listener(current, words) for stage, words in STAGES.items()}
     return train_stage_two(
         arguments.out,
-        config,
-        arguments.ecg,
+        replace(config, **loops),
+        replace(ecg, loop=_placed(ecg.loop, arguments)),
         cohort=cohort,
-        examples=arguments.examples,
+        ecg_weights=arguments.ecg,
+        cache=arguments.cache,
         workers=arguments.workers,
         resume=arguments.resume,
-        told=lambda stage, done, total: current.progress(done, total, f"examples: {stage}"),
-        progress=lambda part, event: listeners[part](event),
+        told=lambda stage, event: listeners[stage](event),
     )
 
 
-def listener(current: Session, stage: str, steps: int) -> Callable[[dict[str, Any]], None]:
-    """Return what passes a training loop's events on: to the watching program, and as lines to the terminal."""
+def listener(current: Session, stage: str, steps: int = 0) -> Callable[[dict[str, Any]], None]:
+    """Return what passes a training loop's events on: to the watching program, and as lines to the terminal.
+
+    Args:
+        current: Where to.
+        stage: Words for the user.
+        steps: Steps in all, where the events do not say it (``"of"``).
+    """
     told = [-1]
 
     def hear(event: dict[str, Any]) -> None:
         step = int(event.get("step", 0))
         if event["event"] == "progress":
-            current.progress(min(step, steps), steps, stage)
-            current.events.metric("loss", event["loss"], step)
-            tenth = 10 * step // steps
-            if tenth != told[0]:
-                told[0] = tenth
-                current.say(f"{stage}: step {step}   loss {event['loss']:.4f}   {event['eta_s'] / 60:.0f} min to go")
+            total = int(event.get("of", 0)) or steps
+            current.progress(min(step, total), total, stage)
+            if "loss" in event:
+                current.events.metric("loss", event["loss"], step)
+                tenth = 10 * step // total
+                if tenth != told[0]:
+                    told[0] = tenth
+                    minutes = event["eta_s"] / 60
+                    current.say(f"{stage}: step {step}   loss {event['loss']:.4f}   {minutes:.0f} min to go")
         elif event["event"] == "metric":
             for name, value in event.items():
                 if isinstance(value, float):
@@ -155,14 +166,8 @@ def listener(current: Session, stage: str, steps: int) -> Callable[[dict[str, An
     return hear
 
 
-def _placed(loop, arguments: argparse.Namespace):
-    """Return a loop's settings with the device and the threads asked for."""
-    asked = {"device": arguments.device, "threads": arguments.threads}
-    return replace(loop, **{name: value for name, value in asked.items() if value is not None})
-
-
-def _seeds_only(cohort, current: Session) -> None:
-    """Say that this training draws its own phantoms where a cohort was named in vain.
+def _own_phantoms(cohort, current: Session) -> None:
+    """Say that a training draws phantoms of its own where a cohort was named in vain.
 
     Raises:
         TrainingError: If the cohort holds people: their images are not trained on here.
@@ -173,9 +178,13 @@ def _seeds_only(cohort, current: Session) -> None:
         return
     if cohort.header.kind != "phantom":
         raise TrainingError(
-            f"This training draws phantoms of its own; found the cohort {cohort.header.name!r} of kind "
+            f"This training draws phantoms of its own; found the cohort {cohort.header.name!r} of the kind "
             f"{cohort.header.kind!r}. Leave --cohort out."
         )
-    current.warn(
-        "This training draws phantoms of its own, by the seeds of its configuration; --cohort changes nothing."
-    )
+    current.warn("This training draws phantoms of its own, by its configuration's seeds; --cohort changes nothing.")
+
+
+def _placed(loop, arguments: argparse.Namespace):
+    """Return a loop's settings with the device and the threads asked for."""
+    asked = {"device": arguments.device, "threads": arguments.threads}
+    return replace(loop, **{name: value for name, value in asked.items() if value is not None})

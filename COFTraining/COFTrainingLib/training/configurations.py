@@ -1,82 +1,63 @@
-"""The named configurations of each training, and configurations from a JSON file of changes to a named one."""
+"""The named configurations of every training: small TOML files, and a user's own file of what differs from one of them.
 
-import json
-from dataclasses import dataclass, field
+A file has one table for each kind of training (``[teacher]``, ``[segmenter]``, ``[ecg]``, ``[flow]``) and may name the
+configuration it changes (``base = "cof-plus"``). What differs between two configurations is what their files say.
+"""
+
 from pathlib import Path
 from typing import Any
 
-from COFGeneratorLib.anatomy.segmenter_network import NetworkConfig
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.ecg_encoder import EcgEncoderConfig
 
-from COFTrainingLib.training import stage_two, teacher
-from COFTrainingLib.training.segmenter import SegmenterConfig, segmenter_loop
-from COFTrainingLib.training.segmenter_cache import CacheConfig
-from COFTrainingLib.training.teacher import changed
+from COFTrainingLib.training.ecg_training import EcgTraining
+from COFTrainingLib.training.segmenter import SegmenterConfig
+from COFTrainingLib.training.settings import applied, merged, read_table
+from COFTrainingLib.training.stage_two import StageTwoTraining
+from COFTrainingLib.training.teacher import TeacherTraining
 
-NAMES = ("cof-plus", "cof-v2", "smoke")
+FOLDER = Path(__file__).resolve().parents[1] / "configurations"
+DEFAULT = "cof-plus"
+KINDS = {"teacher": TeacherTraining, "segmenter": SegmenterConfig, "ecg": EcgTraining, "flow": StageTwoTraining}
+LARGEST_CHAIN = 8
 
 
-@dataclass(frozen=True)
-class EcgTraining:
-    """Settings of the ECG encoder's training.
+def names() -> list[str]:
+    """Return the names of the configurations that ship, the default first."""
+    return sorted((path.stem for path in FOLDER.glob("*.toml")), key=lambda name: (name != DEFAULT, name))
+
+
+def read_configuration(kind: str, name: str | Path = DEFAULT) -> Any:
+    """Return the settings of one kind of training.
 
     Args:
-        steps: Optimiser steps.
-        batch: Records a step.
-        seed: Of cohort, weights and augmentation.
-        records: Synthetic records.
-        encoder: Size of the network.
-    """
-
-    steps: int = 4000
-    batch: int = 128
-    seed: int = 0
-    records: int = 24_000
-    encoder: EcgEncoderConfig = field(default_factory=EcgEncoderConfig)
-
-
-_SMALL = {"filters": (8, 16, 24, 32), "size": 48}
-_SEGMENTER_SMOKE = SegmenterConfig(
-    cache=CacheConfig(subjects=4, part=2, fine_size=72, fine_mm=2.6, coarse_size=64, coarse_mm=6.0, slab=1),
-    validation_subjects=2,
-    validation_batches=1,
-    fine=NetworkConfig(**_SMALL, spacing_mm=3.6),
-    coarse=NetworkConfig(**_SMALL, spacing_mm=8.0),
-    fine_loop=segmenter_loop(6, checkpoint_every=3, log_every=1),
-    coarse_loop=segmenter_loop(6, checkpoint_every=3, log_every=1),
-)
-
-CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "teacher": teacher.CONFIGURATIONS,
-    "flow": stage_two.CONFIGURATIONS,
-    "ecg": {
-        "cof-plus": EcgTraining(),
-        "cof-v2": EcgTraining(),  # the paper's encoder is frozen and others' own; ours stands in for it
-        "smoke": EcgTraining(steps=12, batch=16, records=48, encoder=EcgEncoderConfig(widths=(8, 16), embedding=32)),
-    },
-    "segmenter": {"cof-plus": SegmenterConfig(), "cof-v2": SegmenterConfig(), "smoke": _SEGMENTER_SMOKE},
-}
-"""By kind of training, by name."""
-
-
-def read_configuration(kind: str, name: str | Path) -> Any:
-    """Return a named configuration, or one from a JSON file of changes to a named one (key ``"base"``).
+        kind: One of ``KINDS``.
+        name: A named configuration, or a TOML or JSON file.
 
     Raises:
-        TrainingError: If there is no such configuration, the file does not read, or it has unknown keys.
+        TrainingError: If there is no such configuration, or a key or value of it cannot be.
     """
-    named = CONFIGURATIONS[kind]
-    if str(name) in named:
-        return named[str(name)]
-    try:
-        changes = json.loads(Path(name).read_text(encoding="utf-8"))
-        base = changes.pop("base", "cof-plus")
-    except (OSError, ValueError, AttributeError) as error:
+    table = _read(str(name), LARGEST_CHAIN)
+    unknown = set(table) - set(KINDS)
+    if unknown:
         raise TrainingError(
-            f"A configuration is one of {', '.join(named)} or a JSON file; found {str(name)!r} ({error}). "
-            "Give one of these."
-        ) from error
-    if base not in named:
-        raise TrainingError(f"The base of a configuration is one of {', '.join(named)}; found {base!r}. Correct it.")
-    return changed(named[base], changes)
+            f"A configuration has the tables {', '.join(KINDS)} and a base; found {', '.join(sorted(unknown))} in "
+            f"{name}. Put settings into the table of their training."
+        )
+    return applied(KINDS[kind](), table.get(kind, {}), kind)
+
+
+def _read(name: str, left: int) -> dict[str, Any]:
+    """Return the tables of a configuration, laid over those of its base."""
+    path = FOLDER / f"{name}.toml" if name in names() else Path(name)
+    if not path.is_file() or left == 0:
+        raise TrainingError(
+            f"A configuration is one of {', '.join(names())}, or a TOML or JSON file; found {name!r}. Give one."
+        )
+    table = read_table(path)
+    base = table.pop("base", None)
+    if base is None:
+        return table if path.parent == FOLDER else merged(_read(DEFAULT, left - 1), table)
+    if not isinstance(base, str):
+        raise TrainingError(f"The base of a configuration is the name of another; found {base!r} in {path.name}.")
+    below = base if base in names() else str(path.parent / base)
+    return merged(_read(below, left - 1), table)

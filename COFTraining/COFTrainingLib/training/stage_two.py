@@ -1,39 +1,49 @@
-"""The whole of Stage 2 as one resumable run: examples, regression mean, flow, and what a bundle needs of them.
+"""The whole of Stage 2 as one resumable run: ECG encoder, examples, regression mean, flow, and the gain on motion.
 
-``RUN/recipe.json`` what was asked for, ``RUN/examples/`` the cache, ``RUN/ecg.safetensors`` the encoder it was trained
-with, ``RUN/mean/`` and ``RUN/flow/`` the two networks' runs, ``RUN/population.safetensors`` the baseline,
-``RUN/finished.json`` last.
+``RUN/config.json`` what was asked for, ``RUN/ecg/`` the encoder (trained here, or adopted), ``RUN/cache/`` the
+examples, ``RUN/mean/`` and ``RUN/flow/`` the two networks' runs, ``RUN/population.safetensors`` the baseline "mean
+motion", ``RUN/events.jsonl`` what happened, ``RUN/stage2.json`` last: with it the run is finished. Killed at any
+moment, it goes on where it was.
 """
 
+import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.ecg_encoder import EcgEncoder, EcgEncoderConfig
-from COFGeneratorLib.generator.flow_network import FlowConfig
+from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.grid import MotionGrid
-from COFGeneratorLib.generator.mean_network import MeanConfig
-from COFGeneratorLib.generator.model import SamplerDefaults
+from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
+from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
+from COFGeneratorLib.generator.pack import PackScale
 from safetensors.torch import load_file
 
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.phantom.physiology import Prevalence
 from COFTrainingLib.phantom.subject import ENRICHED
-from COFTrainingLib.training.calibrate import population_velocity
+from COFTrainingLib.training.calibrate import fit_gain, population_velocity
+from COFTrainingLib.training.ecg_training import WEIGHTS, EcgTraining, adopt_encoder, load_encoder, train_ecg
 from COFTrainingLib.training.flow import StageTwoConfig, train_flow, train_mean
 from COFTrainingLib.training.flow_cache import build_flow_cache
 from COFTrainingLib.training.flow_data import FlowData, load_flow_data
 from COFTrainingLib.training.loop import LoopConfig
-from COFTrainingLib.training.run_folder import save_weights, write_json
+from COFTrainingLib.training.run_folder import EventLog, config_diff, save_weights, versions, write_json
 
-RECIPE, FINISHED = "recipe.json", "finished.json"
-Progress = Callable[[str, int, int], None]
+CONFIG, FINISHED, DATA, POPULATION = "config.json", "stage2.json", "data.json", "population.safetensors"
+MIN_TRAIN, MIN_VALID = 4, 2
+Told = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Subjects on which the gain on motion is fitted: natural prevalence, seeds of their own; 0 fits none."""
+
+    first_seed: int = 1_900_000
+    subjects: int = 48
 
 
 @dataclass(frozen=True)
@@ -42,12 +52,14 @@ class StageTwoTraining:
 
     Args:
         grid: The motion grid.
-        subjects, first_seed: Which phantoms, where no cohort says so.
-        prevalence: How often findings occur among them.
+        subjects, first_seed, prevalence: Which phantoms, where no cohort says so.
         stage: What both networks share.
         mean, mean_loop: The regression; None trains none (the flow then carries the whole motion).
         flow, flow_loop: The velocity network; None leaves the regression alone.
+        flow_epochs: Passes over the training subjects, in place of the loop's steps; 0 keeps those.
+        tau_draw: How flow times are drawn.
         sampler: The sampler's defaults in the bundle.
+        calibration: Subjects for the gain.
     """
 
     grid: MotionGrid = field(default_factory=MotionGrid)
@@ -55,180 +67,238 @@ class StageTwoTraining:
     first_seed: int = 100_000
     prevalence: Prevalence = ENRICHED
     stage: StageTwoConfig = field(default_factory=StageTwoConfig)
-    mean: MeanConfig | None = field(default_factory=lambda: MeanConfig(widths=(64, 96, 128), hidden=160))
-    mean_loop: LoopConfig = field(default_factory=lambda: _loop(4000, 1e-3))
+    mean: MeanConfig | None = field(default_factory=MeanConfig)
+    mean_loop: LoopConfig = field(default_factory=lambda: LoopConfig(4000))
     flow: FlowConfig | None = field(default_factory=FlowConfig)
-    flow_loop: LoopConfig = field(default_factory=lambda: _loop(4000, 1e-3))
+    flow_loop: LoopConfig = field(default_factory=lambda: LoopConfig(4000))
+    flow_epochs: int = 0
+    tau_draw: str = "logit-normal"
     sampler: SamplerDefaults = field(default_factory=SamplerDefaults)
+    calibration: Calibration = field(default_factory=Calibration)
 
-
-def _loop(steps: int, learning_rate: float, **changes) -> LoopConfig:
-    settings = {"warmup_steps": 50, "ema_decay": 0.995, "precision": "bf16"}
-    return LoopConfig(steps, learning_rate, **settings | changes)
-
-
-CONFIGURATIONS = {
-    "cof-plus": StageTwoTraining(),
-    "cof-v2": StageTwoTraining(  # the paper's: 128 pixels of 1.8 mm at quarter size, the whole motion, 20 Euler steps
-        grid=MotionGrid(spacing_mm=(10.0, 7.2, 7.2), centre_mm=(10.0, 0.0, 0.0), phases=11),
-        mean=None,
-        flow=FlowConfig(prediction="v", residual=False),
-        flow_loop=LoopConfig(12_000, 2e-4, weight_decay=0.0, schedule="drops", ema_decay=0.995, checkpoint_every=500),
-        sampler=SamplerDefaults("euler", 20),
-    ),
-    "smoke": StageTwoTraining(
-        grid=MotionGrid(shape=(8, 24, 24), spacing_mm=(16.0, 7.0, 7.0), phases=6),
-        subjects=12,
-        stage=StageTwoConfig(batch=4),
-        mean=MeanConfig(widths=(8, 16, 16), blocks=1, modes=3, hidden=32),
-        mean_loop=_loop(12, 3e-3, warmup_steps=2, ema_decay=0.8, log_every=2, checkpoint_every=6),
-        flow=FlowConfig(widths=(8, 16, 16), hidden=32),
-        flow_loop=_loop(12, 3e-3, warmup_steps=2, ema_decay=0.8, log_every=2, checkpoint_every=6),
-        sampler=SamplerDefaults("euler", 2),
-    ),
-}
+    def __post_init__(self):
+        if self.mean is None and self.flow is None:
+            raise TrainingError(
+                "Stage 2 trains a regression mean, a flow, or both; found neither. Keep flow.mean or flow.flow."
+            )
 
 
 def of_cohort(training: StageTwoTraining, cohort: Cohort) -> StageTwoTraining:
-    """Return the training over the phantoms of a cohort.
+    """Return the settings for the phantoms of a cohort, drawn again from its seeds and prevalence.
 
     Raises:
-        TrainingError: If the cohort is of another kind.
+        TrainingError: If the cohort is of another kind, or shares subjects with the calibration.
     """
     seeds = sorted(int(subject.facts["seed"]) for subject in cohort.subjects if "seed" in subject.facts)
-    if cohort.header.kind != "phantom" or len(seeds) != len(cohort.subjects):
+    if cohort.header.kind != "phantom" or not seeds or len(seeds) != len(cohort.subjects):
         raise TrainingError(
             "Stage 2 is trained on exact motion, which phantom cohorts have; found the cohort "
-            f"{cohort.header.name!r} of kind {cohort.header.kind!r}. Make one with: cof cohort synthesize"
+            f"{cohort.header.name!r} of the kind {cohort.header.kind!r}. Make one with: cof cohort synthesize"
         )
-    prevalence = cohort.header.settings.get("prevalence")
-    if prevalence:
-        training = replace(training, prevalence=Prevalence(**prevalence))
-    return replace(training, subjects=seeds[-1] - seeds[0] + 1, first_seed=seeds[0])
+    held = training.calibration
+    if held.subjects and seeds[0] < held.first_seed + held.subjects and seeds[-1] >= held.first_seed:
+        raise TrainingError(
+            f"The gain is fitted on subjects that no network saw; found the calibration's seeds {held.first_seed}… "
+            f"in the cohort {cohort.header.name!r}. Set flow.calibration.first_seed to other seeds."
+        )
+    stated = cohort.header.settings.get("prevalence")
+    prevalence = Prevalence(**stated) if stated else training.prevalence
+    return replace(training, subjects=seeds[-1] - seeds[0] + 1, first_seed=seeds[0], prevalence=prevalence)
 
 
 def train_stage_two(
     out_dir: Path | str,
     training: StageTwoTraining,
-    ecg_run: Path | str,
+    ecg: EcgTraining | None = None,
     *,
     cohort: Cohort | None = None,
-    examples: Path | str | None = None,
+    ecg_weights: Path | str | None = None,
+    cache: Path | str | None = None,
     workers: int = 2,
     resume: bool = False,
-    told: Progress | None = None,
-    progress: Callable[[str, dict[str, Any]], None] | None = None,
+    told: Told | None = None,
 ) -> Path:
-    """Train Stage 2; the run can be stopped at any moment and resumed.
+    """Train Stage 2.
 
     Args:
-        out_dir: Run folder.
+        out_dir: Run folder; may hold runs of other stages in folders of their own (``ecg/``, ``segmenter/``).
         training: Settings.
-        ecg_run: Finished run of the ECG encoder.
-        cohort: Phantom cohort whose training and validation subjects are used; its test subjects never are.
-        examples: Folder of the examples, to share them between runs; in the run folder where None.
-        workers: Processes that make them.
+        ecg: Settings of the ECG encoder, for a run that trains its own.
+        cohort: Phantom cohort; its test subjects are never used.
+        ecg_weights: Finished run or weights of an ECG encoder to adopt; ``RUN/ecg`` or a new training where None.
+        cache: Folder of the examples, to share them between runs; in the run folder where None.
+        workers: Processes that make examples and records.
         resume: Go on with the run in ``out_dir``.
-        told: Called with (stage, done, total) while examples are made.
-        progress: Called with (``"mean"`` or ``"flow"``, event) for every event of the training loops.
+        told: Called with (stage, event) for everything that happens.
+
+    Returns:
+        The run folder.
 
     Raises:
-        TrainingError: If the folder holds another run or the encoder is not finished.
+        TrainingError: If the folder holds another run, or what is given cannot be used.
     """
     run = Path(out_dir)
     training = of_cohort(training, cohort) if cohort is not None else training
-    encoder = _open(run, training, Path(ecg_run), cohort, resume)
-    cache = build_flow_cache(
-        Path(examples) if examples else run / "examples",
-        training.subjects,
-        training.first_seed,
-        training.grid,
-        training.prevalence,
-        workers,
-        told,
-    )
-    data = load_flow_data(cache, encoder)
-    if cohort is not None:
-        data = _split_as(data, cohort)
-    save_weights(run / "population.safetensors", {"velocity": population_velocity(data).half()})
-    facts: dict[str, Any] = {"rms": list(data.scale.rms), "train": len(data.train), "valid": len(data.valid)}
-    mean = None
-    if training.mean is not None:
-        options = _options(run, "mean", resume, progress)
-        mean, trained = train_mean(data, run / "mean", training.mean_loop, training.stage, training.mean, **options)
-        mean = mean.to("cpu").eval()
-        facts["mean"] = trained.metrics
-    if training.flow is not None:
-        options = _options(run, "flow", resume, progress)
-        parts = (data, run / "flow", training.flow_loop, training.stage, training.flow, mean)
-        _, facts["spread"], trained = train_flow(*parts, **options)
-        facts["flow"] = trained.metrics
-    write_json(run / FINISHED, facts)
+    _open(run, training, cohort, resume)
+    if (run / FINISHED).is_file():
+        return run
+    log = EventLog(run / "events.jsonl")
+
+    def tell(stage: str, event: dict[str, Any]) -> None:
+        log.write(event["event"], stage=stage, **{key: value for key, value in event.items() if key != "event"})
+        if told is not None:
+            told(stage, event)
+
+    try:
+        _run(run, training, ecg or EcgTraining(), cohort, ecg_weights, cache, workers, tell)
+    except BaseException as error:
+        log.write("error", stage="flow", message=f"{type(error).__name__}: {error}")
+        raise
+    log.write("done")
     return run
 
 
-def _open(run: Path, training: StageTwoTraining, ecg_run: Path, cohort: Cohort | None, resume: bool) -> EcgEncoder:
-    """Begin or continue a run folder, and return the encoder it is trained with.
+def _run(run, training: StageTwoTraining, ecg: EcgTraining, cohort, ecg_weights, cache, workers, tell) -> None:
+    folder = run / "ecg"
+    if not (folder / WEIGHTS).is_file():
+        if ecg_weights is not None:
+            adopt_encoder(ecg_weights, folder, ecg.encoder)
+        else:
+            train_ecg(
+                folder,
+                ecg,
+                workers=workers,
+                resume=True,
+                progress=lambda event: tell("ecg", {**event, "of": ecg.loop.steps}),
+            )
+    encoder = load_encoder(folder)
+
+    def made(part: str, done: int, total: int) -> None:
+        tell("examples", {"event": "progress", "part": part, "step": done, "of": total})
+
+    examples = build_flow_cache(
+        Path(cache) if cache else run / "cache", training.subjects, training.first_seed, training.grid,
+        training.prevalence, workers, made,
+    )  # fmt: skip
+    data = _prepared(run, load_flow_data(examples, encoder), cohort)
+    if not (run / POPULATION).is_file():
+        save_weights(run / POPULATION, {"velocity": population_velocity(data).half()})
+    mean = flow = None
+    spread = (1.0, 1.0, 1.0)
+    if training.mean is not None:
+        mean = _mean(run / "mean", training, data, lambda event: tell("mean", event))
+    if training.flow is not None:
+        flow, spread = _flow(run / "flow", training, data, mean, lambda event: tell("flow", event))
+    model = MotionModel(data.cache.grid, encoder, data.scale, mean, flow, tuple(spread), 1.0, training.sampler).to(
+        "cpu"
+    )
+    held = training.calibration
+    if held.subjects:
+        model.gain = fit_gain(model, held.first_seed, held.subjects, lambda done, total: tell(
+            "gain", {"event": "progress", "step": done, "of": total}
+        ))  # fmt: skip
+    write_json(run / FINISHED, {
+        "rms": list(data.scale.rms),
+        "spread": list(spread),
+        "gain": model.gain,
+        "subjects": {"train": len(data.train), "valid": len(data.valid)},
+        "weights": weights_of(run),
+    })  # fmt: skip
+
+
+def weights_of(run: Path) -> dict[str, str]:
+    """Return the SHA-256 of the weights of a run by the network's name."""
+    files = {name: run / name / WEIGHTS for name in ("ecg", "mean", "flow")}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
+
+
+def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, resume: bool) -> None:
+    """Freeze the configuration of a new run, or check that a resumed one is the same.
 
     Raises:
-        TrainingError: If the folder holds another run, or there are no finished weights of an encoder.
+        TrainingError: If the folder holds another run.
     """
-    asked = json.loads(json.dumps({"training": asdict(training), "cohort": cohort and cohort.fingerprint()}))
-    frozen = run / RECIPE
-    if frozen.exists():
-        if not resume:
-            raise TrainingError(f"A new run needs an empty folder; {run} holds a run. Choose another or --resume it.")
-        if json.loads(frozen.read_text(encoding="utf-8")) != asked:
-            raise TrainingError(
-                f"A resumed run must keep its settings; in {run} they differ. Start a new run for them."
-            )
-    else:
-        weights = ecg_run / "model.safetensors"
-        if not weights.is_file():
-            raise TrainingError(
-                f"Stage 2 needs a finished run of the ECG encoder; found no model.safetensors in {ecg_run}. "
-                "Train one with: cof train ecg"
-            )
+    source = None
+    if cohort is not None:
+        header = asdict(cohort.header)
+        source = {"manifest_sha256": cohort.fingerprint(), **{k: header[k] for k in
+                  ("name", "kind", "licence", "version", "seed", "settings")}}  # fmt: skip
+    asked = json.loads(json.dumps({"training": asdict(training), "cohort": source, "versions": versions()}))
+    frozen = run / CONFIG
+    if not frozen.exists():
         run.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(weights, run / "ecg.safetensors")
-        shutil.copyfile(ecg_run / "config.json", run / "ecg.json")
         write_json(frozen, asked)
-    return load_encoder(run)
+        return
+    if not resume:
+        raise TrainingError(
+            f"A new run needs a folder without one; {run} already holds a run. Choose another folder or --resume it."
+        )
+    changed = config_diff(json.loads(frozen.read_text(encoding="utf-8")), asked)
+    if changed:
+        raise TrainingError(
+            f"A resumed run must keep its configuration; in {run} these differ: {'; '.join(changed)}. Start a new run "
+            "for the new settings, or give the old ones."
+        )
 
 
-def load_encoder(run: Path) -> EcgEncoder:
-    """Return the ECG encoder that a run of Stage 2 was trained with."""
-    described = json.loads((run / "ecg.json").read_text(encoding="utf-8"))["model"]["encoder"]
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in described.items()}
-    encoder = EcgEncoder(EcgEncoderConfig(**values))
-    encoder.load_state_dict(load_file(run / "ecg.safetensors"))
-    return encoder.eval()
-
-
-def _split_as(data: FlowData, cohort: Cohort) -> FlowData:
-    """Return the data in the splits of a cohort; its test subjects are left out.
+def _prepared(run: Path, data: FlowData, cohort: Cohort | None) -> FlowData:
+    """Return the data in the cohort's splits, with the scale that the run began with.
 
     Raises:
-        TrainingError: If there are too few subjects to train on.
+        TrainingError: If there are too few subjects.
     """
-    first, ready = data.cache.facts["first_seed"], set(data.cache.ready.tolist())
+    train, valid = data.train, data.valid
+    if cohort is not None:
+        first, ready = data.cache.facts["first_seed"], set(data.cache.ready.tolist())
 
-    def of(split):
-        indices = (int(subject.facts["seed"]) - first for subject in cohort.used(split))
-        return np.array([index for index in indices if index in ready], dtype=int)
+        def of(split: str) -> np.ndarray:
+            indices = (int(subject.facts["seed"]) - first for subject in cohort.used(split))
+            return np.array([index for index in indices if index in ready], dtype=int)
 
-    train, valid = of("train"), of("valid")
-    if len(valid) < 2:  # a small cohort: hold some of the training subjects back
-        train, valid = train[:-2], train[-2:]
-    if len(train) < 4:
+        train, valid = of("train"), of("valid")
+        if len(valid) < MIN_VALID:  # a small cohort: hold some of the training subjects back
+            train, valid = train[:-MIN_VALID], train[-MIN_VALID:]
+    if len(train) < MIN_TRAIN:
         raise TrainingError(
-            f"Stage 2 needs at least 4 subjects to train on; found {len(train)} in the cohort. Make a larger one."
+            f"Stage 2 needs at least {MIN_TRAIN} subjects to train on and {MIN_VALID} to validate; found {len(train)} "
+            f"and {len(valid)}. Make a larger cohort."
         )
-    return replace(data, train=train, valid=valid)
+    kept = run / DATA
+    if kept.is_file():  # the sums behind the scale may round differently with other threads
+        scale = PackScale(tuple(json.loads(kept.read_text(encoding="utf-8"))["rms"]))
+    else:
+        scale = data.scale
+        write_json(kept, {"rms": list(scale.rms), "train": len(train), "valid": len(valid)})
+    return replace(data, train=train, valid=valid, scale=scale)
 
 
-def _options(run: Path, part: str, resume: bool, progress) -> dict[str, Any]:
-    return {
-        "resume": resume and (run / part / "config.json").exists(),
-        "progress": partial(progress, part) if progress else None,
-    }
+def _mean(folder: Path, training: StageTwoTraining, data: FlowData, progress) -> MotionMean:
+    if (folder / WEIGHTS).is_file():
+        mean = MotionMean(data.cache.grid, training.mean)
+        mean.load_state_dict(load_file(folder / WEIGHTS))
+        return mean.eval()
+    mean, _ = train_mean(
+        data, folder, training.mean_loop, training.stage, training.mean,
+        resume=(folder / CONFIG).exists(), progress=lambda event: progress({**event, "of": training.mean_loop.steps}),
+    )  # fmt: skip
+    return mean.eval()
+
+
+def _flow(folder: Path, training: StageTwoTraining, data: FlowData, mean: MotionMean | None, progress):
+    """Return the velocity network and the residual's spread."""
+    begun = folder / CONFIG
+    network = replace(training.flow, residual=mean is not None)
+    spread = tuple(json.loads(begun.read_text(encoding="utf-8"))["model"]["spread"]) if begun.exists() else None
+    if (folder / WEIGHTS).is_file():
+        flow = VelocityUNet(data.cache.grid, network)
+        flow.load_state_dict(load_file(folder / WEIGHTS))
+        return flow.eval(), spread
+    loop = training.flow_loop
+    if training.flow_epochs:
+        loop = replace(loop, steps=training.flow_epochs * -(-len(data.train) // training.stage.batch))
+    flow, spread, _ = train_flow(
+        data, folder, loop, training.stage, network, mean,
+        tau_draw=training.tau_draw, spread=spread, resume=begun.exists(),
+        progress=lambda event: progress({**event, "of": loop.steps}),
+    )  # fmt: skip
+    return flow.eval(), spread

@@ -1,0 +1,136 @@
+"""The ECG encoder's training as a configuration, and the encoder that a run of Stage 2 is trained with."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.generator.ecg_encoder import EcgEncoder, EcgEncoderConfig
+from safetensors.torch import load_file
+
+from COFTrainingLib.training.ecg_cohort import OVERSAMPLED, synthesise_cohort
+from COFTrainingLib.training.ecg_encoder import train_ecg_encoder
+from COFTrainingLib.training.loop import LoopConfig, TrainedRun
+from COFTrainingLib.training.run_folder import write_json
+
+WEIGHTS, CONFIG, SOURCE, RECORDS = "model.safetensors", "config.json", "source.json", "cohort.safetensors"
+
+
+def _loop() -> LoopConfig:
+    return LoopConfig(4000, learning_rate=1.5e-3, weight_decay=1e-2, warmup_steps=200, ema_decay=0.998, log_every=50,
+                      checkpoint_every=500, device="cpu", threads=1)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EcgTraining:
+    """Settings of the ECG encoder's training.
+
+    Args:
+        batch: Records a step.
+        records: Synthetic records to train on; findings are oversampled.
+        held_out: Further records that elect the best weights.
+        encoder: Size of the network.
+        loop: Settings of the loop; its seed is that of the records, too.
+    """
+
+    batch: int = 128
+    records: int = 24_000
+    held_out: int = 1000
+    encoder: EcgEncoderConfig = field(default_factory=EcgEncoderConfig)
+    loop: LoopConfig = field(default_factory=_loop)
+
+
+def train_ecg(
+    out_dir: Path | str, config: EcgTraining, *, workers: int = 1, resume: bool = False, progress=None
+) -> TrainedRun:
+    """Train an encoder as a configuration says; the records are made once and kept in the run folder.
+
+    Raises:
+        TrainingError: If the folder holds another run.
+    """
+    out_dir = Path(out_dir)
+    if (out_dir / CONFIG).exists() and not resume:
+        raise TrainingError(
+            f"A new run needs an empty folder; {out_dir} already holds a run. Choose another folder or resume it."
+        )
+    records = out_dir / RECORDS
+    if not records.is_file():
+        made = synthesise_cohort(config.records + config.held_out, config.loop.seed, OVERSAMPLED, workers=workers)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        beside = records.with_name(f".{records.name}.{os.getpid()}")
+        made.save(beside)
+        beside.replace(records)
+    return train_ecg_encoder(
+        out_dir, config.loop.steps, config.batch, config.loop.seed, records=config.records, workers=workers,
+        cache=records, encoder=config.encoder, loop=config.loop, resume=(out_dir / CONFIG).exists(), progress=progress,
+    )  # fmt: skip
+
+
+def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig) -> None:
+    """Copy trained weights into a run, with all that is known of their training.
+
+    Args:
+        weights: A finished run of ``cof train ecg``, or a file of weights (with its run's ``config.json`` beside it).
+        folder: Where to; afterwards ``load_encoder`` reads it.
+        fallback: Size of the network where no ``config.json`` says it.
+
+    Raises:
+        TrainingError: If there are no weights, or they do not fit.
+    """
+    weights = Path(weights)
+    file = weights / WEIGHTS if weights.is_dir() else weights
+    if not file.is_file():
+        raise TrainingError(
+            f"Trained weights of an ECG encoder are a finished run of `cof train ecg` or a .safetensors file; found no "
+            f"{file}. Finish that run, or leave --ecg out to train an encoder now."
+        )
+    described = file.parent / CONFIG
+    facts: dict[str, Any] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "trained_with": None}
+    if described.is_file():
+        facts["trained_with"] = json.loads(described.read_text(encoding="utf-8"))
+    size = (facts["trained_with"] or {}).get("model", {}).get("encoder")
+    config = EcgEncoderConfig(**_tuples(size)) if size else fallback
+    _filled(config, file)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / SOURCE, {**facts, "encoder": vars(config)})
+    beside = folder / f".{WEIGHTS}.{os.getpid()}"
+    shutil.copyfile(file, beside)
+    beside.replace(folder / WEIGHTS)  # last: a folder with weights is complete
+
+
+def load_encoder(folder: Path) -> EcgEncoder:
+    """Return the encoder of a run of Stage 2, trained there or adopted.
+
+    Raises:
+        TrainingError: If its weights do not fit.
+    """
+    return _filled(EcgEncoderConfig(**_tuples(encoder_facts(folder)["encoder"])), folder / WEIGHTS)
+
+
+def encoder_facts(folder: Path) -> dict[str, Any]:
+    """Return ``encoder`` (its size) and ``trained_with`` (the configuration of its training, or None) of a folder."""
+    if (folder / SOURCE).is_file():
+        facts = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
+        return {"encoder": facts["encoder"], "trained_with": facts["trained_with"]}
+    trained = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return {"encoder": trained["model"]["encoder"], "trained_with": trained}
+
+
+def _filled(config: EcgEncoderConfig, weights: Path) -> EcgEncoder:
+    encoder = EcgEncoder(config)
+    try:
+        encoder.load_state_dict(load_file(weights))
+    except Exception as error:  # safetensors and torch each raise their own kinds
+        raise TrainingError(
+            f"The weights of an ECG encoder must fit its size ({config}); {weights} does not: {error}. Give weights "
+            "and config.json of the same run."
+        ) from error
+    return encoder.eval()
+
+
+def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
