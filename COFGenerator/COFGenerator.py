@@ -122,8 +122,8 @@ class COFGeneratorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Stop jobs and observers; the application closes or the module is reloaded."""
-        self.removeObservers()
         self.setParameterNode(None)
+        self.removeObservers()
         if self.view is not None:
             self.view.close()
 

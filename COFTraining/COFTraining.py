@@ -80,8 +80,8 @@ class COFTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self) -> None:
         """Stop watching; jobs go on."""
-        self.removeObservers()
         self.setParameterNode(None)
+        self.removeObservers()
         if self.view is not None:
             self.view.close()
 

@@ -72,7 +72,7 @@ class Host:
             self.application.processEvents()
             time.sleep(0.005)
 
-    def wait_for(self, condition, timeout_s: float = 60.0) -> None:
+    def wait_for(self, condition, timeout_s: float = 300.0) -> None:
         """Run the event loop until a condition holds."""
         deadline = time.monotonic() + timeout_s
         while not condition():

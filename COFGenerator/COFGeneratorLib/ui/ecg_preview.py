@@ -79,8 +79,9 @@ class EcgPreview:
     def _show(self, words: str, picture) -> None:
         self._summary.text = words
         self._summary.visible = bool(words)
-        self._plot.visible = picture is not None and not picture.isNull()
-        if self._plot.visible:
+        has_picture = picture is not None and not picture.isNull()
+        self._plot.visible = has_picture
+        if has_picture:
             self._plot.setPixmap(picture.scaledToWidth(PLOT_WIDTH, qt.Qt.SmoothTransformation))
 
 

@@ -1,11 +1,17 @@
 """PySide6 with the habits of PythonQt, as far as the modules under test use them."""
 
+import ctypes
 import re
+import sys
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 from PySide6.QtCore import *  # noqa: F403
 from PySide6.QtGui import *  # noqa: F403
 from PySide6.QtWidgets import *  # noqa: F403
+
+if sys.version_info < (3, 12):
+    # PySide6 6.12 gives back None without taking a reference, and before Python 3.12 None can run out of them.
+    ctypes.c_ssize_t.from_address(id(None)).value += 1_000_000_000
 
 
 def _property(name):

@@ -1,4 +1,4 @@
-"""Small widgets under the names of CTK and qMRML widgets, with the properties, slots and signals that we use of them."""
+"""Small widgets under the names of CTK and qMRML widgets, with the properties, slots and signals that we use."""
 
 import qt  # noqa: F401 - gives PySide6 the habits of PythonQt before any widget is made
 import slicer
@@ -325,11 +325,21 @@ class qMRMLTableView(QtWidgets.QTableView):
 
 ctkSliderWidget = type("ctkSliderWidget", (_NumberBox,), {})
 qMRMLSliderWidget = type("qMRMLSliderWidget", (_NumberBox,), {})
-_UNUSED = (
-    "ctkCheckBox ctkCheckablePushButton ctkDoubleSlider ctkDoubleSpinBox ctkComboBox ctkRangeWidget "
-    "ctkDoubleRangeSlider ctkColorPickerButton qMRMLSpinBox qMRMLRangeWidget qMRMLSubjectHierarchyTreeView "
-    "qMRMLSubjectHierarchyComboBox qSlicerWidget"
-).split()
+_UNUSED = [
+    "ctkCheckBox",
+    "ctkCheckablePushButton",
+    "ctkDoubleSlider",
+    "ctkDoubleSpinBox",
+    "ctkComboBox",
+    "ctkRangeWidget",
+    "ctkDoubleRangeSlider",
+    "ctkColorPickerButton",
+    "qMRMLSpinBox",
+    "qMRMLRangeWidget",
+    "qMRMLSubjectHierarchyTreeView",
+    "qMRMLSubjectHierarchyComboBox",
+    "qSlicerWidget",
+]
 """Named by Slicer's guiConnectors.py, not used by our panels."""
 for _name in _UNUSED:
     globals()[_name] = type(_name, (QtWidgets.QWidget,), {})

@@ -1,0 +1,392 @@
+"""The COFGenerator panel on real MRML, its real .ui file and real child processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from COFGeneratorLib.jobs import process
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def ready(panel, inputs, host, a_model):
+    """Return the panel with anchor, ECG and model chosen."""
+    anchor, ecg = inputs()
+    panel._parameterNode.anchorVolume = anchor
+    panel.ui.ecgPathEdit.currentPath = ecg
+    panel.view.computer.add_model(str(a_model))
+    panel.view.ecg.close()
+    assert panel.ui.generateButton.enabled, panel.ui.generateButton.toolTip
+    return panel
+
+
+@pytest.fixture
+def a_model(tmp_path):
+    """Return a folder that looks like a bundle; the fake command does not open it."""
+    folder = tmp_path / "a-model"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "metadata.json").write_text('{"name": "Test model", "version": "1", "license": "Apache-2.0"}')
+    return folder
+
+
+def state(panel):
+    return panel.view.state.name
+
+
+def run(host, panel):
+    panel.ui.generateButton.click()
+    host.wait_for(lambda: state(panel) != "RUNNING")
+
+
+def test_the_panel_opens_and_every_parameter_has_its_widget(panel):
+    assert set(panel._parameterNode.allParameters) == {
+        widget.property("SlicerParameterName")
+        for widget in panel.ui.__dict__.values()
+        if widget.property("SlicerParameterName")
+    }
+
+
+def test_choices_go_both_ways_between_panel_and_scene(panel, inputs):
+    anchor, _ = inputs()
+    panel.ui.anchorSelector.setCurrentNode(anchor)
+    assert panel._parameterNode.anchorVolume is anchor
+    panel.ui.framesSpinBox.value = 24
+    assert panel._parameterNode.frames == 24
+    panel._parameterNode.seed = 7
+    assert panel.ui.seedSpinBox.value == 7
+
+
+def test_generate_can_be_pressed_only_with_valid_input_and_says_why_not(panel, inputs, host, a_model):
+    button = panel.ui.generateButton
+    panel.view.computer.add_model(str(a_model))
+    assert not button.enabled
+    assert "anchor" in button.toolTip
+    anchor, ecg = inputs()
+    panel._parameterNode.anchorVolume = anchor
+    assert not button.enabled
+    assert "ECG" in button.toolTip
+    panel.ui.ecgPathEdit.currentPath = ecg + ".gone"
+    assert not button.enabled
+    assert "does not exist" in button.toolTip
+    panel.ui.ecgPathEdit.currentPath = ecg
+    panel.view.ecg.close()
+    assert button.enabled
+    moved = host.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    anchor.SetAndObserveTransformNodeID(moved.GetID())
+    panel.view.refresh()
+    assert not button.enabled
+    assert "Harden" in button.toolTip
+    assert panel.ui.statusLabel.text == button.toolTip  # said where it is seen, too
+
+
+def test_missing_packages_are_named_and_block_generation(ready, tmp_path):
+    needs = tmp_path / "needs.txt"
+    needs.write_text("a-package-that-nobody-has>=9\n")
+    ready.view.computer._requirements = needs
+    ready.view.computer._show_packages()
+    ready.view.refresh()
+    assert not ready.ui.generateButton.enabled
+    assert "a-package-that-nobody-has" in ready.ui.generateButton.toolTip
+    assert ready.ui.installButton.enabled
+
+
+def test_a_generation_runs_in_a_child_process_and_its_result_beats(ready, host):
+    ready._parameterNode.frames = 6
+    ready._parameterNode.seed = 11
+    ready.ui.generateButton.click()
+    assert state(ready) == "RUNNING"
+    assert ready.ui.cancelButton.enabled
+    assert not ready.ui.generateButton.enabled
+    assert not ready.ui.inputsCollapsibleButton.enabled
+    argv = ready.view.generation.runner.folder.read(ready.view.generation.runner.folder.job)["argv"]
+    host.wait_for(lambda: state(ready) != "RUNNING")
+    assert state(ready) == "DONE", ready.ui.statusLabel.text
+    browser = ready._parameterNode.resultBrowser
+    assert browser.GetMasterSequenceNode().GetNumberOfDataNodes() == 6
+    assert browser.GetPlaybackActive()
+    assert browser.GetName() == "P01 synthetic cine browser"
+    assert argv[argv.index("--seed") + 1] == "11"
+    assert argv[argv.index("--frames") + 1] == "6"
+    assert argv[argv.index("--model") + 1].endswith("a-model")
+    assert ready.ui.functionTableView.mrmlTableNode() is browser.GetNodeReference("COF.Function")
+    assert ready.ui.playWidget.browser is browser
+    assert ("showSequenceBrowser", browser) in host.calls
+    assert "This heart is a ring." in ready.ui.statusLabel.text
+    assert ready.ui.inputsCollapsibleButton.enabled
+    assert not ready.ui.cancelButton.enabled
+
+
+def test_nothing_of_the_job_stays_on_disk_and_the_result_does_not_need_it(ready, host):
+    run(host, ready)
+    assert list((Path(host.slicer.app.temporaryPath) / "cof").glob("generate-*")) == []
+    sequence = ready._parameterNode.resultBrowser.GetMasterSequenceNode()
+    assert sequence.GetStorageNode() is None
+
+
+def test_a_second_run_gives_a_second_result(ready, host):
+    run(host, ready)
+    first = ready._parameterNode.resultBrowser
+    run(host, ready)
+    assert ready._parameterNode.resultBrowser is not first
+    ready.ui.resultSelector.setCurrentNode(first)
+    assert ready.view.result.nodes.browser is first
+
+
+def test_progress_is_shown_in_words(ready, host, monkeypatch):
+    monkeypatch.setenv("COF_FAKE", "slow")
+    ready.ui.generateButton.click()
+    host.wait_for(lambda: "Generating motion" in ready.ui.statusLabel.text)
+    host.wait_for(lambda: "left" in ready.ui.statusLabel.text)
+    assert ready.ui.progressBar.visible or not ready.parent.visible
+    ready.ui.cancelButton.click()
+    host.wait_for(lambda: state(ready) != "RUNNING")
+    assert ready.ui.statusLabel.text == "Stopped."
+    assert ready._parameterNode.resultBrowser is None
+    assert ready.ui.generateButton.enabled
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX process groups")
+def test_cancel_ends_the_whole_tree_of_a_job_that_does_not_listen(ready, host, monkeypatch):
+    monkeypatch.setenv("COF_FAKE", "deaf")
+    ready.ui.generateButton.click()
+    pids_file = ready.view.generation.runner.folder.root / "pids"
+    host.wait_for(lambda: pids_file.is_file() and len(pids_file.read_text().split()) == 2)
+    pids = [int(pid) for pid in pids_file.read_text().split()]
+    ready.view.generation.runner.cancel(grace_s=0.3)
+    host.wait_for(lambda: state(ready) != "RUNNING")
+    host.wait_for(lambda: not any(process.start_time(pid) for pid in pids))
+
+
+def test_closing_the_scene_stops_the_job_and_leaves_a_working_panel(ready, host, inputs, monkeypatch):
+    monkeypatch.setenv("COF_FAKE", "slow")
+    ready.ui.generateButton.click()
+    runner = ready.view.generation.runner
+    host.wait_for(lambda: runner.state == "running")
+    pid = runner._pid
+    host.scene.Clear(0)
+    assert process.start_time(pid) is None
+    assert state(ready) == "EMPTY"
+    assert ready._parameterNode is not None
+    assert ready._parameterNode.resultBrowser is None
+    monkeypatch.delenv("COF_FAKE")
+    ready._parameterNode.anchorVolume, _ = inputs()
+    run(host, ready)
+    assert state(ready) == "DONE"
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ("fail", "A heart in view needs an LV cavity; found none. Check the volume."),
+        ("crash", "exit code 3"),
+        ("partial", "without making"),
+    ],
+)
+def test_a_failure_is_shown_with_what_to_do_and_keeps_its_log(ready, host, monkeypatch, behaviour, words):
+    monkeypatch.setenv("COF_FAKE", behaviour)
+    run(host, ready)
+    assert state(ready) == "FAILED"
+    assert words in ready.ui.statusLabel.text
+    assert ready.ui.openFolderButton.enabled
+    assert ready.ui.generateButton.enabled  # it can be tried again
+    monkeypatch.delenv("COF_FAKE")
+    run(host, ready)
+    assert state(ready) == "DONE"
+
+
+def test_leaving_the_module_does_not_stop_the_job(ready, host):
+    ready.ui.generateButton.click()
+    ready.exit()
+    host.wait_for(lambda: state(ready) != "RUNNING")
+    ready.enter()
+    assert state(ready) == "DONE"
+    assert ready._parameterNode.resultBrowser is not None
+
+
+def test_reloading_the_module_stops_the_job_and_gives_a_new_panel(ready, host, monkeypatch):
+    monkeypatch.setenv("COF_FAKE", "slow")
+    ready.ui.generateButton.click()
+    runner = ready.view.generation.runner
+    host.wait_for(lambda: runner.state == "running")
+    host.slicer.util.reloadScriptedModule("COFGenerator")
+    assert process.start_time(runner._pid) is None
+    new = host.shown["COFGenerator"]
+    assert new is not ready
+    assert new._parameterNode.anchorVolume is not None
+
+
+def test_a_saved_scene_brings_choices_and_result_back(ready, host, tmp_path):
+    ready._parameterNode.frames = 6
+    run(host, ready)
+    host.scene.SetRootDirectory(str(tmp_path))
+    assert host.scene.WriteToMRB(str(tmp_path / "saved.mrb"))
+    host.scene.Clear(0)
+    assert ready.view.result.nodes is None
+    assert host.scene.ReadFromMRB(str(tmp_path / "saved.mrb"), False)
+    host.process_events()
+    assert ready._parameterNode.frames == 6
+    assert ready._parameterNode.anchorVolume.GetName() == "P01"
+    nodes = ready.view.result.nodes
+    assert nodes is not None
+    assert nodes.cine.GetNumberOfDataNodes() == 6
+    assert ready.ui.functionTableView.mrmlTableNode() is nodes.function
+
+
+def test_a_saved_scene_holds_no_path_of_this_computer(ready, host, tmp_path):
+    run(host, ready)
+    (tmp_path / "root").mkdir()
+    host.scene.SetRootDirectory(str(tmp_path / "root"))
+    host.scene.SetURL(str(tmp_path / "root" / "scene.mrml"))
+    host.scene.Commit()
+    text = (tmp_path / "root" / "scene.mrml").read_text()
+    assert str(tmp_path / "ecg.csv") not in text
+    assert host.slicer.app.temporaryPath not in text
+
+
+def test_a_segmentation_is_sent_along_with_its_mapping(ready, host):
+    from COFGeneratorLib.scene import volumes
+
+    labels = host.scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Labels")
+    codes = np.zeros((6, 40, 44), np.uint8)
+    codes[1:5, 10:30, 10:30], codes[2:4, 15:25, 15:25], codes[2:4, 12:20, 32:40] = 2, 1, 3
+    labels.SetAndObserveImageData(volumes.image_data(codes))
+    labels.SetIJKToRASMatrix(volumes.matrix_to_vtk(np.diag([1.5, 1.5, 8.0, 1.0])))
+    ready._parameterNode.anchorLabels = labels
+    assert ready._parameterNode.labelMapping == "lv=1, myo=2, rv=3"
+    ready.ui.labelMappingEdit.text = "lv=5"
+    assert not ready.ui.generateButton.enabled
+    assert "one of: 1, 2, 3" in ready.ui.generateButton.toolTip
+    ready.ui.labelMappingEdit.text = "lv=1, myo=2"
+    ready.ui.generateButton.click()
+    argv = ready.view.generation.runner.folder.read(ready.view.generation.runner.folder.job)["argv"]
+    assert argv[argv.index("--label-map") + 1] == "lv=1,myo=2"
+    assert Path(argv[argv.index("--labels") + 1]).is_file()
+    host.wait_for(lambda: state(ready) == "DONE")
+
+
+def test_an_ecg_table_replaces_the_file_and_the_other_way_round(ready, host):
+    run(host, ready)
+    table = ready.view.result.nodes.ecg_12
+    ready._parameterNode.ecgTable = table
+    assert ready.view.ecg_path == ""
+    assert ready.ui.generateButton.enabled
+    run(host, ready)
+    assert state(ready) == "DONE"
+    ready._parameterNode.ecgTable = ready.view.result.nodes.ecg
+    assert "12 leads" in ready.ui.generateButton.toolTip
+
+
+def test_a_frame_of_a_cine_can_be_the_anchor(ready, host):
+    run(host, ready)
+    assert ready.ui.anchorFrameWidget.browser is None
+    nodes = ready.view.result.nodes
+    ready._parameterNode.anchorVolume = nodes.proxy("cine")
+    assert ready.ui.anchorFrameWidget.browser is nodes.browser
+    assert ready.ui.generateButton.enabled
+
+
+def test_the_chart_line_follows_playback(ready, host):
+    from COFGeneratorLib.scene.tables import number_column
+
+    run(host, ready)
+    nodes = ready.view.result.nodes
+    nodes.browser.SetSelectedItemNumber(4)
+    assert number_column(nodes.cursor, "time")[0] == pytest.approx(float(nodes.cine.GetNthIndexValue(4)), abs=1e-3)
+    ready.ui.showChartButton.click()
+    assert ("ShowChartInLayout", nodes.chart) in host.calls
+
+
+def test_dropped_files_come_as_urls(ready):
+    path = ready.view.ecg_path
+    ready.ui.ecgPathEdit.currentPath = Path(path).as_uri()
+    ready.view.ecg.close()
+    assert ready.view.ecg_path == path
+    assert ready.ui.generateButton.enabled
+
+
+def test_the_logic_generates_without_a_panel(ready, host):
+    events = []
+    browser = ready.logic.generate(
+        ready._parameterNode.anchorVolume, ready.view.ecg_path, frames=6, progressCallback=events.append
+    )
+    assert browser.IsA("vtkMRMLSequenceBrowserNode")
+    assert browser.GetMasterSequenceNode().GetNumberOfDataNodes() == 6
+    assert {"progress", "done"} <= {event["event"] for event in events}
+
+
+def test_the_logic_raises_what_went_wrong(ready, monkeypatch):
+    from COFGeneratorLib.errors import JobError, SceneError
+
+    node = ready._parameterNode
+    with pytest.raises(SceneError, match="ECG file"):
+        ready.logic.generate(node.anchorVolume, "/nowhere/ecg.xml")
+    monkeypatch.setenv("COF_FAKE", "fail")
+    with pytest.raises(JobError, match="LV cavity"):
+        ready.logic.generate(node.anchorVolume, ready.view.ecg_path)
+
+
+def test_the_ecg_is_read_in_a_child_process_and_described(panel, inputs, host):
+    _, ecg = inputs()
+    panel.ui.ecgPathEdit.currentPath = ecg
+    assert "Reading" in panel.ui.ecgSummaryLabel.text
+    host.wait_for(lambda: "Reading" not in panel.ui.ecgSummaryLabel.text)
+    assert "HR 71" in panel.ui.ecgSummaryLabel.text, panel.ui.ecgSummaryLabel.text
+    assert not panel.ui.ecgPlotLabel.pixmap.isNull()
+
+
+def test_a_file_that_is_no_ecg_is_explained(panel, tmp_path, host):
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear colleague,")
+    panel.ui.ecgPathEdit.currentPath = str(path)
+    host.wait_for(lambda: "Reading" not in panel.ui.ecgSummaryLabel.text)
+    assert panel.ui.ecgSummaryLabel.text
+    assert panel.ui.ecgPlotLabel.pixmap.isNull() or not panel.view.ecg.facts
+
+
+def test_this_computer_can_be_checked(panel, host):
+    panel.ui.probeButton.click()
+    assert not panel.ui.probeButton.enabled
+    host.wait_for(lambda: panel.ui.probeButton.enabled)
+    assert "torch" in panel.ui.dependenciesLabel.text
+    names = [panel.ui.deviceSelector.itemData(index) for index in range(panel.ui.deviceSelector.count)]
+    assert names[:2] == ["auto", "cpu"]
+
+
+def test_choices_of_the_machine_are_remembered_outside_the_scene(panel, host, a_model):
+    panel.view.computer.add_model(str(a_model))
+    panel.ui.deviceSelector.currentIndex = panel.ui.deviceSelector.findData("cpu")
+    assert panel.view.computer.environment()["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ or os.environ["CUDA_VISIBLE_DEVICES"] != "-1"
+    host.close("COFGenerator")
+    again = host.open("COFGenerator")
+    assert again.view.computer.model == str(a_model)
+    assert again.view.computer.device == "cpu"
+    assert "Test model" in again.ui.modelCardLabel.text
+
+
+def test_loading_and_opening_the_panel_is_quick_and_free_of_torch():
+    """In a process of its own, because other tests import torch into this one."""
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(HERE)!r})
+import host
+stand_in = host.start()
+import slicer.util, slicer.parameterNodeWrapper, slicer.ScriptedLoadableModule, numpy
+begin = time.perf_counter()
+for name in ("COFGenerator", "COFTraining"):
+    stand_in.load(name)
+print("LOAD", time.perf_counter() - begin)
+for name in ("COFGenerator", "COFTraining"):
+    stand_in.open(name)
+print("HEAVY", sorted({{"torch", "monai", "neurokit2", "SimpleITK", "matplotlib", "pandas"}} & set(sys.modules)))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1] / "COFGenerator")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, timeout=120
+    )
+    assert "HEAVY []" in done.stdout
+    assert float(done.stdout.split("LOAD ")[1].split()[0]) < 0.3
