@@ -9,6 +9,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
+TORCH_CPU := https://download.pytorch.org/whl/cpu
 PYTEST_ARGS ?= -n auto --dist loadfile
 
 .PHONY: demo test lint install clean
@@ -23,7 +24,11 @@ $(BIN)/python:
 		"Install one (e.g. apt install python3.12-venv) or give it: make demo PYTHON=/path/to/python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
+# Without an NVIDIA driver the CPU build of torch saves gigabytes; where its index cannot be reached, any build will do.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@$(BIN)/python -c "import torch" 2>/dev/null || command -v nvidia-smi >/dev/null 2>&1 || \
+		{ curl -fsI -m 8 $(TORCH_CPU)/torch/ >/dev/null 2>&1 && \
+		$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt --index-url $(TORCH_CPU) torch; } || true
 	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt -e ".[slicer,test]"
 	@touch $@
 

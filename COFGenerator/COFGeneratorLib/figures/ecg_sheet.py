@@ -57,6 +57,7 @@ def write_ecg_sheet(record, cycle, path: str | Path, title: str = "12-lead ECG")
     base = TOP_MM + (ROWS + 0.55) * ROW_MM
     part = (time_s >= 0) & (time_s < length_s)
     _cycles(axes, cycle, base, start_s, length_s)
+    _waves(axes, cycle, base, start_s, length_s)
     _trace(axes, time_s[part], signal[LEADS.index("II")][part], SIDE_MM, base)
     _lead_name(axes, "II", SIDE_MM + 1.2, base - 12.0)
     _pulse(axes, base)
@@ -113,6 +114,21 @@ def _cycles(axes, cycle, base_mm: float, start_s: float, length_s: float) -> Non
             )  # fmt: skip
 
 
+def _waves(axes, cycle, base_mm: float, start_s: float, length_s: float) -> None:
+    """Mark where P and QRS begin, QRS and T end, at the beat that opens the interval driving the cine."""
+    first = float(cycle.r_peaks_s[cycle.representative]) - start_s
+    rows = (("P", cycle.p_onset_ms), ("Q", cycle.qrs_onset_ms), ("J", cycle.qrs_offset_ms), ("T", cycle.t_end_ms))
+    for name, offset_ms in rows:
+        at_s = first + offset_ms / 1000.0
+        if not np.isfinite(at_s) or not 0 <= at_s < length_s:
+            continue
+        x = SIDE_MM + at_s * MM_PER_S
+        axes.plot([x, x], [base_mm - 11.0, base_mm + 9.0], color=CHOSEN, linewidth=0.8, linestyle=(0, (4, 2)))
+        # Q and J stand only a few mm apart: their letters lean away from each other.
+        side = {"Q": "right", "J": "left"}.get(name, "center")
+        axes.text(x, base_mm - 12.2, name, fontsize=6.5, color=CHOSEN, ha=side, va="center")
+
+
 def _words(sheet, record, cycle, title: str) -> None:
     """Write the measurements over the paper."""
 
@@ -121,6 +137,8 @@ def _words(sheet, record, cycle, title: str) -> None:
 
     x, first, second = SIDE_MM * PX_PER_MM, 30, 62
     after = sheet.write(x, first, title, fontsize=14, color=INK, fontweight="bold")
+    if cycle.rhythm:
+        after = sheet.write(after + 24, first, cycle.rhythm, fontsize=10.5, color=INK)
     source = ("25 mm/s", "10 mm/mV", record.source_format, f"{record.fs_hz:.0f} Hz", f"{record.duration_s:.1f} s")
     sheet.write(after + 24, first, "   ·   ".join(source), fontsize=9.5, color=SOFT)
     sheet.write(

@@ -19,6 +19,8 @@ DPI = 120
 WIDTH_PX, MARGIN_PX, HEADER_PX, TITLES_PX, BOTTOM_PX, ROW_LABEL_PX = 1920, 40, 74, 30, 372, 56
 CURVES_PX, NUMBERS_PX = 1030, 425
 """Widths of the two left parts of the bottom row; the bull's-eye has the rest."""
+EXCURSION_MM = 15.0
+"""Bright end of the bull's-eye's scale; a healthy wall moves in by 6 to 12 mm."""
 
 
 def write_preview(cine, directory: str | Path) -> tuple[Path, Path]:
@@ -121,28 +123,29 @@ def _numbers(sheet: Sheet, cine, left: float, top: float) -> None:
 
     def spread(name):
         draws = [getattr(draw, name) for draw in cine.samples]
-        return f" ± {np.std(draws, ddof=1):.0f}" if len(draws) > 1 else ""
+        return f"± {np.std(draws, ddof=1):.0f}" if len(draws) > 1 else ""
 
     after = sheet.write(left, top + 36, f"{report.ef_percent:.0f}", fontsize=46, fontweight="bold", color=LV)
-    sheet.write(after + 12, top + 22, f"%{spread('ef_percent')}", fontsize=18, color=LV)
+    sheet.write(after + 12, top + 22, f"% {spread('ef_percent')}", fontsize=18, color=LV)
     sheet.write(after + 14, top + 54, "LV ejection fraction", fontsize=11, color=MUTED)
+    mass_g = report.myocardial_mass_g[report.ed_frame]
     rows = [
-        ("EDV", f"{report.edv_ml:.0f}{spread('edv_ml')}", "mL", LV),
-        ("ESV", f"{report.esv_ml:.0f}{spread('esv_ml')}", "mL", LV),
-        ("SV", f"{report.sv_ml:.0f}{spread('sv_ml')}", "mL", LV),
+        ("EDV", f"{report.edv_ml:.0f}", f"{spread('edv_ml')} mL", LV),
+        ("ESV", f"{report.esv_ml:.0f}", f"{spread('esv_ml')} mL", LV),
+        ("SV", f"{report.sv_ml:.0f}", f"{spread('sv_ml')} mL", LV),
         ("CO", f"{report.co_l_min:.1f}", "L/min", LV),
-        ("mass", f"{report.myocardial_mass_g[report.ed_frame]:.0f}", "g", EPICARDIUM),
+        ("mass", f"{mass_g:.0f}" if mass_g > 0 else "–", "g", EPICARDIUM),
     ]
     if np.isfinite(report.es_time_ms):
         share = f"ms · {100 * report.es_time_ms / report.rr_ms:.0f} %"
         rows.append(("ES", f"{report.es_time_ms:.0f}", share, LV))
     if np.isfinite(report.rv_ef_percent):
         rows += [("RV EDV", f"{report.rv_edv_ml:.0f}", "mL", RV), ("RV EF", f"{report.rv_ef_percent:.0f}", "%", RV)]
-    for index, (name, value, unit, colour) in enumerate(rows):
-        x, y = left + (index % 2) * 208, top + 112 + (index // 2) * 36
+    for index, (name, value, beside, colour) in enumerate(rows):
+        x, y = left + (index % 2) * 214, top + 112 + (index // 2) * 36
         sheet.write(x, y, name, fontsize=11, color=MUTED)
-        after = sheet.write(x + 84, y, value, fontsize=14, color=colour, fontweight="bold")
-        sheet.write(after + 6, y, unit, fontsize=9, color=MUTED)
+        after = sheet.write(x + (84 if index % 2 == 0 else 66), y, value, fontsize=14, color=colour, fontweight="bold")
+        sheet.write(after + 6, y, beside.strip(), fontsize=9, color=MUTED)
     source = {"user": "labels given", "segmenter": "labels by the segmenter"}.get(cine.labels_from, "")
     seed = cine.provenance.get("seed")
     facts = (source, str(cine.provenance.get("model", "")), "" if seed is None else f"seed {seed}")
@@ -161,4 +164,4 @@ def _regional(sheet: Sheet, cine, left: float, top: float) -> None:
     width = WIDTH_PX - MARGIN_PX - left
     sheet.write(left + width / 2, top + 6, "inward motion ED → ES, mm", fontsize=9.5, color=MUTED, ha="center")
     size = min(width, 272)
-    draw_bullseye(sheet.axes(left + (width - size) / 2, top + 16, size, size), report.excursion_mm, 0.0, 12.0)
+    draw_bullseye(sheet.axes(left + (width - size) / 2, top + 16, size, size), report.excursion_mm, 0.0, EXCURSION_MM)

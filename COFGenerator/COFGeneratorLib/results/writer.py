@@ -36,6 +36,8 @@ def write_result(cine, folder: Path, watch: Stopwatch, progress=None) -> list[st
         else:
             write_function(cine.function, folder, samples=cine.samples, regional=_regional(cine, warnings))
             warnings.extend(findings(cine.function))
+            if len(cine.samples) > 1 and len({draw.ef_percent for draw in cine.samples}) == 1:
+                warnings.append("All draws are equal: this model has no randomness, so the intervals say nothing.")
     tell(1)
     with watch.stage("write_preview"):
         write_preview(cine, folder)
