@@ -1,4 +1,4 @@
-"""Fixtures of the ECG tests; the writers are importable as ``cof_ecg_writers`` and ``cof_ecg_scp``."""
+"""Fixtures of the ECG tests; the writers are importable as ``cof_ecg_writers``, ``cof_ecg_scp``, …."""
 
 import importlib.util
 import sys
@@ -19,6 +19,7 @@ def _load(name: str, file: str):
 
 writers = _load("cof_ecg_writers", "writers.py")
 _load("cof_ecg_scp", "scp_writer.py")
+_load("cof_ecg_mutations", "mutations.py")
 
 
 @pytest.fixture(scope="session")
@@ -63,4 +64,5 @@ FORMATS = [
     ("philips", _file("d.xml", lambda s, fs: writers.philips_text(s, fs).encode("utf-16")), 0.0051),
     ("scp", _file("a.scp", _scp), 0.0025),
     ("matlab", _file("a.mat", writers.matlab_bytes), 1e-6),
+    ("matlab", _file("b.mat", lambda s, fs: writers.matlab_bytes(s, fs, compress=False)), 1e-6),
 ]

@@ -16,7 +16,9 @@ def add(commands) -> None:
         "ecg", help="read and measure a 12-lead ECG", description="Read an ECG and write ecg.json and ecg.png."
     )
     parser.add_argument("file", metavar="FILE", help="12-lead ECG in any of the formats read")
-    parser.add_argument("--beat", type=options.natural, metavar="N", help="start from this R peak (default: chosen)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--beat", type=options.natural, metavar="N", help="start from this R peak (default: chosen)")
+    which.add_argument("--at", type=float, metavar="SECONDS", help="or from the last R peak before this time")
     options.add_output(parser)
     parser.set_defaults(run=run)
 
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
                 record = read_ecg(arguments.file)
             with current.watch.stage("measuring"):
-                cycle = analyse_ecg(record, beat=arguments.beat)
+                cycle = analyse_ecg(record, beat=arguments.beat, at_s=arguments.at)
             current.warn(*record.warnings, *cycle.warnings)
             current.progress(1, 2, "drawing")
             with current.watch.stage("drawing"):
@@ -45,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
             write_manifest(folder, "ecg", facts, current.watch, current.warnings)
         out = Path(arguments.out)
         current.say(
-            f"{record.source_format}: {cycle.hr_bpm:.0f} bpm   RR {cycle.rr_ms:.0f} ms   QRS {cycle.qrsd_ms:.0f} ms   "
-            f"QT {cycle.qt_ms:.0f} ms   quality {cycle.quality:.2f}"
+            f"{record.source_format}: {cycle.rhythm}   {cycle.hr_bpm:.0f} bpm   RR {cycle.rr_ms:.0f} ms   "
+            f"QRS {cycle.qrsd_ms:.0f} ms   QT {cycle.qt_ms:.0f} ms   quality {cycle.quality:.2f}"
         )
         current.say(f"Written to {out / 'ecg.json'} and {out / 'ecg.png'}")
         current.say_warnings()

@@ -13,6 +13,7 @@ PX_PER_MM = 5.4
 COLUMN_S, ROWS, COLUMNS = 2.5, 3, 4
 ROW_MM, TOP_MM, SIDE_MM = 30.0, 22.0, 10.0
 MM_PER_S, MM_PER_MV = 25.0, 10.0
+CLIP_MV = 4.0
 PULSE_MV = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (4.0, 1.0), (4.0, 0.0), (5.0, 0.0))
 """The 1-mV calibration pulse: (mm, mV)."""
 
@@ -49,8 +50,10 @@ def write_ecg_sheet(record, cycle, path: str | Path, title: str = "12-lead ECG")
         column, row = divmod(index, ROWS)
         base = TOP_MM + (row + 0.55) * ROW_MM
         left = SIDE_MM + column * COLUMN_S * MM_PER_S
-        part = (time_s >= column * COLUMN_S) & (time_s < (column + 1) * COLUMN_S)
-        _trace(axes, time_s[part] - column * COLUMN_S, signal[index][part], left, base)
+        # Below 10 s the columns overlap in time, so that every lead is there.
+        begin_s = column * float(np.clip((record.duration_s - COLUMN_S) / (COLUMNS - 1), 0.0, COLUMN_S))
+        part = (time_s >= begin_s) & (time_s < begin_s + COLUMN_S)
+        _trace(axes, time_s[part] - begin_s, signal[index][part], left, base)
         _lead_name(axes, lead, left + 1.2, base - 12.0)
         if column == 0:
             _pulse(axes, base)
@@ -81,7 +84,7 @@ def _paper(axes, width_mm: float, height_mm: float) -> None:
 
 
 def _trace(axes, time_s, lead_mv, left_mm: float, base_mm: float) -> None:
-    x, y = left_mm + time_s * MM_PER_S, base_mm - np.clip(lead_mv, -2.4, 2.4) * MM_PER_MV
+    x, y = left_mm + time_s * MM_PER_S, base_mm - np.clip(lead_mv, -CLIP_MV, CLIP_MV) * MM_PER_MV
     axes.plot(x, y, color=INK, linewidth=0.95, solid_joinstyle="round")
 
 

@@ -51,7 +51,8 @@ def assemble(raw: RawEcg, source: Source, source_format: str) -> EcgRecord:
             raise EcgError(
                 f"Each lead is expected once; found {named[0]} twice. Export the twelve standard leads only."
             )
-        found[named[0]] = named[1] * np.asarray(values, dtype=np.float32)
+        with np.errstate(over="ignore"):  # too large becomes infinite, which is refused below
+            found[named[0]] = named[1] * np.asarray(values).astype(np.float32)
     if not found:
         raise EcgError(
             "Twelve standard leads (I … V6) are needed; found none by these names. Name the leads in the file."
