@@ -36,7 +36,7 @@ def main() -> int:
 
     start = time.perf_counter()
     bundle = load_bundle(options.bundle)
-    population = population_motion(options.bundle, bundle.model.grid)
+    population = population_motion(options.bundle)
     result = run_heldout(bundle, population, options.subjects, options.seed, lambda text: print(text, file=sys.stderr))
     print(f"{bundle.model_id}, weights {bundle.weights_sha256[:12]}, N {options.subjects}, seed {options.seed}\n")
     names = ("ef_mae_points", "ef_bias_points", "es_error_frames", "es_argmin_error_frames", "curve_rmse_ml")

@@ -22,6 +22,8 @@ from COFGeneratorLib.errors import AnatomyError
 FINE_PIXELS = 112
 """Side of the fine window: a little more than what was trained with, so that a wide right ventricle fits."""
 LARGEST_COARSE_PIXELS = 128
+COARSE_SCALES = (1.0, 0.75, 1.3)
+"""The whole view is looked at with pixels of these multiples of the coarse network's."""
 MIN_CONFIDENCE = 0.6
 """Mean probability of the heart's voxels below which a find is refused; real hearts have 0.8 and more."""
 MIN_WALL_SHARE = 0.15
@@ -120,15 +122,32 @@ class Segmenter:
         return Segmentation(labels, probabilities, frame.origin_ras, frame, confidence)
 
     def _localise(self, stack: SaxStack, roi_centre_ras):
-        config = self.coarse_config
-        window = whole_view(stack.shape, stack.ijk_to_ras, config.spacing_mm, config.multiple, LARGEST_COARSE_PIXELS)
-        probabilities = self._predict(self.coarse, window, stack)
-        if roi_centre_ras is not None:
-            far = _distance_mm(stack, roi_centre_ras) > ROI_RADIUS_MM
-            probabilities[1:, far] = 0.0
-            probabilities[0, far] = 1.0
-        labels = clean_labels(probabilities.argmax(axis=0).astype(np.uint8), stack.spacing_mm)
-        return self._frame(labels, stack, _confidence(probabilities, labels))
+        """Return the heart's frame and middle as seen most surely of several looks at the whole view.
+
+        Hearts of children and of heart failure differ twofold in size; looks at several scales find both.
+        """
+        config, best, refusal = self.coarse_config, None, None
+        far = None if roi_centre_ras is None else _distance_mm(stack, roi_centre_ras) > ROI_RADIUS_MM
+        for scale in COARSE_SCALES:
+            window = whole_view(
+                stack.shape, stack.ijk_to_ras, scale * config.spacing_mm, config.multiple, LARGEST_COARSE_PIXELS
+            )
+            probabilities = self._predict(self.coarse, window, stack)
+            if far is not None:
+                probabilities[1:, far] = 0.0
+                probabilities[0, far] = 1.0
+            labels = clean_labels(probabilities.argmax(axis=0).astype(np.uint8), stack.spacing_mm)
+            confidence = _confidence(probabilities, labels)
+            try:
+                found = self._frame(labels, stack, confidence)
+            except AnatomyError as error:
+                refusal = refusal or error
+                continue
+            if best is None or confidence > best[0]:
+                best = (confidence, found)
+        if best is None:
+            raise refusal
+        return best[1]
 
     def _fine_pass(self, stack: SaxStack, frame: HeartFrame, centre: np.ndarray) -> np.ndarray:
         backwards = float(frame.axes_ras[0] @ stack.ijk_to_ras[:3, 2]) < 0

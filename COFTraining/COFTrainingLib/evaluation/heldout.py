@@ -148,8 +148,8 @@ def failed_bars(summary: dict[str, float], bars: dict[str, tuple[str, float]] = 
     return missed
 
 
-def population_motion(folder: Path, grid) -> torch.Tensor:
+def population_motion(folder: Path) -> torch.Tensor:
     """Load the mean motion of the training subjects, (T, 3, D, H, W) grid voxels, that a bundle carries."""
-    from safetensors.torch import load_file
+    from COFGeneratorLib.weights import load_weights
 
-    return load_file(Path(folder) / "models" / "population.safetensors")["velocity"].float()
+    return load_weights(Path(folder) / "models" / "population.safetensors")["velocity"]

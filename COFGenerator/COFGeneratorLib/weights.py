@@ -1,0 +1,60 @@
+"""Network weights on disk: safetensors in half precision, or in eight bits where a bundle must stay small.
+
+Nothing is unpickled. Eight bits keep one scale an output channel (symmetric, rounding error at most 1/254 of the
+channel's largest weight); vectors (biases, norms) stay in half precision.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+SCALE_SUFFIX = "::scale"
+
+
+def save_weights(state: "dict[str, torch.Tensor]", path: Path, eight_bits: bool = False) -> None:
+    """Write a state dictionary.
+
+    Args:
+        state: Tensors by name.
+        path: The file, ``.safetensors``.
+        eight_bits: Whether matrices and kernels are stored in eight bits.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    stored = {}
+    for name, value in state.items():
+        value = value.detach().cpu()
+        if not value.is_floating_point():
+            stored[name] = value.contiguous()
+        elif eight_bits and value.ndim >= 2:
+            flat = value.float().flatten(1)
+            scale = (flat.abs().amax(dim=1) / 127.0).clamp(min=1e-12)
+            rounded = (flat / scale[:, None]).round().clamp(-127, 127)
+            stored[name] = rounded.to(torch.int8).view(value.shape).contiguous()
+            stored[name + SCALE_SUFFIX] = scale
+        else:
+            stored[name] = value.to(torch.float16).contiguous()
+    save_file(stored, path)
+
+
+def load_weights(path: Path) -> "dict[str, torch.Tensor]":
+    """Read a state dictionary in single precision, in whichever form it was stored.
+
+    Raises:
+        OSError, safetensors.SafetensorError: If the file cannot be read.
+    """
+    from safetensors.torch import load_file
+
+    stored = load_file(path)
+    state = {}
+    for name, value in stored.items():
+        if name.endswith(SCALE_SUFFIX):
+            continue
+        if name + SCALE_SUFFIX in stored:
+            scale = stored[name + SCALE_SUFFIX].view(-1, *[1] * (value.ndim - 1))
+            value = value.float() * scale
+        state[name] = value.float() if value.is_floating_point() else value
+    return state
