@@ -171,7 +171,7 @@ class BeatingHeart:
         ratio = self._rv_ratio(time_ms) / self._rv_ratio(0.0)
         outer = shape.epicardium(theta1, z_inside) + depth + shape.rv_wall_mm
         away = np.exp(-(np.clip(r1 - outer, 0.0, None) ** 2) / (2 * DECAY_MM**2))
-        above = np.exp(-(np.clip(-z_inside, 0.0, None) / (2.2 * ABOVE_BASE_MM)) ** 2)
+        above = np.exp(-((np.clip(-z_inside, 0.0, None) / (2.2 * ABOVE_BASE_MM)) ** 2))
         z = z1 + (z_inside - z1) * away * above
 
         torsion = self.contraction(time_ms) * self.physiology.ef / 0.6
