@@ -43,7 +43,8 @@ class Errors:
         return {
             "ef_mae_points": float(np.abs(self.ef).mean()),
             "ef_bias_points": float(self.ef.mean()),
-            "es_argmin_error_frames": float(np.nanmean(self.es_argmin)),
+            "es_error_frames": _mean(self.es),
+            "es_argmin_error_frames": _mean(self.es_argmin),
             "curve_rmse_ml": float(self.rmse.mean()),
             "folded_percent": 100 * float(self.folded.mean()),
         }
