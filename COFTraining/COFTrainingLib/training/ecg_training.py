@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from COFTrainingLib.training.loop import LoopConfig, TrainedRun
 from COFTrainingLib.training.run_folder import write_json
 
 WEIGHTS, CONFIG, SOURCE, RECORDS = "model.safetensors", "config.json", "source.json", "cohort.safetensors"
+SETTINGS = "configuration.json"
+"""What ``cof train ecg`` was asked for; ``config.json`` is the loop's own, which every run has."""
 
 
 def _loop() -> LoopConfig:
@@ -64,6 +66,8 @@ def train_ecg(
         beside = records.with_name(f".{records.name}.{os.getpid()}")
         made.save(beside)
         beside.replace(records)
+    if not (out_dir / SETTINGS).is_file():
+        write_json(out_dir / SETTINGS, asdict(config))
     return train_ecg_encoder(
         out_dir, config.loop.steps, config.batch, config.loop.seed, records=config.records, workers=workers,
         cache=records, encoder=config.encoder, loop=config.loop, resume=(out_dir / CONFIG).exists(), progress=progress,
@@ -88,10 +92,8 @@ def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig)
             f"Trained weights of an ECG encoder are a finished run of `cof train ecg` or a .safetensors file; found no "
             f"{file}. Finish that run, or leave --ecg out to train an encoder now."
         )
-    described = file.parent / CONFIG
-    facts: dict[str, Any] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "trained_with": None}
-    if described.is_file():
-        facts["trained_with"] = json.loads(described.read_text(encoding="utf-8"))
+    facts: dict[str, Any] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    facts |= {"trained_with": _json(file.with_name(CONFIG)), "settings": _json(file.with_name(SETTINGS))}
     size = (facts["trained_with"] or {}).get("model", {}).get("encoder")
     config = EcgEncoderConfig(**_tuples(size)) if size else fallback
     _filled(config, file)
@@ -112,12 +114,21 @@ def load_encoder(folder: Path) -> EcgEncoder:
 
 
 def encoder_facts(folder: Path) -> dict[str, Any]:
-    """Return ``encoder`` (its size) and ``trained_with`` (the configuration of its training, or None) of a folder."""
-    if (folder / SOURCE).is_file():
-        facts = json.loads((folder / SOURCE).read_text(encoding="utf-8"))
-        return {"encoder": facts["encoder"], "trained_with": facts["trained_with"]}
+    """Return what is known of an encoder.
+
+    Returns:
+        ``encoder``, its size; ``trained_with``, the frozen configuration of its run, or None; ``settings``, those of
+        ``cof train ecg``, or None.
+    """
+    adopted = _json(folder / SOURCE)
+    if adopted is not None:
+        return adopted
     trained = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    return {"encoder": trained["model"]["encoder"], "trained_with": trained}
+    return {"encoder": trained["model"]["encoder"], "trained_with": trained, "settings": _json(folder / SETTINGS)}
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _filled(config: EcgEncoderConfig, weights: Path) -> EcgEncoder:

@@ -141,10 +141,12 @@ def _write_docs(folder: Path, run: Path, metadata: dict[str, Any], figures, sett
 def configuration_of(run: Path) -> dict[str, Any]:
     """Return the configuration file that repeats a run: everything stated, nothing left to the defaults."""
     config, _ = read_run(run)
-    trained = encoder_facts(run / "ecg")["trained_with"]
+    known = encoder_facts(run / "ecg")
+    trained, ecg = known["trained_with"], known["settings"]
     training = {key: False if value is None else value for key, value in config["training"].items()}
-    ecg = {"loop": trained["loop"], "encoder": trained["model"]["encoder"],
-           "batch": trained["model"]["batch"], "records": trained["model"]["records"]}  # fmt: skip
+    if ecg is None:
+        ecg = {"loop": trained["loop"], "encoder": trained["model"]["encoder"]}
+        ecg |= {name: trained["model"][name] for name in ("batch", "records")}
     return without_place({"base": "cof-plus", "ecg": ecg, "flow": training})
 
 
