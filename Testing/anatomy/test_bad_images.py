@@ -156,3 +156,25 @@ def test_bytes_that_are_no_text_in_headers_raise_nothing_else(tmp_path, voxels, 
     for old, new in ((b"10 12 5", b"10 \xff\xfe 5"), (b"short", b"\xe9\xe9"), (b"1.5 1.5 10", b"1,5 \xb5 10")):
         (tmp_path / "a.nrrd").write_bytes(good.replace(old, new))
         refused(tmp_path / "a.nrrd", "NRRD")
+
+
+@pytest.mark.parametrize("shape", [(200, 32, 32), (30, 32, 32)])
+def test_a_volume_of_a_larger_part_of_the_body_is_named(tmp_path, write_image, oblique, shape):
+    array = np.random.default_rng(0).integers(0, 99, shape).astype(np.uint8)
+    refused(write_image(tmp_path / "a.nrrd", array, oblique), "seems to be a 3-D volume")
+
+
+def test_rows_that_lean_on_columns_are_refused(tmp_path, voxels, nrrd_bytes):
+    lines = "space: LPS\nspace origin: (0,0,0)\nspace directions: (1.5,0,0) (0.4,1.5,0) (0,0,10)"
+    (tmp_path / "a.nrrd").write_bytes(nrrd_bytes(voxels, lines))
+    refused(tmp_path / "a.nrrd", "right angles")
+
+
+def test_a_slicer_segmentation_with_layers_is_named(tmp_path, voxels, nrrd_bytes):
+    lines = (
+        "space: LPS\nspace origin: (0,0,0)\nspace directions: none (1.5,0,0) (0,1.5,0) (0,0,10)\n"
+        "kinds: list domain domain domain\nSegment0_Layer:=0\nSegment1_Layer:=1"
+    )
+    stored = np.ascontiguousarray(np.moveaxis(np.stack([voxels] * 2), 0, -1))
+    (tmp_path / "a.seg.nrrd").write_bytes(nrrd_bytes(stored, lines))
+    refused(tmp_path / "a.seg.nrrd", "overlapping segments")

@@ -6,6 +6,11 @@ from COFGeneratorLib.anatomy.geometry import spacing_ijk_mm
 from COFGeneratorLib.errors import AnatomyError
 
 MIN_SLICES, MIN_IN_PLANE = 3, 8
+MAX_SLICES, MAX_LENGTH_MM = 160, 280.0
+"""A short-axis stack, even interpolated to thin slices, reaches from the atria to below the apex; a head or chest in
+3-D goes further."""
+
+MAX_LABELS = 8
 
 
 def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
@@ -42,6 +47,14 @@ def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
             f"A short-axis stack shows a heart; every voxel of this volume is {float(voxels.flat[0]):g}. "
             "Check that the right volume and frame were exported."
         )
+    length = float(spacing_ijk_mm(ijk_to_ras)[2] * depth)
+    if depth > MAX_SLICES or length > MAX_LENGTH_MM:
+        raise AnatomyError(
+            f"A short-axis stack has up to {MAX_SLICES} slices over up to {MAX_LENGTH_MM:.0f} mm; found {depth} "
+            "slices over "
+            f"{length:.0f} mm, which seems to be a 3-D volume of a larger part of the body. "
+            "Load the short-axis stack, or crop the volume to the heart along its short axis."
+        )
     return _oddities(voxels, ijk_to_ras)
 
 
@@ -57,8 +70,14 @@ def _oddities(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
         )
     if extent[2] < 40:
         said.append(
-            f"The stack covers only {extent[2]:.0f} mm from its first to its last slice; a ventricle is longer."
+            f"The {depth} slices cover only {extent[2]:.0f} mm; a ventricle is longer. If they are frames of one "
+            "slice, load "
+            "the whole cine."
         )
     if spacing[2] > 25:
         said.append(f"Slices lie {spacing[2]:.1f} mm apart; volumes will be coarse.")
+    if len(np.unique(voxels.ravel()[:: max(voxels.size // 20_000, 1)])) <= MAX_LABELS:
+        said.append(
+            "The volume holds only a few different values, as label maps do; an anchor needs an MR image."
+        )
     return tuple(said)

@@ -116,6 +116,50 @@ def flip(array: np.ndarray, ijk_to_ras: np.ndarray, axis: int) -> tuple[np.ndarr
     return np.flip(array, axis), matrix
 
 
+def straighten(array: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
+    """Move the slices of a sheared stack within their planes, so that they lie above one another.
+
+    A stack whose slices each start a little beside the last has a slice step that is not along its normal. ITK and
+    Slicer cannot hold such a grid. The planes stay where they are; each is resampled linearly, within itself.
+
+    Args:
+        array: (…, D, H, W) float32 intensities.
+        ijk_to_ras: (4, 4) geometry, mm.
+
+    Returns:
+        The array and geometry with orthogonal axes, and what was done in words ("" where nothing had to be moved).
+
+    Raises:
+        AnatomyError: If rows and columns are not at right angles.
+    """
+    spacing = spacing_ijk_mm(ijk_to_ras)
+    unit = ijk_to_ras[:3, :3] / spacing
+    if abs(unit[:, 0] @ unit[:, 1]) > 0.01:
+        raise AnatomyError(
+            "Rows and columns of a slice must be at right angles; in this header they are "
+            f"{np.degrees(np.arccos(unit[:, 0] @ unit[:, 1])):.1f}° apart. Resample the volume onto an orthogonal grid."
+        )
+    depth, height, width = array.shape[-3:]
+    straight = ijk_to_ras.copy()
+    straight[:3, 1] = spacing[1] * _unit(unit[:, 1] - unit[:, 0] * (unit[:, 0] @ unit[:, 1]))
+    normal = np.cross(unit[:, 0], _unit(straight[:3, 1]))
+    straight[:3, 2] = normal * (normal @ ijk_to_ras[:3, 2])
+    beside = ijk_to_ras[:3, 2] - straight[:3, 2]
+    middle = 0.5 * (depth - 1)
+    straight[:3, 3] += middle * beside  # the middle slice stays
+    drift_px = float(np.linalg.norm(beside) * middle / spacing[:2].min())
+    if drift_px < 0.25:
+        return array, straight, ""
+    frames = array.reshape(-1, depth, height, width)
+    moved = np.stack([resample(frame, ijk_to_ras, frame.shape, straight) for frame in frames]).reshape(array.shape)
+    shift = float(np.linalg.norm(beside))
+    return moved, straight, f"Each slice lies {shift:.1f} mm beside the last; they are moved in their planes, straight."
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
+
+
 def right_handed(array: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Reverse the slice order if the grid is left-handed, as Slicer does when it reads a volume."""
     if np.linalg.det(ijk_to_ras[:3, :3]) > 0:

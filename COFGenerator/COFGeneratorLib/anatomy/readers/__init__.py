@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from COFGeneratorLib.anatomy.checks import check_stack
+from COFGeneratorLib.anatomy.geometry import straighten
 from COFGeneratorLib.anatomy.readers import metaimage, nifti, nrrd
 from COFGeneratorLib.anatomy.readers.archive import Folder, Zip, is_zip
 from COFGeneratorLib.anatomy.readers.dicom import looks_like_dicom
@@ -70,9 +71,9 @@ def read_sax(path: str | Path, frame: int = 0) -> SaxStack:
         return SaxStack(voxels, cine.ijk_to_ras, cine.sha256(), frame, cine.frame_times_ms, warnings)
     path, header = open_volume(path)
     check_frame(frame, header.n_frames)
-    voxels = intensities(read_frames(header, frame), header)
-    warnings = header.warnings + check_stack(voxels, header.ijk_to_ras)
-    return SaxStack(voxels, header.ijk_to_ras, sha256(path), frame, header.frame_times_ms, warnings)
+    voxels, matrix, said = straighten(intensities(read_frames(header, frame), header), header.ijk_to_ras)
+    warnings = header.warnings + ((said,) if said else ()) + check_stack(voxels, matrix)
+    return SaxStack(voxels, matrix, sha256(path), frame, header.frame_times_ms, warnings)
 
 
 def read_cine(path: str | Path) -> CineStack:
@@ -91,9 +92,9 @@ def read_cine(path: str | Path) -> CineStack:
         digest, warnings = cine.sha256(), cine.warnings
     else:
         path, header = open_volume(path)
-        frames, matrix, times = intensities(read_frames(header, None), header), header.ijk_to_ras, header.frame_times_ms
-        frames = frames.reshape(header.n_frames, *header.shape)
-        digest, warnings = sha256(path), header.warnings
+        frames, matrix, said = straighten(intensities(read_frames(header, None), header), header.ijk_to_ras)
+        frames, times = frames.reshape(header.n_frames, *header.shape), header.frame_times_ms
+        digest, warnings = sha256(path), header.warnings + ((said,) if said else ())
     if not np.isfinite(frames).all():
         raise AnatomyError("A cine needs finite intensities; found NaN or infinity. Export it again.")
     return CineStack(frames, matrix, times, digest, warnings + check_stack(frames[0], matrix))
@@ -120,6 +121,8 @@ def open_volume(path: str | Path) -> tuple[Path, VolumeHeader]:
         AnatomyError: If the file is missing, empty, or of no known format.
     """
     path = Path(path)
+    if path.suffix == ".img" and path.with_suffix(".hdr").is_file():  # the voxels of a pair: its header knows the rest
+        path = path.with_suffix(".hdr")
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise AnatomyError(f"Expected an image file ({FORMATS}); found {found} at {path}. Check the path.")

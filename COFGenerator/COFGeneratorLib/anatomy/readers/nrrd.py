@@ -69,6 +69,11 @@ def read_header(path: Path) -> VolumeHeader:
     frame_axis = _frame_axis(fields, sizes)
     spatial = [axis for axis in range(dimension) if axis != frame_axis]
     matrix, warnings = _geometry(fields, spatial, frame_axis)
+    if frame_axis is not None and any(re.fullmatch(r"Segment\d+_Layer", key) for key in keys):
+        raise AnatomyError(
+            "A label map holds one label a voxel; this Slicer segmentation holds overlapping segments in layers. "
+            "Export its segments as a label map volume."
+        )
     n_frames = 1 if frame_axis is None else sizes[frame_axis]
     times: tuple[float, ...] = ()
     if n_frames > 1:
