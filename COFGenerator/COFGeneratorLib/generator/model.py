@@ -10,7 +10,7 @@ from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.flow_network import PACK_COMPONENTS, VelocityUNet
 from COFGeneratorLib.generator.grid import MotionGrid
 from COFGeneratorLib.generator.mean_network import MotionMean
-from COFGeneratorLib.generator.pack import PackScale, unpack
+from COFGeneratorLib.generator.pack import PackScale, heart_confidence, unpack
 from COFGeneratorLib.generator.sampler import integrate
 from COFGeneratorLib.motion.fields import exponential, mm_from_voxels, resize, voxels_from_mm
 
@@ -87,7 +87,9 @@ class MotionModel:
         Args:
             maps: (1, 3, D, H, W) anatomy maps.
             condition: (1, CONDITION_SIZE).
-            draws: 0 for the central estimate (integration from the noise's mean), else that many random draws.
+            draws: 0 for the central estimate, else that many random draws. Where there is a regression mean, it *is* the
+                centre: what the flow adds has expectation zero. A flow that carries the whole motion is integrated
+                from the noise's mean.
             seed: Of the noise.
             solver, steps: The model's own where None.
 
@@ -98,9 +100,11 @@ class MotionModel:
         maps, condition = maps.expand(count, -1, -1, -1, -1), condition.expand(count, -1)
         mean = None if self.mean is None else self.mean(maps[:1], condition[:1], phases)
         shape = (count, len(phases), PACK_COMPONENTS * self.grid.shape[0], *self.grid.shape[1:])
-        if self.flow is None:
+        if self.flow is None or (mean is not None and not draws):
             normalised = mean.expand(count, -1, -1, -1, -1, -1)
-            confidence = torch.ones_like(normalised[:, :, 0])
+            confidence = heart_confidence(maps)[:, None].expand(-1, len(phases), -1, -1, -1)
+            if progress:
+                progress(1, 1)
         else:
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(shape, generator=generator) if draws else torch.zeros(shape)

@@ -26,7 +26,7 @@ def velocity_arms(bundle: Bundle, population: torch.Tensor, shuffled: dict[int, 
         seed: Of the random draw.
     """
     model = bundle.model
-    direct = replace(model, flow=None)
+    direct = replace(model, flow=None, gain=1.0)
 
     def with_condition(network, condition, draws=0):
         def velocity(case, ready):
@@ -47,7 +47,7 @@ def velocity_arms(bundle: Bundle, population: torch.Tensor, shuffled: dict[int, 
         "cof (true ECG)": with_condition(model, own),
         "null ECG": with_condition(model, none),
         "shuffled ECG": with_condition(model, other),
-        "direct regression": with_condition(direct, own) if model.mean is not None else None,
+        "direct regression, no gain": with_condition(direct, own) if model.mean is not None else None,
         "one random draw": with_condition(model, own, draws=1) if model.flow is not None else None,
         "mean of 4 draws": with_condition(model, own, draws=4) if model.flow is not None else None,
         "population-mean motion": lambda case, ready: population,

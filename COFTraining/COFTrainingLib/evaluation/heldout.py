@@ -86,7 +86,7 @@ def run_heldout(
         for name, arm in arms.items():
             native = move(bundle, case, ready, arm(case, ready), FRAMES)
             rr_ms = case.cycle.rr_ms if name != "shuffled ECG" else shuffled[case.subject.seed].cycle.rr_ms
-            found = measure(case, native, FRAMES, rr_ms, folded=name in (MAIN, "direct regression"))
+            found = measure(case, native, FRAMES, rr_ms, folded=name == MAIN)
             collected[name].append(_compare(found, truth))
         progress(f"{count}/{subjects}")
     errors = {name: Errors(*np.array(values, dtype=float).T) for name, values in collected.items()}
