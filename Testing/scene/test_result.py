@@ -145,11 +145,11 @@ def test_motion_that_is_not_finite_is_refused():
 
 def test_tables_and_chart_show_the_function_report(nodes, a_cine):
     rows = {
-        nodes.function.GetCellText(row, 0): (nodes.function.GetCellText(row, 1), nodes.function.GetCellText(row, 3))
+        nodes.function.GetCellText(row, 0): (nodes.function.GetCellText(row, 1), nodes.function.GetCellText(row, 2))
         for row in range(nodes.function.GetNumberOfRows())
     }
-    assert rows["LV ejection fraction"] == (f"{a_cine.function.ef_percent:.4g}", "%")
-    assert rows["LV end-diastolic volume"] == (f"{a_cine.function.edv_ml:.4g}", "mL")
+    assert rows["LV ejection fraction"] == (f"{a_cine.function.ef_percent:.1f}", "%")
+    assert rows["LV end-diastolic volume"] == (f"{a_cine.function.edv_ml:.1f}", "mL")
     assert nodes.volumes.GetColumnUnitLabel("time") == "ms"
     lv_ml = tables.number_column(nodes.volumes, "LV volume")
     assert lv_ml[:-1] == pytest.approx(a_cine.function.lv_volume_ml)
@@ -173,7 +173,7 @@ def test_intervals_of_several_draws_are_shown(a_cine, scene):
         for row in range(nodes.function.GetNumberOfRows())
         if nodes.function.GetCellText(row, 0) == "LV ejection fraction"
     )
-    low, high = (float(text) for text in nodes.function.GetCellText(row, 2).split(" – "))
+    low, high = (float(text) for text in nodes.function.GetCellText(row, 3).split(" – "))
     assert low < a_cine.function.ef_percent + 2.0 < high
 
 

@@ -14,21 +14,21 @@ CURVES = (
 """Key in the function report, title of series and column, colour."""
 
 INDICES = (
-    ("ef_percent", "LV ejection fraction", "%"),
-    ("edv_ml", "LV end-diastolic volume", "mL"),
-    ("esv_ml", "LV end-systolic volume", "mL"),
-    ("sv_ml", "LV stroke volume", "mL"),
-    ("co_l_min", "Cardiac output", "L/min"),
-    ("rv_ef_percent", "RV ejection fraction", "%"),
-    ("rv_edv_ml", "RV end-diastolic volume", "mL"),
-    ("rv_esv_ml", "RV end-systolic volume", "mL"),
-    ("myocardial_mass_g", "LV myocardial mass", "g"),
-    ("es_time_ms", "Time of end-systole", "ms"),
-    ("hr_bpm", "Heart rate", "1/min"),
-    ("rr_ms", "R–R interval", "ms"),
-    ("folded_fraction", "Folded voxels", "fraction"),
+    ("ef_percent", "LV ejection fraction", "%", 1),
+    ("edv_ml", "LV end-diastolic volume", "mL", 1),
+    ("esv_ml", "LV end-systolic volume", "mL", 1),
+    ("sv_ml", "LV stroke volume", "mL", 1),
+    ("co_l_min", "Cardiac output", "L/min", 1),
+    ("rv_ef_percent", "RV ejection fraction", "%", 1),
+    ("rv_edv_ml", "RV end-diastolic volume", "mL", 1),
+    ("rv_esv_ml", "RV end-systolic volume", "mL", 1),
+    ("myocardial_mass_g", "LV myocardial mass", "g", 0),
+    ("es_time_ms", "Time of end-systole", "ms", 0),
+    ("hr_bpm", "Heart rate", "1/min", 0),
+    ("rr_ms", "R–R interval", "ms", 0),
+    ("folded_fraction", "Folded voxels", "fraction", 4),
 )
-"""Rows of the function table: key in the function report, words, unit."""
+"""Rows of the function table: key in the function report, words, unit, decimals."""
 
 
 def function_table(scene, name: str, function: Mapping[str, Any]):
@@ -42,15 +42,17 @@ def function_table(scene, name: str, function: Mapping[str, Any]):
     """
     draws = function.get("samples") or {}
     rows = []
-    for key, words, unit in INDICES:
+    for key, words, unit, decimals in INDICES:
         value = function.get(key)
         if value is not None:
             low, high = (draws.get(key) or {}).get("interval") or (None, None)
-            shown = "" if low is None else f"{np.mean(low):.4g} – {np.mean(high):.4g}"
-            rows.append((words, f"{np.mean(value):.4g}", shown, unit))
+            shown = "" if low is None else f"{np.mean(low):.{decimals}f} – {np.mean(high):.{decimals}f}"
+            rows.append((words, f"{np.mean(value):.{decimals}f}", unit, shown))
     table = new_table(scene, name)
-    interval_title = f"{draws.get('interval_percent', 90.0):g} % interval"
-    for title, column in zip(("index", "value", interval_title, "unit"), zip(*rows, strict=True), strict=True):
+    titles = ["index", "value", "unit"]
+    if draws:
+        titles.append(f"{draws.get('interval_percent', 90.0):g} % interval")
+    for title, column in zip(titles, zip(*rows, strict=True), strict=False):
         add_text_column(table, title, column)
     return table
 

@@ -12,8 +12,8 @@ from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState
 from COFGeneratorLib.ui.monitor import JobMonitor
 
-PLOT_WIDTH = 400
-"""Width of the picture of the leads in the panel, pixels."""
+MIN_PLOT_WIDTH = 320
+"""The picture of the leads is as wide as the panel, but not narrower than this, pixels."""
 
 
 class EcgPreview:
@@ -82,7 +82,8 @@ class EcgPreview:
         has_picture = picture is not None and not picture.isNull()
         self._plot.visible = has_picture
         if has_picture:
-            self._plot.setPixmap(picture.scaledToWidth(PLOT_WIDTH, qt.Qt.SmoothTransformation))
+            width = max(int(self._summary.width), MIN_PLOT_WIDTH)
+            self._plot.setPixmap(picture.scaledToWidth(width, qt.Qt.SmoothTransformation))
 
 
 def summary(facts) -> str:

@@ -14,6 +14,10 @@ if sys.version_info < (3, 12):
     ctypes.c_ssize_t.from_address(id(None)).value += 1_000_000_000
 
 
+METHODS = ("parent", "singleShot", "sizeHint", "minimumSizeHint")
+"""Properties that are left alone: a method of the same name is used, or Qt itself calls it."""
+
+
 def _property(name):
     return property(
         lambda self: QtCore.QObject.property(self, name),
@@ -26,7 +30,7 @@ def _give_properties(qt_class) -> None:
     meta = qt_class.staticMetaObject
     for index in range(meta.propertyOffset(), meta.propertyCount()):
         name = meta.property(index).name()
-        if name not in ("parent", "singleShot"):  # methods of the same name are used
+        if name not in METHODS:
             setattr(qt_class, name, _property(name))
 
 

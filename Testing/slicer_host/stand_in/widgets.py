@@ -262,7 +262,7 @@ class qMRMLSequenceBrowserPlayWidget(_BrowserWidget):
         super().__init__(parent)
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        for sign in ("⏮", "◀", "▶", "⏭", "⟳"):
+        for sign in ("◀◀", "◀", "▶", "▶▶", "↻"):
             button = QtWidgets.QToolButton()
             QtWidgets.QToolButton.setText(button, sign)
             row.addWidget(button)
@@ -283,8 +283,10 @@ class qMRMLSequenceBrowserSeekWidget(_BrowserWidget):
     def setMRMLSequenceBrowserNode(self, browser):
         super().setMRMLSequenceBrowserNode(browser)
         count = browser.GetNumberOfItems() if browser is not None else 0
+        selected = 0 if browser is None else browser.GetSelectedItemNumber()
         self._slider.setRange(0, max(count - 1, 0))
-        self._seek(0 if browser is None else browser.GetSelectedItemNumber())
+        self._slider.setValue(selected)
+        self._seek(selected)
 
     def slider(self):
         return self._slider
