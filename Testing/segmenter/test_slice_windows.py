@@ -54,7 +54,7 @@ def test_values_come_back_to_the_grid_they_were_cut_from():
     matrix, shape = oblique_geometry(rng), (4, 60, 64)
     direction = rng.normal(size=3)
     voxels = ras_ramp(shape, matrix, direction).astype(np.float32)
-    window = whole_view(shape, matrix, spacing_mm=1.0, multiple=16, largest=160)
+    window = whole_view(shape, matrix, spacing_mm=1.0, multiple=16, limits=(32, 160))
     image, _ = window.cut(voxels, matrix)
     back = window.put_back(image[None], matrix, shape)[0].numpy()
     core = (slice(None), slice(3, -3), slice(3, -3))

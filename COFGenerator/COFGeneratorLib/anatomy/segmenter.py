@@ -126,13 +126,10 @@ class Segmenter:
 
         Hearts of children and of heart failure differ twofold in size; looks at several scales find both.
         """
-        config, best, refusal = self.coarse_config, None, None
+        best, refusal = None, None
         far = None if roi_centre_ras is None else _distance_mm(stack, roi_centre_ras) > ROI_RADIUS_MM
         for scale in COARSE_SCALES:
-            window = whole_view(
-                stack.shape, stack.ijk_to_ras, scale * config.spacing_mm, config.multiple, LARGEST_COARSE_PIXELS
-            )
-            probabilities = self._predict(self.coarse, window, stack)
+            probabilities = self._coarse_pass(stack, scale)
             if far is not None:
                 probabilities[1:, far] = 0.0
                 probabilities[0, far] = 1.0
@@ -148,6 +145,12 @@ class Segmenter:
         if best is None:
             raise refusal
         return best[1]
+
+    def _coarse_pass(self, stack: SaxStack, scale: float = 1.0) -> np.ndarray:
+        config = self.coarse_config
+        spacing, limits = scale * config.spacing_mm, (config.size, LARGEST_COARSE_PIXELS)
+        window = whole_view(stack.shape, stack.ijk_to_ras, spacing, config.multiple, limits)
+        return self._predict(self.coarse, window, stack)
 
     def _fine_pass(self, stack: SaxStack, frame: HeartFrame, centre: np.ndarray) -> np.ndarray:
         backwards = float(frame.axes_ras[0] @ stack.ijk_to_ras[:3, 2]) < 0

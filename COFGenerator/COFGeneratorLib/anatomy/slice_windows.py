@@ -72,14 +72,25 @@ class SliceWindow:
         return out.flip(1) if self.backwards else out
 
 
-def whole_view(shape: tuple[int, int, int], ijk_to_ras: np.ndarray, spacing_mm: float, multiple: int, largest: int):
-    """Return the window that covers the whole field of view, up to ``largest`` pixels a side."""
+def whole_view(
+    shape: tuple[int, int, int], ijk_to_ras: np.ndarray, spacing_mm: float, multiple: int, limits: tuple[int, int]
+) -> SliceWindow:
+    """Return the window that covers the whole field of view.
+
+    Args:
+        shape: (D, H, W) of the stack.
+        ijk_to_ras: (4, 4) its geometry.
+        spacing_mm: Pixel size.
+        multiple: Both sides are multiples of this.
+        limits: Smallest and largest side, pixels. A network that normalises over the picture must see about as much
+            emptiness around a small field of view as in training.
+    """
     depth, height, width = shape
     centre = ijk_to_ras @ np.array([(width - 1) / 2, (height - 1) / 2, (depth - 1) / 2, 1.0])
     column = ijk_to_ras[:3, 0] / np.linalg.norm(ijk_to_ras[:3, 0])
     row = ijk_to_ras[:3, 1] - column * (column @ ijk_to_ras[:3, 1])
     extent = np.array([height, width]) * np.linalg.norm(ijk_to_ras[:3, [1, 0]], axis=0)
-    size = np.clip(np.ceil(extent / spacing_mm / multiple) * multiple, 2 * multiple, largest).astype(int)
+    size = np.clip(np.ceil(extent / spacing_mm / multiple) * multiple, *limits).astype(int)
     return SliceWindow(centre[:3], row / np.linalg.norm(row), column, (int(size[0]), int(size[1])), spacing_mm)
 
 

@@ -57,12 +57,7 @@ def _row(segmenter, case, phase):
 
 def _coarse(segmenter, stack):
     """Return the labels of the coarse pass alone: the alternative without a fine network."""
-    from COFGeneratorLib.anatomy.segmenter import LARGEST_COARSE_PIXELS
-    from COFGeneratorLib.anatomy.slice_windows import whole_view
-
-    config = segmenter.coarse_config
-    window = whole_view(stack.shape, stack.ijk_to_ras, config.spacing_mm, config.multiple, LARGEST_COARSE_PIXELS)
-    return segmenter._predict(segmenter.coarse, window, stack).argmax(axis=0)
+    return segmenter._coarse_pass(stack).argmax(axis=0)
 
 
 def _line(row):
