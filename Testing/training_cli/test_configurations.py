@@ -1,0 +1,94 @@
+"""Configurations: small files, read strictly, that say what differs."""
+
+from dataclasses import asdict
+
+import pytest
+from COFGeneratorLib.errors import TrainingError
+from COFTrainingLib.training import teacher
+from COFTrainingLib.training.configurations import FOLDER, KINDS, names, read_configuration
+from COFTrainingLib.training.run_folder import config_diff
+
+NAMED = ("cof-plus", "cof-v2", "smoke")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", names())
+def test_every_shipped_configuration_reads_for_every_training(kind, name):
+    assert isinstance(read_configuration(kind, name), KINDS[kind])
+
+
+def test_the_three_documented_ones_ship_and_the_default_comes_first():
+    assert set(NAMED) <= set(names())
+    assert names()[0] == "cof-plus"
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_teacher_of_a_name_is_the_same_from_its_module(name):
+    assert read_configuration("teacher", name) == teacher.CONFIGURATIONS[name]
+
+
+def test_the_papers_model_is_the_papers():
+    paper = read_configuration("flow", "cof-v2")
+    assert paper.mean is None
+    assert paper.flow.prediction == "v"
+    assert (paper.sampler.solver, paper.sampler.steps) == ("euler", 20)
+    assert (paper.flow_epochs, paper.stage.batch, paper.flow_loop.learning_rate) == (1200, 4, 2e-4)
+    assert [round(1200 * share) for share in paper.flow_loop.drop_at] == [800, 1000]
+    assert paper.flow_loop.schedule == "drops"
+    assert paper.tau_draw == "uniform"
+
+
+def test_a_file_of_ones_own_changes_what_it_says_and_nothing_else(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "cof-v2"\n[flow]\nflow_epochs = 60\n[flow.mean_loop]\nsteps = 7\n')
+    before, after = (asdict(read_configuration("flow", name)) for name in ("cof-v2", path))
+    assert config_diff(before, after) == ["flow_epochs: 1200 → 60", "mean_loop.steps: 4000 → 7"]
+    assert read_configuration("teacher", path) == read_configuration("teacher", "cof-v2")
+
+
+def test_a_file_may_change_another_file_and_json_is_read_too(tmp_path):
+    (tmp_path / "a.toml").write_text('base = "smoke"\n[flow.stage]\nbatch = 2\n')
+    (tmp_path / "b.json").write_text('{"base": "a.toml", "flow": {"mean": false}}')
+    both = read_configuration("flow", tmp_path / "b.json")
+    assert (both.stage.batch, both.mean, both.grid.phases) == (2, None, 6)
+
+
+def test_a_network_left_out_can_be_put_back(tmp_path):
+    (tmp_path / "a.toml").write_text('base = "cof-v2"\n[flow.mean]\nmodes = 5\n')
+    assert read_configuration("flow", tmp_path / "a.toml").mean.modes == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[flow]\nsubjcts = 3\n", "Did you mean subjects"),
+        ("[flow.mean_loop]\nlr = 1\n", "found 'lr'"),
+        ("[flows]\n", "found flows"),
+        ("[flow]\nsubjects = 'many'\n", "flow.subjects is a whole number"),
+        ("[flow]\nsubjects = true\n", "flow.subjects is a whole number"),
+        ("[flow.stage]\nbatch = 1.5\n", "flow.stage.batch is a whole number"),
+        ("[flow]\ngrid = 3\n", "flow.grid is a table"),
+        ("[flow.mean]\nwidths = 3\n", "flow.mean.widths is a list"),
+        ("[flow]\nmean = false\nflow = false\n", "found neither"),
+        ("[flow.prevalence]\ninfarct = 2.0\n", "between 0 and 1"),
+        ("base = 3\n", "name of another"),
+        ("base = 'nowhere'\n", "found "),
+        ("this is no table", "does not read"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(tmp_path, text, words):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        read_configuration("flow", path)
+
+
+def test_a_circle_of_bases_is_refused(tmp_path):
+    (tmp_path / "a.toml").write_text('base = "a.toml"\n')
+    with pytest.raises(TrainingError, match="is one of"):
+        read_configuration("flow", tmp_path / "a.toml")
+
+
+def test_configurations_stay_small():
+    for path in FOLDER.glob("*.toml"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 120, path.name
