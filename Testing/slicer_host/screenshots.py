@@ -97,6 +97,7 @@ def generator(stand_in, camera: Camera, work: Path) -> None:
     stand_in.wait_for(lambda: panel.view.state.name == "FAILED")
     camera.take(panel, "COFGenerator-failed")
     del os.environ["COF_FAKE"]
+    use_the_real_thing(panel)
     panel.ui.generateButton.click()
     stand_in.wait_for(lambda: panel.view.state.name == "DONE")
     panel.view.result.nodes.show_frame(3)
@@ -104,6 +105,20 @@ def generator(stand_in, camera: Camera, work: Path) -> None:
     camera.take(panel, "COFGenerator-done")
     stand_in.close("COFGenerator")
     stand_in.scene.Clear(0)
+
+
+def use_the_real_thing(panel) -> None:
+    """Generate with the shipped model for the shipped patient, where both are in the tree; else the fake goes on."""
+    from COFGeneratorLib.errors import ChainOfFlowError
+    from COFGeneratorLib.resources import default_bundle, sample_patient
+
+    try:
+        bundle, _patient = default_bundle(), sample_patient()
+    except ChainOfFlowError:
+        return
+    panel.logic.command = None
+    panel.view.computer.add_model(str(bundle))
+    panel.view.load_sample()
 
 
 def training(stand_in, camera: Camera, work: Path) -> None:

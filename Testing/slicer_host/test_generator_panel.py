@@ -338,6 +338,14 @@ def test_the_ecg_is_read_in_a_child_process_and_described(panel, inputs, host):
     assert not panel.ui.ecgPlotLabel.pixmap.isNull()
 
 
+def test_a_relative_path_is_found_although_the_child_runs_elsewhere(panel, inputs, host, monkeypatch):
+    _, ecg = inputs()
+    monkeypatch.chdir(Path(ecg).parent)
+    panel.ui.ecgPathEdit.currentPath = Path(ecg).name
+    host.wait_for(lambda: "Reading" not in panel.ui.ecgSummaryLabel.text)
+    assert "HR 71" in panel.ui.ecgSummaryLabel.text, panel.ui.ecgSummaryLabel.text
+
+
 def test_a_file_that_is_no_ecg_is_explained(panel, tmp_path, host):
     path = tmp_path / "letter.txt"
     path.write_text("Dear colleague,")

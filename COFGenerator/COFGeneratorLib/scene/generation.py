@@ -140,7 +140,7 @@ def start_ecg(
         JobError: If the process cannot be started.
     """
     runner = JobRunner(folder)
-    argv = [python or sys.executable, "-m", "COFGeneratorLib", "ecg", str(path)]
+    argv = [python or sys.executable, "-m", "COFGeneratorLib", "ecg", str(Path(path).absolute())]
     argv += ["--out", str(runner.folder.result / "ecg"), "--events", str(runner.folder.events)]
     env = child_environment(os.environ) if env is None else env
     runner.start(argv, kind="ecg", env=env, expect=["ecg/ecg.json", "ecg/ecg.png"])
