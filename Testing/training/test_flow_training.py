@@ -8,11 +8,12 @@ from COFGeneratorLib.generator.flow_network import FlowConfig
 from COFGeneratorLib.generator.grid import MotionGrid
 from COFGeneratorLib.generator.mean_network import MeanConfig
 from COFGeneratorLib.motion.fields import exponential
+from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 from COFTrainingLib.phantom.subject import draw_subject
 from COFTrainingLib.training.flow import StageTwoConfig, train_flow, train_mean
 from COFTrainingLib.training.flow_cache import build_flow_cache
 from COFTrainingLib.training.flow_data import load_flow_data
-from COFTrainingLib.training.flow_samples import displacement_on_grid, flow_example, volume_sensitivity
+from COFTrainingLib.training.flow_samples import displacement_on_grid, flow_example
 from COFTrainingLib.training.loop import LoopConfig
 
 GRID = MotionGrid(shape=(6, 16, 16), spacing_mm=(22.0, 10.0, 10.0), phases=6)

@@ -87,8 +87,8 @@ class MotionModel:
         Args:
             maps: (1, 3, D, H, W) anatomy maps.
             condition: (1, CONDITION_SIZE).
-            draws: 0 for the central estimate, else that many random draws. Where there is a regression mean, it *is* the
-                centre: what the flow adds has expectation zero. A flow that carries the whole motion is integrated
+            draws: 0 for the central estimate, else that many random draws. Where there is a regression mean, it *is*
+                the centre: what the flow adds has expectation zero. A flow that carries the whole motion is integrated
                 from the noise's mean.
             seed: Of the noise.
             solver, steps: The model's own where None.

@@ -22,6 +22,7 @@ from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.generator.device import choose_device
 from COFGeneratorLib.generator.grid import anatomy_maps, label_fractions
+from COFGeneratorLib.generator.incompressible import keep_wall_volume
 from COFGeneratorLib.generator.native import NativeMotion
 
 Progress = Callable[[str, int, int], None]
@@ -37,6 +38,7 @@ class Conditioned:
     labels_from: str
     frame: Any
     maps: torch.Tensor
+    fine_maps: torch.Tensor
     condition: torch.Tensor
 
 
@@ -62,9 +64,11 @@ def prepare(
             "read_labels(path, like=anchor)."
         )
     frame = heart_frame_from_labels(labels, anchor.ijk_to_ras)
-    maps = anatomy_maps(label_fractions(labels), anchor.ijk_to_ras, frame, bundle.model.grid)
+    fractions, grid = label_fractions(labels), bundle.model.grid
+    maps = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid))[None].to(device)
+    fine = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid, 2, 2))
     condition = bundle.model.condition(cycle, device)
-    return Conditioned(labels.astype(np.uint8), source, frame, torch.from_numpy(maps)[None].to(device), condition)
+    return Conditioned(labels.astype(np.uint8), source, frame, maps, fine, condition)
 
 
 def generate(
@@ -126,7 +130,8 @@ def generate(
             steps=steps,
             progress=lambda done, total: stages.report("motion", done, total),
         )
-        native = _native(model, velocity[0], ready, anchor, frames)
+        velocity = incompressible(model, velocity[0], ready, anchor)
+        native = native_motion(model, velocity, ready, anchor, frames)
     with stages("warp"):
         cine, moved = _warp(anchor, ready.labels, native, lambda done, total: stages.report("warp", done, total))
     with stages("function"):
@@ -178,7 +183,20 @@ class _Stages:
             self.progress(name, done, total)
 
 
-def _native(model, velocity, ready: Conditioned, anchor: SaxStack, frames: int) -> NativeMotion:
+def incompressible(model, velocity: torch.Tensor, ready: Conditioned, anchor: SaxStack) -> torch.Tensor:
+    """Return velocities (T, 3, D, H, W) under which the myocardium keeps its volume on the anchor's grid.
+
+    Random draws are left as they are: the correction changes neither cavity's volume.
+    """
+    coarse = native_motion(model, velocity, ready, anchor, model.grid.phases)
+    wall_ml = volume_curves(coarse.warp_all(label_fractions(ready.labels)), anchor.ijk_to_ras).myocardium_ml
+    if not wall_ml[0] > 0:
+        return velocity
+    return keep_wall_volume(velocity.cpu().float(), ready.fine_maps, wall_ml / wall_ml[0])
+
+
+def native_motion(model, velocity, ready: Conditioned, anchor: SaxStack, frames: int) -> NativeMotion:
+    """Return the motion of velocities (T, 3, D, H, W), grid voxels, on the anchor's grid."""
     displacement = model.displacements_mm(velocity[None])[0].cpu().numpy()
     return NativeMotion(displacement, model.fine_grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)
 
@@ -218,7 +236,7 @@ def _draw_reports(model, ready, anchor, cycle, frames, samples, seed, solver, st
         velocity, _ = model.velocities(
             ready.maps, ready.condition, draws=1, seed=seed + draw, solver=solver, steps=steps
         )
-        native = _native(model, velocity[0], ready, anchor, frames)
+        native = native_motion(model, velocity[0], ready, anchor, frames)
         moved = native.warp_all(fractions)
         reports.append(_function(moved, anchor, time_ms, cycle, ready.labels_from, 0.0))
         stages.report("samples", draw + 1, samples)

@@ -9,7 +9,7 @@ from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.native import NativeMotion
-from COFGeneratorLib.generator.pipeline import Conditioned, prepare
+from COFGeneratorLib.generator.pipeline import Conditioned, incompressible, native_motion, prepare
 
 from COFTrainingLib.evaluation.phantom_cases import PhantomCase
 
@@ -55,11 +55,16 @@ def velocity_arms(bundle: Bundle, population: torch.Tensor, shuffled: dict[int, 
     }
 
 
-def move(bundle: Bundle, case: PhantomCase, ready: Conditioned, velocity: torch.Tensor, frames: int) -> NativeMotion:
-    """Return the motion of a case on its native grid."""
-    displacement = bundle.model.displacements_mm(velocity[None])[0].cpu().numpy()
-    anchor = case.anchor
-    return NativeMotion(displacement, bundle.model.fine_grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)
+def move(
+    bundle: Bundle, case: PhantomCase, ready: Conditioned, velocity: torch.Tensor, frames: int, keep_wall: bool = False
+) -> NativeMotion:
+    """Return the motion of a case on its native grid; with ``keep_wall`` exactly as the product makes it.
+
+    Keeping the wall's volume changes neither cavity's, so the other arms do without and are cheaper.
+    """
+    if keep_wall:
+        velocity = incompressible(bundle.model, velocity, ready, case.anchor)
+    return native_motion(bundle.model, velocity, ready, case.anchor, frames)
 
 
 def measure(case: PhantomCase, native: NativeMotion, frames: int, rr_ms: float, folded: bool) -> FunctionReport:

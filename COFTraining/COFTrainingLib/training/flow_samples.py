@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
 from COFGeneratorLib.generator.grid import MotionGrid, anatomy_maps, label_fractions
-from COFGeneratorLib.motion.fields import exponential, logarithm, spline_matrix, voxels_from_mm, warp
+from COFGeneratorLib.motion.fields import logarithm, spline_matrix, voxels_from_mm
+from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 from scipy.ndimage import gaussian_filter
 
 from COFTrainingLib.phantom.subject import PhantomSubject, StackPlan, plan_stack
@@ -61,43 +62,6 @@ def displacement_on_grid(
     coarse = np.einsum("yb,tabcd->taycd", fits[1], exact, optimize=True)
     coarse = np.einsum("xc,taycd->tdayx", fits[2], coarse, optimize=True) * grid.window()
     return voxels_from_mm(torch.as_tensor(coarse, dtype=torch.float32), grid.spacing_mm)
-
-
-def volume_sensitivity(velocity: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return how the volumes of cavities and wall answer to the velocity, measured finer than the motion grid.
-
-    Args:
-        velocity: (P, 3, D, H, W) grid voxels.
-        maps: (3, D', H', W') anatomy maps (LV, myocardium, RV), refined: D' = (D − 1)·n + 1 and so on.
-
-    Returns:
-        Relative volumes (P, 3) and their gradients with respect to the velocity, (P, 3, 3, D, H, W): a volume loss
-        that costs a dot product (first order about the truth).
-    """
-    velocity = velocity.detach().requires_grad_(True)
-    box, fine = _heart_box(maps), maps.shape[1:]
-    cropped = maps[(slice(None), *box)]
-    field = exponential(velocity)
-    for axis, (nodes, size) in enumerate(zip(velocity.shape[2:], fine, strict=True)):
-        rows = spline_matrix(nodes, np.linspace(0, nodes - 1, size))[box[axis]]
-        weights = torch.as_tensor(rows, dtype=field.dtype)
-        field = torch.tensordot(field, weights, dims=([2 + axis], [1])).movedim(-1, 2 + axis)
-    factor = torch.tensor([(m - 1) / (n - 1) for m, n in zip(fine, velocity.shape[2:], strict=True)])
-    moved = warp(cropped[None], field * factor.view(1, 3, 1, 1, 1))
-    volumes = moved.sum(dim=(2, 3, 4)) / maps.sum(dim=(1, 2, 3)).clamp(min=1e-3)
-    gradients = [torch.autograd.grad(volumes[:, c].sum(), velocity, retain_graph=c < 2)[0] for c in range(3)]
-    return volumes.detach(), torch.stack(gradients, dim=1)
-
-
-def _heart_box(maps: torch.Tensor) -> tuple[slice, slice, slice]:
-    """Return the box of the refined grid that holds the heart, with a margin of three nodes."""
-    inside = maps.sum(dim=0) > 0.02
-    box = []
-    for axis in range(3):
-        used = torch.nonzero(inside.amax(dim=[a for a in range(3) if a != axis])).flatten()
-        first, last = (int(used[0]), int(used[-1])) if len(used) else (0, 0)
-        box.append(slice(max(first - 3, 0), min(last + 4, inside.shape[axis])))
-    return tuple(box)
 
 
 def flow_example(subject: PhantomSubject, grid: MotionGrid, rng: np.random.Generator) -> dict[str, np.ndarray]:
