@@ -260,3 +260,35 @@ def test_a_label_map_given_as_the_anchor_is_noticed(tmp_path, oblique, heart_lab
     labels[3:6, 20:40, 20:40] = 1
     stack = read_sax(write_image(tmp_path / "a.nrrd", labels, oblique))
     assert any("label maps" in w for w in stack.warnings)
+
+
+@pytest.mark.parametrize("name", ["cine.seq.nrrd", "cine.nii.gz"])
+def test_a_sequence_that_slicer_saved_is_read_with_its_times(tmp_path, voxels, oblique, name):
+    """Slicer's own storage node writes; its NIfTI comes in seconds, its NRRD in ms."""
+    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+    vtk = pytest.importorskip("vtk")
+    from vtk.util.numpy_support import numpy_to_vtk
+
+    cine = np.stack([voxels + 1000 * t for t in range(8)])
+    scene = slicer.vtkMRMLScene()
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode")
+    sequence.SetIndexName("time")
+    sequence.SetIndexUnit("ms")
+    matrix = vtk.vtkMatrix4x4()
+    for row, column in np.ndindex(4, 4):
+        matrix.SetElement(row, column, oblique[row, column])
+    for t, frame in enumerate(cine):
+        image = vtk.vtkImageData()
+        image.SetDimensions(*voxels.shape[::-1])
+        image.GetPointData().SetScalars(numpy_to_vtk(frame.ravel(), deep=1))
+        volume = slicer.vtkMRMLScalarVolumeNode()
+        volume.SetAndObserveImageData(image)
+        volume.SetIJKToRASMatrix(matrix)
+        sequence.SetDataNodeAtValue(volume, str(100 * t))
+    storage = scene.AddNewNodeByClass(sequence.GetDefaultStorageNodeClassName(name))
+    storage.SetFileName(str(tmp_path / name))
+    assert storage.WriteData(sequence)
+    stack = read_cine(tmp_path / name)
+    np.testing.assert_array_equal(stack.frames, cine)
+    np.testing.assert_allclose(stack.ijk_to_ras, oblique, atol=1e-5)
+    np.testing.assert_allclose(stack.frame_times_ms, 100.0 * np.arange(8), atol=1e-3)

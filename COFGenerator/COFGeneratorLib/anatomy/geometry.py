@@ -158,10 +158,3 @@ def straighten(array: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[np.ndarray, n
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
-
-
-def right_handed(array: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Reverse the slice order if the grid is left-handed, as Slicer does when it reads a volume."""
-    if np.linalg.det(ijk_to_ras[:3, :3]) > 0:
-        return array, ijk_to_ras
-    return flip(array, ijk_to_ras, 0)
