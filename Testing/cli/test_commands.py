@@ -22,6 +22,13 @@ def test_no_command_and_unknown_commands_are_refused(cof):
     assert cof("heal").code == 2
 
 
+def test_the_solvers_offered_are_those_of_the_sampler():
+    from COFGeneratorLib.commands.options import SOLVERS
+    from COFGeneratorLib.generator import sampler
+
+    assert SOLVERS == sampler.SOLVERS
+
+
 def test_the_version_is_told(cof):
     from COFGeneratorLib import __version__
 

@@ -5,6 +5,9 @@ import re
 
 from COFGeneratorLib.anatomy.stack import LABELS
 
+SOLVERS = ("euler", "heun")
+"""The sampler's own list; it cannot be asked here, because that would load torch for ``--help``."""
+
 DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -61,7 +64,7 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
     """Add how to generate."""
     parser.add_argument("--model", metavar="BUNDLE", help="model bundle folder (default: the one that ships)")
     parser.add_argument("--frames", type=frame_count, default=50, help="frames of one R–R interval (default 50)")
-    parser.add_argument("--solver", help="solver of the flow (default: the bundle's)")
+    parser.add_argument("--solver", choices=SOLVERS, help="solver of the flow (default: the bundle's)")
     parser.add_argument("--steps", type=positive, help="steps of the solver (default: the bundle's)")
     parser.add_argument("--samples", type=positive, default=1, metavar="K", help="draws, for intervals (default 1)")
     parser.add_argument("--seed", type=natural, default=0, help="seed of the draws (default 0)")
