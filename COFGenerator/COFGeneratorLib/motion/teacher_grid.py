@@ -101,6 +101,8 @@ def heart_centred_grid(config: TeacherConfig, stack_shape, stack_to_ras: np.ndar
         middle = frame.origin_ras - TOWARDS_RV_MM * i_axis
     k_axis = normal * flip
     j_axis = np.cross(i_axis, k_axis)
+    if frame is not None and frame.axes_ras[1] @ j_axis < 0:  # a mirrored file, which the heart's frame noticed
+        j_axis = -j_axis
     pitch = abs(float(normal @ columns[:, 2]))
     first = stack_to_ras[:3, 3] + (0.0 if flip > 0 else slices - 1.0) * columns[:, 2]
     matrix = np.eye(4)
