@@ -1,0 +1,152 @@
+"""Runs of Stage 2: killed and resumed, kept to their configuration, and exported only where their origin is known."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from COFGeneratorLib.cli import main
+from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.generator.bundle import load_bundle
+from COFTrainingLib.cohort.manifest import read_cohort
+from COFTrainingLib.training.configurations import read_configuration
+from COFTrainingLib.training.export import export_bundle
+from COFTrainingLib.training.stage_two import of_cohort, train_stage_two
+
+
+@pytest.fixture
+def finished(walked, tmp_path):
+    """Return a copy of the walked run that a test may spoil."""
+    away = shutil.ignore_patterns("cache", "checkpoints", "teacher")
+    return shutil.copytree(walked.folder / "smoke" / "run", tmp_path / "run", ignore=away)
+
+
+def start(walked, out, **options):
+    """Train with the walked run's cohort, examples and encoder."""
+    given = {
+        "cohort": read_cohort(walked.folder / "smoke" / "cohort"),
+        "cache": walked.folder / "smoke" / "run" / "cache",
+        "ecg_weights": walked.folder / "smoke" / "run" / "ecg",
+    }
+    config = options.pop("config", None) or read_configuration("flow", "smoke")
+    return train_stage_two(out, config, read_configuration("ecg", "smoke"), workers=1, **{**given, **options})
+
+
+def test_a_run_killed_twice_ends_with_the_same_weights(walked, tmp_path):
+    def kill_at(stage, step):
+        def told(where, event):
+            if (where, event["event"]) == (stage, "progress") and event["step"] >= step:
+                raise KeyboardInterrupt
+
+        return told
+
+    with pytest.raises(KeyboardInterrupt):
+        start(walked, tmp_path / "run", told=kill_at("mean", 8))
+    with pytest.raises(KeyboardInterrupt):
+        start(walked, tmp_path / "run", told=kill_at("flow", 8), resume=True)
+    run = start(walked, tmp_path / "run", resume=True)
+    expected = json.loads((walked.folder / "smoke" / "run" / "stage2.json").read_text())
+    assert json.loads((run / "stage2.json").read_text()) == expected
+
+
+def test_a_run_is_not_resumed_with_other_settings_nor_begun_twice(walked):
+    run, config = walked.folder / "smoke" / "run", read_configuration("flow", "smoke")
+    with pytest.raises(TrainingError, match="--resume"):
+        start(walked, run)
+    with pytest.raises(TrainingError, match=r"training\.stage\.batch: 4 → 5"):
+        start(walked, run, resume=True, config=replace(config, stage=replace(config.stage, batch=5)))
+    assert start(walked, run, resume=True) == run  # finished: nothing is done again
+
+
+def test_test_subjects_are_never_trained_on(walked, tmp_path):
+    from COFTrainingLib.training import stage_two
+    from COFTrainingLib.training.ecg_training import load_encoder
+    from COFTrainingLib.training.flow_cache import FlowCache
+    from COFTrainingLib.training.flow_data import load_flow_data
+
+    smoke = walked.folder / "smoke"
+    cohort = read_cohort(smoke / "cohort")
+    marked = [replace(s, split="test" if n % 3 == 0 else "train") for n, s in enumerate(cohort.subjects)]
+    data = load_flow_data(FlowCache(smoke / "run" / "cache"), load_encoder(smoke / "run" / "ecg"))
+    data = stage_two._prepared(tmp_path, data, replace(cohort, subjects=tuple(marked)))
+    assert set(data.train) | set(data.valid) == {n for n in range(12) if n % 3}
+    assert not set(data.train) & set(data.valid)
+
+
+def test_a_cohort_that_overlaps_the_calibration_is_refused(walked):
+    config = read_configuration("flow", "smoke")
+    cohort = read_cohort(walked.folder / "smoke" / "cohort")
+    near = replace(config, calibration=replace(config.calibration, first_seed=300_011))
+    with pytest.raises(TrainingError, match="no network saw"):
+        of_cohort(near, cohort)
+    people = replace(cohort, header=replace(cohort.header, kind="table"))
+    with pytest.raises(TrainingError, match="exact motion"):
+        of_cohort(config, people)
+
+
+def test_an_encoder_that_does_not_fit_is_refused(walked, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    shutil.copyfile(walked.folder / "smoke" / "run" / "mean" / "model.safetensors", tmp_path / "model.safetensors")
+    with pytest.raises(TrainingError, match="must fit"):
+        start(walked, tmp_path / "run", ecg_weights=tmp_path)
+    with pytest.raises(TrainingError, match="cof train ecg"):
+        start(walked, tmp_path / "other", ecg_weights=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["stage2.json", "config.json"])
+def test_an_unfinished_run_is_not_exported(finished, tmp_path, name):
+    (finished / name).unlink()
+    with pytest.raises(TrainingError, match=name):
+        export_bundle(finished, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_altered_weights_are_not_exported(finished, tmp_path):
+    shutil.copyfile(finished / "flow" / "model.safetensors", finished / "mean" / "model.safetensors")
+    with pytest.raises(TrainingError, match="mean are missing or were altered"):
+        export_bundle(finished, tmp_path / "bundle")
+
+
+def test_an_encoder_of_unknown_origin_is_not_exported(finished, tmp_path):
+    config = json.loads((finished / "ecg" / "config.json").read_text())
+    facts = {"encoder": config["model"]["encoder"], "trained_with": None, "settings": None}
+    (finished / "ecg" / "source.json").write_text(json.dumps(facts))
+    with pytest.raises(TrainingError, match="how its ECG encoder was trained"):
+        export_bundle(finished, tmp_path / "bundle")
+
+
+def test_a_segmenter_of_unknown_origin_is_not_exported(finished, tmp_path):
+    bare = shutil.copytree(finished / "segmenter" / "segmenter", tmp_path / "bare")
+    with pytest.raises(TrainingError, match="how its segmenter was trained"):
+        export_bundle(finished, tmp_path / "bundle", segmenter=bare)
+    with pytest.raises(TrainingError, match=r"segmenter\.json"):
+        export_bundle(finished, tmp_path / "bundle", segmenter=tmp_path)
+
+
+def test_a_cohort_without_a_licence_is_not_exported(finished, tmp_path):
+    config = json.loads((finished / "config.json").read_text())
+    config["cohort"]["licence"] = "not stated"
+    (finished / "config.json").write_text(json.dumps(config))
+    with pytest.raises(TrainingError, match="licence"):
+        export_bundle(finished, tmp_path / "bundle")
+
+
+def test_figures_of_other_weights_are_not_put_on_the_card(finished, walked, tmp_path):
+    figures = json.loads((walked.folder / "smoke" / "figures.json").read_text())
+    (tmp_path / "f.json").write_text(json.dumps(figures | {"weights_sha256": "0" * 64}))
+    with pytest.raises(TrainingError, match="own weights"):
+        export_bundle(finished, tmp_path / "bundle", metrics=tmp_path / "f.json")
+    assert [path.name for path in tmp_path.iterdir() if "bundle" in path.name] == []
+
+
+def test_what_lies_in_the_way_is_not_replaced_by_an_export(finished, tmp_path, capsys):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "thesis.txt").write_text("mine")
+    assert main(["bundle", "export", "--run", str(finished), "--out", str(tmp_path / "bundle"), "--overwrite"]) == 2
+    assert "empty folder" in capsys.readouterr().err
+    assert (tmp_path / "bundle" / "thesis.txt").read_text() == "mine"
+
+
+def test_the_gain_of_a_run_is_the_bundles(finished, tmp_path):
+    bundle = load_bundle(export_bundle(finished, tmp_path / "bundle"))
+    assert bundle.model.gain == pytest.approx(json.loads((finished / "stage2.json").read_text())["gain"])
