@@ -30,7 +30,7 @@ from COFGeneratorLib.motion.teacher import Refinement, RegistrationTeacher  # no
 
 STRUCTURES = {"lv": 1, "myo": 2, "rv": 3}
 DEMONS = {"iterations": 60, "sigma": 1.5, "update_sigma": 0.0, "levels": (2, 1)}
-"""Best mean Dice over the shared pairs of the grid in `tune`."""
+"""Settings of the opponent; ``--tune`` searches the grid below for those with the best mean Dice over all pairs."""
 DEMONS_GRID = {"iterations": (30, 60, 120), "sigma": (1.0, 1.5, 2.0, 3.0), "levels": ((1,), (2, 1), (4, 2, 1))}
 ROI_MM = 15.0
 LARGEST_EF_ERROR = 4.0

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import avg_pool3d
 
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -22,7 +21,7 @@ from COFGeneratorLib.motion.similarity import (
     smoothness_loss,
 )
 from COFGeneratorLib.motion.teacher_grid import TeacherGrid, heart_centred_grid, scale_intensity
-from COFGeneratorLib.motion.teacher_network import REDUCTION, TeacherConfig, TeacherNetwork, displace, nodes_to_pixels
+from COFGeneratorLib.motion.teacher_network import TeacherConfig, TeacherNetwork, displace, nodes_to_pixels
 
 
 @dataclass(frozen=True)
@@ -184,10 +183,6 @@ class RegistrationTeacher:
             warped = warp(anchor, _movement(displacement, grid))
             confidence = confidence_map(warped, target)[:, 0]
         return velocity.cpu(), displacement.cpu(), confidence.cpu()
-
-    def features(self, anchor: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Return local agreement of two images at the nodes, (B, 1, D, h, w): the flow pack's confidence channel."""
-        return avg_pool3d(confidence_map(anchor, target), (1, REDUCTION, REDUCTION))
 
 
 def _movement(displacement_mm: torch.Tensor, grid: TeacherGrid) -> torch.Tensor:
