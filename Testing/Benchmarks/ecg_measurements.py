@@ -2,9 +2,10 @@
 
     python Testing/Benchmarks/ecg_measurements.py --records 200 --seed 1
 
-Prints sensitivity and positive predictive value of R peaks (within 75 ms) in sinus rhythm, with threefold noise, in atrial
-fibrillation and with a premature ventricular beat in every record, and the errors of QRS onset, QRS offset, P onset and T end (median, median absolute, 95th percentile
-of the absolute). Exit code 1 where sensitivity or predictive value falls below 99 %.
+Prints sensitivity and positive predictive value of R peaks (within 75 ms) in sinus rhythm, with threefold noise, in
+atrial fibrillation and with a premature ventricular beat in every record, and the errors of P onset, QRS onset, QRS
+offset and T end (median, median absolute, 95th percentile of the absolute). Exit code 1 where sensitivity or
+predictive value falls below 99 %.
 """
 
 import argparse
@@ -17,14 +18,14 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / floor) for floor in ("COFGenerator", "COFTraining")]
 
-from COFGeneratorLib.ecg.beats import analyse_ecg, cycle_from_peaks
-from COFGeneratorLib.ecg.detection import find_r_peaks
-from COFGeneratorLib.errors import EcgError
-from COFTrainingLib.phantom import electrocardiogram
-from COFTrainingLib.phantom.ecg_findings import compose_beat
-from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
-from COFTrainingLib.phantom.lead_field import draw_lead_field
-from COFTrainingLib.phantom.physiology import draw_physiology
+from COFGeneratorLib.ecg.beats import analyse_ecg, cycle_from_peaks  # noqa: E402
+from COFGeneratorLib.ecg.detection import find_r_peaks  # noqa: E402
+from COFGeneratorLib.errors import EcgError  # noqa: E402
+from COFTrainingLib.phantom import electrocardiogram  # noqa: E402
+from COFTrainingLib.phantom.ecg_findings import compose_beat  # noqa: E402
+from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg  # noqa: E402
+from COFTrainingLib.phantom.lead_field import draw_lead_field  # noqa: E402
+from COFTrainingLib.phantom.physiology import draw_physiology  # noqa: E402
 
 TOLERANCE_S = 0.075
 BAR_PERCENT = 99.0
@@ -111,7 +112,8 @@ def main() -> int:
         values = np.array(values)
         spread = np.abs(values - np.median(values))
         print(
-            f"  {name:10s} n {len(values):4d}  median {np.median(values):+6.1f}  |median| {np.median(np.abs(values)):5.1f}"
+            f"  {name:10s} n {len(values):4d}  median {np.median(values):+6.1f}"
+            f"  |median| {np.median(np.abs(values)):5.1f}"
             f"  95 % {np.percentile(np.abs(values), 95):6.1f}  95 % about the median {np.percentile(spread, 95):6.1f}"
         )
     print(f"  P present or absent rightly: {p_right}/{measured}; T end from heart rate: {fallback}/{measured}")
