@@ -47,7 +47,7 @@ class COFTrainingParameterNode:
     """
 
     stage: Annotated[str, Choice(["teacher", "segmenter", "ecg", "flow"])] = "teacher"
-    configuration: Annotated[str, Choice(["cof-plus", "cof-v2", "smoke"])] = "cof-plus"
+    configuration: Annotated[str, Choice(["cof-plus", "cof-plus-cpu", "cof-v2", "smoke"])] = "cof-plus"
     runName: str = "run-1"
     subjects: Annotated[int, WithinRange(4, 100000)] = 64
 

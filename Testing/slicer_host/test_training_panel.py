@@ -123,3 +123,11 @@ def test_an_existing_run_is_resumed_and_not_started_over(training, tmp_path):
     assert not training.ui.startButton.enabled
     assert "Resume" in training.ui.startButton.toolTip
     assert training.ui.resumeButton.enabled
+
+
+def test_every_named_configuration_and_every_network_can_be_chosen(training):
+    from COFTrainingLib.commands.train import KINDS
+
+    offered = {training.ui.configurationSelector.itemText(n) for n in range(training.ui.configurationSelector.count)}
+    assert offered == {path.stem for path in Path(LIBRARIES[1], "COFTrainingLib", "configurations").glob("*.toml")}
+    assert {training.ui.stageSelector.itemText(n) for n in range(training.ui.stageSelector.count)} == set(KINDS)

@@ -15,9 +15,6 @@ import COFTrainingLib
 JOBS = "jobs"
 """Folder under the runs folder that holds the folders of jobs; a run's own folder lies beside it."""
 
-STAGES = ("teacher", "segmenter", "ecg", "flow")
-CONFIGURATIONS = ("cof-plus", "cof-v2", "smoke")
-
 
 def training_environment(base: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which a child finds both libraries."""
@@ -57,7 +54,7 @@ def train_arguments(
     """Return the arguments of ``cof train``.
 
     Args:
-        stage: Out of ``STAGES``.
+        stage: Kind of network: teacher, segmenter, ecg or flow.
         run: Folder of the run.
         configuration: Name or file.
         cohort: Folder of a cohort, or None for the phantoms of the configuration.
