@@ -123,7 +123,7 @@ def _depolarisation(physiology, rng, variation) -> Waves:
 def _repolarisation(physiology, rng, variation) -> Waves:
     """ST and T before rotation, J at 60 ms on the group's own clock."""
     k = physiology.contractility
-    size = np.exp(variation * 0.27 * rng.standard_normal())
+    size = np.exp(variation * 0.25 * rng.standard_normal())
     angle = Rotation.from_rotvec(np.deg2rad(13.0 * variation * rng.standard_normal(3))).as_matrix()
     t = normal_t().jittered(rng, 0.15 * variation, 0.18 * variation, 6.0 * variation)
     away = np.array([-0.13, -0.035, 0.055]) * k
@@ -150,7 +150,7 @@ def _repolarisation(physiology, rng, variation) -> Waves:
 def _hypertrophy(physiology, qrs, t, rng, variation):
     """Voltage grows weakly with LV mass; some hypertrophic hearts show strain."""
     gain = 0.92 * (1.0 + 0.45 * (physiology.lv_mass_index - 48.0) / 48.0)
-    gain *= np.exp(0.20 * variation * rng.standard_normal())  # QRS and T vary each on their own
+    gain *= np.exp(0.15 * variation * rng.standard_normal())  # QRS and T vary each on their own
     strain = rng.random() < 0.3
     qrs = Waves(qrs.vector_mv * gain, qrs.centre_ms, qrs.rise_ms, qrs.fall_ms)
     if physiology.hypertrophy and strain:
@@ -184,17 +184,12 @@ def _infarct(physiology, qrs, t, rng, variation):
     q = Waves.of([(*(-depth * towards), centre, width * 0.9, width)])
     qrs = Waves(vector, qrs.centre_ms, qrs.rise_ms, qrs.fall_ms).joined(q)
 
-    # Repolarisation over an infarct varies far more than Q: hours decide, and some T waves are tall, not inverted.
-    blur[2:] **= 2.5
     raised = fresh * (0.05 + 1.1 * extent) * blur[2]
     inverted = (1.0 - 0.75 * fresh) * (0.12 + 1.5 * extent) * blur[3]
-    if rng.random() < 0.3 * fresh * min(variation, 1.0):
-        inverted = -inverted
-    delay = 12.0 * variation * rng.standard_normal(2)
     change = Waves.of(
         [
-            (*(raised * towards), 110.0 + delay[0], 40.0, 75.0),
-            (*(-inverted * towards), 258.0 + delay[1], 45.0, 34.0),
+            (*(raised * towards), 110.0, 40.0, 75.0),
+            (*(-inverted * towards), 258.0, 45.0, 34.0),
         ]
     )
     return qrs, t.joined(change)

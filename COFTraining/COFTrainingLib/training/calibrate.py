@@ -11,7 +11,7 @@ from COFTrainingLib.evaluation.arms import measure, move, prepared
 from COFTrainingLib.evaluation.phantom_cases import draw_case
 from COFTrainingLib.training.flow_data import FlowData
 
-CALIBRATION_FRAMES = 24
+CALIBRATION_FRAMES = 50
 PROBE_GAIN = 1.08
 
 
