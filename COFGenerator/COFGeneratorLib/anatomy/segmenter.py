@@ -28,6 +28,8 @@ MIN_CONFIDENCE = 0.6
 """Mean probability of the heart's voxels below which a find is refused; real hearts have 0.8 and more."""
 MIN_WALL_SHARE = 0.15
 """A heart's wall has at least this share of its cavity's volume, however dilated."""
+MIN_TAPER, TAPER_SLICES = 0.06, 6
+"""A ventricle tapers: the coefficient of variation of its area over that many slices. A tube is no heart."""
 ROI_RADIUS_MM = 80.0
 SETTLED_MM, SETTLED_DEG = 8.0, 15.0
 """A second fine pass is made where the first one moves the heart's frame by more."""
@@ -183,6 +185,13 @@ class Segmenter:
                 f"at least {100 * MIN_WALL_SHARE:.0f} % of its cavity; found confidence {confidence:.2f}, cavity "
                 f"{cavity * stack.voxel_volume_ml:.0f} mL, wall {wall * stack.voxel_volume_ml:.0f} mL. Check that the "
                 "volume is a short-axis stack of the heart, or give labels or an ROI."
+            )
+        area = (labels == 1).sum(axis=(1, 2))
+        area = area[area > 0]
+        if len(area) >= TAPER_SLICES and area.std() < MIN_TAPER * area.mean():
+            raise AnatomyError(
+                f"A heart's cavity should taper along the stack; what was found has the same area in {len(area)} "
+                "slices, like a vessel or one picture repeated. Check that the volume is a short-axis stack of the heart."
             )
         frame = heart_frame_from_labels(labels, stack.ijk_to_ras)
         return frame, _middle(labels, stack.ijk_to_ras, frame)
