@@ -77,7 +77,5 @@ def _oddities(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
     if spacing[2] > 25:
         said.append(f"Slices lie {spacing[2]:.1f} mm apart; volumes will be coarse.")
     if len(np.unique(voxels.ravel()[:: max(voxels.size // 20_000, 1)])) <= MAX_LABELS:
-        said.append(
-            "The volume holds only a few different values, as label maps do; an anchor needs an MR image."
-        )
+        said.append("The volume holds only a few different values, as label maps do; an anchor needs an MR image.")
     return tuple(said)

@@ -191,7 +191,7 @@ class Segmenter:
         if len(area) >= TAPER_SLICES and area.std() < MIN_TAPER * area.mean():
             raise AnatomyError(
                 f"A heart's cavity should taper along the stack; what was found has the same area in {len(area)} "
-                "slices, like a vessel or one picture repeated. Check that the volume is a short-axis stack of the heart."
+                "slices, like a vessel or one picture repeated. Check that the volume is a short-axis stack."
             )
         frame = heart_frame_from_labels(labels, stack.ijk_to_ras)
         return frame, _middle(labels, stack.ijk_to_ras, frame)
