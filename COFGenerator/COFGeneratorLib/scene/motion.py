@@ -1,9 +1,10 @@
 """Motion as a sequence of grid transforms that Slicer applies to the anchor, its segmentation or any mesh.
 
 The product's pull displacement, ``cine_t(x) = anchor(x + u_t(x))``, is what MRML calls a transform *from parent*:
-vectors in RAS mm on an oriented grid. Stored at full size, 50 frames of 12×128×128 take 118 MB. The field is smooth and
-vanishes away from the heart, so it is cut to the box where anything moves, thinned in-plane as far as linear
-interpolation brings it back within ``MAX_GRID_ERROR_MM``, and rounded to ``QUANTUM_MM``, which lets it compress.
+vectors in RAS mm on an oriented grid. As plain floats, 50 frames of 12×128×128 take 118 MB. The field is therefore cut
+to the box where anything moves, thinned in-plane as far as linear interpolation brings it back within
+``MAX_GRID_ERROR_MM``, and its RAS components are rounded to ``QUANTUM_MM``, after which it compresses to about a third.
+Rounding comes after the turn into RAS: an oblique stack would mix rounded components into unrounded ones.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from COFGeneratorLib.errors import SceneError
 from COFGeneratorLib.scene.bootstrap import import_slicer
 from COFGeneratorLib.scene.volumes import image_data, matrix_to_vtk, new_sequence
 
-QUANTUM_MM = 1.0 / 128.0
-"""Step of stored vectors: a rounding error of at most 0.004 mm, far below any voxel."""
+UNIT_MM = 1.0 / 256.0
+"""Unit of the vectors of a ``MotionGrid``; an int16 then reaches 128 mm."""
+
+QUANTUM_MM = 1.0 / 32.0
+"""Step of stored vectors: a rounding error of at most 0.016 mm a component, a hundredth of a voxel."""
 
 STILL_MM = 0.02
 """A voxel that never moves further than this counts as still; outside the stored box motion is zero."""
@@ -32,10 +36,11 @@ class MotionGrid:
     """Displacement of all frames on the grid that is stored.
 
     Attributes:
-        vectors: (T, d, h, w, 3) int16, components (k, j, i) along the stack's axes, unit ``QUANTUM_MM``.
+        vectors: (T, d, h, w, 3) int16, components (k, j, i) along the stack's axes, unit ``UNIT_MM``.
         start: (3,) index (k, j, i) of the first stored node on the anchor's grid; may be negative by one stride.
         stride: In-plane distance of stored nodes in voxels.
-        error_mm: Largest difference between the stored field and the full one, mm, over all frames.
+        error_mm: Largest error of a component that box and thinning cause over all frames and voxels, mm; rounding to
+            ``QUANTUM_MM`` adds half of that.
     """
 
     vectors: np.ndarray
@@ -55,7 +60,7 @@ def fit_motion_grid(displacement_mm, n_frames: int) -> MotionGrid:
         SceneError: If a displacement is not finite or too large to be a heart's.
     """
     full = np.stack([_quantise(displacement_mm(frame)) for frame in range(n_frames)])  # (T, D, H, W, 3) int16
-    peak_mm = np.maximum(full.max(axis=(0, -1)), -full.min(axis=(0, -1))) * QUANTUM_MM  # (D, H, W)
+    peak_mm = np.maximum(full.max(axis=(0, -1)), -full.min(axis=(0, -1))) * UNIT_MM  # (D, H, W)
     box = _moving_box(peak_mm)
     if box is None:
         return MotionGrid(np.zeros((n_frames, 1, 2, 2, 3), np.int16), (0, 0, 0), 1, float(peak_mm.max()))
@@ -83,13 +88,13 @@ def motion_sequence(scene, name: str, grid: MotionGrid, indices: list[str], ijk_
     spacing, directions, origin = _grid_geometry(grid, ijk_to_ras)
     direction_matrix = np.eye(4)
     direction_matrix[:3, :3] = directions
-    to_ras = directions.T * QUANTUM_MM  # row vectors (i, j, k) → RAS mm
+    to_ras = directions.T * (UNIT_MM / QUANTUM_MM)  # row vectors (i, j, k) → RAS in quanta
 
     sequence = new_sequence(scene, name)
     node = slicer.vtkMRMLGridTransformNode()
     node.SetName(name)
     for vectors, index in zip(grid.vectors, indices, strict=True):
-        image = image_data((vectors[..., ::-1] @ to_ras).astype(np.float32))
+        image = image_data((np.rint(vectors[..., ::-1] @ to_ras) * QUANTUM_MM).astype(np.float32))
         image.SetOrigin(*origin)
         image.SetSpacing(*spacing)
         transform = slicer.vtkOrientedGridTransform()
@@ -110,13 +115,13 @@ def displacement_at(transform_node, points_ras: np.ndarray) -> np.ndarray:
 def _quantise(displacement: np.ndarray) -> np.ndarray:
     """Return (3, D, H, W) mm as (D, H, W, 3) int16 steps."""
     largest = float(np.abs(displacement).max(initial=0.0))
-    limit = np.iinfo(np.int16).max * QUANTUM_MM
+    limit = np.iinfo(np.int16).max * UNIT_MM
     if not largest <= limit:
         raise SceneError(
             f"A displacement must be finite and below {limit:.0f} mm; found {largest} mm. "
             "Generate the cine again; if it persists, the model bundle is damaged."
         )
-    return np.rint(np.moveaxis(displacement, 0, -1) / QUANTUM_MM).astype(np.int16)
+    return np.rint(np.moveaxis(displacement, 0, -1) / UNIT_MM).astype(np.int16)
 
 
 def _moving_box(peak_mm: np.ndarray) -> tuple[slice, slice, slice] | None:
@@ -170,7 +175,7 @@ def _thinning_error_mm(full: np.ndarray, vectors: np.ndarray, box, start, stride
     for frame in np.argsort(-np.abs(vectors).max(axis=(1, 2, 3, 4)), kind="stable"):
         stored = np.moveaxis(vectors[frame][slices - start[0]], -1, 1).astype(np.float32)  # (d, 3, nodes, nodes)
         wanted = np.moveaxis(full[frame, slices, span_j, span_i], -1, 1)
-        worst = max(worst, float(np.abs(rows @ stored @ columns - wanted).max()) * QUANTUM_MM)
+        worst = max(worst, float(np.abs(rows @ stored @ columns - wanted).max()) * UNIT_MM)
         if worst > MAX_GRID_ERROR_MM:
             break
     return worst
