@@ -61,7 +61,7 @@ def draw_case(seed: int, spacing_mm: tuple[float, float] | None = None, **overri
     rng = np.random.default_rng([seed, 5])
     if spacing_mm is None:
         spacing_mm = (float(rng.choice(SLICE_PITCH_MM)), float(rng.uniform(*PIXEL_MM)))
-    plan = plan_stack(subject, rng, spacing_mm)
+    plan = plan_stack(subject, rng, spacing_mm, covers_base=True)
     labels = subject.heart.label_at(plan.heart_points())
     grey = np.array([60.0, 220.0, 80.0, 210.0], dtype=np.float32)[labels]
     anchor = SaxStack(grey + rng.normal(0.0, 6.0, grey.shape).astype(np.float32), plan.ijk_to_ras)

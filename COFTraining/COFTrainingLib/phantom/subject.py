@@ -69,6 +69,7 @@ def plan_stack(
     spacing_mm: tuple[float, float] | None = None,
     fov_mm: float | None = None,
     shift_sd_mm: float = 1.0,
+    covers_base: bool = False,
 ) -> StackPlan:
     """Plan a stack over the heart as a scanner's operator would: along the long axis, base to apex with a margin.
 
@@ -78,13 +79,15 @@ def plan_stack(
         spacing_mm: (slice pitch, pixel) mm; drawn where None.
         fov_mm: In-plane field of view; drawn where None.
         shift_sd_mm: Breath-hold shifts between slices.
+        covers_base: Whether the first slice lies above the base for certain, as protocols demand. Where it does not,
+            longitudinal shortening cannot be seen in the stack, and EF measured within it is lower than the heart's.
     """
     shape = subject.heart.shape
     if spacing_mm is None:
         spacing_mm = (float(rng.choice([6, 7, 8, 9, 10, 10, 10, 12, 15, 18])), float(rng.uniform(1.2, 2.1)))
     pitch, pixel = spacing_mm
     fov_mm = float(rng.uniform(150, 230)) if fov_mm is None else fov_mm
-    top = -shape.centroid_z_mm - rng.uniform(-0.4, 1.4) * pitch
+    top = -shape.centroid_z_mm - rng.uniform(0.3 if covers_base else -0.4, 1.4) * pitch
     bottom = shape.length_mm - shape.centroid_z_mm + shape.apex_wall_mm + rng.uniform(-0.7, 1.2) * pitch
     depth = max(int(np.ceil((bottom - top) / pitch)) + 1, 4)
     size = round(fov_mm / pixel)
