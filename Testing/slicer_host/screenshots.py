@@ -66,8 +66,9 @@ class Camera:
         panel.resize(self._width, 200)
         panel.show()
         self._host.process_events(150)
-        panel.resize(self._width, panel.sizeHint().height() + 4)
-        self._host.process_events(150)
+        for _ in range(2):  # the height of wrapped text is known only at the final width
+            panel.resize(self._width, panel.sizeHint().height() + 16)
+            self._host.process_events(150)
         panel.grab().save(str(self._folder / f"{name}{self._ending}.png"))
         sys.stdout.write(f"{name}{self._ending}.png {panel.width} x {panel.height}\n")
 
