@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from COFGeneratorLib.anatomy.roi import Roi
 from COFGeneratorLib.anatomy.segmenter import Segmenter
 from COFGeneratorLib.anatomy.segmenter_network import NetworkConfig, build_network, normalise
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -103,9 +104,12 @@ def test_the_unit_of_intensity_does_not_matter(a_segmenter, a_drawing, scale):
 def test_an_roi_elsewhere_leaves_no_heart(a_segmenter, a_drawing):
     stack, _ = a_drawing
     here = a_segmenter.segment(stack).heart_centre_ras
-    assert np.allclose(a_segmenter.segment(stack, roi_centre_ras=here + 5.0).heart_centre_ras, here, atol=1.0)
-    with pytest.raises(AnatomyError, match="heart"):
-        a_segmenter.segment(stack, roi_centre_ras=here + 300.0)
+    assert np.allclose(a_segmenter.segment(stack, Roi(here + 5.0, (90, 90, 90))).heart_centre_ras, here, atol=1.0)
+    with pytest.raises(AnatomyError, match="must overlap the stack"):
+        a_segmenter.segment(stack, Roi(here + 300.0, (90, 90, 90)))
+    corner = stack.ijk_to_ras[:3, 3]
+    with pytest.raises(AnatomyError, match="should hold a heart"):
+        a_segmenter.segment(stack, Roi(corner, (8, 8, 8)))
 
 
 def test_an_empty_stack_is_refused(a_segmenter):

@@ -10,6 +10,7 @@ _PUBLIC = {
     "CineStack": "COFGeneratorLib.anatomy.readers",
     "read_sax": "COFGeneratorLib.anatomy.readers",
     "read_cine": "COFGeneratorLib.anatomy.readers",
+    "Roi": "COFGeneratorLib.anatomy.roi",
     "read_labels": "COFGeneratorLib.anatomy.labels",
     "HeartFrame": "COFGeneratorLib.anatomy.heart_frame",
     "heart_frame_from_labels": "COFGeneratorLib.anatomy.heart_frame",

@@ -14,6 +14,7 @@ import torch
 
 from COFGeneratorLib.anatomy.clean_labels import clean_labels
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
+from COFGeneratorLib.anatomy.roi import MARGIN_MM, Roi, check_heart_in, check_on_stack, shown_ras
 from COFGeneratorLib.anatomy.segmenter_network import NetworkConfig, build_network, normalise
 from COFGeneratorLib.anatomy.slice_windows import SliceWindow, whole_view
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -30,7 +31,6 @@ MIN_WALL_SHARE = 0.15
 """A heart's wall has at least this share of its cavity's volume, however dilated."""
 MIN_TAPER, TAPER_SLICES = 0.06, 6
 """A ventricle tapers: the coefficient of variation of its area over that many slices. A tube is no heart."""
-ROI_RADIUS_MM = 80.0
 SETTLED_MM, SETTLED_DEG = 8.0, 15.0
 """A second fine pass is made where the first one moves the heart's frame by more."""
 
@@ -57,8 +57,8 @@ class Segmentation:
 class StackSegmenter(Protocol):
     """What any segmenter must offer, so that a user's own network can take this one's place."""
 
-    def segment(self, stack: SaxStack, roi_centre_ras: np.ndarray | None = None) -> Segmentation:
-        """Return the labels of a stack."""
+    def segment(self, stack: SaxStack, roi: Roi | None = None) -> Segmentation:
+        """Return the labels of a stack; of the heart in the region of interest where one is given."""
         ...
 
 
@@ -101,17 +101,19 @@ class Segmenter:
             ) from error
         return cls(networks["coarse"], networks["fine"], configs["coarse"], configs["fine"], device)
 
-    def segment(self, stack: SaxStack, roi_centre_ras: np.ndarray | None = None) -> Segmentation:
+    def segment(self, stack: SaxStack, roi: Roi | None = None) -> Segmentation:
         """Label a stack.
 
         Args:
             stack: Any orientation, handedness and slice order.
-            roi_centre_ras: (3,) where the heart is, RAS mm, if known: what lies further away than 80 mm is left out.
+            roi: Where the heart is, if known: hearts outside it are not looked at.
 
         Raises:
-            AnatomyError: If no heart is in view.
+            AnatomyError: If no heart is in view, or none in the region of interest.
         """
-        frame, centre = self._localise(stack, roi_centre_ras)
+        if roi is not None:
+            check_on_stack(roi, stack.shape, stack.ijk_to_ras)
+        frame, centre = self._localise(stack, roi)
         for _ in range(2):
             probabilities = self._fine_pass(stack, frame, centre)
             labels = clean_labels(probabilities.argmax(axis=0).astype(np.uint8), stack.spacing_mm)
@@ -121,15 +123,17 @@ class Segmenter:
             frame, centre = found, found_centre
             if settled:
                 break
+        if roi is not None:
+            check_heart_in(roi, labels, stack.ijk_to_ras, "segmenter")
         return Segmentation(labels, probabilities, frame.origin_ras, frame, confidence)
 
-    def _localise(self, stack: SaxStack, roi_centre_ras):
+    def _localise(self, stack: SaxStack, roi: Roi | None):
         """Return the heart's frame and middle as seen most surely of several looks at the whole view.
 
         Hearts of children and of heart failure differ twofold in size; looks at several scales find both.
         """
         best, refusal = None, None
-        far = None if roi_centre_ras is None else _distance_mm(stack, roi_centre_ras) > ROI_RADIUS_MM
+        far = None if roi is None else ~roi.mask(stack.shape, stack.ijk_to_ras, MARGIN_MM)
         for scale in COARSE_SCALES:
             probabilities = self._coarse_pass(stack, scale)
             if far is not None:
@@ -144,6 +148,11 @@ class Segmenter:
                 continue
             if best is None or confidence > best[0]:
                 best = (confidence, found)
+        if best is None and roi is not None:
+            raise AnatomyError(
+                f"The region of interest should hold a heart; around {shown_ras(roi.centre_ras)} none was found. Move "
+                f"the box to the heart, enlarge it, or leave it out. ({refusal})"
+            )
         if best is None:
             raise refusal
         return best[1]
@@ -216,9 +225,3 @@ def _middle(labels, ijk_to_ras, frame: HeartFrame) -> np.ndarray:
 def _close(before: HeartFrame, after: HeartFrame, centre, new_centre) -> bool:
     turned = np.degrees(np.arccos(np.clip((before.axes_ras * after.axes_ras).sum(axis=1), -1, 1))).max()
     return bool(turned <= SETTLED_DEG and np.linalg.norm(new_centre - centre) <= SETTLED_MM)
-
-
-def _distance_mm(stack: SaxStack, point_ras) -> np.ndarray:
-    k, j, i = np.indices(stack.shape)
-    ras = np.stack([i, j, k], axis=-1) @ stack.ijk_to_ras[:3, :3].T + stack.ijk_to_ras[:3, 3]
-    return np.linalg.norm(ras - np.asarray(point_ras, dtype=float), axis=-1)

@@ -58,7 +58,7 @@ def run_case(case: Case, out: str, model: str, settings: dict[str, Any]) -> Outc
         arguments = argparse.Namespace(
             **settings | ({} if case.seed is None else {"seed": case.seed}),
             anchor=case.anchor, ecg=case.ecg, labels=case.labels, label_map=case.label_map,
-            anchor_frame=case.anchor_frame, model=model, out=str(folder), overwrite=False,
+            anchor_frame=case.anchor_frame, roi=case.roi, beat=case.beat, model=model, out=str(folder), overwrite=False,
         )  # fmt: skip
         current = Session(EventWriter(None), quiet=True)
         generate_into(arguments, current, "batch", _bundle(model), {"request_sha256": request})
@@ -75,6 +75,8 @@ def request_hash(case: Case, model: str, settings: dict[str, Any]) -> str:
     what |= {
         "label_map": case.label_map,
         "anchor_frame": case.anchor_frame,
+        "roi": case.roi,
+        "beat": case.beat,
         "seed": settings["seed"] if case.seed is None else case.seed,
     }
     what["files"] = {

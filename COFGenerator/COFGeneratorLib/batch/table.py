@@ -5,11 +5,11 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from COFGeneratorLib.commands.options import label_map
+from COFGeneratorLib.commands.options import beat, bounds, label_map
 from COFGeneratorLib.errors import ChainOfFlowError
 
 REQUIRED = ("anchor", "ecg")
-OPTIONAL = ("case", "labels", "label_map", "anchor_frame", "seed")
+OPTIONAL = ("case", "labels", "label_map", "anchor_frame", "roi", "beat", "seed")
 FORBIDDEN = set('/\\:*?"<>|')
 
 
@@ -22,6 +22,8 @@ class Case:
         anchor, ecg, labels: Paths; ``labels`` may be None.
         label_map: Codes in the label file, or None.
         anchor_frame: Frame of the anchor file.
+        roi: Box that holds the heart, six bounds in RAS mm, or None.
+        beat: Beat of the ECG: an index, a time (float, s), or None.
         seed: Seed, or None for the batch's.
         problem: Why the row cannot be run, in words; empty if it can.
     """
@@ -32,6 +34,8 @@ class Case:
     labels: str | None = None
     label_map: dict[str, int] | None = None
     anchor_frame: int = 0
+    roi: tuple[float, ...] | None = None
+    beat: int | float | None = None
     seed: int | None = None
     problem: str = ""
 
@@ -76,9 +80,10 @@ def _case(row: dict[str, str], number: int, folder: Path) -> Case:
         name, problem = f"case-{number:04d}", f"The name {name!r} cannot be a folder's name. Use letters and digits."
     values: dict = {}
     try:
-        if row.get("label_map"):
-            values["label_map"] = label_map(row["label_map"])
-        for column in ("anchor_frame", "seed"):
+        for column, parse in (("label_map", label_map), ("roi", bounds), ("beat", beat)):
+            if row.get(column):
+                values[column] = parse(row[column])
+        for column in ("anchor_frame", "roi", "beat", "seed"):
             if row.get(column):
                 values[column] = int(row[column])
                 if values[column] < 0:

@@ -27,6 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     patient = sample_patient()
     arguments.anchor, arguments.ecg, arguments.labels = (str(patient.anchor), str(patient.ecg), str(patient.labels))
     arguments.label_map, arguments.anchor_frame = dict(LABELS), 0
+    arguments.roi = arguments.beat = None
     with session(arguments) as current:
         cine = generate_into(arguments, current, "demo", facts={"patient": "synthetic demo patient"})
         out = Path(arguments.out)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from COFGeneratorLib.commands import options
+from COFGeneratorLib.commands.generate import chosen_beat
 from COFGeneratorLib.commands.session import session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
@@ -17,8 +18,8 @@ def add(commands) -> None:
     )
     parser.add_argument("file", metavar="FILE", help="12-lead ECG in any of the formats read")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--beat", type=options.natural, metavar="N", help="start from this R peak (default: chosen)")
-    which.add_argument("--at", type=float, metavar="SECONDS", help="or from the last R peak before this time")
+    options.add_beat(which)
+    which.add_argument("--at", type=options.seconds, metavar="SECONDS", help="the same as --beat SECONDSs")
     options.add_output(parser)
     parser.set_defaults(run=run)
 
@@ -34,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
 
                 record = read_ecg(arguments.file)
             with current.watch.stage("measuring"):
-                cycle = analyse_ecg(record, beat=arguments.beat, at_s=arguments.at)
+                beat = arguments.beat if arguments.at is None else arguments.at
+                cycle = analyse_ecg(record, **chosen_beat(beat))
             current.warn(*record.warnings, *cycle.warnings)
             current.progress(1, 2, "drawing")
             with current.watch.stage("drawing"):

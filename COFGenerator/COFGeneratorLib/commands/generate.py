@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from COFGeneratorLib.commands import options
+from COFGeneratorLib.commands.generate_from_ecg import add_engine, need_anchor, run_ecgflowcmr
 from COFGeneratorLib.commands.session import Session, session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
@@ -21,7 +22,12 @@ def add(commands) -> None:
         description="Generate a beating heart from one short-axis volume and a 12-lead ECG. Writes cine, motion and "
         "label sequences, a Slicer scene, function read-outs, pictures and run.json.",
     )
-    parser.add_argument("--anchor", required=True, metavar="FILE", help="short-axis volume or cine: NIfTI, NRRD, MHA")
+    parser.add_argument(
+        "--anchor",
+        metavar="FILE",
+        help="short-axis volume or cine: NIfTI, NRRD, MetaImage, "
+        "a DICOM folder or zip, or a Slicer scene (.mrb, .mrml)",
+    )
     parser.add_argument("--ecg", required=True, metavar="FILE", help="12-lead ECG in any of the formats read")
     parser.add_argument("--labels", metavar="FILE", help="labels of the anchor (default: found by the segmenter)")
     parser.add_argument(
@@ -30,13 +36,19 @@ def add(commands) -> None:
     parser.add_argument(
         "--anchor-frame", type=options.natural, default=0, metavar="N", help="frame of a cine to use (default 0)"
     )
+    options.add_roi(parser)
+    options.add_beat(parser)
     options.add_generation(parser)
     options.add_output(parser)
+    add_engine(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate and write; returns the exit code."""
+    if arguments.engine == "ecgflowcmr":
+        return run_ecgflowcmr(arguments)
+    need_anchor(arguments)
     with session(arguments) as current:
         cine = generate_into(arguments, current, "generate")
         describe(cine, Path(arguments.out), current)
@@ -66,9 +78,12 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
     """Read, load and generate; all errors of input come from here, before anything is written."""
     current.progress(0, 3, "reading")
     with current.watch.stage("reading"):
-        from COFGeneratorLib import read_ecg, read_labels, read_sax
+        from COFGeneratorLib import analyse_ecg, read_ecg, read_labels, read_sax
+        from COFGeneratorLib.anatomy.roi import as_roi
 
+        roi = as_roi(arguments.roi)
         record = read_ecg(arguments.ecg)
+        cycle = None if arguments.beat is None else analyse_ecg(record, **chosen_beat(arguments.beat))
         anchor = read_sax(arguments.anchor, arguments.anchor_frame)
         current.progress(1, 3, "reading")
         labels = None
@@ -92,12 +107,19 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
         samples=arguments.samples,
         seed=arguments.seed,
         device=arguments.device,
+        cycle=cycle,
+        roi=roi,
         progress=lambda stage, done, total: current.progress(done, total, stage),
     )
     for stage, seconds in cine.provenance["seconds"].items():
         current.watch.add(stage, seconds)
     current.warn(*cine.provenance["warnings"])
     return cine
+
+
+def chosen_beat(beat: int | float | None) -> dict[str, int | float]:
+    """Return ``--beat`` as the argument of ``analyse_ecg`` that it stands for: a time is a float, s."""
+    return {} if beat is None else {"at_s": beat} if isinstance(beat, float) else {"beat": beat}
 
 
 def run_facts(cine, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -52,6 +52,66 @@ def label_map(text: str) -> dict[str, int]:
     return codes
 
 
+def beat(text: str) -> int | float:
+    """Parse ``3`` (the beat's index, a whole number) or ``4.2s`` (a time within it, s, returned as float)."""
+    if text.isdigit():
+        return int(text)
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|ms)", text.strip())
+    if not found:
+        raise argparse.ArgumentTypeError(
+            f"expected a beat's index, as 3, or a time in the record, as 4.2s; found {text!r}"
+        )
+    return float(found.group(1)) * (1e-3 if found.group(2) == "ms" else 1.0)
+
+
+def seconds(text: str) -> float:
+    """Parse a time in a record, s."""
+    return float(beat(f"{text.removesuffix('s')}s"))
+
+
+def bounds(text: str) -> tuple[float, ...]:
+    """Parse ``xmin,xmax,ymin,ymax,zmin,zmax`` (also separated by spaces), RAS mm.
+
+    Whether they make a box is checked where it is used.
+    """
+    try:
+        values = tuple(float(word) for word in re.split(r"[,;\s]+", text.strip()))
+    except ValueError:
+        values = ()
+    if len(values) != 6:
+        raise argparse.ArgumentTypeError(
+            f"expected six numbers in RAS mm, xmin xmax ymin ymax zmin zmax; found {text!r}"
+        )
+    return values
+
+
+class RoiAction(argparse.Action):
+    """Take six words, or one with six numbers in it (``--roi=-90,10,-40,60,-50,70``)."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Store the bounds as a tuple of six."""
+        try:
+            setattr(namespace, self.dest, bounds(" ".join(values)))
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"argument --roi: {error}")
+
+
+def add_beat(parser: argparse.ArgumentParser) -> None:
+    """Add which beat of the ECG is meant."""
+    parser.add_argument(
+        "--beat", type=beat, metavar="N|TIME", help="R–R to use: index of its R peak, as 3, or a time in it, as 4.2s "
+        "(default: the one that stands best for all)",
+    )  # fmt: skip
+
+
+def add_roi(parser: argparse.ArgumentParser) -> None:
+    """Add where the heart is."""
+    parser.add_argument(
+        "--roi", nargs="+", action=RoiAction, metavar="MM", help="box that holds the heart, RAS mm: XMIN XMAX YMIN "
+        "YMAX ZMIN ZMAX (default: found automatically)",
+    )  # fmt: skip
+
+
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add where results and events go."""
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the result")

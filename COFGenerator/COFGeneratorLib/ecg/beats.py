@@ -41,12 +41,28 @@ def analyse_ecg(record: EcgRecord, beat: int | None = None, at_s: float | None =
         record = replace(record, signal_mv=without_spikes(record.signal_mv, record.fs_hz, spikes))
     peaks_s = find_r_peaks(record)
     if at_s is not None and beat is None:
-        beat = int(np.searchsorted(peaks_s, at_s, side="right")) - 1
+        beat = _beat_at(peaks_s, at_s)
     cycle = cycle_from_peaks(record, peaks_s * record.fs_hz, beat)
     if len(spikes) >= 0.5 * len(peaks_s):
         note = f"Pacing spikes: {len(spikes)} narrow deflections, bridged before measuring."
         return replace(cycle, rhythm="paced rhythm suspected", warnings=(*cycle.warnings, note))
     return cycle
+
+
+def _beat_at(r_peaks_s: np.ndarray, at_s: float) -> int:
+    """Return the index of the R peak whose R–R holds a time.
+
+    Raises:
+        EcgError: If no complete R–R does.
+    """
+    beat = int(np.searchsorted(r_peaks_s, at_s, side="right")) - 1
+    if not 0 <= beat < len(r_peaks_s) - 1:
+        reach = f"{r_peaks_s[0]:.2f} to {r_peaks_s[-1]:.2f} s" if len(r_peaks_s) > 1 else "none"
+        raise EcgError(
+            f"A beat must be chosen by a time within a complete R–R interval ({reach} in this record); found "
+            f"{at_s:g} s. Choose another time, or leave it out."
+        )
+    return beat
 
 
 def check_usable(record: EcgRecord) -> None:
@@ -112,6 +128,7 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
         usable = aligned.accepted[:-1] | aligned.accepted[1:]
     if not usable.any():
         usable[:] = True
+    chosen = beat is not None
     if beat is None:
         beat = _representative(rr, usable, aligned.likeness)
     elif not 0 <= beat < len(rr):
@@ -128,6 +145,11 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
     nn = rr[usable]
     rr_cv = float(nn.std() / nn.mean()) if len(nn) > 1 else 0.0
     quality, notes = _quality(record, aligned, rr_cv, signal.hum)
+    if chosen and not usable[beat]:
+        notes.append(
+            f"The chosen beat {beat} is unlike the others or early; it sets the R–R interval, while the average of the "
+            "usual beats gives the shape of the waves."
+        )
     rhythm = assess_rhythm(r, aligned.accepted, aligned.likeness, marks, mean, _R)
     return EcgCycle(
         cycle_mv=_interval(record, r[beat], r[beat + 1], marks),

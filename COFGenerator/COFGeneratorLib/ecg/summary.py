@@ -46,10 +46,12 @@ def summary(record: EcgRecord, cycle: EcgCycle) -> dict[str, Any]:
         "p_wave_present": bool(cycle.p_wave_present),
         "rr_cv": _known(cycle.rr_cv, 4),
         "sdnn_ms": _known(nn.std(ddof=1) if len(nn) > 1 else np.nan),
-        "rmssd_ms": _known(np.sqrt(np.mean(np.diff(nn) ** 2)) if len(nn) > 1 else np.nan),
+        "rmssd_ms": _known(_rmssd(rr, usual)),
+        "rr_intervals_used": len(nn),
         "quality": _known(cycle.quality, 3),
         "beats": _beats(cycle, rr),
         "representative_beat": _representative(cycle, rr, nn),
+        "condition": _condition(cycle),
         "stated": {name: _known(value, 3) for name, value in record.stated.items()},
         "warnings": list(dict.fromkeys((*record.warnings, *cycle.warnings))),
     }
@@ -57,6 +59,22 @@ def summary(record: EcgRecord, cycle: EcgCycle) -> dict[str, Any]:
 
 def _known(value: float, digits: int = 1) -> float | None:
     return round(float(value), digits) if np.isfinite(value) else None
+
+
+def _rmssd(rr: np.ndarray, usual: np.ndarray) -> float:
+    """Root mean square of successive differences, ms, of intervals that follow each other and are both usual."""
+    step = np.diff(rr)[usual[:-1] & usual[1:]] if usual.any() else np.diff(rr)
+    return float(np.sqrt(np.mean(step**2))) if len(step) else np.nan
+
+
+def _condition(cycle: EcgCycle) -> dict[str, Any]:
+    """Tell what of the record drives a generated cine."""
+    return {
+        "waves_from": f"average of {int(np.sum(cycle.accepted))} of {len(cycle.accepted)} beats",
+        "rr_from": f"beat {cycle.representative}",
+        "why": "One beat's noise would move the heart; the average of the beats that are alike does not, and their "
+        "spread is kept as rr_cv. The chosen interval sets the length of the cycle.",
+    }
 
 
 def _beats(cycle: EcgCycle, rr: np.ndarray) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import numpy as np
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.figures.bullseye import draw_bullseye
 from COFGeneratorLib.figures.film import write_film
+from COFGeneratorLib.figures.location import REGION, draw_location, location_words, region_of
 from COFGeneratorLib.figures.palette import BACKGROUND, EPICARDIUM, LV, MARK, MUTED, RV, WARNING, rgb
 from COFGeneratorLib.figures.sheet import Sheet
 from COFGeneratorLib.figures.traces import draw_ecg, draw_volumes
@@ -17,8 +18,9 @@ ROWS, PHASES = 5, 8
 TILE_PX, GAP_PX, BLOCK_GAP_PX = 174, 4, 26
 DPI = 120
 WIDTH_PX, MARGIN_PX, HEADER_PX, TITLES_PX, BOTTOM_PX, ROW_LABEL_PX = 1920, 40, 74, 30, 372, 56
-CURVES_PX, NUMBERS_PX = 1030, 425
-"""Widths of the two left parts of the bottom row; the bull's-eye has the rest."""
+CURVES_PX, LOCATION_PX, NUMBERS_PX = 800, 196, 425
+"""Widths of the three left parts of the bottom row; the bull's-eye has the rest."""
+LOCATION_HEIGHT_PX = 282
 EXCURSION_MM = 15.0
 """Bright end of the bull's-eye's scale; a healthy wall moves in by 6 to 12 mm."""
 
@@ -64,8 +66,11 @@ def write_sheet(cine, path: Path) -> None:
     draw_ecg(sheet.axes(left, bottom, CURVES_PX - ROW_LABEL_PX, ecg_px), cine)
     if cine.function:
         draw_volumes(sheet.axes(left, bottom + ecg_px + 8, CURVES_PX - ROW_LABEL_PX, 186), cine, cine.samples)
-    _numbers(sheet, cine, MARGIN_PX + CURVES_PX + 44, bottom)
-    _regional(sheet, cine, MARGIN_PX + CURVES_PX + 44 + NUMBERS_PX, bottom)
+    across = MARGIN_PX + CURVES_PX + 28
+    _location(sheet, cine, view, across, bottom)
+    across += LOCATION_PX + 34
+    _numbers(sheet, cine, across, bottom)
+    _regional(sheet, cine, across + NUMBERS_PX, bottom)
     sheet.save(path, MARK)
 
 
@@ -112,6 +117,16 @@ def _header(sheet: Sheet, cine) -> None:
     )
     sheet.write(after + 26, 39, "   ·   ".join(facts), fontsize=11, color=MUTED)
     sheet.write(WIDTH_PX - MARGIN_PX, 38, MARK, fontsize=12, color=WARNING, ha="right", fontweight="bold")
+
+
+def _location(sheet: Sheet, cine, view, left: float, top: float) -> None:
+    """Show where in the field of view the heart is, and where the user said it is."""
+    sheet.write(left, top + 6, "where the heart is", fontsize=9.5, color=MUTED)
+    draw_location(sheet, cine, view, (left, top + 18, LOCATION_PX, LOCATION_HEIGHT_PX - 18))
+    below = top + LOCATION_HEIGHT_PX + 12
+    sheet.write(left, below, location_words(cine), fontsize=9, color=MUTED)
+    if region_of(cine) is not None:
+        sheet.write(left, below + 18, "within the region of interest", fontsize=9, color=REGION)
 
 
 def _numbers(sheet: Sheet, cine, left: float, top: float) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
+from COFGeneratorLib.anatomy.roi import Roi, as_roi, check_heart_in, check_on_stack
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.cycle import EcgCycle
@@ -27,6 +28,11 @@ from COFGeneratorLib.generator.native import NativeMotion
 
 Progress = Callable[[str, int, int], None]
 MAX_FRAMES = 400
+MIRRORED = (
+    "The heart is a mirror image: its right ventricle turns the wrong way round, so the stack's header is mirrored "
+    "(left and right, or the slice order, are exchanged). The motion follows the heart as it is stored; check the "
+    "orientation before left and right are believed."
+)
 PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2")
 
 
@@ -40,23 +46,27 @@ class Conditioned:
     maps: torch.Tensor
     fine_maps: torch.Tensor
     condition: torch.Tensor
+    roi: Roi | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(
-    anchor: SaxStack, cycle: EcgCycle | None, bundle: Bundle, labels, device, roi_centre_ras=None
+    anchor: SaxStack, cycle: EcgCycle | None, bundle: Bundle, labels, device, roi: Roi | None = None
 ) -> Conditioned:
     """Find the heart, bring its labels onto the motion grid, and read the ECG.
 
     Raises:
-        AnatomyError: If there is no heart in view, or the labels lie on another grid.
+        AnatomyError: If there is no heart in view or in the region of interest, or the labels lie on another grid.
     """
+    if roi is not None:
+        check_on_stack(roi, anchor.shape, anchor.ijk_to_ras)
     source = "user"
     if labels is None:
         if bundle.segmenter is None:
             raise BundleError(
                 f"Labels of the anchor are needed with {bundle.model_id}, which has no segmenter. Give --labels."
             )
-        labels, source = bundle.segmenter.segment(anchor, roi_centre_ras).labels, "segmenter"
+        labels, source = bundle.segmenter.segment(anchor, roi).labels, "segmenter"
     labels = np.asarray(labels)
     if labels.shape != anchor.shape:
         raise AnatomyError(
@@ -64,11 +74,14 @@ def prepare(
             "read_labels(path, like=anchor)."
         )
     frame = heart_frame_from_labels(labels, anchor.ijk_to_ras)
+    warnings = check_heart_in(roi, labels, anchor.ijk_to_ras, source) if roi is not None else ()
+    if frame.mirrored:
+        warnings += (MIRRORED,)
     fractions, grid = label_fractions(labels), bundle.model.grid
     maps = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid))[None].to(device)
     fine = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid, 2, 2))
     condition = bundle.model.condition(cycle, device)
-    return Conditioned(labels.astype(np.uint8), source, frame, maps, fine, condition)
+    return Conditioned(labels.astype(np.uint8), source, frame, maps, fine, condition, roi, warnings)
 
 
 def generate(
@@ -85,7 +98,7 @@ def generate(
     device: str = "auto",
     beat: int | None = None,
     cycle: EcgCycle | None = None,
-    roi_centre_ras: np.ndarray | None = None,
+    roi: Roi | Sequence[float] | None = None,
     progress: Progress | None = None,
 ) -> Cine:
     """Generate the beating heart of an anchor under an ECG.
@@ -105,7 +118,7 @@ def generate(
         device: ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
         beat: Which beat of the record to use; chosen where None.
         cycle: The analysed ECG where the caller has it already.
-        roi_centre_ras: (3,) where the heart is, RAS mm, if the user says.
+        roi: Where the heart is, if the user says: a ``Roi`` or (xmin, xmax, ymin, ymax, zmin, zmax), RAS mm.
         progress: Called with (stage, done, total).
 
     Raises:
@@ -121,7 +134,7 @@ def generate(
     with stages("ecg"):
         cycle = cycle or analyse_ecg(record, beat)
     with stages("anatomy"):
-        ready = prepare(anchor, cycle, bundle, labels, target, roi_centre_ras)
+        ready = prepare(anchor, cycle, bundle, labels, target, as_roi(roi))
     with stages("motion"):
         velocity, _ = model.velocities(
             ready.maps,
@@ -255,6 +268,9 @@ def _provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, se
         "anchor_sha256": anchor.source_sha256 or hashlib.sha256(anchor.voxels.tobytes()).hexdigest(),
         "labels_from": ready.labels_from,
         "labels_sha256": hashlib.sha256(np.ascontiguousarray(ready.labels).tobytes()).hexdigest(),
+        "heart_centre_ras_mm": [round(float(v), 1) for v in ready.frame.origin_ras],
+        "roi": None if ready.roi is None else ready.roi.described(),
+        "mirrored": ready.frame.mirrored,
         "anchor_frame": anchor.frame,
         "anchor_phase": "taken as the frame at the R wave",
         "ecg_beat": int(cycle.representative),
@@ -265,7 +281,7 @@ def _provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, se
         "device": str(device),
         "versions": versions,
         "seconds": {name: round(value, 4) for name, value in stages.seconds.items()},
-        "warnings": [*anchor.warnings, *record.warnings, *cycle.warnings],
+        "warnings": [*anchor.warnings, *ready.warnings, *record.warnings, *cycle.warnings],
     }
 
 
