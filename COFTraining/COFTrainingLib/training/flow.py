@@ -105,6 +105,7 @@ def train_mean(
         out_dir,
         loop,
         model_config=facts,
+        model_defaults={"network": asdict(MeanConfig()), "stage": asdict(StageTwoConfig())},
         validate=validate,
         **options,
     )
@@ -184,6 +185,7 @@ def train_flow(
         out_dir,
         loop,
         model_config={**facts, "spread": spread, "tau_draw": tau_draw},
+        model_defaults={"network": asdict(FlowConfig()), "stage": asdict(StageTwoConfig())},
         **options,
     )
     return model, spread, run

@@ -5,71 +5,33 @@ step and the seed alone. A run killed at any moment therefore resumes on the sam
 """
 
 import errno
+import json
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from COFGeneratorLib.errors import TrainingError
+from safetensors.torch import load_file
 
+from COFTrainingLib.training.clock import Clock
+from COFTrainingLib.training.loop_config import LoopConfig, schedule_factor
 from COFTrainingLib.training.precision import mixed_precision, peak_memory_mb, resolve_device, to_device
-from COFTrainingLib.training.run_folder import Checkpoint, CheckpointRing, EventLog, open_run, save_weights
+from COFTrainingLib.training.ranks import Ranks, current_ranks, own_device, rows_of, shards_of
+from COFTrainingLib.training.run_folder import CheckpointRing, EventLog, open_run, plain, save_weights
+from COFTrainingLib.training.run_state import RunState
+from COFTrainingLib.training.speedups import compiled, recompute_blocks
+from COFTrainingLib.training.tensorboard import TensorBoardLog
 
 logger = logging.getLogger(__name__)
 
 LossFn = Callable[[torch.nn.Module, Any, torch.Generator], tuple[torch.Tensor, dict[str, Any]]]
 Batches = Callable[[int], Any]
 Validate = Callable[[torch.nn.Module, int], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """Settings of one training run.
-
-    Args:
-        steps: Optimiser steps in all.
-        learning_rate, weight_decay, betas: Of AdamW.
-        schedule: ``"cosine"`` (to ``final_factor``), ``"constant"``, or ``"drops"`` (× ``drop_factor`` at ``drop_at``).
-        warmup_steps: Linear rise of the learning rate.
-        final_factor: Where the cosine ends, as a share of the learning rate.
-        drop_at: Fractions of ``steps`` at which the rate drops (the paper: epochs 800 and 1000 of 1200).
-        clip_norm: Largest gradient norm; 0 switches clipping off.
-        ema_decay: Of the weights' exponential moving average; 0 switches it off.
-        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` autocast around ``loss_fn``.
-        seed: Of everything random in the loop.
-        device: ``"auto"``, ``"cpu"``, ``"cuda:N"``, ``"mps"``.
-        threads: CPU threads of torch; 0 leaves torch's choice.
-        log_every, validate_every, checkpoint_every: Steps; ``validate_every=0`` validates with each checkpoint. Only a
-            checkpoint validated at its own step can become the best.
-        keep_last: Checkpoints in the ring, beside the best.
-        prefetch: Batches made ahead in a thread (0: none; ``batches`` must then be safe to call from a thread).
-    """
-
-    steps: int
-    learning_rate: float = 2e-4
-    weight_decay: float = 1e-4
-    betas: tuple[float, float] = (0.9, 0.999)
-    schedule: str = "cosine"
-    warmup_steps: int = 0
-    final_factor: float = 0.02
-    drop_at: tuple[float, ...] = (800 / 1200, 1000 / 1200)
-    drop_factor: float = 0.1
-    clip_norm: float = 1.0
-    ema_decay: float = 0.0
-    precision: str = "fp32"
-    seed: int = 0
-    device: str = "auto"
-    threads: int = 0
-    log_every: int = 20
-    validate_every: int = 0
-    checkpoint_every: int = 200
-    keep_last: int = 2
-    prefetch: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,23 +44,10 @@ class TrainedRun:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def schedule_factor(config: LoopConfig, step: int) -> float:
-    """Return the share of the learning rate used at a step."""
-    if step < config.warmup_steps:
-        return (step + 1) / (config.warmup_steps + 1)
-    if config.schedule == "constant":
-        return 1.0
-    if config.schedule == "drops":
-        return config.drop_factor ** sum(step >= fraction * config.steps for fraction in config.drop_at)
-    if config.schedule == "cosine":
-        progress = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
-        return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    raise TrainingError(f"A schedule is cosine, constant or drops; found {config.schedule!r}.")
-
-
-def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
-    """Return the random generator of one step; also seeds torch's own, which dropout uses."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**63
+def step_generator(seed: int, step: int, device: torch.device, shard: int = 0) -> torch.Generator:
+    """Return the random generator of one shard of a step; also seeds torch's own, which dropout uses."""
+    mixed = seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB
+    mixed = (mixed + shard * 0xD6E8FEB86659FD93) % 2**63
     torch.manual_seed(mixed)
     return torch.Generator(device if device.type != "mps" else "cpu").manual_seed(mixed)
 
@@ -111,11 +60,14 @@ def train(
     config: LoopConfig,
     *,
     model_config: dict[str, Any] | None = None,
+    model_defaults: dict[str, Any] | None = None,
     validate: Validate | None = None,
     resume: bool = False,
     progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> TrainedRun:
     """Train a model; on return it holds the final weights.
+
+    Started by ``torchrun``, every process calls this alike; the first one writes, validates and reports.
 
     Args:
         model: Built from ``config.seed`` by the caller, so that a run killed before its first checkpoint starts alike.
@@ -124,87 +76,69 @@ def train(
         batches: ``step → batch``, the same batch for the same step; a dict may hold ``"names"`` for messages.
         out_dir: Run folder; new, or with ``resume`` that of the run to go on with.
         model_config: Frozen into ``config.json`` beside the loop's.
+        model_defaults: Values of settings in it that older runs do not know, see ``config_diff``.
         validate: ``(model with EMA weights, step) → metrics``; key ``"score"`` (lower is better) elects the best.
         progress: Called with every event written.
 
     Raises:
         TrainingError: If the loss is not finite, the run folder does not fit, or the result cannot be written.
     """
-    device = resolve_device(config.device)
+    ranks = current_ranks()
+    config = _shared_out(config, Path(out_dir), ranks)
+    device = resolve_device(own_device(config.device))
     if config.threads:
         torch.set_num_threads(config.threads)
-    run = open_run(out_dir, {"loop": asdict(config), "model": model_config or {}}, resume)
-    state = _State(model.to(device), config, device)
+    run = Path(out_dir)
+    if ranks.first:
+        defaults = plain({"loop": asdict(LoopConfig(steps=0)), "model": model_defaults or {}})
+        open_run(run, {"loop": asdict(config), "model": model_config or {}}, resume, defaults)
+        CheckpointRing(run, config.keep_last).tidy()
+    ranks.wait()
     ring = CheckpointRing(run, config.keep_last)
+    state = RunState(model.to(device), config, device)
+    if config.recompute:
+        recompute_blocks(model)
     step = state.restore(ring.load(device=device) if resume else None)
-    log = EventLog(run / "events.jsonl", keep_until_step=step if resume else None)
-
-    def emit(event: str, **facts: Any) -> None:
-        log.write(event, **facts)
-        if progress is not None:
-            progress({"event": event, **facts})
-
+    emit, boards = _reporter(run, step if resume else None, config, ranks, progress)
     try:
-        metrics = _run(state, loss_fn, batches, validate, ring, emit, step)
-        weights = _finish(state, ring, run, validated=validate is not None)
+        metrics = _run(state, loss_fn, batches, validate if ranks.first else None, ring, emit, step, ranks)
+        weights = _finish(state, ring, run, validate is not None, ranks)
     except BaseException as error:
         emit("error", step=state.step, message=f"{type(error).__name__}: {error}")
         raise
+    finally:
+        if boards is not None:
+            boards.close()
     emit("done", step=config.steps, weights=weights.name, peak_memory_mb=peak_memory_mb(device))
     return TrainedRun(run, weights, config.steps, metrics)
 
 
-class _State:
-    """Model, average, optimiser and scaler of a run: what a checkpoint holds."""
+def _shared_out(config: LoopConfig, run: Path, ranks: Ranks) -> LoopConfig:
+    """Return the configuration with a shard for every rank where none are asked for; a begun run keeps its shards."""
+    if config.shards != 1:
+        return config
+    frozen, shards = run / "config.json", ranks.size
+    if frozen.is_file():
+        shards = json.loads(frozen.read_text(encoding="utf-8")).get("loop", {}).get("shards", 1)
+    ranks.wait()  # before the first rank writes the file that the others look for
+    return replace(config, shards=shards)
 
-    def __init__(self, model: torch.nn.Module, config: LoopConfig, device: torch.device):
-        self.model, self.config, self.device, self.step = model, config, device, 0
-        self.optimizer = torch.optim.AdamW(
-            [p for p in model.parameters() if p.requires_grad],
-            lr=config.learning_rate, weight_decay=config.weight_decay, betas=config.betas,
-        )  # fmt: skip
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16" and device.type == "cuda")
-        self.ema = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
-    def restore(self, checkpoint: Checkpoint | None) -> int:
-        if checkpoint is None:
-            return 0
-        self.model.load_state_dict(checkpoint.weights)
-        self.ema = {name: checkpoint.ema[name].to(self.device) for name in self.ema}
-        self.optimizer.load_state_dict(checkpoint.state["optimizer"])
-        self.scaler.load_state_dict(checkpoint.state["scaler"])
-        self.step = checkpoint.step
-        return checkpoint.step
+def _reporter(run: Path, keep_until_step: int | None, config: LoopConfig, ranks: Ranks, progress):
+    """Return what takes events (of the first rank; those of the others go nowhere), and the TensorBoard log or None."""
+    if not ranks.first:
+        return (lambda event, **facts: None), None
+    log = EventLog(run / "events.jsonl", keep_until_step)
+    boards = TensorBoardLog(run, keep_until_step or 0) if config.tensorboard else None
 
-    def checkpoint(self) -> Checkpoint:
-        state = {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
-        return Checkpoint(self.step, self.model.state_dict(), self.ema, state)
+    def emit(event: str, **facts: Any) -> None:
+        log.write(event, **facts)
+        if boards is not None:
+            boards.write(event, facts)
+        if progress is not None:
+            progress({"event": event, **facts})
 
-    def update(self, loss: torch.Tensor) -> float:
-        """Take one optimiser step; return the gradient norm."""
-        config = self.config
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * schedule_factor(config, self.step)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip_norm or math.inf)
-        if not math.isfinite(norm) and not self.scaler.is_enabled():  # the scaler skips such a step by itself
-            return float(norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.step += 1
-        self._update_ema()
-        return float(norm)
-
-    def _update_ema(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                if decay > 0 and value.is_floating_point():
-                    self.ema[name].lerp_(value, 1 - decay)
-                else:
-                    self.ema[name].copy_(value)
+    return emit, boards
 
 
 def _batches_ahead(batches: Batches, first: int, last: int, ahead: int) -> Iterator[Any]:
@@ -220,77 +154,67 @@ def _batches_ahead(batches: Batches, first: int, last: int, ahead: int) -> Itera
             yield waiting.pop(0).result()
 
 
-def _run(state: _State, loss_fn: LossFn, batches: Batches, validate, ring: CheckpointRing, emit, first: int) -> dict:
+def _run(state: RunState, loss_fn: LossFn, batches: Batches, validate, ring, emit, first: int, ranks: Ranks) -> dict:
     config, device = state.config, state.device
     supply = _batches_ahead(batches, first, config.steps, config.prefetch)
+    network = compiled(state.model, config.compile)
     metrics: dict[str, float] = {}
-    clock = _Clock(first, config.steps)
+    clock = Clock(first, config.steps, device)
     while state.step < config.steps:
-        step = state.step
         clock.start()
-        batch = to_device(next(supply), device)
+        batch = next(supply)
         clock.loaded()
-        state.model.train()
-        generator = step_generator(config.seed, step, device)
-        with mixed_precision(device, config.precision):
-            loss, step_metrics = loss_fn(state.model, batch, generator)
-        value = float(loss.detach())
-        norm = state.update(loss) if math.isfinite(value) else math.nan
-        if not math.isfinite(value) or (state.step == step):
-            raise _not_finite(ring.folder.parent, step, batch, value, norm)
-        clock.stepped(batch)
+        value, norm, step_metrics = _step(state, network, loss_fn, batch, ring.folder.parent, ranks)
+        clock.stepped(rows_of(batch))
         last = state.step == config.steps
         if last or state.step % config.log_every == 0:
             lr = state.optimizer.param_groups[0]["lr"]
-            numbers = {name: float(torch.as_tensor(number).detach()) for name, number in step_metrics.items()}
+            numbers = {name: ranks.mean(number, device) for name, number in step_metrics.items()}
             emit("progress", step=state.step, loss=value, lr=lr, grad_norm=norm, **numbers, **clock.report(),
                  peak_memory_mb=peak_memory_mb(device))  # fmt: skip
-        checkpoint_due = last or state.step % config.checkpoint_every == 0
         score = None
         validate_every = config.validate_every or config.checkpoint_every
         if validate and (last or state.step % validate_every == 0):
             metrics = _validate(state, validate)
             score = metrics.get("score")
             emit("metric", step=state.step, **metrics)
-        if checkpoint_due:
+        if ranks.first and (last or state.step % config.checkpoint_every == 0):
             _save_checkpoint(state, ring, score, emit)
     return metrics
 
 
-class _Clock:
-    """Throughput, share of time spent on making batches, time to go."""
+def _step(state: RunState, network, loss_fn: LossFn, batch, run: Path, ranks: Ranks) -> tuple[float, float, dict]:
+    """Take one step; return the batch's loss, the gradient's norm, and the metrics of this rank's shards.
 
-    def __init__(self, first: int, steps: int):
-        self.first, self.steps, self.done, self.samples, self.load_s, self.total_s = first, steps, 0, 0, 0.0, 0.0
-
-    def start(self) -> None:
-        self._start = time.perf_counter()
-
-    def loaded(self) -> None:
-        self.load_s += time.perf_counter() - self._start
-
-    def stepped(self, batch: Any) -> None:
-        self.total_s += time.perf_counter() - self._start
-        self.done += 1
-        self.samples += _batch_size(batch)
-
-    def report(self) -> dict[str, float]:
-        per_step = self.total_s / self.done
-        return {
-            "samples_per_s": self.samples / self.total_s,
-            "data_share": self.load_s / self.total_s,
-            "eta_s": per_step * (self.steps - self.first - self.done),
-        }
-
-
-def _batch_size(batch: Any) -> int:
-    if isinstance(batch, torch.Tensor):
-        return len(batch) if batch.ndim else 1
-    values = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, list | tuple) else ()
-    return next((_batch_size(value) for value in values if isinstance(value, torch.Tensor | dict | list | tuple)), 1)
+    Raises:
+        TrainingError: If loss or gradient are not finite.
+    """
+    config, device, step = state.config, state.device, state.step
+    parts, mine = shards_of(batch, config.shards), ranks.of(config.shards)
+    state.model.train()
+    state.start(config.learning_rate * schedule_factor(config, step))
+    value, metrics = 0.0, {}
+    for shard in mine:
+        part = to_device(parts[shard], device)
+        generator = step_generator(config.seed, step, device, shard)
+        with mixed_precision(device, config.precision):
+            loss, numbers = loss_fn(network, part, generator)
+        value += float(loss.detach()) / config.shards
+        if not math.isfinite(value):
+            break
+        state.backward(loss, config.shards)
+        for name, number in numbers.items():
+            metrics[name] = metrics.get(name, 0.0) + torch.as_tensor(number).detach() / len(mine)
+    value, norm = ranks.total(value, device), math.nan
+    if math.isfinite(value):
+        ranks.add_gradients(state.model.parameters())
+        norm = state.update()
+    if state.step == step:
+        raise _not_finite(run, step, part, value, norm)
+    return value, norm, metrics
 
 
-def _validate(state: _State, validate: Validate) -> dict[str, float]:
+def _validate(state: RunState, validate: Validate) -> dict[str, float]:
     """Validate with the averaged weights, and put the raw ones back."""
     raw = {name: value.clone() for name, value in state.model.state_dict().items()}
     state.model.load_state_dict(state.ema)
@@ -302,7 +226,7 @@ def _validate(state: _State, validate: Validate) -> dict[str, float]:
         state.model.load_state_dict(raw)
 
 
-def _save_checkpoint(state: _State, ring: CheckpointRing, score: float | None, emit) -> None:
+def _save_checkpoint(state: RunState, ring: CheckpointRing, score: float | None, emit) -> None:
     try:
         path = ring.save(state.checkpoint(), score)
         emit("checkpoint", step=state.step, path=path.name)
@@ -314,20 +238,22 @@ def _save_checkpoint(state: _State, ring: CheckpointRing, score: float | None, e
         logger.warning(message)
 
 
-def _finish(state: _State, ring: CheckpointRing, run: Path, validated: bool) -> Path:
+def _finish(state: RunState, ring: CheckpointRing, run: Path, validated: bool, ranks: Ranks) -> Path:
     """Write the final weights: of the best checkpoint where one was elected, else the last average."""
-    best = ring.best() if validated else None
-    final = ring.load(best["step"]).ema if best and best["step"] in ring.steps() else state.ema
-    state.model.load_state_dict(final)
-    state.model.eval()
     path = run / "model.safetensors"
-    try:
-        save_weights(path, final, {"step": str(best["step"] if best else state.step)})
-    except Exception as error:
-        raise TrainingError(
-            f"The trained weights should go to {path}; writing failed: {error}. Free some space and resume the "
-            "run; it goes on from its last checkpoint."
-        ) from error
+    if ranks.first:
+        best = ring.best() if validated else None
+        final = ring.load(best["step"]).ema if best and best["step"] in ring.steps() else state.ema
+        try:
+            save_weights(path, final, {"step": str(best["step"] if best else state.step)})
+        except Exception as error:
+            raise TrainingError(
+                f"The trained weights should go to {path}; writing failed: {error}. Free some space and resume the "
+                "run; it goes on from its last checkpoint."
+            ) from error
+    ranks.wait()
+    state.model.load_state_dict(load_file(path))
+    state.model.eval()
     return path
 
 

@@ -10,7 +10,7 @@ from COFGeneratorLib.errors import TrainingError
 from COFTrainingLib.cohort.synthesis import LICENCE, PREVALENCES
 from COFTrainingLib.phantom.physiology import Prevalence
 from COFTrainingLib.training.ecg_training import WEIGHTS, encoder_facts
-from COFTrainingLib.training.run_folder import config_diff, write_json
+from COFTrainingLib.training.run_folder import config_diff, plain, write_json
 from COFTrainingLib.training.segmenter import SegmenterConfig
 from COFTrainingLib.training.stage_two import CONFIG, FINISHED, weights_of
 
@@ -106,7 +106,7 @@ def freeze_segmenter(run: Path, config: SegmenterConfig, resume: bool) -> None:
         run.mkdir(parents=True, exist_ok=True)
         write_json(path, asked)
         return
-    changed = config_diff(json.loads(path.read_text(encoding="utf-8")), asked)
+    changed = config_diff(json.loads(path.read_text(encoding="utf-8")), asked, plain(asdict(SegmenterConfig())))
     if changed or not resume:
         what = f"of another configuration ({'; '.join(changed)})" if changed else "of a run"
         raise TrainingError(

@@ -22,7 +22,10 @@ from safetensors.torch import load_file, save_file
 
 logger = logging.getLogger(__name__)
 
-FREE_TO_DIFFER = frozenset({"device", "threads", "log_every", "checkpoint_every", "keep_last", "prefetch", "versions"})
+FREE_TO_DIFFER = frozenset({
+    "device", "threads", "log_every", "checkpoint_every", "keep_last", "prefetch", "recompute", "tensorboard",
+    "versions",
+})  # fmt: skip
 """Settings that say where and how visibly a run computes, not what: a resumed run may change them."""
 
 
@@ -44,8 +47,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()}
 
 
-def open_run(out_dir: Path | str, config: dict[str, Any], resume: bool) -> Path:
+def open_run(out_dir: Path | str, config: dict[str, Any], resume: bool, defaults: dict[str, Any] | None = None) -> Path:
     """Create a run folder and freeze its configuration, or check that a resumed run continues the same one.
+
+    Args:
+        out_dir: The folder.
+        config: What is asked for.
+        resume: Whether it may hold a run.
+        defaults: What settings were before they existed, see ``config_diff``.
 
     Raises:
         TrainingError: If the folder already holds a run, or the configuration of a resumed run differs.
@@ -59,7 +68,7 @@ def open_run(out_dir: Path | str, config: dict[str, Any], resume: bool) -> Path:
                 f"A new run needs an empty folder; {run} already holds a run. Choose another folder or resume it."
             )
         before = json.loads(frozen.read_text(encoding="utf-8"))
-        changed = config_diff(before, config)
+        changed = config_diff(before, config, defaults)
         if changed:
             raise TrainingError(
                 f"A resumed run must keep its configuration; in {run} these differ: {'; '.join(changed)}. "
@@ -71,16 +80,32 @@ def open_run(out_dir: Path | str, config: dict[str, Any], resume: bool) -> Path:
     return run
 
 
-def config_diff(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> list[str]:
-    """Return what differs between two configurations in what they compute, one ``key: before → after`` line each."""
-    lines = []
+def config_diff(
+    before: dict[str, Any], after: dict[str, Any], defaults: dict[str, Any] | None = None, prefix: str = ""
+) -> list[str]:
+    """Return what differs between two configurations in what they compute, one ``key: before → after`` line each.
+
+    Args:
+        before: The frozen configuration.
+        after: The one asked for.
+        defaults: Nested like both. A setting that ``before`` does not know, because its run is older than the setting,
+            had this value: whoever adds a setting gives it the default that changes nothing.
+        prefix: Of the keys, for messages.
+    """
+    lines, defaults = [], defaults or {}
     for key in sorted((before.keys() | after.keys()) - FREE_TO_DIFFER):
-        old, new = before.get(key), after.get(key)
+        known = defaults.get(key)
+        old, new = before.get(key, known), after.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
-            lines += config_diff(old, new, f"{prefix}{key}.")
+            lines += config_diff(old, new, known if isinstance(known, dict) else None, f"{prefix}{key}.")
         elif old != new:
             lines.append(f"{prefix}{key}: {old} → {new}")
     return lines
+
+
+def plain(settings: Any) -> Any:
+    """Return settings as they read back from JSON: tuples as lists."""
+    return json.loads(json.dumps(settings, default=str))
 
 
 class EventLog:
@@ -160,7 +185,10 @@ class CheckpointRing:
         self.folder = run / "checkpoints"
         self.keep_last = max(keep_last, 1)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left_over in self.folder.glob(".step-*"):  # a process killed while it wrote
+
+    def tidy(self) -> None:
+        """Remove what a process left that was killed while it wrote."""
+        for left_over in self.folder.glob(".step-*"):
             shutil.rmtree(left_over, ignore_errors=True)
 
     def steps(self) -> list[int]:

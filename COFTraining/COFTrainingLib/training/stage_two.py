@@ -31,7 +31,7 @@ from COFTrainingLib.training.flow import StageTwoConfig, train_flow, train_mean
 from COFTrainingLib.training.flow_cache import build_flow_cache
 from COFTrainingLib.training.flow_data import FlowData, load_flow_data
 from COFTrainingLib.training.loop import LoopConfig
-from COFTrainingLib.training.run_folder import EventLog, config_diff, save_weights, versions, write_json
+from COFTrainingLib.training.run_folder import EventLog, config_diff, plain, save_weights, versions, write_json
 
 CONFIG, FINISHED, DATA, POPULATION = "config.json", "stage2.json", "data.json", "population.safetensors"
 MIN_TRAIN, MIN_VALID = 4, 2
@@ -233,7 +233,8 @@ def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, resume: 
         raise TrainingError(
             f"A new run needs a folder without one; {run} already holds a run. Choose another folder or --resume it."
         )
-    changed = config_diff(json.loads(frozen.read_text(encoding="utf-8")), asked)
+    defaults = plain({"training": asdict(StageTwoTraining())})
+    changed = config_diff(json.loads(frozen.read_text(encoding="utf-8")), asked, defaults)
     if changed:
         raise TrainingError(
             f"A resumed run must keep its configuration; in {run} these differ: {'; '.join(changed)}. Start a new run "

@@ -190,6 +190,7 @@ def train_teacher(
         out_dir,
         config.loop,
         model_config={key: value for key, value in asdict(config).items() if key != "loop"},
+        model_defaults=asdict(TeacherTraining()),
         validate=validate,
         resume=resume,
         progress=progress,

@@ -1,0 +1,74 @@
+"""The settings of a training run that are the same for all networks, and its learning rate over time."""
+
+import math
+from dataclasses import dataclass
+
+from COFGeneratorLib.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """Settings of one training run.
+
+    Args:
+        steps: Optimiser steps in all.
+        learning_rate, weight_decay, betas: Of AdamW.
+        schedule: ``"cosine"`` (to ``final_factor``), ``"constant"``, or ``"drops"`` (× ``drop_factor`` at ``drop_at``).
+        warmup_steps: Linear rise of the learning rate.
+        final_factor: Where the cosine ends, as a share of the learning rate.
+        drop_at: Fractions of ``steps`` at which the rate drops (the paper: epochs 800 and 1000 of 1200).
+        clip_norm: Largest gradient norm; 0 switches clipping off.
+        ema_decay: Of the weights' exponential moving average; 0 switches it off.
+        precision: ``"fp32"``, ``"bf16"`` or ``"fp16"`` autocast around ``loss_fn``.
+        seed: Of everything random in the loop.
+        device: ``"auto"``, ``"cpu"``, ``"cuda:N"``, ``"mps"``.
+        threads: CPU threads of torch; 0 leaves torch's choice.
+        log_every, validate_every, checkpoint_every: Steps; ``validate_every=0`` validates with each checkpoint. Only a
+            checkpoint validated at its own step can become the best.
+        keep_last: Checkpoints in the ring, beside the best.
+        prefetch: Batches made ahead in a thread (0: none; ``batches`` must then be safe to call from a thread).
+        shards: Parts that a batch is computed in, each with its random numbers and its mean loss; their gradients are
+            averaged. Ranks share them out; one rank takes them in turn, which saves memory.
+        compile: Backend of ``torch.compile``, e.g. ``"inductor"``; empty for none.
+        recompute: Forget activations of the network's blocks and compute them again (gradient checkpointing).
+        tensorboard: Also write the numbers for TensorBoard.
+    """
+
+    steps: int
+    learning_rate: float = 2e-4
+    weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    schedule: str = "cosine"
+    warmup_steps: int = 0
+    final_factor: float = 0.02
+    drop_at: tuple[float, ...] = (800 / 1200, 1000 / 1200)
+    drop_factor: float = 0.1
+    clip_norm: float = 1.0
+    ema_decay: float = 0.0
+    precision: str = "fp32"
+    seed: int = 0
+    device: str = "auto"
+    threads: int = 0
+    log_every: int = 20
+    validate_every: int = 0
+    checkpoint_every: int = 200
+    keep_last: int = 2
+    prefetch: int = 0
+    shards: int = 1
+    compile: str = ""
+    recompute: bool = False
+    tensorboard: bool = False
+
+
+def schedule_factor(config: LoopConfig, step: int) -> float:
+    """Return the share of the learning rate used at a step."""
+    if step < config.warmup_steps:
+        return (step + 1) / (config.warmup_steps + 1)
+    if config.schedule == "constant":
+        return 1.0
+    if config.schedule == "drops":
+        return config.drop_factor ** sum(step >= fraction * config.steps for fraction in config.drop_at)
+    if config.schedule == "cosine":
+        progress = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
+        return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    raise TrainingError(f"A schedule is cosine, constant or drops; found {config.schedule!r}.")
