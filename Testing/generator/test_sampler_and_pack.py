@@ -3,7 +3,7 @@
 import pytest
 import torch
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.generator.pack import PackScale, heart_confidence, pack, unpack
+from COFGeneratorLib.generator.pack import PackScale, heart_confidence, motion_reach, pack, unpack
 from COFGeneratorLib.generator.sampler import integrate
 
 
@@ -59,3 +59,24 @@ def test_confidence_is_one_in_the_heart_and_zero_far_away():
     confidence = heart_confidence(maps)
     assert confidence[0, 3, 12, 12] == 1.0
     assert confidence[0, 3, 1, 1] == 0.0
+
+
+def test_motion_reaches_the_whole_heart_and_ends_in_its_surroundings():
+    maps = torch.zeros(1, 3, 8, 24, 24)
+    maps[:, 1, 3:6, 10:14, 10:14] = 1.0
+    reach = motion_reach(maps)
+    assert reach.min() == 0.0 and reach.max() == 1.0
+    assert torch.all(reach[:, 3:6, 9:15, 9:15] == 1.0)  # 5 mm nodes: the heart and its fat
+    assert 0.5 < reach[0, 2, 12, 12] < 1.0  # atria follow the base
+    assert reach[0, 1, 12, 12] == 0.0
+    assert torch.all(reach[0, 4, 12, 18:] == 0.0)  # 25 mm beside it, nothing beats
+
+
+@pytest.mark.parametrize("draws", [0, 2])
+def test_what_lies_far_from_the_heart_stands_still(tiny_model, draws):
+    maps = torch.zeros(1, 3, *tiny_model.grid.shape)
+    maps[:, 1, 4:8, 12:18, 12:18] = 1.0
+    velocity, _ = tiny_model.velocities(maps, tiny_model.condition(None, "cpu"), draws=draws)
+    assert velocity[..., 4:8, 14:16, 14:16].abs().max() > 0
+    assert velocity[..., :3, :, :].abs().max() == 0
+    assert velocity[..., :, :, 24:].abs().max() == 0

@@ -10,7 +10,7 @@ from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.flow_network import PACK_COMPONENTS, VelocityUNet
 from COFGeneratorLib.generator.grid import MotionGrid
 from COFGeneratorLib.generator.mean_network import MotionMean
-from COFGeneratorLib.generator.pack import PackScale, heart_confidence, unpack
+from COFGeneratorLib.generator.pack import PackScale, heart_confidence, motion_reach, unpack
 from COFGeneratorLib.generator.sampler import integrate
 from COFGeneratorLib.motion.fields import exponential, mm_from_voxels, resize, voxels_from_mm
 
@@ -94,7 +94,8 @@ class MotionModel:
             solver, steps: The model's own where None.
 
         Returns:
-            (max(draws, 1), T, 3, D, H, W) velocities, gain applied, zero at the R wave; (…, T, D, H, W) confidence.
+            (max(draws, 1), T, 3, D, H, W) velocities, gain applied, zero at the R wave and beyond the heart's
+            surroundings; (…, T, D, H, W) confidence.
         """
         count, phases = max(draws, 1), self.phases.to(maps)
         maps, condition = maps.expand(count, -1, -1, -1, -1), condition.expand(count, -1)
@@ -126,7 +127,7 @@ class MotionModel:
                 normalised = centre + normalised * torch.tensor(self.spread).to(maps).view(3, 1, 1, 1)
         velocity = self.gain * self.scale.restore(normalised)
         velocity = velocity - velocity[:, :1]  # the anchor is the frame at the R wave
-        return velocity, confidence
+        return velocity * motion_reach(maps)[:, None, None], confidence
 
     @property
     def fine_grid(self) -> MotionGrid:

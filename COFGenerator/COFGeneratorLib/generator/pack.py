@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import avg_pool3d, max_pool3d
 
+FOLLOWS_THE_BASE = 0.7
+"""Share of the base's motion that is left one node (11 mm) above it."""
+
 
 @dataclass(frozen=True)
 class PackScale:
@@ -30,6 +33,17 @@ def heart_confidence(maps: torch.Tensor) -> torch.Tensor:
     heart = maps.sum(dim=1, keepdim=True).clamp(0, 1)
     near = max_pool3d(heart, (3, 5, 5), stride=1, padding=(1, 2, 2))
     return avg_pool3d(near, (1, 3, 3), stride=1, padding=(0, 1, 1), count_include_pad=False)[:, 0]
+
+
+def motion_reach(maps: torch.Tensor) -> torch.Tensor:
+    """Return the weight of motion around the heart, (B, D, H, W): 1 on it, 0 from 20 mm in-plane and 22 mm above on.
+
+    Liver and chest wall have no business to beat; atria and great vessels follow the base for a slice.
+    """
+    heart = maps.sum(dim=1, keepdim=True).clamp(0, 1)
+    level, beyond = (max_pool3d(heart, (k, 5, 5), stride=1, padding=(k // 2, 2, 2)) for k in (1, 3))
+    reach = level + FOLLOWS_THE_BASE * (beyond - level)
+    return avg_pool3d(reach, (1, 3, 3), stride=1, padding=(0, 1, 1), count_include_pad=False)[:, 0]
 
 
 def pack(normalised: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:
