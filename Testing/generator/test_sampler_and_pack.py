@@ -65,7 +65,8 @@ def test_motion_reaches_the_whole_heart_and_ends_in_its_surroundings():
     maps = torch.zeros(1, 3, 8, 24, 24)
     maps[:, 1, 3:6, 10:14, 10:14] = 1.0
     reach = motion_reach(maps)
-    assert reach.min() == 0.0 and reach.max() == 1.0
+    assert reach.min() == 0.0
+    assert reach.max() == 1.0
     assert torch.all(reach[:, 3:6, 9:15, 9:15] == 1.0)  # 5 mm nodes: the heart and its fat
     assert 0.5 < reach[0, 2, 12, 12] < 1.0  # atria follow the base
     assert reach[0, 1, 12, 12] == 0.0
