@@ -11,6 +11,8 @@ MAX_SLICES, MAX_LENGTH_MM = 160, 280.0
 3-D goes further."""
 
 MAX_LABELS = 8
+LOST_ORIENTATION = 0.9999
+"""A short axis is oblique; slices exactly along a coordinate axis come from a header that was not written by one."""
 
 
 def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
@@ -76,6 +78,24 @@ def _oddities(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
         )
     if spacing[2] > 25:
         said.append(f"Slices lie {spacing[2]:.1f} mm apart; volumes will be coarse.")
+    said += _orientation(ijk_to_ras)
     if len(np.unique(voxels.ravel()[:: max(voxels.size // 20_000, 1)])) <= MAX_LABELS:
         said.append("The volume holds only a few different values, as label maps do; an anchor needs an MR image.")
     return tuple(said)
+
+
+def _orientation(ijk_to_ras: np.ndarray) -> list[str]:
+    """Describe axes that scanners do not write: left-handed ones, and slices along the patient's own axes."""
+    unit = ijk_to_ras[:3, :3] / spacing_ijk_mm(ijk_to_ras)
+    said = []
+    if np.linalg.det(unit) < 0:
+        said.append(
+            "The header's axes are left-handed, as in files that were flipped or mirrored on their way; positions are "
+            "taken as the header states them, and whether the heart itself is mirrored is told from its shape."
+        )
+    if np.abs(unit).max(axis=0).min() > LOST_ORIENTATION:
+        said.append(
+            "The header places the stack along the patient's own axes, as headers do that have lost the orientation; "
+            "which way is left, anterior and superior is not known, and is taken from the heart's shape."
+        )
+    return said

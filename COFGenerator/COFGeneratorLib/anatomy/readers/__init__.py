@@ -1,6 +1,8 @@
 """Short-axis stacks and cines from files, whatever their format; it is recognised by content, not by name."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +16,11 @@ from COFGeneratorLib.anatomy.readers.dicom import looks_like_dicom
 from COFGeneratorLib.anatomy.readers.dicom_stack import read_dicom
 from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader
 from COFGeneratorLib.anatomy.readers.payload import CHUNK, decode, read_frames
+from COFGeneratorLib.anatomy.readers.scene import is_scene, scene_image
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
 
-FORMATS = "NIfTI, NRRD (.nrrd, .seq.nrrd), MetaImage or DICOM"
+FORMATS = "NIfTI, NRRD (.nrrd, .seq.nrrd), MetaImage, DICOM or a Slicer scene (.mrb, .mrml)"
 _NOT_A_STACK = {
     b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture", b"BM": "a bitmap picture",
     b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture", b"%PDF": "a PDF document", b"<?xml": "an XML file",
@@ -55,8 +58,8 @@ def read_sax(path: str | Path, frame: int = 0) -> SaxStack:
     """Read a short-axis stack, or one frame of a cine.
 
     Args:
-        path: A NIfTI, NRRD (also Slicer's .seq.nrrd) or MetaImage file; or DICOM as a folder, a zip (such as those of
-            UK Biobank's field 20209) or a multi-frame file.
+        path: A NIfTI, NRRD (also Slicer's .seq.nrrd) or MetaImage file; DICOM as a folder, a zip (such as those of UK
+            Biobank's field 20209) or a multi-frame file; or a Slicer scene (.mrb, .mrml) with one image or cine.
         frame: Index of the wanted frame of a cine; 0 for a single volume.
 
     Raises:
@@ -69,9 +72,9 @@ def read_sax(path: str | Path, frame: int = 0) -> SaxStack:
         voxels = cine.frames([frame])[0]
         warnings = cine.warnings + check_stack(voxels, cine.ijk_to_ras)
         return SaxStack(voxels, cine.ijk_to_ras, cine.sha256(), frame, cine.frame_times_ms, warnings)
-    path, header = open_volume(path)
-    check_frame(frame, header.n_frames)
-    voxels, matrix, said = straighten(intensities(read_frames(header, frame), header), header.ijk_to_ras)
+    with _opened(Path(path)) as (path, header):
+        check_frame(frame, header.n_frames)
+        voxels, matrix, said = straighten(intensities(read_frames(header, frame), header), header.ijk_to_ras)
     warnings = header.warnings + ((said,) if said else ()) + check_stack(voxels, matrix)
     return SaxStack(voxels, matrix, sha256(path), frame, header.frame_times_ms, warnings)
 
@@ -91,8 +94,8 @@ def read_cine(path: str | Path) -> CineStack:
         frames, matrix, times = cine.frames(list(range(cine.n_frames))), cine.ijk_to_ras, cine.frame_times_ms
         digest, warnings = cine.sha256(), cine.warnings
     else:
-        path, header = open_volume(path)
-        frames, matrix, said = straighten(intensities(read_frames(header, None), header), header.ijk_to_ras)
+        with _opened(Path(path)) as (path, header):
+            frames, matrix, said = straighten(intensities(read_frames(header, None), header), header.ijk_to_ras)
         frames, times = frames.reshape(header.n_frames, *header.shape), header.frame_times_ms
         digest, warnings = sha256(path), header.warnings + ((said,) if said else ())
     if not np.isfinite(frames).all():
@@ -105,13 +108,23 @@ def _open_dicom(path: str | Path) -> Folder | Zip | None:
     path = Path(path)
     if path.is_dir():
         return Folder(path)
-    if not path.is_file():
+    if not path.is_file() or is_scene(path):
         return None
     with path.open("rb") as file:
         start = file.read(1024)
     if is_zip(start):
         return Zip(path)
     return Folder(path) if looks_like_dicom(start) else None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Path, VolumeHeader]]:
+    """Give the file to hash and the header of an image or of a scene's image, while its voxels can be read."""
+    if is_scene(path):
+        with scene_image(path, open_volume) as (header, source):
+            yield source, header
+    else:
+        yield open_volume(path)
 
 
 def open_volume(path: str | Path) -> tuple[Path, VolumeHeader]:
