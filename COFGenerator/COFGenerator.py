@@ -11,6 +11,7 @@ import slicer
 import vtk
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
+    vtkMRMLMarkupsROINode,
     vtkMRMLScalarVolumeNode,
     vtkMRMLSegmentationNode,
     vtkMRMLSequenceBrowserNode,
@@ -38,7 +39,7 @@ class COFGenerator(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("ChainOfFlow Generator")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
-        self.parent.dependencies = ["Sequences", "Plots", "Tables", "Segmentations"]
+        self.parent.dependencies = ["Sequences", "Plots", "Tables", "Segmentations", "Markups"]
         self.parent.contributors = ["The ChainOfFlow developers"]
         self.parent.helpText = _(
             "Generates a cine of a beating heart from one short-axis cardiac MRI volume and a 12-lead ECG: "
@@ -70,27 +71,35 @@ class COFGeneratorParameterNode:
     """Choices that belong to the scene; those of the machine (model, device, Python) are in the settings.
 
     anchorVolume - The short-axis stack that is set in motion.
+    registerReal - Measure the motion of the real cine that the anchor belongs to, instead of generating one.
     ecgTable - ECG as a table, instead of a file.
+    beat - Beat of the ECG that sets the length of the cycle; -1 leaves it to the analysis.
     anchorLabels - Segmentation of the anchor; the model finds the heart where there is none.
     labelMapping - Which segment or code is lv, myo, rv.
+    heartRegion - Box in which the heart is looked for.
     frames - Frames over one R-R interval.
     samples - Draws; more than one gives intervals.
     steps - Steps of the sampler; 0 leaves it to the model.
     seed - Seed of the draws.
     resultBrowser - The generated cine that is shown.
     showLabels - Whether the labels are drawn over the cine.
+    realBrowser - Real cine that the generated one is compared with.
     """
 
     anchorVolume: vtkMRMLScalarVolumeNode
+    registerReal: bool = False
     ecgTable: vtkMRMLTableNode
+    beat: Annotated[int, WithinRange(-1, 9999)] = -1
     anchorLabels: vtkMRMLSegmentationNode | vtkMRMLLabelMapVolumeNode | None
     labelMapping: str = ""
+    heartRegion: vtkMRMLMarkupsROINode
     frames: Annotated[int, WithinRange(4, 200)] = 50
     samples: Annotated[int, WithinRange(1, 32)] = 1
     steps: Annotated[int, WithinRange(0, 500)] = 0
     seed: Annotated[int, WithinRange(0, 999999)] = 0
     resultBrowser: vtkMRMLSequenceBrowserNode
     showLabels: bool = True
+    realBrowser: vtkMRMLSequenceBrowserNode
 
 
 class COFGeneratorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -212,6 +221,8 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic):
         frames: int = 50,
         segmentationNode=None,
         labelMapping: str = "",
+        roiNode=None,
+        beat: int | None = None,
         samples: int = 1,
         seed: int = 0,
         steps: int | None = None,
@@ -228,6 +239,8 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic):
             frames: Frames over one R-R interval.
             segmentationNode: Segmentation or label map of the anchor; the model finds the heart where there is none.
             labelMapping: Which segment or code is what, ``"lv=1, myo=2, rv=3"``; guessed from names where empty.
+            roiNode: Markups ROI around the heart, for where the model does not find it.
+            beat: Index of the beat whose R–R is used; the one that stands best for all where None.
             samples: Draws; more than one gives intervals.
             seed: Seed of the draws.
             steps, solver: Of the sampler; the model's own where None.
@@ -248,14 +261,24 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic):
             for event in update.events if progressCallback is not None else ():
                 progressCallback(event)
 
-        options = GenerationOptions(frames, samples, seed, steps, solver, device, model)
-        runner = self.start(anchorVolumeNode, ecgFilePath, segmentationNode, labelMapping, options)
+        options = GenerationOptions(frames, samples, seed, steps, solver, device, model, beat)
+        runner = self.start(anchorVolumeNode, ecgFilePath, segmentationNode, labelMapping, roiNode, options)
         run_to_end(runner, on_update=tell, pump=slicer.app.processEvents)
         browser = self.load(runner, anchorVolumeNode.GetName())
         shutil.rmtree(runner.folder.root, ignore_errors=True)
         return browser
 
-    def start(self, anchorVolumeNode, ecg, segmentationNode=None, labelMapping="", options=None, python="", env=None):
+    def start(
+        self,
+        anchorVolumeNode,
+        ecg,
+        segmentationNode=None,
+        labelMapping="",
+        roiNode=None,
+        options=None,
+        python="",
+        env=None,
+    ):
         """Start a generation and return its ``JobRunner`` at once; ``load`` takes it when it has succeeded."""
         from COFGeneratorLib.scene.generation import GenerationOptions, generation_command, start_generation
 
@@ -265,8 +288,35 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic):
             ecg,
             labels=segmentationNode,
             label_mapping=labelMapping,
+            roi=roiNode,
             options=options or GenerationOptions(),
             command=self.command or generation_command(python),
+            env=env,
+        )
+
+    def startRegistration(
+        self, anchorVolumeNode, segmentationNode=None, labelMapping="", cycleMs=None, options=None, python="", env=None
+    ):
+        """Start to measure the motion of the real cine that a volume is a frame of; ``load`` takes the result.
+
+        Args:
+            anchorVolumeNode: The frame that a sequence browser shows; it is followed through all others.
+            segmentationNode, labelMapping: Labels of that frame, as for ``start``.
+            cycleMs: Length of the cycle, where the sequence does not say it.
+            options: ``GenerationOptions`` of which model and device are used.
+            python, env: Of the child process.
+        """
+        from COFGeneratorLib.scene.registration import start_registration
+
+        return start_registration(
+            self.newJobFolder("register"),
+            anchorVolumeNode,
+            labels=segmentationNode,
+            label_mapping=labelMapping,
+            cycle_ms=cycleMs,
+            options=options,
+            python=python,
+            command=self.command,
             env=env,
         )
 
@@ -276,11 +326,27 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic):
 
         return load_generation(runner, slicer.mrmlScene, name).browser
 
-    def startEcg(self, path: str, python: str = "", env=None):
-        """Start reading an ECG; ``ecg.json`` and ``ecg.png`` will be in ``result/ecg``."""
+    def startEcg(self, ecg, python: str = "", env=None):
+        """Start reading an ECG file or table node; ``ecg.json`` and ``trace.json`` will be in ``result/ecg``."""
         from COFGeneratorLib.scene.generation import start_ecg
 
-        return start_ecg(self.newJobFolder("ecg"), path, python, env)
+        return start_ecg(self.newJobFolder("ecg"), ecg, python, env)
+
+    def save(self, browserNode, path) -> list[Path]:
+        """Save a result as ``.seq.nrrd``, ``.nii.gz``, ``.mrb``, ``.gif`` or ``.mp4`` and return the files written."""
+        from COFGeneratorLib.scene import find_results
+        from COFGeneratorLib.scene.saving import save_result
+
+        found = next(nodes for nodes in find_results(slicer.mrmlScene) if nodes.browser is browserNode)
+        return save_result(found, path)
+
+    def compare(self, browserNode, realBrowserNode):
+        """Compare a result with a real cine; returns the ``ComparisonNodes`` that were added to the scene."""
+        from COFGeneratorLib.scene import find_results
+        from COFGeneratorLib.scene.comparison import compare_with_real
+
+        found = next((nodes for nodes in find_results(slicer.mrmlScene) if nodes.browser is browserNode), None)
+        return compare_with_real(slicer.mrmlScene, found, realBrowserNode)
 
     def loadSamplePatient(self):
         """Load the synthetic patient that comes with the extension.
@@ -315,6 +381,8 @@ class COFGeneratorTest(ScriptedLoadableModuleTest):
     def runTest(self):
         self.setUp()
         self.test_sample_patient_beats()
+        self.setUp()
+        self.test_results_can_be_saved_and_compared()
 
     def test_sample_patient_beats(self):
         """Fails, rather than passes, where packages or the model are missing."""
@@ -325,3 +393,15 @@ class COFGeneratorTest(ScriptedLoadableModuleTest):
         assert "synthetic" in browser.GetName()
         assert browser.GetNodeReference("COF.Function") is not None
         self.delayDisplay("A synthetic heart is beating")
+
+    def test_results_can_be_saved_and_compared(self):
+        """Uses the sample patient's own cine as the real one: it must agree with itself."""
+        logic = COFGeneratorLogic()
+        anchor, labels, ecgPath = logic.loadSamplePatient()
+        first = logic.generate(anchor, ecgPath, frames=8, segmentationNode=labels)
+        second = logic.generate(anchor, ecgPath, frames=8, segmentationNode=labels)
+        assert logic.compare(first, second).agreement.error.max() < 1e-3
+        with tempfile.TemporaryDirectory() as folder:
+            for ending in (".seq.nrrd", ".nii.gz", ".mrb", ".gif"):
+                assert all(path.is_file() for path in logic.save(first, Path(folder, f"heart{ending}")))
+        self.delayDisplay("Results were saved and compared")

@@ -18,10 +18,12 @@ from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs.events import CANCELLED_EXIT_CODE, JobCancelled
 
-COMMANDS = ("demo", "generate", "ecg", "batch", "bundle")
+COMMANDS = ("demo", "generate", "ecg", "batch", "bundle", "register")
 TRAINING_COMMANDS = {
     "cohort": "make and check cohorts of subjects",
     "train": "train the networks",
+    "evaluate": "tables and figures of a model, or of others' cines, on a cohort",
+    "ecgflowcmr": "bundles and studies of the engine that needs no anchor",
 }
 """Sub-commands of the training side, which is looked up only when one of them is asked for."""
 

@@ -40,11 +40,16 @@ def default_bundle() -> Path:
     )
 
 
+def models_folders() -> list[Path]:
+    """Return where shipped models may lie, present or not."""
+    return [place / "Models" for place in _PLACES]
+
+
 def model_bundles() -> list[Path]:
     """Return the folders of all bundles that ship with the product, the default one first."""
     found: dict[str, Path] = {}
-    for place in _PLACES:
-        for metadata in sorted((place / "Models").glob("*/configs/metadata.json")):
+    for models in models_folders():
+        for metadata in sorted(models.glob("*/configs/metadata.json")):
             found.setdefault(metadata.parents[1].name, metadata.parents[1])
     return [found[name] for name in sorted(found, key=lambda name: (name != DEFAULT_BUNDLE, name))]
 

@@ -72,10 +72,24 @@ def test_an_ecg_table_arrives_as_an_ecg(a_cine, scene, tmp_path):
     assert back.signal_mv == pytest.approx(a_cine.record.signal_mv, abs=1e-5)
 
 
-def test_a_one_lead_table_is_refused_by_name(a_cine, scene, tmp_path):
+def test_a_slicerheart_table_leads_to_its_twelve_leads_and_alone_is_refused_by_name(a_cine, scene, tmp_path):
     nodes = build_result(a_cine, scene)
+    export.export_ecg_table(nodes.ecg, tmp_path / "ecg.csv")
+    assert np.abs(read_ecg(tmp_path / "ecg.csv").signal_mv - a_cine.record.signal_mv).max() < 1e-3
+    for holder in (nodes.browser, nodes.cine, nodes.proxy("cine")):
+        holder.SetNodeReferenceID("COF.ECG12", "")
     with pytest.raises(SceneError, match="12 leads"):
         export.export_ecg_table(nodes.ecg, tmp_path / "ecg.csv")
+
+
+def test_a_region_of_interest_becomes_its_box_in_ras(scene):
+    roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Heart")
+    roi.SetXYZ(10.0, -20.0, 30.0)
+    roi.SetRadiusXYZ(40.0, 50.0, 60.0)
+    assert [float(word) for word in export.roi_text(roi).split(",")] == [-30.0, 50.0, -70.0, 30.0, -30.0, 90.0]
+    empty = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Nothing")
+    with pytest.raises(SceneError, match="no extent"):
+        export.roi_text(empty)
 
 
 def test_what_cannot_be_an_anchor_is_told_why(an_anchor, a_cine, scene):

@@ -131,7 +131,8 @@ def test_the_scene_archive_restores_everything(written, a_cine):
         assert nodes.proxy("labels").GetDisplayNode().GetColorNode().GetColorName(2) == "LV myocardium"
         assert nodes.browser.GetNodeReference("SlicerHeart.ECG") is nodes.ecg
         assert nodes.proxy("cine").GetNodeReference("COF.ECG12") is nodes.ecg_12
-        assert nodes.chart.GetNumberOfPlotSeriesNodes() == 3
+        assert nodes.chart.GetNumberOfPlotSeriesNodes() == 4  # LV, RV, shown frame, ECG
+        assert nodes.facts["ef_percent"] == pytest.approx(a_cine.function.ef_percent)
         assert nodes.chart.GetNthPlotSeriesNode(0).GetTableNode() is nodes.volumes
         assert tables.number_column(nodes.cursor, "time") == pytest.approx([a_cine.time_ms[5]] * 2)
 

@@ -14,7 +14,7 @@ ROOT = HERE.parents[1]
 MODULES = {"COFGenerator": ROOT / "COFGenerator", "COFTraining": ROOT / "COFTraining"}
 """Folder of each module file; an installed extension has both in one."""
 
-_LOGICS = ("Units", "Volumes", "Segmentations", "SubjectHierarchy", "Tables", "Texts")
+_LOGICS = ("Units", "Volumes", "Segmentations", "SubjectHierarchy", "Tables", "Texts", "Markups")
 
 _started = None
 

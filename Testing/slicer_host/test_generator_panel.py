@@ -276,7 +276,9 @@ def test_an_ecg_table_replaces_the_file_and_the_other_way_round(ready, host):
     assert ready.ui.generateButton.enabled
     run(host, ready)
     assert state(ready) == "DONE"
-    ready._parameterNode.ecgTable = ready.view.result.nodes.ecg
+    one_lead = host.scene.AddNewNodeByClass("vtkMRMLTableNode", "One lead")
+    one_lead.Copy(ready.view.result.nodes.ecg)
+    ready._parameterNode.ecgTable = one_lead
     assert "12 leads" in ready.ui.generateButton.toolTip
 
 

@@ -9,6 +9,8 @@ ROLE = "COF.role"
 RESULT = "COF.result"
 SYNTHETIC = "COF.synthetic"
 PROVENANCE = "COF.provenance"
+FACTS = "COF.facts"
+"""Attribute of the table of indices: the whole of ``function.json``, so that a saved scene can be drawn again."""
 
 ROLE_ECG_SLICERHEART = "SlicerHeart.ECG"
 """Reference role under which SlicerHeart keeps a one-lead ECG table with columns time, ecg, triggerTimes."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from COFGeneratorLib.errors import SceneError
+from COFGeneratorLib.scene.attributes import ROLE_ECG_12, ROLE_ECG_SLICERHEART
 from COFGeneratorLib.scene.bootstrap import import_slicer
 from COFGeneratorLib.scene.tables import number_column
 
@@ -154,8 +155,40 @@ def export_labels(node, mapping: Mapping[str, str], reference, path: str | os.Pa
     return ",".join(codes)
 
 
+def roi_text(roi) -> str:
+    """Return a markups ROI as the text of ``--roi``: its box along R, A and S, mm.
+
+    Raises:
+        SceneError: If the ROI has no extent.
+    """
+    bounds = [0.0] * 6
+    roi.GetRASBounds(bounds)
+    if not all(low < high for low, high in zip(bounds[::2], bounds[1::2], strict=True)):
+        raise SceneError("The region of interest must be a box around the heart; this one has no extent. Draw one.")
+    return ",".join(f"{value:.2f}" for value in bounds)
+
+
+def twelve_leads(table):
+    """Return the table with all leads that belongs to a one-lead table in SlicerHeart's layout, else the table itself.
+
+    SlicerHeart refers to its one-lead table by the role ``SlicerHeart.ECG``; who has that reference may also refer to
+    all twelve leads.
+    """
+    scene = table.GetScene()
+    if scene is None or table.GetTable().GetColumnByName("ecg") is None:
+        return table
+    for index in range(scene.GetNumberOfNodes()):
+        node = scene.GetNthNode(index)
+        if node.GetNodeReferenceID(ROLE_ECG_SLICERHEART) == table.GetID():
+            found = node.GetNodeReference(ROLE_ECG_12)
+            if found is not None:
+                return found
+    return table
+
+
 def why_not_an_ecg_table(table) -> str:
     """Return why a table node cannot be the ECG, in words; empty if it can."""
+    table = twelve_leads(table)
     missing = [lead for lead in _leads() if table.GetTable().GetColumnByName(lead) is None]
     if missing:
         return f"An ECG table needs a column for each of the 12 leads; missing here: {', '.join(missing)}."
@@ -175,6 +208,7 @@ def export_ecg_table(table, path: str | os.PathLike) -> None:
     reason = why_not_an_ecg_table(table)
     if reason:
         raise SceneError(reason)
+    table = twelve_leads(table)
     unit = (table.GetColumnUnitLabel("time") or "ms").strip().lower()
     time_ms = number_column(table, "time") * (1000.0 if unit in ("s", "sec", "seconds") else 1.0)
     leads = _leads()

@@ -44,7 +44,7 @@ def write_scene(cine, directory: str | os.PathLike, name: str = "Heart") -> list
     with standalone_scene() as scene, tempfile.TemporaryDirectory(prefix=".scene-", dir=directory) as beside:
         nodes = build_result(cine, scene, name)
         staged = [
-            _write_sequence(sequence, Path(beside, file))
+            write_sequence(sequence, Path(beside, file))
             for sequence, file in (
                 (nodes.cine, CINE_FILE),
                 (nodes.motion, MOTION_FILE),
@@ -52,8 +52,9 @@ def write_scene(cine, directory: str | os.PathLike, name: str = "Heart") -> list
             )
             if sequence is not None
         ]
-        staged.append(_write_ecg(cine.record, np.asarray(cine.cycle.r_peaks_s) * 1000.0, Path(beside, ECG_FILE)))
-        staged.append(_write_mrb(scene, Path(beside, SCENE_FILE)))
+        if cine.record is not None:
+            staged.append(_write_ecg(cine.record, np.asarray(cine.cycle.r_peaks_s) * 1000.0, Path(beside, ECG_FILE)))
+        staged.append(write_mrb(scene, Path(beside, SCENE_FILE)))
         return [path.replace(directory / path.name) for path in staged]
 
 
@@ -107,7 +108,7 @@ def read_scene(path: str | os.PathLike, scene) -> list[ResultNodes]:
     return results
 
 
-def _write_sequence(sequence, path: Path) -> Path:
+def write_sequence(sequence, path: Path) -> Path:
     """Write a sequence node through the storage class that MRML names for it; the node keeps that storage."""
     slicer = import_slicer()
     class_name = sequence.GetDefaultStorageNodeClassName(str(path))
@@ -141,7 +142,7 @@ def _read_sequence(scene, path: Path, name: str):
     return sequence
 
 
-def _write_mrb(scene, path: Path) -> Path:
+def write_mrb(scene, path: Path) -> Path:
     """Pack the scene, with unpacking names inside the archive free of the folder it was staged in."""
     with tempfile.TemporaryDirectory(prefix="cof-mrb-") as root:
         scene.SetRootDirectory(root)

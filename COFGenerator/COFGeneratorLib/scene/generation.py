@@ -32,6 +32,7 @@ class GenerationOptions:
         solver: Its name.
         device: ``"auto"``, ``"cpu"``, ``"cuda:N"`` or ``"mps"``.
         model: Folder of a model bundle.
+        beat: Index of the beat whose R–R is used; the one that stands best for all where None.
     """
 
     frames: int = 50
@@ -41,6 +42,7 @@ class GenerationOptions:
     solver: str | None = None
     device: str = "auto"
     model: str | os.PathLike | None = None
+    beat: int | None = None
 
     def arguments(self) -> list[str]:
         """Return the options as command-line arguments."""
@@ -52,6 +54,7 @@ class GenerationOptions:
             "--solver": self.solver,
             "--device": self.device,
             "--model": self.model,
+            "--beat": self.beat,
         }
         return [text for flag, value in pairs.items() if value is not None for text in (flag, str(value))]
 
@@ -86,6 +89,7 @@ def start_generation(
     *,
     labels=None,
     label_mapping: str = "",
+    roi=None,
     options: GenerationOptions = GenerationOptions(),
     command: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
@@ -98,6 +102,7 @@ def start_generation(
         ecg: Path of an ECG file, or a vtkMRMLTableNode with twelve leads.
         labels: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode of the anchor, or None.
         label_mapping: ``lv=…, myo=…, rv=…``; guessed from the names where empty.
+        roi: vtkMRMLMarkupsROINode around the heart, or None.
         options: Of the generation.
         command: Program and first arguments, from ``generation_command``.
         env: Environment of the child, from ``child_environment``.
@@ -120,6 +125,8 @@ def start_generation(
         mapping = export.parse_label_mapping(label_mapping or export.guess_label_mapping(names), names)
         code_text = export.export_labels(labels, mapping, anchor, inputs / "labels.nrrd")
         argv += ["--labels", str(inputs / "labels.nrrd"), "--label-map", code_text]
+    if roi is not None:
+        argv.append(f"--roi={export.roi_text(roi)}")
     argv += ["--out", str(runner.folder.result / RESULT), "--events", str(runner.folder.events), *options.arguments()]
     runner.start(
         argv,
@@ -131,19 +138,26 @@ def start_generation(
     return runner
 
 
-def start_ecg(
-    folder: str | os.PathLike, path: str, python: str = "", env: Mapping[str, str] | None = None
-) -> JobRunner:
-    """Start a child process that reads and measures an ECG: ``ecg.json`` and ``ecg.png`` in ``result/ecg``.
+def start_ecg(folder: str | os.PathLike, ecg, python: str = "", env: Mapping[str, str] | None = None) -> JobRunner:
+    """Start a child process that reads and measures an ECG: ``ecg.json`` and ``trace.json`` in ``result/ecg``.
+
+    Args:
+        folder: The job's folder, new.
+        ecg: Path of an ECG file, or a vtkMRMLTableNode with twelve leads.
+        python: The interpreter; the one that runs us where empty.
+        env: Environment of the child.
 
     Raises:
+        SceneError: If there is no such file or the table is no ECG.
         JobError: If the process cannot be started.
     """
     runner = JobRunner(folder)
-    argv = [python or sys.executable, "-m", "COFGeneratorLib", "ecg", str(Path(path).absolute())]
+    inputs = runner.folder.root / "inputs"
+    inputs.mkdir(parents=True, exist_ok=True)
+    argv = [python or sys.executable, "-m", "COFGeneratorLib.ecg_trace", str(_ecg_file(ecg, inputs))]
     argv += ["--out", str(runner.folder.result / "ecg"), "--events", str(runner.folder.events)]
     env = child_environment(os.environ) if env is None else env
-    runner.start(argv, kind="ecg", env=env, expect=["ecg/ecg.json", "ecg/ecg.png"])
+    runner.start(argv, kind="ecg", env=env, expect=["ecg/ecg.json", "ecg/trace.json"])
     return runner
 
 

@@ -49,6 +49,7 @@ class ResultNodes:
     volumes: Any = None
     cursor: Any = None
     chart: Any = None
+    beat: Any = None
     ecg: Any = None
     ecg_12: Any = None
     extra: list = field(default_factory=list)
@@ -56,6 +57,12 @@ class ResultNodes:
     def proxy(self, part: str = "cine"):
         """Return the proxy node that shows the selected frame of ``cine``, ``labels`` or ``motion``."""
         return self.browser.GetProxyNode(getattr(self, part))
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Content of ``function.json``; empty where volumes are unknown."""
+        text = self.function.GetAttribute(names.FACTS) if self.function is not None else None
+        return json.loads(text) if text else {}
 
     def show_frame(self, frame: int) -> None:
         """Select a frame; proxies and cursor follow."""
@@ -89,8 +96,11 @@ def build_result(cine, scene=None, name: str = "Heart") -> ResultNodes:
         label_sequence = volumes.volume_sequence(
             scene, names.node_name(name, "labels"), cine.labels.astype(np.uint8), indices, geometry, labels=True
         )
-    grid = fit_motion_grid(cine.displacement_mm, len(cine.time_ms))
-    motion = motion_sequence(scene, names.node_name(name, "motion"), grid, indices, geometry)
+    motion, motion_facts = None, {}
+    if cine.motion is not None:  # an image generated as such, not by moving an anchor, has none
+        grid = fit_motion_grid(cine.displacement_mm, len(cine.time_ms))
+        motion = motion_sequence(scene, names.node_name(name, "motion"), grid, indices, geometry)
+        motion_facts = {"motion_grid_stride": grid.stride, "motion_grid_error_mm": round(grid.error_mm, 4)}
     return link_result(
         scene,
         name,
@@ -98,17 +108,11 @@ def build_result(cine, scene=None, name: str = "Heart") -> ResultNodes:
         label_sequence,
         motion,
         function_facts(cine),
-        EcgTrace(
-            cine.record.signal_mv,
-            cine.record.fs_hz,
-            _leads(),
-            np.asarray(cine.cycle.r_peaks_s, float) * 1000.0,
-        ),
+        _trace_of(cine),
         {
             "rr_ms": float(cine.rr_ms),
             "labels_from": cine.labels_from,
-            "motion_grid_stride": grid.stride,
-            "motion_grid_error_mm": round(grid.error_mm, 4),
+            **motion_facts,
             **cine.provenance,
         },
         window_level=volumes.window_level(cine.anchor.voxels),
@@ -158,7 +162,7 @@ def link_result(
     _show_proxies(scene, name, nodes, window_level)
     _add_function(scene, name, nodes, function)
     _add_ecg(scene, name, nodes, ecg)
-    for part in ("function", "volumes", "cursor", "chart"):
+    for part in ("function", "volumes", "cursor", "chart", "beat"):
         if getattr(nodes, part) is not None:
             names.mark(getattr(nodes, part), part, result_id, provenance)
     for part in ("ecg", "ecg_12"):
@@ -231,6 +235,7 @@ def _add_function(scene, name: str, nodes: ResultNodes, function) -> None:
     if function is None:
         return
     nodes.function = tables.function_table(scene, names.node_name(name, "function"), function)
+    nodes.function.SetAttribute(names.FACTS, json.dumps(function, separators=(",", ":")))
     nodes.volumes = tables.volume_table(scene, names.node_name(name, "volumes"), function)
     nodes.cursor = tables.cursor_table(scene, names.node_name(name, "volume cursor"), function)
     nodes.chart = tables.volume_chart(scene, names.node_name(name, "volume over time"), nodes.volumes, nodes.cursor)
@@ -250,9 +255,21 @@ def _add_ecg(scene, name: str, nodes: ResultNodes, ecg: EcgTrace | None) -> None
         scene, f"{name} ECG", ecg.time_ms, ecg.signal_mv[lead_ii], np.asarray(ecg.r_peaks_ms)
     )
     nodes.ecg_12 = tables.ecg_table(scene, f"{name} ECG 12 leads", ecg.time_ms, ecg.signal_mv, ecg.leads)
+    if nodes.chart is not None:
+        nodes.beat = tables.add_beat_to_chart(
+            scene, names.node_name(name, "ECG of the beat"), nodes, ecg, float(nodes.cine.GetAttribute("COF.rr_ms"))
+        )
     for holder in (nodes.browser, nodes.cine, nodes.proxy("cine")):
         holder.SetNodeReferenceID(names.ROLE_ECG_SLICERHEART, nodes.ecg.GetID())
         holder.SetNodeReferenceID(names.ROLE_ECG_12, nodes.ecg_12.GetID())
+
+
+def _trace_of(cine) -> EcgTrace | None:
+    """Return the ECG of a cine; a registered one may have none."""
+    if cine.record is None:
+        return None
+    peaks_ms = np.asarray(cine.cycle.r_peaks_s, float) * 1000.0
+    return EcgTrace(cine.record.signal_mv, cine.record.fs_hz, _leads(), peaks_ms)
 
 
 def _leads() -> tuple[str, ...]:

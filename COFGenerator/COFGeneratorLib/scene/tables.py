@@ -78,7 +78,6 @@ def volume_chart(scene, name: str, table, cursor):
         table: From ``volume_table``.
         cursor: From ``cursor_table``.
     """
-    slicer = import_slicer()
     chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
     chart.SetTitle(name)
     chart.SetXAxisTitle("Time from R wave (ms)")
@@ -87,16 +86,49 @@ def volume_chart(scene, name: str, table, cursor):
     lines = [(table, title, title, colour) for _, title, colour in CURVES if title in columns]
     lines.append((cursor, "shown frame", "volume", (0.55, 0.55, 0.55)))
     for source, title, column, colour in lines:
-        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
-        series.SetAndObserveTableNodeID(source.GetID())
-        series.SetXColumnName("time")
-        series.SetYColumnName(column)
-        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-        series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
-        series.SetColor(*colour)
-        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        add_series(scene, chart, source, title, column, colour)
     return chart
+
+
+def add_series(scene, chart, table, title: str, column: str, colour) -> None:
+    """Add a column over time as a line to a chart."""
+    slicer = import_slicer()
+    series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
+    series.SetAndObserveTableNodeID(table.GetID())
+    series.SetXColumnName("time")
+    series.SetYColumnName(column)
+    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
+    series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleSolid)
+    series.SetColor(*colour)
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+
+
+def add_beat_to_chart(scene, name: str, nodes, ecg, rr_ms: float):
+    """Draw lead II of the beat whose length drove the motion under the volume curves; return its table.
+
+    The trace is scaled into the lowest fifth of the chart, since the axis is that of the volumes.
+
+    Args:
+        scene: vtkMRMLScene.
+        name: Node name.
+        nodes: ``ResultNodes`` with volumes, cursor and chart.
+        ecg: ``EcgTrace`` on the time axis of its record.
+        rr_ms: Length of the cycle, ms; the beat is the one whose R–R comes closest.
+    """
+    peaks_ms = np.asarray(ecg.r_peaks_ms, float)
+    start_ms = peaks_ms[np.argmin(np.abs(np.diff(peaks_ms) - rr_ms))] if len(peaks_ms) > 1 else 0.0
+    inside = (ecg.time_ms >= start_ms) & (ecg.time_ms <= start_ms + rr_ms)
+    if inside.sum() < 2:
+        return None
+    lead_mv = ecg.signal_mv[ecg.leads.index("II"), inside]
+    top_ml = number_column(nodes.cursor, "volume").max()
+    spread_mv = max(float(np.ptp(lead_mv)), 1e-6)
+    table = new_table(scene, name)
+    add_number_column(table, "time", ecg.time_ms[inside] - start_ms, "ms")
+    add_number_column(table, "ECG II", 0.2 * top_ml * (lead_mv - lead_mv.min()) / spread_mv, "scaled")
+    add_series(scene, nodes.chart, table, "ECG lead II (scaled)", "ECG II", (0.2, 0.2, 0.2))
+    return table
 
 
 def cursor_table(scene, name: str, function: Mapping[str, Any]):

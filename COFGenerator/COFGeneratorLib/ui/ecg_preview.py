@@ -1,4 +1,4 @@
-"""Reads the chosen ECG in a child process and shows what it found: rates, intervals, quality, the 12 leads."""
+"""Reads the chosen ECG in a child process and shows what it found: rates, intervals, quality, leads, beats."""
 
 import json
 import shutil
@@ -10,10 +10,15 @@ from slicer.i18n import tr as _
 
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState
+from COFGeneratorLib.ui.ecg_plot import EcgPlot
+from COFGeneratorLib.ui.events import on_click
 from COFGeneratorLib.ui.monitor import JobMonitor
 
 MIN_PLOT_WIDTH = 320
 """The picture of the leads is as wide as the panel, but not narrower than this, pixels."""
+
+AUTOMATIC = -1
+"""Stands for the beat that the analysis chooses."""
 
 
 class EcgPreview:
@@ -21,39 +26,71 @@ class EcgPreview:
 
     Args:
         summary_label, plot_label: QLabel.
-        start: ``start(path) -> JobRunner`` of a job that leaves ``ecg.json`` and ``ecg.png`` in ``result/ecg``.
+        start: ``start(source) -> JobRunner`` of a job that leaves ``ecg.json`` and ``trace.json`` in ``result/ecg``.
+        on_beat: Called with the index of a beat that the user clicks.
+        on_read: Called when an ECG has been read, or could not be.
     """
 
-    def __init__(self, summary_label, plot_label, start: Callable[[str], JobRunner]):
-        self._summary, self._plot, self._start = summary_label, plot_label, start
+    def __init__(
+        self,
+        summary_label,
+        plot_label,
+        start: Callable[[object], JobRunner],
+        on_beat: Callable[[int], None],
+        on_read: Callable[[], None],
+    ):
+        self._summary, self._picture, self._start = summary_label, plot_label, start
+        self._on_beat, self._on_read = on_beat, on_read
         self._monitor = JobMonitor(lambda update: None, self._on_end)
-        self._path = ""
+        self._clicks = on_click(plot_label, self._on_click)
+        self._source: object = ""
+        self._beat = AUTOMATIC
+        self.plot: EcgPlot | None = None
         self.facts: dict = {}
+        self.problem = ""
         self.clear()
 
     def clear(self) -> None:
         """Show nothing and stop reading."""
         self._stop()
-        self._path, self.facts = "", {}
-        self._show("", None)
+        self._source, self.facts, self.plot, self.problem = "", {}, None, ""
+        self._show("")
 
-    def show(self, path: str) -> None:
-        """Read a file unless it is the one that is shown."""
-        if path == self._path:
+    def show(self, source) -> None:
+        """Read a file or a table node unless it is the one that is shown."""
+        if source is self._source or (isinstance(source, str) and source == self._source):
             return
         self.clear()
-        self._path = path
-        if not path:
+        self._source = source
+        if isinstance(source, str) and not source:
             return
-        if not Path(path).is_file():
-            self._show(_("There is no such file."), None)
+        if isinstance(source, str) and not Path(source).is_file():
+            self._show(_("There is no such file."))
             return
         try:
-            self._monitor.follow(self._start(path))
+            self._monitor.follow(self._start(source))
         except ChainOfFlowError as error:
-            self._show(str(error), None)
+            self.problem = str(error)
+            self._show(self.problem)
             return
-        self._show(_("Reading the ECG …"), None)
+        self._show(_("Reading the ECG …"))
+
+    def choose(self, beat: int) -> None:
+        """Highlight a beat; ``AUTOMATIC`` for the one that the analysis chose."""
+        if beat != self._beat:
+            self._beat = beat
+            if self.plot is not None:
+                self._show(summary(self.facts, self.beat))
+
+    @property
+    def beat(self) -> int:
+        """Index of the highlighted beat."""
+        return self.plot.default_beat() if self._beat == AUTOMATIC and self.plot is not None else max(self._beat, 0)
+
+    @property
+    def beats(self) -> list:
+        """The beats of the record; empty while none is read."""
+        return self.plot.beats if self.plot is not None else []
 
     def close(self) -> None:
         """Stop reading; for when the widget goes away."""
@@ -67,27 +104,38 @@ class EcgPreview:
 
     def _on_end(self, runner: JobRunner) -> None:
         folder = runner.folder.result / "ecg"
-        picture = None
         if runner.state is JobState.SUCCEEDED:
             self.facts = json.loads((folder / "ecg.json").read_text("utf-8"))
-            picture = qt.QPixmap(str(folder / "ecg.png"))
-            self._show(summary(self.facts), picture)
+            self.plot = EcgPlot(json.loads((folder / "trace.json").read_text("utf-8")), self.facts["beats"])
+            self._show(summary(self.facts, self.beat))
         else:
-            self._show(runner.reason, None)
+            self.problem = runner.reason
+            self._show(runner.reason)
         shutil.rmtree(runner.folder.root, ignore_errors=True)
+        self._on_read()
 
-    def _show(self, words: str, picture) -> None:
+    def _on_click(self, x: float, y: float) -> None:
+        found = self.plot.beat_at(x, y) if self.plot is not None else None
+        if found is not None:
+            self._on_beat(found)
+
+    def _show(self, words: str) -> None:
         self._summary.text = words
         self._summary.visible = bool(words)
-        has_picture = picture is not None and not picture.isNull()
-        self._plot.visible = has_picture
-        if has_picture:
-            width = max(int(self._summary.width), MIN_PLOT_WIDTH)
-            self._plot.setPixmap(picture.scaledToWidth(width, qt.Qt.SmoothTransformation))
+        self._picture.visible = self.plot is not None
+        if self.plot is None:
+            self._picture.setPixmap(qt.QPixmap())
+        else:
+            self._picture.setPixmap(self.plot.draw(max(int(self._summary.width), MIN_PLOT_WIDTH), self.beat))
 
 
-def summary(facts) -> str:
-    """Return the measurements of ``ecg.json`` in words."""
+def summary(facts, beat: int | None = None) -> str:
+    """Return the measurements of ``ecg.json`` in words.
+
+    Args:
+        facts: Content of ``ecg.json``.
+        beat: Index of the chosen beat; its R–R is told where it is not the one that the analysis chose.
+    """
     parts = [
         _("{name} {value:.0f} {unit}").format(name=name, value=facts[key], unit=unit)
         for name, key, unit in (
@@ -100,4 +148,16 @@ def summary(facts) -> str:
     ]
     quality = facts.get("quality") or 0.0
     parts.append(_("quality good") if quality >= 0.8 else _("quality fair") if quality >= 0.5 else _("quality poor"))
-    return "\n".join([" · ".join(parts), *facts.get("warnings", ())])
+    lines = [" · ".join(parts)]
+    beats = facts.get("beats") or []
+    if beat is not None and beat < len(beats):
+        chosen = beats[beat]
+        words = _("Beat {n} of {total}").format(n=beat + 1, total=len(beats))
+        if chosen.get("rr_ms"):
+            words = _("{words}, R–R {rr:.0f} ms ({rate:.0f} /min)").format(
+                words=words, rr=chosen["rr_ms"], rate=60000.0 / chosen["rr_ms"]
+            )
+        lines.append(words + (_(" – chosen by the analysis") if chosen["representative"] else ""))
+        if not chosen["accepted"]:
+            lines.append(_("This beat is unlike the others (ectopic or noisy)."))
+    return "\n".join([*lines, *facts.get("warnings", ())])

@@ -15,8 +15,11 @@ from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState
 from COFGeneratorLib.scene import export
 from COFGeneratorLib.scene.generation import GenerationOptions
+from COFGeneratorLib.scene.registration import told_cycle_ms, why_not_a_real_cine
+from COFGeneratorLib.ui.comparison_view import ComparisonView, ask_where_to_save
 from COFGeneratorLib.ui.computer_view import ComputerView
-from COFGeneratorLib.ui.ecg_preview import EcgPreview
+from COFGeneratorLib.ui.ecg_preview import AUTOMATIC, EcgPreview
+from COFGeneratorLib.ui.events import on_drop
 from COFGeneratorLib.ui.job_view import JobView, copy_to_clipboard
 from COFGeneratorLib.ui.monitor import JobMonitor
 from COFGeneratorLib.ui.result_view import ResultView
@@ -47,13 +50,18 @@ class GeneratorView:
         self._last_labels = None
         self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
         self.result = ResultView(ui)
+        self.comparison = ComparisonView(ui, logic, self.result)
         self.computer = ComputerView(ui, requirements, logic.newJobFolder, self.refresh)
-        self.ecg = EcgPreview(ui.ecgSummaryLabel, ui.ecgPlotLabel, self._start_ecg)
+        self.ecg = EcgPreview(
+            ui.ecgSummaryLabel, ui.ecgPlotLabel, self._start_ecg, self._choose_beat, self._on_ecg_read
+        )
+        self._drops = [on_drop(widget, self.drop) for widget in (ui.inputsCollapsibleButton, ui.ecgPathEdit)]
         self.generation = JobMonitor(self.job_view.update, self._on_end)
         ui.generateButton.connect("clicked(bool)", self.generate)
         ui.cancelButton.connect("clicked(bool)", self.cancel)
         ui.sampleButton.connect("clicked(bool)", self.load_sample)
         ui.ecgPathEdit.connect("currentPathChanged(QString)", self._on_ecg_path)
+        ui.saveResultButton.connect("clicked(bool)", self.save_result)
         ui.copyLogButton.connect("clicked(bool)", lambda *_args: copy_to_clipboard(self.job_view.log_text()))
         ui.openFolderButton.connect("clicked(bool)", self._on_open_folder)
         self._folder: Path | None = None
@@ -105,10 +113,17 @@ class GeneratorView:
                 self._ui.ecgPathEdit.currentPath = ""
             self.result.select(self._node.resultBrowser)
             self.result.show_labels(self._node.showLabels)
+            self.comparison.select(self._node.realBrowser)
+            if self._node.ecgTable is not None:
+                self.ecg.show(self._node.ecgTable)
+            elif not self.ecg_path:
+                self.ecg.show("")
+            self.ecg.choose(self._node.beat)
         browser, sequence = export.browser_showing(self._node.anchorVolume if self._node is not None else None)
         self._ui.anchorFrameWidget.setMRMLSequenceBrowserNode(browser)
         several = sequence is not None and sequence.GetNumberOfDataNodes() > 1
         self._ui.anchorFrameWidget.visible = self._ui.anchorFrameLabel.visible = several
+        self._ui.registerCheckBox.visible = several
         self.refresh()
 
     @property
@@ -116,6 +131,12 @@ class GeneratorView:
         """The chosen ECG file; dropped files come as URLs."""
         text = str(self._ui.ecgPathEdit.currentPath or "").strip()
         return qt.QUrl(text).toLocalFile() if text.startswith("file:") else text
+
+    @property
+    def registers(self) -> bool:
+        """Whether the motion of a real cine is measured instead of generated."""
+        several = self._node is not None and export.browser_showing(self._node.anchorVolume)[1] is not None
+        return several and self._node.registerReal
 
     def why_not(self) -> str:
         """Return why a generation cannot start, in words with what to do; empty if it can."""
@@ -125,7 +146,11 @@ class GeneratorView:
         reason = export.why_not_an_anchor(node.anchorVolume)
         if reason:
             return reason
-        if node.ecgTable is not None:
+        if self.registers:
+            reason = why_not_a_real_cine(node.anchorVolume)
+            if not reason and told_cycle_ms(node.anchorVolume) is None and not self.ecg.facts.get("rr_ms"):
+                reason = _("The cine does not say how long its cycle is. Choose the patient's ECG too.")
+        elif node.ecgTable is not None:
             reason = export.why_not_an_ecg_table(node.ecgTable)
         elif not self.ecg_path:
             reason = _("Choose the patient's 12-lead ECG: a file or a table.")
@@ -136,6 +161,10 @@ class GeneratorView:
                 export.parse_label_mapping(node.labelMapping, export.label_names(node.anchorLabels))
             except ChainOfFlowError as error:
                 reason = str(error)
+        if not reason and not self.registers and self.ecg.beats and node.beat >= len(self.ecg.beats) - 1:
+            reason = _("The ECG has no whole beat {n}; the last one is {last}.").format(
+                n=node.beat, last=len(self.ecg.beats) - 2
+            )
         return reason or self.computer.why_not_ready()
 
     def refresh(self) -> None:
@@ -145,12 +174,18 @@ class GeneratorView:
         self._ui.generateButton.toolTip = (
             _("The generation is running.") if running else reason or _("Generate the cine of this patient.")
         )
+        self._ui.generateButton.text = (
+            _("Measure the motion of the real cine") if self.registers else _("Generate the beating heart")
+        )
+        has_ecg = bool(self.ecg.beats)
+        self._ui.beatLabel.visible = self._ui.beatSpinBox.visible = has_ecg and not self.registers
         self._ui.cancelButton.enabled = running
         for section in ("inputsCollapsibleButton", "modelCollapsibleButton", "advancedCollapsibleButton"):
             getattr(self._ui, section).enabled = not running
         has_labels = self._node is not None and self._node.anchorLabels is not None
         self._ui.labelMappingEdit.visible = self._ui.labelMappingLabel.visible = has_labels
         self._ui.openFolderButton.enabled = self._folder is not None and self._folder.is_dir()
+        self.comparison.refresh()
         if not running and self._last_end is None:
             self.job_view.say(reason)
 
@@ -166,18 +201,11 @@ class GeneratorView:
             steps=node.steps or None,
             device=self.computer.device,
             model=self.computer.model,
+            beat=None if node.beat == AUTOMATIC else node.beat,
         )
         self._forget_folder()
         try:
-            runner = self._logic.start(
-                node.anchorVolume,
-                node.ecgTable if node.ecgTable is not None else self.ecg_path,
-                segmentationNode=node.anchorLabels,
-                labelMapping=node.labelMapping,
-                options=options,
-                python=self.computer.python,
-                env=self.computer.environment(),
-            )
+            runner = self._start_registration(options) if self.registers else self._start_generation(options)
         except ChainOfFlowError as error:
             self._last_end = JobState.FAILED
             self.job_view.end(JobState.FAILED, str(error), "")
@@ -188,6 +216,46 @@ class GeneratorView:
         self.job_view.begin(_("Starting …"))
         self.generation.follow(runner)
         self.refresh()
+
+    def _start_generation(self, options: GenerationOptions) -> JobRunner:
+        node = self._node
+        return self._logic.start(
+            node.anchorVolume,
+            node.ecgTable if node.ecgTable is not None else self.ecg_path,
+            segmentationNode=node.anchorLabels,
+            labelMapping=node.labelMapping,
+            roiNode=node.heartRegion,
+            options=options,
+            python=self.computer.python,
+            env=self.computer.environment(),
+        )
+
+    def _start_registration(self, options: GenerationOptions) -> JobRunner:
+        node = self._node
+        return self._logic.startRegistration(
+            node.anchorVolume,
+            node.anchorLabels,
+            node.labelMapping,
+            told_cycle_ms(node.anchorVolume) or self.ecg.facts.get("rr_ms"),
+            options,
+            self.computer.python,
+            self.computer.environment(),
+        )
+
+    def drop(self, path: str) -> None:
+        """Take a file that was dropped on the panel as the ECG."""
+        if not self.generation.active:
+            self._ui.ecgPathEdit.currentPath = path
+
+    def save_result(self, *_args) -> None:
+        """Ask where to, and save the shown result."""
+        if self.result.nodes is None:
+            return
+        path = ask_where_to_save(self.result.nodes)
+        if path:
+            with slicer.util.tryWithErrorDisplay(_("The result could not be saved."), waitCursor=True):
+                written = self._logic.save(self.result.nodes.browser, path)
+                self.job_view.say(_("Saved: {names}").format(names=", ".join(file.name for file in written)))
 
     def cancel(self, *_args) -> None:
         """Ask the running generation to stop; the monitor sees to it."""
@@ -221,13 +289,23 @@ class GeneratorView:
             self._forget_folder()
         self.refresh()
 
-    def _start_ecg(self, path: str) -> JobRunner:
-        return self._logic.startEcg(path, self.computer.python, self.computer.environment())
+    def _start_ecg(self, source) -> JobRunner:
+        return self._logic.startEcg(source, self.computer.python, self.computer.environment())
+
+    def _choose_beat(self, beat: int) -> None:
+        if self._node is not None and not self.generation.active:
+            self._node.beat = beat
+
+    def _on_ecg_read(self) -> None:
+        if self._node is not None and self.ecg.beats and self._node.beat >= len(self.ecg.beats) - 1:
+            self._node.beat = AUTOMATIC  # it belonged to another record
+        self.refresh()
 
     def _on_ecg_path(self, *_args) -> None:
         if self.ecg_path and self._node is not None and self._node.ecgTable is not None:
             self._node.ecgTable = None
-        self.ecg.show(self.ecg_path)
+        if self.ecg_path or self._node is None or self._node.ecgTable is None:
+            self.ecg.show(self.ecg_path)
         self._last_end = None
         self.refresh()
 

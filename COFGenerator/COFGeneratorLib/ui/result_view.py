@@ -1,14 +1,17 @@
-"""Shows a generated cine: slice views, playback, function table, volume curve with a moving line."""
+"""Shows a generated cine: slice views, playback, function table, bull's-eye, volume curve with a moving line."""
 
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from COFGeneratorLib.scene import find_results
+from COFGeneratorLib.scene import find_results, surfaces
 from COFGeneratorLib.scene.attributes import INDEX_UNIT
 from COFGeneratorLib.scene.tables import move_cursor
+from COFGeneratorLib.ui.bullseye import MEASURES, bullseye
 
 LABEL_OPACITY = 0.8
+MIN_BULLSEYE_WIDTH = 340
+"""The bull's-eye with its scale is as wide as the panel, but not narrower than this, pixels."""
 
 
 class ResultView:
@@ -24,6 +27,10 @@ class ResultView:
         ui.resultSelector.addAttribute("vtkMRMLSequenceBrowserNode", "COF.role", "browser")
         ui.showCineButton.connect("clicked(bool)", self.show_cine)
         ui.showChartButton.connect("clicked(bool)", self.show_chart)
+        ui.show3dButton.connect("clicked(bool)", self.show_surfaces)
+        for key, (words, _low, _high) in MEASURES.items():
+            ui.bullseyeSelector.addItem(_(words), key)
+        ui.bullseyeSelector.connect("currentIndexChanged(int)", self._show_bullseye)
         self.select(None)
 
     @property
@@ -47,8 +54,11 @@ class ResultView:
         table = self._nodes.function if self._nodes is not None else None
         self._ui.functionTableView.setMRMLTableNode(table)
         self._ui.functionTableView.visible = table is not None
-        for widget in (self._ui.playWidget, self._ui.seekWidget, self._ui.showCineButton):
+        ui = self._ui
+        for widget in (ui.playWidget, ui.seekWidget, ui.showCineButton, ui.saveResultButton):
             widget.enabled = self._nodes is not None
+        ui.show3dButton.enabled = self._nodes is not None and self._nodes.labels is not None
+        self._show_bullseye()
         has_chart = self._nodes is not None and self._nodes.chart is not None
         self._ui.showChartButton.enabled = has_chart
         self._ui.showChartButton.toolTip = (
@@ -82,6 +92,21 @@ class ResultView:
         """Show the volume curve in the layout."""
         if self._nodes is not None and self._nodes.chart is not None:
             slicer.modules.plots.logic().ShowChartInLayout(self._nodes.chart)
+
+    def show_surfaces(self, *_args) -> None:
+        """Make surfaces of the labels of the shown frame; made again, they replace those of before."""
+        if self._nodes is not None and self._nodes.labels is not None:
+            with slicer.util.tryWithErrorDisplay(_("The labels could not be shown in 3D."), waitCursor=True):
+                surfaces.show_surfaces(slicer.mrmlScene, self._nodes)
+
+    def _show_bullseye(self, *_args) -> None:
+        segments = self._nodes.facts.get("segments") if self._nodes is not None else None
+        ui = self._ui
+        for widget in (ui.bullseyeNameLabel, ui.bullseyeSelector, ui.bullseyePlotLabel):
+            widget.visible = bool(segments)
+        if segments:
+            width = max(int(ui.functionTableView.width), MIN_BULLSEYE_WIDTH)
+            ui.bullseyePlotLabel.setPixmap(bullseye(segments, ui.bullseyeSelector.currentData, width))
 
     def _fill_slices(self, fit: bool) -> None:
         labels = self._nodes.proxy("labels") if self._nodes.labels is not None and self._show_labels else None

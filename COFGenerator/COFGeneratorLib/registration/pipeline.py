@@ -1,0 +1,152 @@
+"""From a real cine to a ``Cine`` whose motion is measured, not generated: one frame registered to all others."""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.errors import FunctionError, MotionError
+from COFGeneratorLib.function import measure_function
+from COFGeneratorLib.generator.cine import Cine
+from COFGeneratorLib.motion.fields import folded_fraction, warp
+from COFGeneratorLib.registration.demons import demons
+from COFGeneratorLib.resources import models_folders
+
+Progress = Callable[[str, int, int], None]
+TEACHER_FILES = ("config.json", "model.safetensors")
+WITHOUT_TEACHER = (
+    "No trained registration teacher was found, so the motion is measured by SimpleITK's diffeomorphic demons, which "
+    "no training has adapted to hearts. Train one with `cof train teacher` and give its folder with --teacher."
+)
+
+
+@dataclass(frozen=True)
+class MeasuredMotion:
+    """Displacements of all frames, (T, 3, D, H, W) float32 mm, components (k, j, i)."""
+
+    displacements_mm: np.ndarray
+
+    def displacement_mm(self, frame: int) -> np.ndarray:
+        """Return the pull displacement of a frame, (3, D, H, W) mm."""
+        return self.displacements_mm[frame]
+
+
+def find_teacher(bundle: Path | None = None) -> Path | None:
+    """Return the folder of a trained teacher: in a bundle's ``models/teacher``, or ``Resources/Models/teacher``."""
+    places = [folder / "teacher" for folder in models_folders()]
+    if bundle is not None:
+        places.insert(0, Path(bundle) / "models" / "teacher")
+    return next((place for place in places if all((place / name).is_file() for name in TEACHER_FILES)), None)
+
+
+def register_cine(
+    anchor: SaxStack,
+    targets: np.ndarray,
+    rr_ms: float,
+    *,
+    labels: np.ndarray | None = None,
+    labels_from: str = "none",
+    teacher: Path | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Cine:
+    """Measure the motion of a real cine.
+
+    Args:
+        anchor: The frame that is moved; its ``frame`` says which of the cine it is.
+        targets: (T, D, H, W) all frames, evenly spread over the cycle, the anchor among them.
+        rr_ms: Length of the cycle, ms.
+        labels: (D, H, W) of the anchor, or None.
+        labels_from: ``"user"``, ``"segmenter"`` or ``"none"``.
+        teacher: Folder of a trained ``RegistrationTeacher``; demons where None.
+        device: Of the teacher.
+        progress: Called with (stage, done, total).
+
+    Returns:
+        The anchor warped to every frame, starting with itself, with motion and read-outs. ``record`` and ``cycle`` are
+        None: no ECG took part.
+
+    Raises:
+        MotionError: If the frames do not fit.
+    """
+    targets = np.roll(np.asarray(targets, np.float32), -anchor.frame, axis=0)
+    count = len(targets)
+    if targets.ndim != 4 or targets.shape[1:] != anchor.shape or count < 2 or not rr_ms > 0.0:
+        raise MotionError(
+            f"Registration needs a cine of at least two frames on the anchor's grid {anchor.shape} and the length of "
+            f"its cycle; found {targets.shape}, {rr_ms} ms. Choose another file, or give --rr."
+        )
+
+    def tell(done, total=count):
+        if progress is not None:
+            progress("registration", done, total)
+
+    tell(0)
+    if teacher is not None:
+        displacements, method = _by_teacher(anchor, targets, labels, teacher, device, tell)
+    else:
+        displacements, method = np.zeros((count, 3, *anchor.shape), np.float32), "demons (SimpleITK)"
+        for frame in range(1, count):
+            displacements[frame] = demons(anchor.voxels, targets[frame], anchor.spacing_mm)
+            tell(frame + 1)
+    displacements[0] = 0.0
+    return _cine(anchor, displacements, rr_ms, labels, labels_from, method, teacher is None)
+
+
+def _by_teacher(anchor, targets, labels, folder: Path, device: str, tell):
+    from COFGeneratorLib.motion.teacher import Refinement, RegistrationTeacher
+
+    frame = heart_frame_from_labels(labels, anchor.ijk_to_ras) if labels is not None else None
+    found = RegistrationTeacher.load(folder, device).register(
+        anchor, targets, frame, refinement=Refinement(), progress=tell
+    )
+    fields = np.stack([found.displacement_on_stack(index) for index in range(len(targets))]).astype(np.float32)
+    return fields, f"teacher {Path(folder).name}, refined"
+
+
+def _cine(anchor, displacements, rr_ms, labels, labels_from, method, untrained: bool) -> Cine:
+    count = len(displacements)
+    time_ms = np.arange(count) * (rr_ms / count)
+    spacing = anchor.spacing_mm.reshape(3, 1, 1, 1)
+    source = [anchor.voxels[None]]
+    if labels is not None:
+        source.append(np.stack([labels == code for code in range(4)]).astype(np.float32))
+    image = torch.from_numpy(np.concatenate(source))[None]
+    frames, moved, folded = [], [], []
+    for field in displacements:
+        voxels = torch.from_numpy(np.ascontiguousarray(field / spacing, dtype=np.float32))[None]
+        warped = warp(image, voxels)[0].numpy()
+        frames.append(warped[0])
+        moved.append(warped[1:])
+        folded.append(folded_fraction(voxels))
+    frames[0] = anchor.voxels
+    warnings = [*anchor.warnings, *([WITHOUT_TEACHER] if untrained else [])]
+    report, label_cine = None, None
+    if labels is not None:
+        fractions = np.stack(moved)
+        label_cine = fractions.argmax(axis=1).astype(np.uint8)
+        try:
+            report = measure_function(
+                fractions[:, 1:], anchor.ijk_to_ras, time_ms, rr_ms, 60000.0 / rr_ms, labels_from, max(folded)
+            )
+        except FunctionError as error:
+            warnings.append(f"Function was not measured. {error}")
+    provenance = {
+        "motion_from": "registration of a real cine",
+        "method": method,
+        "anchor_sha256": anchor.source_sha256,
+        "anchor_frame": anchor.frame,
+        "labels_from": labels_from,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "seconds": {},
+        "warnings": warnings,
+    }
+    return Cine(
+        np.stack(frames).astype(np.float32), time_ms, rr_ms, anchor, MeasuredMotion(displacements), label_cine,
+        labels_from, report, None, None, provenance,
+    )  # fmt: skip

@@ -1,0 +1,82 @@
+"""Mouse clicks and dropped files on widgets of a ``.ui`` file, without subclassing the widgets."""
+
+import logging
+from collections.abc import Callable
+
+import qt
+
+
+class EventFilter(qt.QObject):
+    """Passes events of some types on to functions.
+
+    Args:
+        handlers: Event type → function of the event that returns whether the event is dealt with.
+    """
+
+    def __init__(self, handlers: dict[int, Callable[[object], bool]]):
+        qt.QObject.__init__(self)
+        self._handlers = handlers
+
+    def eventFilter(self, watched, event):
+        """Called by Qt before the widget sees an event. What a handler raises would be lost in Qt, so it is logged."""
+        handler = self._handlers.get(event.type())
+        if handler is None:
+            return False
+        try:
+            return bool(handler(event))
+        except Exception:
+            logging.exception("An event could not be handled")
+            return False
+
+
+def on_click(widget, slot: Callable[[float, float], None]) -> EventFilter:
+    """Call ``slot(x, y)`` for a press of the left button on a widget, pixels.
+
+    Returns:
+        The filter, which the caller has to keep.
+    """
+
+    def pressed(event) -> bool:
+        if event.button() != qt.Qt.LeftButton:
+            return False
+        at = event.pos()
+        slot(float(at.x()), float(at.y()))
+        return True
+
+    return _install(widget, {qt.QEvent.MouseButtonPress: pressed})
+
+
+def on_drop(widget, slot: Callable[[str], None]) -> EventFilter:
+    """Call ``slot(path)`` when one local file is dropped on a widget.
+
+    Returns:
+        The filter, which the caller has to keep.
+    """
+
+    def entered(event) -> bool:
+        if not dropped_file(event.mimeData()):
+            return False
+        event.acceptProposedAction()
+        return True
+
+    def dropped(event) -> bool:
+        path = dropped_file(event.mimeData())
+        if path:
+            event.acceptProposedAction()
+            slot(path)
+        return bool(path)
+
+    widget.setAcceptDrops(True)
+    return _install(widget, {qt.QEvent.DragEnter: entered, qt.QEvent.DragMove: entered, qt.QEvent.Drop: dropped})
+
+
+def dropped_file(mime) -> str:
+    """Return the path of the one local file that is dragged, or an empty text."""
+    urls = list(mime.urls()) if mime.hasUrls() else []
+    return str(urls[0].toLocalFile()) if len(urls) == 1 else ""
+
+
+def _install(widget, handlers) -> EventFilter:
+    event_filter = EventFilter(handlers)
+    widget.installEventFilter(event_filter)
+    return event_filter
