@@ -8,16 +8,21 @@ import torch
 from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.grid import label_fractions
+from COFGeneratorLib.generator.conditioned import Conditioned, prepare
+from COFGeneratorLib.generator.ejection import StatedEf
 from COFGeneratorLib.generator.native import NativeMotion
-from COFGeneratorLib.generator.pipeline import Conditioned, incompressible, native_motion, prepare
+from COFGeneratorLib.generator.settled import native_motion, settled
 
 from COFTrainingLib.evaluation.phantom_cases import PhantomCase
 
-Velocities = Callable[[PhantomCase, Conditioned], torch.Tensor]
+Velocities = Callable[[PhantomCase, Conditioned], tuple[torch.Tensor, float | None]]
+"""(case, ready) → velocities (T, 3, D, H, W), grid voxels, and the EF 0…1 that the ECG wants of them, if any."""
 
 
-def velocity_arms(bundle: Bundle, population: torch.Tensor, shuffled: dict[int, PhantomCase], seed: int) -> dict:
-    """Return the arms by name: each maps a case to velocities (T, 3, D, H, W), grid voxels.
+def velocity_arms(
+    bundle: Bundle, population: torch.Tensor, shuffled: dict[int, PhantomCase], seed: int
+) -> dict[str, Velocities | None]:
+    """Return the arms by name; None where the model has no such part.
 
     Args:
         bundle: The model.
@@ -26,44 +31,56 @@ def velocity_arms(bundle: Bundle, population: torch.Tensor, shuffled: dict[int, 
         seed: Of the random draw.
     """
     model = bundle.model
-    direct = replace(model, flow=None, gain=1.0)
+    direct = replace(model, flow=None, gain=1.0, ef_z90=None)
 
-    def with_condition(network, condition, draws=0):
+    def arm(network, cycle_of, draws=0):
         def velocity(case, ready):
-            return network.velocities(ready.maps, condition(case, ready), draws=draws, seed=seed)[0].mean(dim=0)
+            cycle = cycle_of(case)
+            condition = network.condition(cycle, "cpu")
+            velocity = network.velocities(ready.maps, condition, draws=draws, seed=seed)[0].mean(dim=0)
+            return velocity, _wanted(network.stated_ef(cycle), draws, seed + case.subject.seed)
 
         return velocity
 
-    def own(case, ready):
-        return ready.condition
+    def own(case):
+        return case.cycle
 
-    def none(case, ready):
-        return model.condition(None, "cpu")
-
-    def other(case, ready):
-        return model.condition(shuffled[case.subject.seed].cycle, "cpu")
+    def other(case):
+        return shuffled[case.subject.seed].cycle
 
     return {
-        "cof (true ECG)": with_condition(model, own),
-        "null ECG": with_condition(model, none),
-        "shuffled ECG": with_condition(model, other),
-        "direct regression, no gain": with_condition(direct, own) if model.mean is not None else None,
-        "one random draw": with_condition(model, own, draws=1) if model.flow is not None else None,
-        "mean of 4 draws": with_condition(model, own, draws=4) if model.flow is not None else None,
-        "population-mean motion": lambda case, ready: population,
-        "copy anchor": lambda case, ready: torch.zeros_like(population),
+        "cof (true ECG)": arm(model, own),
+        "null ECG": arm(model, lambda case: None),
+        "shuffled ECG": arm(model, other),
+        "direct regression, no gain": arm(direct, own) if model.mean is not None else None,
+        "one random draw": arm(model, own, draws=1) if model.flow is not None else None,
+        "mean of 4 draws": arm(model, own, draws=4) if model.flow is not None else None,
+        "population-mean motion": lambda case, ready: (population, None),
+        "copy anchor": lambda case, ready: (torch.zeros_like(population), None),
     }
 
 
+def _wanted(stated: StatedEf | None, draws: int, seed: int) -> float | None:
+    """Return the EF of an estimate: the stated one, or for a single draw a random one of the stated spread."""
+    if stated is None:
+        return None
+    return stated.draw(seed) if draws == 1 else stated.mean
+
+
 def move(
-    bundle: Bundle, case: PhantomCase, ready: Conditioned, velocity: torch.Tensor, frames: int, keep_wall: bool = False
+    bundle: Bundle,
+    case: PhantomCase,
+    ready: Conditioned,
+    velocity: torch.Tensor,
+    frames: int,
+    keep_wall: bool = False,
+    wanted_ef: float | None = None,
 ) -> NativeMotion:
-    """Return the motion of a case on its native grid; with ``keep_wall`` exactly as the product makes it.
+    """Return the motion of a case on its native grid; with ``keep_wall`` and its ECG's EF as the product makes it.
 
     Keeping the wall's volume changes neither cavity's, so the other arms do without and are cheaper.
     """
-    if keep_wall:
-        velocity = incompressible(bundle.model, velocity, ready, case.anchor)
+    velocity = settled(bundle.model, velocity, ready, case.anchor, wanted_ef, keep_wall)
     return native_motion(bundle.model, velocity, ready, case.anchor, frames)
 
 

@@ -51,7 +51,8 @@ def _true_es_frame(case: PhantomCase) -> float:
 
 def _on_anchor(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase):
     ready = prepared(bundle, anchor)
-    return replace(ready, condition=bundle.model.condition(ecg_of.cycle, "cpu"))
+    model = bundle.model
+    return replace(ready, condition=model.condition(ecg_of.cycle, "cpu"), ef=model.stated_ef(ecg_of.cycle))
 
 
 def infarct_territories(bundle: Bundle, subjects: int, seed: int) -> dict[str, float]:

@@ -84,7 +84,8 @@ def run_heldout(
         truths.append(truth)
         ready = prepared(bundle, case)
         for name, arm in arms.items():
-            native = move(bundle, case, ready, arm(case, ready), FRAMES, keep_wall=name == MAIN)
+            velocity, wanted_ef = arm(case, ready)
+            native = move(bundle, case, ready, velocity, FRAMES, name == MAIN, wanted_ef)
             rr_ms = case.cycle.rr_ms if name != "shuffled ECG" else shuffled[case.subject.seed].cycle.rr_ms
             found = measure(case, native, FRAMES, rr_ms, folded=name == MAIN)
             collected[name].append(_compare(found, truth))

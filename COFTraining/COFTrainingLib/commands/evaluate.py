@@ -1,0 +1,164 @@
+"""``cof evaluate``: every table and figure, from a cohort and a model or anyone's predicted cines."""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from COFGeneratorLib.commands import options
+from COFGeneratorLib.commands.session import session
+from COFGeneratorLib.errors import CohortError
+
+STORE = "store"
+LIBRARY_SUBJECTS = 96
+LIBRARY_SEED = 100_000
+"""Of phantoms that training draws from, too: never evaluated."""
+
+
+def add(commands) -> None:
+    """Add the sub-command."""
+    from COFTrainingLib.evaluation.protocols.registry import protocols
+
+    listed = "\n".join(f"  {name:<18}{p.what}{'' if p.cheap else ' (slow)'}" for name, p in protocols().items())
+    parser = commands.add_parser(
+        "evaluate",
+        help="tables and figures of a model, or of anyone's predicted cines, on a cohort",
+        description="Compare a model and its baselines with the recorded cines of a cohort and write report.html, "
+        "metrics.json and tables/*.csv. Run it again after a stop: finished results are kept.",
+        epilog=f"protocols:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--cohort", required=True, metavar="DIR", help="cohort with cines (and labels of them)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the report and of the results")
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="[NAME=]BUNDLE",
+        help="model bundle; the first is what the report is about, further ones are comparators (default: the one "
+        "that ships)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--predictions", action="append", default=[], metavar="NAME=DIR",
+        help="cines of another method, one a subject: ID.nii.gz or ID/cine.seq.nrrd, labels as ID_labels.nii.gz or "
+        "ID/labels.seq.nrrd",
+    )  # fmt: skip
+    parser.add_argument("--protocol", action="append", default=[], metavar="NAME", help="a protocol below, cheap "
+                        "(default) or all; may be given several times")  # fmt: skip
+    parser.add_argument("--split", choices=("all", "train", "valid", "test"), default="all", help="subjects to use "
+                        "(default all; a model's own training subjects are refused)")  # fmt: skip
+    parser.add_argument("--subjects", type=options.positive, metavar="N", help="only the first N subjects")
+    parser.add_argument("--motions", metavar="DIR", help="flow cache of a training run, for the baselines that use "
+                        "others' motion (default: made from training phantoms)")  # fmt: skip
+    parser.add_argument("--library", type=options.natural, default=LIBRARY_SUBJECTS, metavar="N",
+                        help=f"its size (default {LIBRARY_SUBJECTS} subjects; 0: no such baselines)")  # fmt: skip
+    parser.add_argument("--dinov2", metavar="FILE", help="DINOv2 weights (.safetensors or .pth) for the distances of "
+                        "distributions")  # fmt: skip
+    parser.add_argument("--no-model", action="store_true", help="judge --predictions alone")
+    parser.add_argument("--seed", type=options.natural, default=0, help="seed of random draws (default 0)")
+    parser.add_argument("--workers", type=options.positive, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    parser.set_defaults(run=evaluate)
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Evaluate; returns the exit code.
+
+    Raises:
+        ChainOfFlowError: If the cohort, a model, a folder or a protocol cannot be used.
+    """
+    from COFTrainingLib.cohort.manifest import read_cohort
+    from COFTrainingLib.evaluation.leaks import check_no_leak
+    from COFTrainingLib.evaluation.protocols.registry import chosen
+    from COFTrainingLib.evaluation.report.write import write_report
+    from COFTrainingLib.evaluation.run import METRICS_VERSION, Plan, run_plan
+    from COFTrainingLib.evaluation.store import Store
+
+    start = time.perf_counter()
+    wanted = chosen(arguments.protocol)
+    cohort = read_cohort(arguments.cohort)
+    used = cohort.used(None if arguments.split == "all" else arguments.split)
+    subjects = used[: arguments.subjects]
+    models = _models(arguments)
+    check_no_leak(cohort, subjects, models)
+    out = Path(arguments.out)
+    plan = Plan(
+        Path(arguments.cohort).resolve(), tuple(subject.id for subject in subjects), models,
+        tuple(_named(text) for text in arguments.predictions), None, arguments.seed,
+        Path(arguments.dinov2).resolve() if arguments.dinov2 else None, (out / STORE).resolve(),
+    )  # fmt: skip
+    with session(arguments) as current:
+        facts = {"cohort_sha256": cohort.fingerprint(), "seed": plan.seed, "metrics_version": METRICS_VERSION,
+                 "subjects": list(plan.subjects), "features": str(plan.features) if plan.features else ""}  # fmt: skip
+        store = Store(out / STORE, facts)
+        if plan.models and arguments.library:
+            plan = replace(plan, motions=_library(plan, arguments, out, current))
+        run_plan(plan, store, arguments.workers, lambda done, of: current.progress(done, of, "subjects"))
+        sections = []
+        for protocol in wanted:
+            if protocol.collect is not None:
+                protocol.collect(plan, store, arguments.workers,
+                                 lambda done, of, name=protocol.name: current.progress(done, of, name))  # fmt: skip
+            sections.append(protocol.summarise(plan, store))
+        seconds = round(time.perf_counter() - start, 1)
+        page = write_report(out, plan, store, sections, {"seconds": seconds, "workers": arguments.workers})
+        failures = len(store.failures())
+        failed = f", {failures} results failed" if failures else ""
+        current.say(f"{len(subjects)} subjects, {seconds:.0f} s{failed}: {page}")
+    return 0
+
+
+def _models(arguments: argparse.Namespace) -> tuple[tuple[str, Path], ...]:
+    """Return (name, folder) of the bundles; names are unique."""
+    from COFGeneratorLib.generator.bundle import read_metadata
+    from COFGeneratorLib.resources import default_bundle
+
+    if arguments.no_model:
+        if not arguments.predictions:
+            raise CohortError("Without a model, predictions are judged; found none. Give --predictions NAME=DIR.")
+        return ()
+    given = arguments.model or [str(default_bundle())]
+    models: dict[str, Path] = {}
+    for text in given:
+        name, folder = _named(text) if "=" in text else ("", Path(text))
+        metadata = read_metadata(folder)
+        name = name or str(metadata["name"])
+        if name in models:
+            raise CohortError(f"Every model needs a name of its own; {name!r} is given twice. Use --model NAME=BUNDLE.")
+        models[name] = folder.resolve()
+    return tuple(models.items())
+
+
+def _named(text: str) -> tuple[str, Path]:
+    """Parse ``NAME=DIR``."""
+    name, _, folder = text.partition("=")
+    if not name or not Path(folder).is_dir():
+        raise CohortError(f"A folder is named as NAME=DIR; found {text!r}. Check the path.")
+    return name, Path(folder).resolve()
+
+
+def _library(plan, arguments: argparse.Namespace, out: Path, current) -> Path:
+    """Return the condensed motions of training subjects on the main model's grid.
+
+    Raises:
+        CohortError: If the cache that was named is on another grid.
+    """
+    from dataclasses import asdict
+
+    from COFGeneratorLib.generator.bundle import load_bundle
+
+    from COFTrainingLib.evaluation.comparators.library import MOST_SUBJECTS, condense
+    from COFTrainingLib.training.flow_cache import FlowCache, build_flow_cache
+
+    grid = load_bundle(plan.models[0][1]).model.grid
+    if arguments.motions:
+        cache = FlowCache(Path(arguments.motions))
+        if asdict(cache.grid) != asdict(grid):
+            raise CohortError(
+                f"Motions must lie on the main model's grid {grid}; found {cache.grid}. Leave --motions out to have "
+                "them made."
+            )
+        return condense(cache, out / STORE, MOST_SUBJECTS)
+    cache = build_flow_cache(
+        out / STORE / "library", arguments.library, LIBRARY_SEED, grid, workers=arguments.workers,
+        progress=lambda part, done, of: current.progress(done, of, f"library of motions, {part}"),
+    )  # fmt: skip
+    return condense(cache, out / STORE, arguments.library)

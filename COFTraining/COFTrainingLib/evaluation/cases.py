@@ -1,0 +1,257 @@
+"""A subject of a cohort, ready to be evaluated: what a user would have, and what is true of it."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from COFGeneratorLib.anatomy.geometry import same_grid
+from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
+from COFGeneratorLib.anatomy.readers import CineStack, read_cine, read_sax
+from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
+from COFGeneratorLib.ecg import analyse_ecg, read_ecg
+from COFGeneratorLib.ecg.cycle import EcgCycle
+from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.function import volume_curves
+
+from COFTrainingLib.cohort.manifest import Cohort, Subject
+from COFTrainingLib.evaluation.metrics.function import TrueFunction, resample_curve, true_function
+from COFTrainingLib.evaluation.metrics.image import Scale, scale_of
+from COFTrainingLib.evaluation.metrics.regional import excursion_curves, half_time
+
+MARGIN_MM = 18.0
+"""Around the labelled heart: further than any of its borders moves."""
+FEWEST_IMAGE_FRAMES = 8
+DISTANCE_FRAMES = 4
+TIMING_FRAMES = 12
+
+
+@dataclass(frozen=True)
+class EvaluationCase:
+    """One subject.
+
+    Attributes:
+        id, person, facts: As in the manifest.
+        anchor, labels: The stack at the anchor's phase and its labels (D, H, W).
+        cycle: The analysed ECG.
+        frames: Number T of frames of one cycle.
+        rr_ms: Length of the reference's cycle.
+        reference: (T, D, H, W) float32, frame 0 at the anchor's phase, or None.
+        reference_labels: (T, D, H, W) uint8, or None.
+        displacement: (T, 3, D, H, W) true pull displacement, mm along the stack's axes, or None.
+        closed_form: True LV curve of a phantom, mL of the whole heart, or None.
+        expected: What a perfect reader of the ECG expects (phantoms).
+    """
+
+    id: str
+    person: str
+    facts: dict[str, Any]
+    anchor: SaxStack
+    labels: np.ndarray
+    cycle: EcgCycle
+    frames: int
+    rr_ms: float
+    reference: np.ndarray | None = None
+    reference_labels: np.ndarray | None = None
+    displacement: np.ndarray | None = None
+    closed_form: np.ndarray | None = None
+    expected: dict[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def frame(self) -> HeartFrame:
+        """The heart's frame, found in the anchor's labels."""
+        return heart_frame_from_labels(self.labels, self.anchor.ijk_to_ras)
+
+    @cached_property
+    def crop(self) -> tuple[slice, slice, slice]:
+        """The box, whole slices, around everything that is ever heart: labels are measured in it."""
+        heart = self.labels > 0
+        if self.reference_labels is not None:
+            heart = heart | (self.reference_labels > 0).any(axis=0)
+        box = [slice(0, heart.shape[0])]
+        for axis in (1, 2):
+            where = np.flatnonzero(heart.any(axis=(0, 3 - axis)))
+            margin = int(np.ceil(MARGIN_MM / self.anchor.spacing_mm[axis]))
+            box.append(slice(max(int(where[0]) - margin, 0), min(int(where[-1]) + margin + 1, heart.shape[axis])))
+        return tuple(box)
+
+    @cached_property
+    def near(self) -> SaxStack:
+        """The anchor within ``crop``."""
+        matrix = self.anchor.ijk_to_ras.copy()
+        start = np.array([axis.start for axis in self.crop[::-1]], dtype=float)
+        matrix[:3, 3] += matrix[:3, :3] @ start
+        return SaxStack(self.anchor.voxels[self.crop], matrix)
+
+    @cached_property
+    def near_labels(self) -> np.ndarray:
+        """The anchor's labels within ``crop``."""
+        return np.ascontiguousarray(self.labels[self.crop])
+
+    @cached_property
+    def near_reference(self) -> np.ndarray | None:
+        """(T, d, h, w) reference labels within ``crop``."""
+        if self.reference_labels is None:
+            return None
+        return np.ascontiguousarray(self.reference_labels[(slice(None), *self.crop)])
+
+    @cached_property
+    def image_step(self) -> int:
+        """Every how many frames images are compared: about ten of a cycle, as the papers' canonical grid has."""
+        steps = [
+            n for n in range(1, self.frames + 1) if self.frames % n == 0 and self.frames // n >= FEWEST_IMAGE_FRAMES
+        ]
+        return max(steps, default=1)
+
+    @property
+    def image_frames(self) -> list[int]:
+        """Frames in which images are compared."""
+        return list(range(0, self.frames, self.image_step))
+
+    @property
+    def distance_frames(self) -> list[int]:
+        """Frames in which borders and endpoint errors are measured; ED and ES are among or beside them."""
+        return [frame for frame in self.image_frames if frame][:: max(1, len(self.image_frames) // DISTANCE_FRAMES)]
+
+    @cached_property
+    def timing_frames(self) -> list[int]:
+        """Frames in which the segments' motion is followed: about a dozen of a cycle."""
+        return list(range(0, self.frames, max(1, self.frames // TIMING_FRAMES)))
+
+    def half_times(self, labels: np.ndarray) -> np.ndarray:
+        """Return when each AHA segment of labels (T, d, h, w) has made half of its inward motion, (17,) phase."""
+        frames = self.timing_frames
+        curves = excursion_curves(labels, self.near.ijk_to_ras, self.frame, frames)
+        return half_time(curves, np.array(frames) / self.frames)
+
+    @cached_property
+    def reference_half_times(self) -> np.ndarray:
+        """The same of the reference."""
+        return self.half_times(self.near_reference)
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Intensities of the anchor that become 0 and 1."""
+        return scale_of(self.anchor.voxels)
+
+    @cached_property
+    def truth(self) -> TrueFunction | None:
+        """What is true of function: the closed form where it is known, else the reference's labels.
+
+        A closed form is scaled to the labelled anchor, so that what its slices miss of the heart is not charged.
+        """
+        if self.closed_form is not None:
+            curve = resample_curve(self.closed_form, self.frames)
+            anchor_ml = float(volume_curves(self.labels[None], self.anchor.ijk_to_ras).lv_ml[0])
+            return true_function(anchor_ml * curve / curve[0], self.rr_ms, "closed form")
+        return self.labelled_truth
+
+    @cached_property
+    def labelled_truth(self) -> TrueFunction | None:
+        """Function as measured in the reference's labels, as the papers do."""
+        if self.near_reference is None:
+            return None
+        return true_function(volume_curves(self.near_reference, self.anchor.ijk_to_ras).lv_ml, self.rr_ms,
+                             "reference labels")  # fmt: skip
+
+
+def read_case(cohort: Cohort, subject: Subject) -> EvaluationCase:
+    """Read a subject's files.
+
+    Raises:
+        ChainOfFlowError: If a file is missing or cannot be used, or there is nothing to compare with.
+    """
+    files, facts = subject.files, subject.facts
+    if not {"cine", "cine_labels"} & set(files):
+        raise CohortError(
+            f"Evaluation compares with a recorded cine: a file of the role cine or cine_labels was expected; "
+            f"{subject.id} has {', '.join(files) or 'none'}. Synthesise the cohort with --cines, or import its cines."
+        )
+    start = int(facts.get("anchor_frame", 0))
+    cine = read_cine(cohort.path(subject, "cine")) if "cine" in files else None
+    labelled = _read_labels(cohort.path(subject, "cine_labels"), facts) if "cine_labels" in files else None
+    known = cine if cine is not None else labelled
+    if cine is not None and labelled is not None:
+        _check_same(subject.id, cine, labelled)
+    frames = len(known.frames)
+    reference = None if cine is None else np.roll(cine.frames, -start, axis=0)
+    reference_labels = None if labelled is None else np.roll(labelled.frames.astype(np.uint8), -start, axis=0)
+    anchor, labels = _anchor(cohort, subject, cine, reference, reference_labels)
+    if not same_grid(anchor.ijk_to_ras, anchor.shape, known.ijk_to_ras, known.frames.shape[1:]):
+        raise CohortError(
+            f"Anchor and cine must lie on one grid; found {anchor.shape} and {known.frames.shape[1:]} in {subject.id}. "
+            "Take the anchor from the cine."
+        )
+    cycle = analyse_ecg(read_ecg(cohort.path(subject, "ecg")))
+    truth = _truth(cohort, subject)
+    displacement = None
+    if "displacement" in files:
+        displacement = np.load(cohort.path(subject, "displacement"), mmap_mode="r")
+    return EvaluationCase(
+        subject.id, subject.person, facts, anchor, labels, cycle, frames,
+        _cycle_length(known, truth, cycle), reference, reference_labels, displacement,
+        np.array(truth["function"]["lv_volume_ml"]) if "function" in truth else None,
+        truth.get("expected_from_ecg", {}),
+    )  # fmt: skip
+
+
+def _read_labels(path: Path, facts: dict[str, Any]) -> CineStack:
+    """Read a labelled cine in our own codes."""
+    stored = read_cine(path)
+    codes = facts.get("label_map", LABELS)
+    if isinstance(codes, str):
+        codes = {name.strip(): int(code) for name, _, code in (part.partition("=") for part in codes.split(","))}
+    frames = np.zeros(stored.frames.shape, dtype=np.uint8)
+    for name, code in codes.items():
+        frames[stored.frames == code] = LABELS[name]
+    if not (frames == LABELS["lv"]).any():
+        raise CohortError(
+            f"Labels of a cine need an LV cavity, code {codes.get('lv')}; found none in {path.name}. State the codes "
+            "in the manifest's label_map."
+        )
+    return CineStack(frames, stored.ijk_to_ras, stored.frame_times_ms)
+
+
+def _anchor(cohort: Cohort, subject: Subject, cine, reference, reference_labels) -> tuple[SaxStack, np.ndarray]:
+    """Return the anchor and its labels: files of their own, or the first frame of the cine."""
+    if "anchor" in subject.files:
+        anchor = read_sax(cohort.path(subject, "anchor"))
+    elif reference is not None:
+        anchor = SaxStack(reference[0], cine.ijk_to_ras)
+    else:
+        raise CohortError(f"A subject needs an anchor or a cine; found neither in {subject.id}. Import it again.")
+    if reference_labels is not None:
+        return anchor, reference_labels[0]
+    if "labels" not in subject.files:
+        raise CohortError(
+            f"The anchor's labels are needed to tell where the heart is; found none in {subject.id}. Label it, or "
+            "give labels of the cine."
+        )
+    return anchor, _read_labels(cohort.path(subject, "labels"), subject.facts).frames[0]
+
+
+def _check_same(name: str, cine: CineStack, labelled: CineStack) -> None:
+    same = same_grid(cine.ijk_to_ras, cine.frames.shape[1:], labelled.ijk_to_ras, labelled.frames.shape[1:])
+    if not same or len(cine.frames) != len(labelled.frames):
+        raise CohortError(
+            f"Cine and labels must share frames and grid; found {cine.frames.shape} and {labelled.frames.shape} in "
+            f"{name}. Export both from one series."
+        )
+
+
+def _truth(cohort: Cohort, subject: Subject) -> dict[str, Any]:
+    if "truth" not in subject.files:
+        return {}
+    return json.loads(cohort.path(subject, "truth").read_text(encoding="utf-8"))
+
+
+def _cycle_length(cine: CineStack, truth: dict[str, Any], cycle: EcgCycle) -> float:
+    """Return the reference's R–R, ms: stated, or from equidistant frame times, or the ECG's."""
+    if "function" in truth:
+        return float(truth["function"]["rr_ms"])
+    times = np.asarray(cine.frame_times_ms, dtype=float)
+    if len(times) == len(cine.frames) > 1 and np.all(np.diff(times) > 0):
+        return float((times[-1] - times[0]) * len(times) / (len(times) - 1))
+    return cycle.rr_ms

@@ -1,0 +1,79 @@
+"""Baselines that move nothing of their own: the anchor repeated, and another subject's recorded cine."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from COFGeneratorLib.function import volume_curves
+from scipy.ndimage import map_coordinates
+
+from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.comparators.base import Prediction
+
+
+@dataclass(frozen=True)
+class CopyAnchor:
+    """The anchor in every frame: what a static image already scores."""
+
+    name: str = "copy anchor"
+    identity: str = "1"
+    role: str = "no ECG"
+
+    def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
+        """Return the cine of a case."""
+        curves = volume_curves(case.near_labels[None], case.near.ijk_to_ras)
+        still = np.zeros((3, *case.near.shape), dtype=np.float32)
+        return Prediction(
+            np.repeat(case.near_labels[None], case.frames, axis=0),
+            np.repeat(curves.lv_ml, case.frames),
+            np.repeat(curves.myocardium_ml, case.frames),
+            case.cycle.rr_ms,
+            None if case.reference is None else np.repeat(case.anchor.voxels[None], len(case.image_frames), axis=0),
+            displacement_mm=lambda frame: still,
+            displacement_voxels=torch.zeros(1, *still.shape),
+        )
+
+
+@dataclass(frozen=True)
+class RandomSample:
+    """The recorded cine of another subject, laid heart upon heart: likeness that needs no patient at all."""
+
+    name: str = "random sample"
+    identity: str = "1"
+    role: str = "no ECG"
+
+    def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
+        """Return the cine of a case."""
+        other: EvaluationCase = shared["partner_case"]()
+        labels = _laid_on(other, case, other.reference_labels, case.frames, order=0, near=True)
+        curves = volume_curves(other.reference_labels, other.anchor.ijk_to_ras)  # on its own grid: nothing is cut off
+        images = None
+        if case.reference is not None and other.reference is not None:
+            frames = len(case.image_frames)
+            images = _laid_on(other, case, other.scale(other.reference), frames, order=1, near=False)
+            images = images * (case.scale.high - case.scale.low) + case.scale.low
+        times = np.arange(case.frames) / case.frames
+        own = np.arange(other.frames + 1) / other.frames
+
+        def resampled(curve):
+            return np.interp(times, own, np.append(curve, curve[0]))
+
+        return Prediction(
+            labels.astype(np.uint8), resampled(curves.lv_ml), resampled(curves.myocardium_ml), other.rr_ms, images,
+            labels_from="recorded labels of the other subject",
+        )  # fmt: skip
+
+
+def _laid_on(other: EvaluationCase, case: EvaluationCase, cine, frames: int, order: int, near: bool) -> np.ndarray:
+    """Bring a cine of another heart onto a case's grid so that both heart frames agree; nearest frame in time."""
+    target = case.near if near else case.anchor
+    to_other = np.linalg.inv(other.frame.kji_to_heart(other.anchor.ijk_to_ras)) @ case.frame.kji_to_heart(
+        target.ijk_to_ras
+    )
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in target.shape), indexing="ij")).reshape(3, -1)
+    places = to_other[:3, :3] @ grid + to_other[:3, 3:]
+    chosen = np.round(np.arange(frames) / frames * other.frames).astype(int) % other.frames
+    return np.stack(
+        [map_coordinates(cine[frame], places, order=order, mode="constant").reshape(target.shape) for frame in chosen]
+    )

@@ -1,0 +1,54 @@
+"""Every method of a plan, built by name."""
+
+from pathlib import Path
+
+from COFGeneratorLib.generator.bundle import Bundle, load_bundle, read_metadata
+
+from COFTrainingLib.evaluation.comparators.base import Method
+from COFTrainingLib.evaluation.comparators.copies import CopyAnchor, RandomSample
+from COFTrainingLib.evaluation.comparators.models import further_methods, main_methods
+from COFTrainingLib.evaluation.comparators.motions import library_methods
+from COFTrainingLib.evaluation.comparators.predictions import GivenPredictions
+
+
+def build_methods(plan) -> list[Method]:
+    """Return the methods of a plan, the main model first.
+
+    Raises:
+        BundleError, CohortError: If something named in the plan cannot be used.
+    """
+    methods: list[Method] = []
+    bundles = [(name, _loaded(folder)) for name, folder in plan.models]
+    for place, (name, bundle) in enumerate(bundles):
+        make = main_methods if place == 0 else further_methods
+        methods += make(name, bundle, plan.seed)
+    if bundles:
+        methods += library_methods(bundles[0][1], plan)
+    methods.append(CopyAnchor())
+    if len(plan.subjects) > 1:
+        methods.append(RandomSample())
+    main = bundles[0][1] if bundles else None
+    methods += [GivenPredictions(name, Path(folder), main) for name, folder in plan.predictions]
+    return methods
+
+
+_KEPT: dict[Path, Bundle] = {}
+
+
+def _loaded(folder: Path) -> Bundle:
+    """Load a bundle once a process."""
+    folder = Path(folder).resolve()
+    if folder not in _KEPT:
+        read_metadata(folder)
+        _KEPT[folder] = load_bundle(folder)
+    return _KEPT[folder]
+
+
+def method_identities(plan) -> dict[str, str]:
+    """Return the identity of every method by its name."""
+    return {method.name: method.identity for method in build_methods(plan)}
+
+
+def method_roles(plan) -> dict[str, str]:
+    """Return the role of every method by its name."""
+    return {method.name: method.role for method in build_methods(plan)}

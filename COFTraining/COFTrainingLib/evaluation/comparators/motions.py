@@ -1,0 +1,86 @@
+"""Baselines whose motion comes from other subjects: mean, mean of the ECG group, somebody's, PCA with ridge."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from COFGeneratorLib.generator.bundle import Bundle
+
+from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.comparators.base import Prediction, from_velocity
+from COFTrainingLib.evaluation.comparators.library import features, library_identity, population_of
+from COFTrainingLib.evaluation.comparators.models import prepared
+from COFTrainingLib.evaluation.groups import ecg_group
+from COFTrainingLib.evaluation.measure import ecg_facts
+
+POPULATION, GROUP, RANDOM, RIDGE = "population-mean motion", "ECG-group mean motion", "random motion", "PCA ridge"
+
+
+@dataclass(frozen=True)
+class OthersMotion:
+    """Motion of training subjects in the heart's frame, put on this heart.
+
+    Args:
+        name: One of the four.
+        bundle: Whose grid the motions are on.
+        library: File of ``library.condense``; None for the mean that the bundle carries.
+        role: As in ``ModelMethod``.
+    """
+
+    name: str
+    bundle: Bundle
+    library: Path | None
+    role: str
+
+    @property
+    def identity(self) -> str:
+        """Changes with the grid and with the library."""
+        source = library_identity(self.library) if self.library else "bundle"
+        return f"{source}:{self.bundle.weights_sha256[:16]}"
+
+    def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
+        """Return the cine of a case."""
+        ready = prepared(self.bundle, case, shared)
+        velocity = torch.from_numpy(self._velocity(case))
+        return from_velocity(self.bundle.model, case, ready, velocity - velocity[:1], case.cycle.rr_ms)
+
+    def _velocity(self, case: EvaluationCase) -> np.ndarray:
+        if self.library is None:
+            return population_of(self.bundle)
+        kept = _open(self.library)
+        if self.name == POPULATION:
+            return kept["mean"].astype(np.float32)
+        if self.name == GROUP:
+            names = kept["group_names"].tolist()
+            group = ecg_group(ecg_facts(case))
+            return (kept["group_means"][names.index(group)] if group in names else kept["mean"]).astype(np.float32)
+        if self.name == RANDOM:
+            seed = int.from_bytes(case.id.encode()[-6:], "little")
+            return kept["singles"][np.random.default_rng(seed).integers(len(kept["singles"]))].astype(np.float32)
+        inputs = features(case.cycle.scalars(), kept["centre"], kept["spread"])
+        scores = (inputs @ kept["ridge_weights"])[0].astype(np.float32)
+        return kept["mean"] + np.tensordot(scores, kept["components"].astype(np.float32), axes=1)
+
+
+_KEPT: dict[Path, dict[str, np.ndarray]] = {}
+
+
+def _open(path: Path) -> dict[str, np.ndarray]:
+    """Read a library once a process."""
+    if path not in _KEPT:
+        with np.load(path) as file:
+            _KEPT[path] = {name: file[name] for name in file.files}
+    return _KEPT[path]
+
+
+def library_methods(bundle: Bundle, plan) -> list[OthersMotion]:
+    """Return the baselines that can be made: all four with a library, the mean alone where the bundle carries it."""
+    if plan.motions is not None:
+        path = Path(plan.motions)
+        roles = {POPULATION: "no ECG", GROUP: "ECG scalars", RANDOM: "no ECG", RIDGE: "ECG scalars"}
+        return [OthersMotion(name, bundle, path, role) for name, role in roles.items()]
+    if population_of(bundle) is not None:
+        return [OthersMotion(POPULATION, bundle, None, "no ECG")]
+    return []

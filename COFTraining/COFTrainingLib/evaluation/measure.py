@@ -1,0 +1,139 @@
+"""From a prediction of a case to one result: every metric of every room, as flat numbers by name."""
+
+from typing import Any
+
+import numpy as np
+from COFGeneratorLib.errors import ChainOfFlowError
+
+from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.comparators.base import Prediction
+from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, compare_slices, compare_volumes, slice_ranks
+from COFTrainingLib.evaluation.metrics.function import compare_function, es_of, resample_curve
+from COFTrainingLib.evaluation.metrics.image import compare_cines, mean_within
+from COFTrainingLib.evaluation.metrics.motion import compare_motion, jacobian_stats, parts_kept
+from COFTrainingLib.evaluation.metrics.regional import compare_regional, compare_timing
+
+
+def measure(case: EvaluationCase, prediction: Prediction) -> dict[str, Any]:
+    """Return everything that is measured of a prediction.
+
+    Returns:
+        ``metrics`` by name (NaN: cannot be measured), ``curve_ml`` at the case's frames, ``slices`` (rows of slice-wise
+        agreement at ED and ES), ``labels_from``.
+    """
+    row: dict[str, Any] = {"metrics": {}, "labels_from": prediction.labels_from}
+    metrics = row["metrics"]
+    if prediction.images is not None and case.reference is not None:
+        reference = case.scale(case.reference[case.image_frames])
+        metrics |= compare_cines(reference, case.scale(prediction.images), _heart(case))
+    if prediction.lv_ml is not None and case.truth is not None:
+        curve = resample_curve(prediction.lv_ml, case.frames)
+        row["curve_ml"] = np.round(curve, 2)
+        metrics |= compare_function(curve, prediction.rr_ms, case.truth)
+        if case.labelled_truth is not None and case.labelled_truth is not case.truth:
+            again = compare_function(curve, prediction.rr_ms, case.labelled_truth)
+            metrics |= {f"labels_{name}": value for name, value in again.items() if "error" in name or "rmse" in name}
+        if prediction.myocardium_ml is not None and prediction.myocardium_ml[0] > 0:
+            wall = prediction.myocardium_ml / prediction.myocardium_ml[0]
+            metrics["wall_volume_change_percent"] = 100.0 * float(np.abs(wall - 1.0).max())
+    if prediction.labels is not None and case.near_reference is not None:
+        metrics |= _anatomy(case, prediction, row)
+    if prediction.displacement_mm is not None and case.displacement is not None:
+        metrics |= _motion(case, prediction)
+    if prediction.displacement_voxels is not None:
+        metrics |= jacobian_stats(prediction.displacement_voxels, case.near_labels > 0)
+    return row
+
+
+def _heart(case: EvaluationCase) -> np.ndarray:
+    """Return where the heart is at any time, (D, H, W) bool."""
+    if case.reference_labels is None:
+        return case.labels > 0
+    return (case.reference_labels > 0).any(axis=0)
+
+
+def reference_es(case: EvaluationCase) -> int:
+    """Return the frame of ES in the reference's labels."""
+    return es_of(case.labelled_truth.lv_ml, case.rr_ms)
+
+
+def _anatomy(case: EvaluationCase, prediction: Prediction, row: dict[str, Any]) -> dict[str, float]:
+    """Return the agreement of labels; adds the slice-wise rows."""
+    frames = list(range(case.frames)) if prediction.labelled is None else list(prediction.labelled)
+    reference, found = case.near_reference[frames], prediction.labels
+    spacing, es = case.near.spacing_mm, reference_es(case)
+    at_es = int(np.argmin([min(abs(frame - es), case.frames - abs(frame - es)) for frame in frames]))
+    distances = sorted({at_es} | {frames.index(frame) for frame in case.distance_frames if frame in frames})
+    metrics = compare_volumes(reference, found, spacing, distances)
+    es_only = compare_volumes(reference[[at_es]], found[[at_es]], spacing, [])
+    metrics |= {f"{name}_es": value for name, value in es_only.items() if name.startswith("dice")}
+    axis = case.frame.kji_to_heart(case.near.ijk_to_ras)[0, 0]
+    row["slices"] = []
+    for phase, at in (("ED", 0), ("ES", at_es)):
+        ranks = slice_ranks(reference[at], apex_last=axis > 0)
+        slices = compare_slices(reference[at], found[at], ranks, spacing)
+        row["slices"] += [{"phase": phase, **part} for part in slices]
+    for name in STRUCTURES:
+        distances_mm = [part["hd95_mm"] for part in row["slices"] if part["structure"] == name]
+        metrics[f"hd95_{name}_plane_mm"] = mean_within(np.array(distances_mm))
+    metrics["parts_kept_percent"] = parts_kept(case.near_labels, found, distances)
+    if len(frames) == case.frames and prediction.lv_ml is not None:
+        metrics |= _regions(case, prediction, es)
+    return metrics
+
+
+def _regions(case: EvaluationCase, prediction: Prediction, es: int) -> dict[str, float]:
+    """Return regional errors; none where the base slice has too little to measure."""
+    geometry = case.near.ijk_to_ras
+    try:
+        found_es = es_of(prediction.lv_ml, prediction.rr_ms)
+        row = compare_regional(case.near_reference, prediction.labels, (es, found_es), geometry, case.frame)
+        return row | compare_timing(case.reference_half_times, case.half_times(prediction.labels), case.frames)
+    except ChainOfFlowError:
+        return {}
+
+
+def _motion(case: EvaluationCase, prediction: Prediction) -> dict[str, float]:
+    where = (slice(None), slice(None), *case.crop)
+    frames = sorted({*case.distance_frames, reference_es(case)})
+    true = {frame: np.asarray(case.displacement[frame])[where[1:]] for frame in frames}
+    return compare_motion(prediction.displacement_mm, true, case.near_reference, frames)
+
+
+def reference_row(case: EvaluationCase) -> dict[str, Any]:
+    """Return what is known of a case itself, for subgroups and figures."""
+    truth = case.truth
+    row: dict[str, Any] = {
+        "facts": {name: value for name, value in case.facts.items() if not isinstance(value, dict)},
+        "person": case.person,
+        "ecg": ecg_facts(case),
+        "metrics": {
+            "spacing_plane_mm": float(case.anchor.spacing_mm[1:].mean()),
+            "spacing_slice_mm": float(case.anchor.spacing_mm[0]),
+            "slices": float(case.anchor.shape[0]),
+            "rr_ms": case.rr_ms,
+        },
+    }
+    if truth is not None:
+        row["curve_ml"] = np.round(truth.lv_ml, 2)
+        row["truth_source"] = truth.source
+        row["metrics"] |= {
+            "ef_percent": truth.ef_percent, "edv_ml": truth.edv_ml, "esv_ml": truth.esv_ml, "sv_ml": truth.sv_ml,
+            "co_l_min": truth.sv_ml * 60.0 / truth.rr_ms, "es_frame": truth.es_frame,
+        }  # fmt: skip
+        if case.labelled_truth is not None:
+            labelled = case.labelled_truth
+            row["metrics"] |= {"labels_ef_percent": labelled.ef_percent, "labels_es_frame": labelled.es_frame}
+    if "ef_percent" in case.expected:
+        row["metrics"]["ecg_oracle_ef_percent"] = case.expected["ef_percent"]
+    return row
+
+
+def ecg_facts(case: EvaluationCase) -> dict[str, Any]:
+    """Return the ECG's measurements by which subjects are grouped."""
+    cycle = case.cycle
+    return {
+        "hr_bpm": cycle.hr_bpm, "rr_ms": cycle.rr_ms, "pr_ms": cycle.pr_ms, "qrsd_ms": cycle.qrsd_ms,
+        "qt_ms": cycle.qt_ms, "sokolow_mv": cycle.sokolow_mv, "cornell_mv": cycle.cornell_mv,
+        "p_wave_present": bool(cycle.p_wave_present), "rr_cv": cycle.rr_cv, "rhythm": cycle.rhythm,
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""What is measured of a cine, given a reference: image, anatomy, function, regions, motion, distributions."""

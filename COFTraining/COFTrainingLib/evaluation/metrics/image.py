@@ -1,0 +1,170 @@
+"""Likeness of two cines as images: PSNR, SSIM, and how alike their changes over time are.
+
+Intensities are first scaled to 0…1 by percentiles of the *anchor* alone: percentiles of the whole cine would let the
+frames that are to be predicted into the scale.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
+WINDOW = 7
+K1, K2 = 0.01, 0.03
+"""Wang et al., IEEE TIP 2004;13:600, with a uniform window as scikit-image's default."""
+BODY_LEVEL = 0.10
+"""Of the scaled anchor, after smoothing, above which there is body and not air."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Intensities that become 0 and 1."""
+
+    low: float
+    high: float
+
+    def __call__(self, frames: np.ndarray) -> np.ndarray:
+        """Return intensities as float32 within 0…1."""
+        span = max(self.high - self.low, 1e-9)
+        return np.clip((np.asarray(frames, dtype=np.float32) - self.low) / span, 0.0, 1.0)
+
+
+def scale_of(anchor: np.ndarray) -> Scale:
+    """Return the scale of an anchor (D, H, W)."""
+    low, high = np.percentile(anchor, [LOW_PERCENTILE, HIGH_PERCENTILE])
+    return Scale(float(low), float(high))
+
+
+def body_mask(anchor: np.ndarray) -> np.ndarray:
+    """Return where there is body in a scaled anchor (D, H, W), bool; everything where nothing stands out."""
+    mask = uniform_filter(anchor, (1, WINDOW, WINDOW)) > BODY_LEVEL
+    return mask if mask.any() else np.ones(anchor.shape, dtype=bool)
+
+
+def psnr(one: np.ndarray, other: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Return the peak signal-to-noise ratio of arrays in 0…1, dB; infinite where they are equal.
+
+    Args:
+        one, other: Arrays of one shape.
+        mask: Which elements count, broadcast over leading axes.
+    """
+    square = (np.asarray(one, dtype=np.float64) - other) ** 2
+    mean = square.mean() if mask is None else square[np.broadcast_to(mask, square.shape)].mean()
+    return float("inf") if mean == 0 else float(-10.0 * np.log10(mean))
+
+
+def ssim_map(one: np.ndarray, other: np.ndarray, window: int = WINDOW) -> np.ndarray:
+    """Return the local structural similarity of slices (…, H, W) in 0…1; each slice by itself.
+
+    Near the border, where a window does not fit, values are NaN; so they are where a slice is smaller than a window.
+
+    Args:
+        one, other: Arrays of one shape, range 0…1.
+        window: Odd side of the uniform window, pixels.
+    """
+    one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    size = (1,) * (one.ndim - 2) + (window, window)
+
+    def mean(image):
+        return uniform_filter(image, size, mode="reflect")
+
+    count = window * window
+    unbiased = count / (count - 1.0)
+    mean_one, mean_other = mean(one), mean(other)
+    variance_one = unbiased * (mean(one * one) - mean_one**2)
+    variance_other = unbiased * (mean(other * other) - mean_other**2)
+    covariance = unbiased * (mean(one * other) - mean_one * mean_other)
+    value = ((2 * mean_one * mean_other + K1**2) * (2 * covariance + K2**2)) / (
+        (mean_one**2 + mean_other**2 + K1**2) * (variance_one + variance_other + K2**2)
+    )
+    edge = window // 2
+    inside = np.zeros(one.shape[-2:], dtype=bool)
+    if min(inside.shape) >= window:
+        inside[edge : inside.shape[0] - edge, edge : inside.shape[1] - edge] = True
+    return np.where(inside, value, np.nan)
+
+
+def mean_within(values: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """Return the mean of what is known, within a mask (broadcast over leading axes); NaN where nothing is."""
+    known = np.isfinite(values)
+    if mask is not None:
+        known &= np.broadcast_to(mask, values.shape)
+    return float(values[known].mean()) if known.any() else float("nan")
+
+
+def pearson(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the correlation of two arrays; NaN where one of them is constant."""
+    one, other = np.ravel(one).astype(np.float64), np.ravel(other).astype(np.float64)
+    one, other = one - one.mean(), other - other.mean()
+    size = np.sqrt((one @ one) * (other @ other))
+    return float(one @ other / size) if size > 0 else float("nan")
+
+
+def compare_cines(
+    reference: np.ndarray, generated: np.ndarray, heart: np.ndarray, every: int = 1, body: np.ndarray | None = None
+) -> dict[str, float]:
+    """Return the image metrics of one subject.
+
+    Args:
+        reference, generated: (T, D, H, W) scaled to 0…1, frame 0 of both the anchor's phase.
+        heart: (D, H, W) bool, the region of interest.
+        every: Measure similarity (SSIM, M-Corr, M-SSIM) in every n-th frame.
+        body: (D, H, W) bool for the motion correlation; found in frame 0 of the reference where None.
+
+    Returns:
+        ``psnr_db`` and ``psnr_heart_db`` over all voxels of all frames; ``ssim`` and ``ssim_heart``, means over
+        slices and frames; ``motion_correlation`` (also ``_heart``): the mean over frames t ≥ 1 of the correlation of
+        both changes since frame 0 in the body; ``motion_ssim_heart``: mean SSIM of the absolute changes from one
+        measured frame to the next around the heart. Motion metrics of a cine that does not move are NaN.
+    """
+    body = body_mask(reference[0]) if body is None else body
+    square = heart_square = 0.0
+    similar, similar_heart, correlation, correlation_heart, changes = [], [], [], [], []
+    box = _box(heart)
+    before = None
+    for frame in range(len(reference)):
+        one, other = reference[frame], generated[frame]
+        error = (one - other) ** 2
+        square += float(error.mean(dtype=np.float64))
+        heart_square += float(error[heart].mean(dtype=np.float64)) if heart.any() else np.nan
+        if frame % every:
+            continue
+        values = ssim_map(one, other)
+        similar.append(mean_within(values))
+        similar_heart.append(mean_within(values, heart))
+        if frame:
+            moved, moved_too = one - reference[0], other - generated[0]
+            correlation.append(pearson(moved[body], moved_too[body]))
+            correlation_heart.append(pearson(moved[heart], moved_too[heart]))
+            step = np.abs(one - reference[before])[box], np.abs(other - generated[before])[box]
+            changes.append(mean_within(ssim_map(*step)))
+        before = frame
+    count = len(reference)
+    return {
+        "psnr_db": _decibel(square / count),
+        "psnr_heart_db": _decibel(heart_square / count),
+        "ssim": mean_within(np.array(similar)),
+        "ssim_heart": mean_within(np.array(similar_heart)),
+        "motion_correlation": mean_within(np.array(correlation)),
+        "motion_correlation_heart": mean_within(np.array(correlation_heart)),
+        "motion_ssim_heart": mean_within(np.array(changes)),
+    }
+
+
+def _decibel(mean_square: float) -> float:
+    if not np.isfinite(mean_square):
+        return float("nan")
+    return float("inf") if mean_square == 0 else float(-10.0 * np.log10(mean_square))
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    """Return the bounding box of a mask, a window wider in the plane; everything where the mask is empty."""
+    if not mask.any():
+        return (slice(None),) * mask.ndim
+    box = []
+    for axis in range(mask.ndim):
+        where = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        margin = WINDOW if axis >= mask.ndim - 2 else 0
+        box.append(slice(max(int(where[0]) - margin, 0), int(where[-1]) + margin + 1))
+    return tuple(box)

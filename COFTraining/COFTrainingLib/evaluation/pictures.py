@@ -1,0 +1,50 @@
+"""Middle slices at ED and ES, kept for the pages of a report: small, and read by nothing else."""
+
+from pathlib import Path
+
+import numpy as np
+
+from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.comparators.base import Prediction
+from COFTrainingLib.evaluation.metrics.function import es_of
+
+FOLDER = "pictures"
+
+
+def picture_path(store: Path, subject: str, method: str) -> Path:
+    """Return the file of a subject's pictures by a method."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{subject}__{method}")
+    return Path(store) / FOLDER / f"{safe}.npz"
+
+
+def keep_pictures(plan, case: EvaluationCase, method: str, prediction: Prediction) -> None:
+    """Write the middle slice at ED and ES, recorded and generated, with its labels; nothing without images."""
+    if prediction.images is None or prediction.labels is None or case.near_reference is None or plan.store is None:
+        return
+    k = _middle(case.near_labels)
+    frames = list(range(case.frames)) if prediction.labelled is None else list(prediction.labelled)
+    es = es_of(case.labelled_truth.lv_ml, case.rr_ms)
+    nearest = min(case.image_frames, key=lambda frame: min(abs(frame - es), case.frames - abs(frame - es)))
+    rows, columns = case.crop[1:]
+    kept = {"pixel_mm": case.anchor.spacing_mm[1:], "es_frame": nearest}
+    for phase, frame in (("ed", 0), ("es", nearest)):
+        at = case.image_frames.index(frame)
+        true = case.scale(case.reference[frame, k, rows, columns])
+        made = case.scale(prediction.images[at, k, rows, columns])
+        kept |= {
+            f"{phase}_true": (255 * true).astype(np.uint8),
+            f"{phase}_made": (255 * made).astype(np.uint8),
+            f"{phase}_true_labels": case.near_reference[frame, k],
+        }
+        if frame in frames:
+            kept[f"{phase}_made_labels"] = prediction.labels[frames.index(frame), k]
+    path = picture_path(plan.store, case.id, method)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part.npz")
+    np.savez_compressed(beside, **kept)
+    beside.replace(path)
+
+
+def _middle(labels: np.ndarray) -> int:
+    """Return the slice in the middle of the wall."""
+    return int(np.median(np.flatnonzero((labels == 2).any(axis=(1, 2)))))

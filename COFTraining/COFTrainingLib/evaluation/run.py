@@ -1,0 +1,228 @@
+"""The work of an evaluation: every subject × method once, over processes, into the store."""
+
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from COFGeneratorLib.errors import ChainOfFlowError, CohortError
+
+from COFTrainingLib.cohort.manifest import Cohort, Subject, read_cohort
+from COFTrainingLib.evaluation.store import Store
+
+CINE, REFERENCE = "cine", "reference"
+METRICS_VERSION = 1
+"""Raised when a metric changes its meaning: old results are then not continued."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated; small and picklable, so that every process can make the same of it.
+
+    Args:
+        cohort: Folder of the cohort.
+        subjects: Ids, in the manifest's order.
+        models: (name, folder) of bundles, the main one first.
+        predictions: (name, folder) of others' cines.
+        motions: Prepared motion library (``comparators.library``), or None.
+        seed: Of random draws.
+        features: Weights of DINOv2 for the Fréchet distances; the segmenter's features where None.
+        store: Folder of the store, for pictures; none are kept where None.
+    """
+
+    cohort: Path
+    subjects: tuple[str, ...]
+    models: tuple[tuple[str, Path], ...] = ()
+    predictions: tuple[tuple[str, Path], ...] = ()
+    motions: Path | None = None
+    seed: int = 0
+    features: Path | None = None
+    store: Path | None = None
+
+    @property
+    def main(self) -> str:
+        """Name of the model that the report is about; empty where there is none."""
+        return self.models[0][0] if self.models else ""
+
+    def partner(self, subject: str) -> str:
+        """Return whose ECG, motion or cine a subject is given where another's is wanted: never its own."""
+        place = self.subjects.index(subject)
+        return self.subjects[(place + max(1, len(self.subjects) // 2)) % len(self.subjects)]
+
+
+class Workplace:
+    """What one process keeps between subjects: cohort, bundles, methods."""
+
+    def __init__(self, plan: Plan):
+        import torch
+
+        from COFTrainingLib.evaluation.comparators.methods import build_methods
+
+        torch.set_num_threads(1)
+        self.plan = plan
+        self.cohort: Cohort = read_cohort(plan.cohort)
+        self.subjects: dict[str, Subject] = {subject.id: subject for subject in self.cohort.subjects}
+        self.methods = build_methods(plan)
+        self._embed = None
+
+    def case(self, name: str):
+        """Read a subject."""
+        from COFTrainingLib.evaluation.cases import read_case
+
+        return read_case(self.cohort, self.subjects[name])
+
+    def shared(self, name: str) -> dict[str, Any]:
+        """Return what the methods may ask for of one case, found when asked for."""
+        from COFGeneratorLib.ecg import analyse_ecg, read_ecg
+
+        partner = self.subjects[self.plan.partner(name)]
+        kept: dict[str, Any] = {}
+
+        def partner_case():
+            if "case" not in kept:
+                kept["case"] = self.case(partner.id)
+            return kept["case"]
+
+        return {
+            "partner_ecg": lambda: analyse_ecg(read_ecg(self.cohort.path(partner, "ecg"))),
+            "partner_case": partner_case,
+        }
+
+    @property
+    def embed(self):
+        """Features for the Fréchet distances, or None where no network gives any."""
+        if self._embed is None:
+            from COFTrainingLib.evaluation.metrics.features import feature_source
+
+            self._embed = (feature_source(self.plan),)
+        return self._embed[0]
+
+
+_WORKPLACE: Workplace | None = None
+
+
+def _open(plan: Plan) -> None:
+    global _WORKPLACE
+    _WORKPLACE = Workplace(plan)
+
+
+def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], reference: bool) -> list[dict[str, Any]]:
+    """Return the results of one subject; what fails is a row with the reason.
+
+    Args:
+        work: The process's workplace.
+        name: The subject.
+        wanted: Methods to run.
+        reference: Also describe the subject itself.
+    """
+    from COFTrainingLib.evaluation.measure import measure, reference_row
+    from COFTrainingLib.evaluation.pictures import keep_pictures
+
+    rows: list[dict[str, Any]] = []
+    try:
+        case = work.case(name)
+        if reference:
+            row = reference_row(case)
+            if work.embed is not None and case.reference is not None:
+                row["features"] = work.embed(case, case.reference[case.image_frames])
+            rows.append({"subject": name, "method": REFERENCE, "kind": REFERENCE, "identity": "", **row})
+    except Exception as error:
+        if reference:
+            rows.append(_failure(name, REFERENCE, REFERENCE, error))
+        return rows + [_failure(name, method, CINE, error) for method in wanted]
+    shared = work.shared(name)
+    for method in work.methods:
+        if method.name not in wanted:
+            continue
+        start = perf_counter()
+        head = {"subject": name, "method": method.name, "kind": CINE, "identity": method.identity}
+        try:
+            prediction = method.predict(case, shared)
+            row = measure(case, prediction)
+            if work.embed is not None and prediction.images is not None:
+                row["features"] = work.embed(case, prediction.images)
+            if method.role in ("model", "prediction"):
+                keep_pictures(work.plan, case, method.name, prediction)
+            rows.append({**head, **row, "seconds": round(perf_counter() - start, 2)})
+        except Exception as error:
+            rows.append(_failure(name, method.name, CINE, error))
+    return rows
+
+
+def _failure(subject: str, method: str, kind: str, error: Exception) -> dict[str, Any]:
+    """Return the row of something that could not be done; unexpected kinds say where it happened."""
+    words = str(error)
+    if not isinstance(error, ChainOfFlowError):
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        words = f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+    return {"subject": subject, "method": method, "kind": kind, "error": words}
+
+
+def _in_process(task: tuple[str, tuple[str, ...], bool]) -> list[dict[str, Any]]:
+    return evaluate_subject(_WORKPLACE, *task)
+
+
+def run_plan(plan: Plan, store: Store, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
+    """Do what the store lacks.
+
+    Args:
+        plan: What is wanted.
+        store: Where results go; this process alone writes.
+        workers: Processes.
+        progress: Called with (subjects done, subjects).
+    """
+    if not plan.subjects:
+        raise CohortError("An evaluation needs at least one subject; found none in this split. Choose another one.")
+    from COFTrainingLib.evaluation.comparators.methods import method_identities
+
+    identities = method_identities(plan)
+    tasks = []
+    for name in plan.subjects:
+        wanted = tuple(m for m, identity in identities.items() if not store.has(name, m, CINE, identity))
+        reference = not store.has(name, REFERENCE, REFERENCE)
+        if wanted or reference:
+            tasks.append((name, wanted, reference))
+    total, done = len(plan.subjects), len(plan.subjects) - len(tasks)
+    if progress is not None:
+        progress(done, total)
+    for rows in results(tasks, _in_process, _open, plan, workers):
+        for row in rows:
+            store.add(row)
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+
+def results(tasks: list, work: Callable, prepare: Callable, plan: Plan, workers: int) -> Iterator[Any]:
+    """Yield ``work(task)`` for every task, as they come; in this process where there is one worker.
+
+    Only a few tasks are handed out at a time, so that memory does not grow with their number.
+    """
+    if not tasks:
+        return
+    if workers <= 1:
+        prepare(plan)
+        yield from map(work, tasks)
+        return
+    from concurrent.futures import FIRST_COMPLETED, wait
+
+    waiting = iter(tasks)
+    # "spawn": a forked child of a process that has used torch's threads may hang
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=partial(prepare, plan)) as pool:
+        running = {pool.submit(work, task) for task, _ in zip(waiting, range(2 * workers), strict=False)}
+        try:
+            while running:
+                finished, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
+                    task = next(waiting, None)
+                    if task is not None:
+                        running.add(pool.submit(work, task))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
