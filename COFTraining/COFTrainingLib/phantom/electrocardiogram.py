@@ -20,6 +20,7 @@ def synthesise_ecg(
     fs_hz: float = 500.0,
     noise: float = 1.0,
     variation: float = 1.0,
+    premature: float = PREMATURE_RECORDS,
 ) -> tuple[EcgRecord, np.ndarray]:
     """Synthesise a resting ECG.
 
@@ -31,6 +32,7 @@ def synthesise_ecg(
         noise: Scale of what electrodes and recorder add; 0 is a clean record with exact gains and no filter.
         variation: Scale of the differences between people that carry no latent (position of the heart, torso,
             electrodes, shape of each wave); 0 is the textbook patient.
+        premature: Share of the records that hold a premature ventricular beat.
 
     Returns:
         The record and the sample indices of all R peaks (the greatest length of the heart vector).
@@ -46,7 +48,7 @@ def synthesise_ecg(
     samples = round(duration_s * fs_hz)
     field = draw_lead_field(rng, variation)
     beat = compose_beat(physiology, rng, variation)
-    peaks, premature = _rhythm(physiology, rng, samples, fs_hz)
+    peaks, premature = _rhythm(physiology, rng, samples, fs_hz, premature)
     vector = _place(beat, peaks, premature, samples, fs_hz, rng, physiology.rr_ms)
     if physiology.atrial_fibrillation:
         vector += fibrillation(rng, samples, fs_hz)
@@ -58,7 +60,7 @@ def synthesise_ecg(
     return EcgRecord(twelve_leads(channels), fs_hz, source_format="synthetic"), peaks[visible]
 
 
-def _rhythm(physiology, rng, samples, fs_hz):
+def _rhythm(physiology, rng, samples, fs_hz, share):
     """R peaks that reach into the record (samples), and which of them are premature ventricular beats."""
     cycle = physiology.rr_ms * fs_hz / 1000.0
     count = int(samples / cycle * 1.6) + 6
@@ -71,7 +73,7 @@ def _rhythm(physiology, rng, samples, fs_hz):
     ratio /= np.median(ratio[: max(int(samples / cycle), 2)])
     intervals = ratio * cycle
     premature = np.zeros(count, dtype=bool)
-    if rng.random() < PREMATURE_RECORDS and samples / cycle > 5:
+    if rng.random() < share and samples / cycle > 5:
         which = rng.integers(2, int(samples / cycle))
         premature[which] = True
         intervals[which - 1], intervals[which] = 0.68 * cycle, 1.32 * cycle

@@ -1,0 +1,100 @@
+"""Cines of one plane and ECGs of a real (or any) cohort of the one manifest, brought onto the model's grid."""
+
+import logging
+
+import numpy as np
+import torch
+from COFGeneratorLib.anatomy.readers import read_cine
+from COFGeneratorLib.ecg.beats import analyse_ecg
+from COFGeneratorLib.ecg.readers import read_ecg
+from COFGeneratorLib.ecgflowcmr.model import PlaneGrid
+from COFGeneratorLib.ecgflowcmr.pa_mae import phase_labels, prepare
+from COFGeneratorLib.errors import ChainOfFlowError, TrainingError
+from torch.nn import functional
+
+from COFTrainingLib.cohort.manifest import Cohort, Subject
+from COFTrainingLib.ecgflowcmr.data import SAMPLES, TOKENS, TRUTHS, Examples
+from COFTrainingLib.ecgflowcmr.settings import DataSettings
+from COFTrainingLib.phantom.planes import to_grey
+
+logger = logging.getLogger(__name__)
+
+
+def cohort_examples(cohort: Cohort, split: str, data: DataSettings) -> Examples:
+    """Read the examples of one split; a subject that cannot be used is left out and named in the log.
+
+    A cine of several slices gives its middle one. Cines are cut or padded about their labels' centre (the image's,
+    where there are none) to the grid, and brought to its number of frames by periodic linear interpolation.
+
+    Raises:
+        TrainingError: If no subject can be used.
+    """
+    parts = []
+    for subject in cohort.used(split):
+        try:
+            parts.append(_example(cohort, subject, data.grid))
+        except ChainOfFlowError as error:
+            logger.warning("%s is left out: %s", subject.id, error)
+    if not parts:
+        raise TrainingError(
+            f"Subjects with a cine and an ECG are needed; the split {split!r} of {cohort.header.name!r} has none that "
+            "can be used. Import a cohort with both."
+        )
+    signals, phase, known, clips, labels = zip(*parts, strict=True)
+    marked = None if any(item is None for item in labels) else torch.from_numpy(np.stack(labels))
+    return Examples(
+        torch.from_numpy(np.stack(signals)),
+        torch.from_numpy(np.stack(phase)),
+        torch.from_numpy(np.stack(known)),
+        torch.arange(len(parts)),
+        torch.from_numpy(np.stack(clips)),
+        marked,
+        torch.full((len(parts), len(TRUTHS)), torch.nan),
+        torch.arange(len(parts)),
+    )
+
+
+def _example(cohort: Cohort, subject: Subject, grid: PlaneGrid):
+    record = read_ecg(cohort.path(subject, "ecg"))
+    cycle = analyse_ecg(record)
+    phase, known = phase_labels(cycle.r_peaks_s * record.fs_hz, TOKENS, record.fs_hz)
+    cine = read_cine(cohort.path(subject, "cine"))
+    frames = np.asarray(cine.frames, dtype=np.float32)
+    middle = frames.shape[1] // 2
+    spacing = cine.stack(0).spacing_mm[1:]
+    marked = None
+    if "cine_labels" in subject.files:
+        labels = np.asarray(read_cine(cohort.path(subject, "cine_labels")).frames)
+        middle = int((labels == 1).sum(axis=(0, 2, 3)).argmax())
+        marked = labels[:, middle]
+    centre = _centre(marked, frames.shape[2:])
+    clip = to_grey(resample(frames[:, middle], spacing, centre, grid))
+    out = None if marked is None else resample(marked.astype(np.float32), spacing, centre, grid, nearest=True)
+    return (
+        prepare(record, SAMPLES).astype(np.float16), phase.astype(np.float16), known.astype(np.uint8), clip,
+        None if out is None else out.astype(np.uint8),
+    )  # fmt: skip
+
+
+def _centre(labels, shape) -> np.ndarray:
+    if labels is None or not (labels > 0).any():
+        return (np.array(shape) - 1) / 2
+    return np.argwhere((labels > 0).any(axis=0)).mean(axis=0)
+
+
+def resample(frames: np.ndarray, spacing_mm, centre, grid: PlaneGrid, nearest: bool = False) -> np.ndarray:
+    """Bring (F, h, w) onto the grid (T, H, W): square about ``centre`` (rows, columns), zeros beyond the image."""
+    count, height, width = frames.shape
+    at = (np.arange(grid.size) - (grid.size - 1) / 2) * grid.pixel_mm
+    rows = 2 * (centre[0] + at / spacing_mm[0]) / max(height - 1, 1) - 1
+    columns = 2 * (centre[1] + at / spacing_mm[1]) / max(width - 1, 1) - 1
+    where = np.stack(np.meshgrid(columns, rows), axis=-1)[None].astype(np.float32)
+    mode = "nearest" if nearest else "bilinear"
+    image = torch.from_numpy(np.ascontiguousarray(frames))[None]
+    flat = functional.grid_sample(image, torch.from_numpy(where), mode=mode, align_corners=True)[0].numpy()
+    position = np.arange(grid.frames) * count / grid.frames
+    low = np.floor(position).astype(int) % count
+    if nearest:
+        return flat[np.rint(position).astype(int) % count]
+    part = (position - np.floor(position))[:, None, None].astype(np.float32)
+    return (1 - part) * flat[low] + part * flat[(low + 1) % count]
