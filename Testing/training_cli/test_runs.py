@@ -79,9 +79,10 @@ def test_a_cohort_that_overlaps_the_calibration_is_refused(walked):
     near = replace(config, calibration=replace(config.calibration, first_seed=300_011))
     with pytest.raises(TrainingError, match="no network saw"):
         of_cohort(near, cohort)
-    people = replace(cohort, header=replace(cohort.header, kind="table"))
-    with pytest.raises(TrainingError, match="exact motion"):
-        of_cohort(config, people)
+    bare = replace(cohort, subjects=tuple(replace(subject, facts={}) for subject in cohort.subjects))
+    with pytest.raises(TrainingError, match="have seeds"):
+        of_cohort(config, bare)
+
 
 
 def test_an_encoder_that_does_not_fit_is_refused(walked, tmp_path):

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from COFGeneratorLib.generator.condition import CLOCK_SIZE, CONDITION_SIZE, clock_features
+from COFGeneratorLib.errors import BundleError
+from COFGeneratorLib.generator.condition import CLOCK_SIZE, CONDITION_SIZE, clock_features, null_condition
 from COFGeneratorLib.generator.grid import MotionGrid
 from COFGeneratorLib.generator.mean_network import FilmBlock, plane_coordinates
 
 PACK_COMPONENTS = 4
 """v_k, v_j, v_i, confidence: channel = component·D + slice."""
+PREDICTIONS = ("x0", "v", "noise", "rate")
+ECG_ROUTES, TARGETS = ("time", "space"), ("motion", "frames")
+ECG_CHANNELS = 16
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,15 @@ class FlowConfig:
         blocks: Residual blocks a level.
         heads: Attention heads over time.
         hidden: Width of the condition.
-        prediction: ``"x0"`` (the clean pack; better with few examples) or ``"v"`` (x1 − x0, the paper's).
+        prediction: ``"x0"`` (the clean pack; better with few examples), ``"v"`` (x1 − x0, the paper's), ``"noise"``
+            (the DDPM objective of COF-w/Diffusion) or ``"rate"`` (the motion's rate of change over the beat, given the
+            motion so far: the physical time of COF v1, without noise and without attention between phases).
         residual: Whether the pack is what the regression mean leaves, or the whole motion (the paper's).
+        anatomy: Whether the network sees the anatomy maps; without, "w/o REA" of the paper's ablation.
+        ecg_route: ``"time"``, through FiLM and the clock, or ``"space"``, as channels of the input alone, the same at
+            all phases: "w/o temporal ECG".
+        target: ``"motion"``, or ``"frames"``: the anatomy maps of every phase themselves, with no registration behind
+            them and no warp after: "w/o TOPPR". A network of frames is for the ablation; it moves no anchor.
     """
 
     widths: tuple[int, ...] = (48, 64, 96)
@@ -37,6 +48,19 @@ class FlowConfig:
     hidden: int = 128
     prediction: str = "x0"
     residual: bool = True
+    anatomy: bool = True
+    ecg_route: str = "time"
+    target: str = "motion"
+
+    def __post_init__(self):
+        for value, known in ((self.prediction, PREDICTIONS), (self.ecg_route, ECG_ROUTES), (self.target, TARGETS)):
+            if value not in known:
+                raise BundleError(f"A velocity network has one of {', '.join(known)}; found {value!r}. Correct it.")
+        if self.residual and (self.prediction in ("noise", "rate") or self.target == "frames"):
+            raise BundleError(
+                f"A flow on what the mean leaves predicts x0 or v of motion; found {self.prediction} of {self.target}. "
+                "Leave the mean out (mean = false)."
+            )
 
 
 class TimeAttention(nn.Module):
@@ -77,6 +101,9 @@ class VelocityUNet(nn.Module):
         self.register_buffer("coordinates", plane_coordinates(grid), persistent=False)
         pack = PACK_COMPONENTS * depth
         inputs = pack + 3 * depth + len(self.coordinates) + 1 + (3 * depth if self.config.residual else 0)
+        if self.config.ecg_route == "space":
+            self.ecg_image = nn.Linear(CONDITION_SIZE, ECG_CHANNELS)
+            inputs += ECG_CHANNELS
         self.clock = nn.Sequential(nn.Linear(CLOCK_SIZE, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.embed = nn.Sequential(nn.Linear(CONDITION_SIZE + 8, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1)
@@ -96,7 +123,7 @@ class VelocityUNet(nn.Module):
         hidden = self.config.hidden
         blocks = [FilmBlock(inputs, width, hidden)]
         blocks += [FilmBlock(width, width, hidden) for _ in range(self.config.blocks - 1)]
-        if attend:
+        if attend and self.config.prediction != "rate":
             blocks.append(TimeAttention(width, self.config.heads, hidden))
         return nn.ModuleList(blocks)
 
@@ -118,14 +145,17 @@ class VelocityUNet(nn.Module):
             mean: (B, T, 3, D, H, W) regression mean, where ``config.residual``.
         """
         batch, count, _, height, width = pack.shape
+        still = [(maps if self.config.anatomy else torch.zeros_like(maps)).flatten(1, 2)]
+        still += [self.coordinates.expand(batch, -1, -1, -1), tau.view(batch, 1, 1, 1).expand(-1, 1, height, width)]
+        if self.config.ecg_route == "space":
+            still.append(self.ecg_image(condition)[:, :, None, None].expand(-1, -1, height, width))
+            condition = null_condition(condition)
         scales = 2.0 ** torch.arange(4, device=tau.device, dtype=tau.dtype) * torch.pi / 2
         waves = torch.cat([torch.sin(tau[:, None] * scales), torch.cos(tau[:, None] * scales)], dim=1)
         clock = self.clock(clock_features(condition, phases))
         film = nn.functional.silu(self.embed(torch.cat([condition, waves], dim=1))[:, None] + clock).flatten(0, 1)
 
-        still = torch.cat([maps.flatten(1, 2), self.coordinates.expand(batch, -1, -1, -1)], dim=1)
-        still = torch.cat([still, tau.view(batch, 1, 1, 1).expand(-1, 1, height, width)], dim=1)
-        parts = [pack, still[:, None].expand(-1, count, -1, -1, -1)]
+        parts = [pack, torch.cat(still, dim=1)[:, None].expand(-1, count, -1, -1, -1)]
         if self.config.residual:
             parts.append(mean.flatten(2, 3))
         x, skips = self.stem(torch.cat(parts, dim=2).flatten(0, 1)), []

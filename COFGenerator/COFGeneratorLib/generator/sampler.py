@@ -1,5 +1,6 @@
-"""Integrate the velocity network from noise (τ = 1) to data (τ = 0)."""
+"""From noise (τ = 1) to data (τ = 0) with the velocity network; or, of COF v1, over the beat itself."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -8,6 +9,10 @@ from COFGeneratorLib.errors import BundleError
 
 SOLVERS = ("euler", "heun")
 SMALLEST_TAU = 1e-3
+LARGEST_ANGLE = 0.995 * math.pi / 2
+"""Where the diffusion's cosine schedule ends: pure noise would carry no trace of the data to predict from."""
+RATE_SCALE = 6.0
+"""Units of the pack per beat of a predicted rate of 1: systole takes about a sixth of a beat to its half."""
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -27,17 +32,24 @@ def integrate(
         start: (B, …) the sample at τ = 1: Gaussian noise for a draw, zeros for the central estimate.
         steps: Number of equal steps; ``euler`` takes one evaluation a step, ``heun`` two but for the last.
         solver: One of ``SOLVERS``.
-        prediction: ``"x0"`` (then v = (x − x̂0)/τ, and the last Euler step lands on x̂0) or ``"v"``.
+        prediction: ``"x0"`` (then v = (x − x̂0)/τ, and the last Euler step lands on x̂0), ``"v"``, ``"noise"`` (then the
+            steps are those of DDIM on the cosine schedule, Song 2021) or ``"rate"`` (then start, solver and steps do
+            not matter: the motion is summed up over the beat, phase by phase, from none at the R wave).
         progress: Called with (steps done, steps).
 
     Raises:
         BundleError: If the solver, the prediction or the number of steps is not known.
     """
-    if solver not in SOLVERS or steps < 1 or prediction not in ("x0", "v"):
+    if solver not in SOLVERS or steps < 1 or prediction not in ("x0", "v", "noise", "rate"):
         raise BundleError(
-            f"A sampler needs a solver of {SOLVERS}, at least one step and a prediction of x0 or v; found "
+            f"A sampler needs a solver of {SOLVERS}, at least one step and a prediction of x0, v, noise or rate; found "
             f"{solver!r}, {steps}, {prediction!r}. Leave --solver and --steps out for the model's own."
         )
+
+    if prediction == "rate":
+        return _over_the_beat(predict, torch.zeros_like(start), progress)
+    if prediction == "noise":
+        return _denoise(predict, start, steps, progress)
 
     def velocity(x: torch.Tensor, tau: float) -> torch.Tensor:
         value = predict(x, torch.full((len(x),), tau, device=x.device))
@@ -53,4 +65,36 @@ def integrate(
         x = moved
         if progress:
             progress(step + 1, steps)
+    return x
+
+
+def diffusion_scales(tau: torch.Tensor | float):
+    """Return (share of the data, share of the noise) of x_τ on the cosine schedule (Nichol & Dhariwal 2021)."""
+    angle = tau * LARGEST_ANGLE
+    return (
+        (torch.cos(angle), torch.sin(angle)) if isinstance(angle, torch.Tensor) else (math.cos(angle), math.sin(angle))
+    )
+
+
+def _denoise(predict: Predict, x: torch.Tensor, steps: int, progress) -> torch.Tensor:
+    """Return the sample of a network that predicts the noise, by deterministic DDIM steps."""
+    for step in range(steps):
+        data, noise = diffusion_scales(1.0 - step / steps)
+        predicted = predict(x, torch.full((len(x),), 1.0 - step / steps, device=x.device))
+        clean = (x - noise * predicted) / data
+        data, noise = diffusion_scales(1.0 - (step + 1) / steps)
+        x = data * clean + noise * predicted
+        if progress:
+            progress(step + 1, steps)
+    return x
+
+
+def _over_the_beat(predict: Predict, x: torch.Tensor, progress) -> torch.Tensor:
+    """Return the motion (B, T, …) whose rate a network predicts from the motion so far."""
+    phases, still = x.shape[1], torch.zeros(len(x), device=x.device)
+    for phase in range(phases - 1):
+        rate = predict(x, still)[:, phase]
+        x[:, phase + 1] = x[:, phase] + rate * RATE_SCALE / phases
+        if progress:
+            progress(phase + 1, phases - 1)
     return x

@@ -39,6 +39,10 @@ def _add_synthesize(verbs) -> None:
     verb.add_argument(
         "--manifest-only", action="store_true", help="no files: training draws the same hearts from the seeds"
     )
+    verb.add_argument(
+        "--layout", choices=("cohort", "ukbiobank"), default="cohort",
+        help="a cohort (default), or downloads as UK Biobank gives them, to try an import with",
+    )  # fmt: skip
     verb.add_argument("--out", required=True, metavar="DIR", help="folder of the cohort")
     _add_common(verb)
     verb.set_defaults(run=synthesize)
@@ -116,6 +120,8 @@ def synthesize(arguments: argparse.Namespace) -> int:
     from COFTrainingLib.cohort.synthesis import synthesize as make
 
     how = PhantomOptions(PREVALENCES[arguments.prevalence], arguments.cines, arguments.frames, arguments.spacing)
+    if arguments.layout == "ukbiobank":
+        return _downloads(arguments, how)
     with session(arguments) as current:
         cohort = make(
             arguments.out,
@@ -127,6 +133,19 @@ def synthesize(arguments: argparse.Namespace) -> int:
             progress=lambda done, total: current.progress(done, total, "phantoms"),
         )
         current.say(f"{_counts(cohort)} in {arguments.out}")
+    return 0
+
+
+def _downloads(arguments: argparse.Namespace, how) -> int:
+    """Write phantoms as UK Biobank's downloads; returns the exit code."""
+    from COFTrainingLib.cohort.ukbiobank_files import write_visits
+
+    with session(arguments) as current:
+        seeds = range(arguments.seed, arguments.seed + arguments.subjects)
+        for done, _ in enumerate(write_visits(Path(arguments.out), seeds, how, arguments.workers), start=1):
+            current.progress(done, len(seeds), "phantoms")
+        current.say(f"{len(seeds)} visits in {arguments.out}")
+        current.say(f"Import them: cof cohort import --ukbiobank {arguments.out} --out COHORT")
     return 0
 
 

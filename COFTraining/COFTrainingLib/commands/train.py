@@ -9,6 +9,8 @@ from typing import Any
 from COFGeneratorLib.commands import options
 from COFGeneratorLib.commands.session import Session, session
 
+from COFTrainingLib.commands import train_ecgflowcmr
+
 KINDS = {
     "teacher": "the registration teacher (Stage 1)",
     "segmenter": "the segmenter that finds and labels the heart in an anchor",
@@ -16,10 +18,10 @@ KINDS = {
     "flow": "Stage 2: regression mean and flow of motion on anatomy and ECG",
 }
 COHORTS = {
-    "teacher": "cohort with labelled cines or labelled pairs of frames (default: phantoms)",
+    "teacher": "cohort with cines, or labelled pairs of frames (default: phantoms)",
     "segmenter": "not used: it draws phantoms of its own",
     "ecg": "not used: it draws phantoms of its own",
-    "flow": "phantom cohort (default: the phantoms of the configuration)",
+    "flow": "phantoms, or cines with ECGs (default: the phantoms of the configuration)",
 }
 STAGES = {"ecg": "ECG encoder", "examples": "examples", "mean": "regression mean", "flow": "flow", "gain": "gain"}
 
@@ -48,15 +50,31 @@ def add(commands) -> None:
             one.add_argument(
                 "--ecg", metavar="RUN|FILE", help="trained ECG encoder (default: RUN/ecg; trained there if need be)"
             )
+            one.add_argument(
+                "--teacher", metavar="RUN", help="registration teacher for recorded cines (default: RUN/teacher)"
+            )
+            one.add_argument(
+                "--scheduler", metavar="ADDRESS",
+                help="make the examples of recorded cines on a Dask cluster: its scheduler's address, or local",
+            )  # fmt: skip
+        if kind in ("flow", "teacher"):
+            one.add_argument(
+                "--segmenter", metavar="RUN|BUNDLE",
+                help="labels frames that have none (default: RUN/segmenter, or the default model's)",
+            )  # fmt: skip
         if kind in ("flow", "segmenter"):
             one.add_argument("--cache", metavar="DIR", help="folder of the examples, to share them between runs")
         one.set_defaults(run=run, kind=kind)
+    train_ecgflowcmr.add(kinds)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit code."""
     from COFTrainingLib.training.configurations import read_configuration
+    from COFTrainingLib.training.ranks import current_ranks
 
+    if not current_ranks().first:  # of several processes that train together, one talks
+        arguments.quiet, arguments.events = True, None
     work: dict[str, Callable] = {"teacher": _teacher, "segmenter": _segmenter, "ecg": _ecg, "flow": _flow}
     config = read_configuration(arguments.kind, arguments.config)
     with session(arguments) as current:
@@ -77,9 +95,14 @@ def _teacher(arguments, config, cohort, current: Session) -> Path:
     config = replace(config, loop=_placed(config.loop, arguments))
     pairs = held_out = None
     if cohort is not None:
+        from COFTrainingLib.cohort.people import PEOPLE, refuse_leaks, write_people
+        from COFTrainingLib.training.cine_data import segmenter_folder
         from COFTrainingLib.training.teacher_cohort import cohort_pairs
 
-        pairs, held_out = cohort_pairs(cohort, config)
+        segmenter = segmenter_folder(Path(arguments.out), arguments.segmenter)
+        refuse_leaks(cohort, [Path(segmenter)] if segmenter else [])
+        pairs, held_out = cohort_pairs(cohort, config, segmenter, Path(arguments.out) / "frames")
+        write_people(Path(arguments.out) / PEOPLE, cohort)
     told = listener(current, "teacher", config.loop.steps)
     return train_teacher(pairs, arguments.out, config, arguments.resume, held_out=held_out, progress=told).run
 
@@ -126,7 +149,10 @@ def _flow(arguments, config, cohort, current: Session) -> Path:
         cohort=cohort,
         ecg_weights=arguments.ecg,
         cache=arguments.cache,
+        teacher=arguments.teacher,
+        segmenter=arguments.segmenter,
         workers=arguments.workers,
+        scheduler=arguments.scheduler,
         resume=arguments.resume,
         told=lambda stage, event: listeners[stage](event),
     )

@@ -1,14 +1,21 @@
 """What is fitted after training, on subjects that no network saw: the gain on motion; and the population's motion."""
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.ecg import analyse_ecg, read_ecg
+from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.model import MotionModel
 
+from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.evaluation.arms import measure, move, prepared
 from COFTrainingLib.evaluation.phantom_cases import draw_case
+from COFTrainingLib.training.cine_example import anchor_labels, of_anchor
 from COFTrainingLib.training.flow_data import FlowData
 
 CALIBRATION_FRAMES = 50
@@ -25,11 +32,16 @@ def fit_gain(model: MotionModel, first_seed: int, subjects: int = 48, progress=N
         model: The model; its present gain is ignored.
         first_seed, subjects: Validation subjects at natural prevalence, disjoint from all training seeds.
     """
+    cases = (draw_case(first_seed + n) for n in range(subjects))
+    known = ((case, case.true_function(CALIBRATION_FRAMES).ef_percent) for case in cases)
+    return _secant(model, known, subjects, progress)
+
+
+def _secant(model: MotionModel, cases: Iterable[tuple[Any, float]], total: int, progress) -> float:
+    """Return the gain at which the mean EF error over (case, true EF in percent) vanishes."""
     low, high = (replace(model, gain=gain) for gain in (1.0, PROBE_GAIN))
     bias = {1.0: [], PROBE_GAIN: []}
-    for n in range(subjects):
-        case = draw_case(first_seed + n)
-        truth = case.true_function(CALIBRATION_FRAMES).ef_percent
+    for n, (case, truth) in enumerate(cases):
         for candidate in (low, high):
             bundle = Bundle(None, {"name": "candidate", "version": "0"}, candidate, None)
             ready = prepared(bundle, case)
@@ -38,9 +50,39 @@ def fit_gain(model: MotionModel, first_seed: int, subjects: int = 48, progress=N
             found = measure(case, native, CALIBRATION_FRAMES, case.cycle.rr_ms, folded=False)
             bias[candidate.gain].append(found.ef_percent - truth)
         if progress:
-            progress(n + 1, subjects)
+            progress(n + 1, total)
     at_one, at_probe = np.mean(bias[1.0]), np.mean(bias[PROBE_GAIN])
     return float(np.clip(1.0 - at_one * (PROBE_GAIN - 1.0) / (at_probe - at_one), 0.8, 1.4))
+
+
+@dataclass(frozen=True)
+class _CineCase:
+    """A recorded subject as the arms of the comparison take it."""
+
+    anchor: SaxStack
+    labels: np.ndarray
+    cycle: EcgCycle
+
+
+def fit_gain_on_cines(
+    model: MotionModel, cohort: Cohort, data: FlowData, segmenter: str, subjects: int, progress=None
+) -> float:
+    """Return the gain as ``fit_gain`` does, on validation subjects of a recorded cohort.
+
+    Their EF is that of their examples' volumes, at the phases of the motion grid: counted in labels of the cine where
+    it has them, else what the registration makes of the anchor's labels.
+    """
+    held = data.cache.first_of(data.valid)[:subjects]
+
+    def cases():
+        for subject, index in held:
+            anchor = of_anchor(cohort, subject)
+            labels, _ = anchor_labels(cohort, subject, anchor, segmenter)
+            lv = data.cache.arrays["volumes"][index][:, 0]
+            case = _CineCase(anchor, labels, analyse_ecg(read_ecg(cohort.path(subject, "ecg"))))
+            yield case, 100.0 * (1.0 - float(lv.min()) / float(lv.max()))
+
+    return _secant(model, cases(), len(held), progress)
 
 
 def population_velocity(data: FlowData) -> torch.Tensor:

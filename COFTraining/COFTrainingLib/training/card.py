@@ -10,9 +10,15 @@ TITLES = {
     "curve_rmse_ml": "LV volume curve, RMSE (mL)",
     "folded_percent": "Folded voxels (%)",
 }
-LIMITS = (
+SYNTHETIC_LIMIT = (
     "It was trained on synthetic hearts and has seen no patient. On real anchors its motion is a physiologically "
-    "plausible hypothesis, not a measurement.",
+    "plausible hypothesis, not a measurement."
+)
+RECORDED_LIMIT = (
+    "It learnt motion as a registration saw it in recorded cines; what the registration missed, it misses. It speaks "
+    "for people like those of its cohort; on others its motion is a hypothesis, not a measurement."
+)
+LIMITS = (
     "It moves what the anchor shows: a wrong segmentation gives a wrong heart. Scar, valves and flow are not modelled.",
     "The ECG tells ejection fraction only as far as an ECG can; the floor is stated beside the figures where they are.",
     "Pacing, congenital disease and arrhythmia other than atrial fibrillation are outside what it was trained on.",
@@ -38,8 +44,7 @@ def write_card(metadata: dict[str, Any], commands: list[str], figures: dict[str,
             ("cohort", f"{training['cohort']} ({training['kind']})"),
             ("licence of the cohort", training["licence"]),
             ("manifest SHA-256", training["manifest_sha256"] or "none: drawn by the configuration"),
-            ("seeds of the subjects", f"{training['first_seed']} … {training['last_seed']}"),
-            ("prevalence", ", ".join(f"{name} {share:g}" for name, share in training["prevalence"].items())),
+            *_subjects(training),
             ("used", f"{training['used_for_training']} to train, {training['used_for_validation']} to validate"),
             ("optimiser steps", _pairs(training["steps"])),
             ("seeds of the training", _pairs(training["seeds"])),
@@ -58,7 +63,7 @@ def write_card(metadata: dict[str, Any], commands: list[str], figures: dict[str,
         "## Figures",
         _figures(figures),
         "## Limits",
-        "\n".join(f"- {limit}" for limit in LIMITS),
+        "\n".join(f"- {limit}" for limit in (RECORDED_LIMIT if "motion" in training else SYNTHETIC_LIMIT, *LIMITS)),
         "## Train it again",
         "With `docs/configuration.json` of this bundle copied beside:\n\n```\n" + "\n".join(commands) + "\n```",
         f"## Licence\n\n{metadata['licence']}. Research use only; not a medical device.",
@@ -74,9 +79,28 @@ def _pairs(facts: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
+def _subjects(training: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows that say whom it was trained on: the seeds of phantoms, or how recorded motion was found."""
+    if "motion" not in training:
+        prevalence = ", ".join(f"{name} {share:g}" for name, share in training["prevalence"].items())
+        return [("seeds of the subjects", f"{training['first_seed']} … {training['last_seed']}"),
+                ("prevalence", prevalence)]  # fmt: skip
+    motion = training["motion"]
+    weights = "".join(f", {name} {digest[:12]}…" for name, digest in motion["networks"].items() if digest)
+    labels = ", ".join(f"{count} from the {source}" for source, count in motion["labels_from"].items())
+    return [
+        ("motion found by", f"{motion['source']}{weights}"),
+        ("labels of the anchors", labels),
+        ("agreement of the registration", f"{motion['registration_confidence']:.2f}"),
+        ("subjects without an example", str(motion["left_out"])),
+    ]
+
+
 def _gain(gain: dict[str, Any]) -> str:
     if not gain["subjects"]:
         return "1 (none fitted)"
+    if gain["first_seed"] is None:
+        return f"{gain['value']:.4f}, fitted on {gain['subjects']} validation subjects"
     return f"{gain['value']:.4f}, fitted on {gain['subjects']} subjects from seed {gain['first_seed']}"
 
 

@@ -9,12 +9,16 @@ from COFGeneratorLib.generator.condition import null_condition
 from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
 from COFGeneratorLib.generator.pack import heart_confidence, pack
+from COFGeneratorLib.generator.sampler import RATE_SCALE, diffusion_scales
+from COFGeneratorLib.motion.fields import exponential, warp
 
 from COFTrainingLib.training.flow_data import FlowData
 from COFTrainingLib.training.flow_samples import volume_phases
 from COFTrainingLib.training.loop import LoopConfig, TrainedRun, train
-from COFTrainingLib.training.precision import resolve_device, to_device
+from COFTrainingLib.training.precision import full_precision, resolve_device, to_device
 
+PATH_NOISE = 0.05
+"""Of the motion so far, in units of the pack, where its rate is learnt: so that small errors do not run away."""
 TAU_DRAWS = ("logit-normal", "uniform")
 VOLUME_ERROR = 0.05
 """Relative volume error that weighs like a velocity error of one RMS times ``volume_weight``."""
@@ -112,15 +116,50 @@ def train_mean(
     return model, run
 
 
-def flow_target(data: FlowData, batch: dict, mean: MotionMean | None, condition, spread) -> tuple:
-    """Return (x0 pack, mean) of a batch: what the regression leaves, divided by its spread, or the whole motion."""
+def moved_maps(data: FlowData, batch: dict) -> torch.Tensor:
+    """Return the anatomy maps of every phase, (B, T, 3, D, H, W), as 2·occupancy − 1: the anchor's under its motion."""
+    velocity = data.scale.restore(batch["velocity"]).flatten(0, 1)
+    maps = batch["maps"][:, None].expand(-1, len(data.phases), -1, -1, -1, -1).flatten(0, 1)
+    with full_precision(velocity.device):
+        moved = warp(maps.float(), exponential(velocity.float()))
+    return 2.0 * moved.view(*batch["velocity"].shape) - 1.0
+
+
+def flow_target(data: FlowData, batch: dict, mean: MotionMean | None, condition, spread, frames: bool = False) -> tuple:
+    """Return (x0 pack, mean) of a batch: what the regression leaves, divided by its spread, or the whole motion.
+
+    With ``frames`` the pack holds the moved anatomy itself.
+    """
     confidence = heart_confidence(batch["maps"])[:, None].expand(-1, len(data.phases), -1, -1, -1)
     velocity, centre = batch["velocity"], None
+    if frames:
+        return pack(moved_maps(data, batch), confidence), None
     if mean is not None:
         with torch.no_grad():
             centre = mean(batch["maps"], condition, data.phases).float()
         velocity = (velocity - centre) / spread.view(3, 1, 1, 1)
     return pack(velocity, confidence), centre
+
+
+def rate_loss(model, clean, weight, maps, condition, phases, generator) -> tuple[torch.Tensor, dict]:
+    """Return the loss of the rate of change over the beat, given the motion so far (COF v1's physical time).
+
+    Args:
+        model: The velocity network with ``prediction = "rate"``.
+        clean: (B, T, 4·D, H, W) packs; their confidence plays no part.
+        weight: (B, 4·D, H, W).
+        maps, condition, phases: As for the network.
+        generator: Of the path's noise.
+    """
+    motion = clean.clone()
+    motion[:, :, 3 * clean.shape[2] // 4 :] = 0.0
+    after = torch.roll(motion, -1, dims=1)
+    rate = (after - motion) * (len(phases) / RATE_SCALE)
+    noise = torch.randn(motion.shape, generator=generator, device=motion.device)
+    still = torch.zeros(len(motion), device=motion.device)
+    predicted = model(motion + PATH_NOISE * noise, still, maps, condition, phases)
+    loss = ((predicted.float() - rate).square() * weight[:, None]).mean() / weight.mean()
+    return loss, {"flow": loss.detach()}
 
 
 def residual_spread(data: FlowData, mean: MotionMean, subjects: int = 48) -> tuple[float, float, float]:
@@ -146,6 +185,8 @@ def train_flow(
 ) -> tuple[VelocityUNet, tuple[float, float, float], TrainedRun]:
     """Train the velocity network by rectified flow (COF v2, eq. 8–9): x_τ = (1 − τ)·x0 + τ·x1, target x1 − x0.
 
+    ``network.prediction`` names other objectives: x0 itself, the noise of a diffusion, or the rate of COF v1.
+
     With ``network.residual`` it learns what ``mean`` leaves open. ``tau_draw`` says how τ is drawn: ``"logit-normal"``
     visits the middle more often, where the task is hardest (Esser 2024); ``"uniform"`` is the paper's. ``spread``
     is that of the run to be resumed; measured where None. Returns the network, the residual's spread, the run.
@@ -163,17 +204,22 @@ def train_flow(
 
     def loss_fn(model, batch, generator):
         condition = _drop(batch["condition"], config.condition_dropout, generator)
-        clean, centre = flow_target(data, batch, mean, condition, widths.to(condition.device))
+        frames = network.target == "frames"
+        clean, centre = flow_target(data, batch, mean, condition, widths.to(condition.device), frames)
+        weight = heart_confidence(batch["maps"])
+        weight = config.background_weight + (1 - config.background_weight) * weight.repeat(1, 4, 1, 1)
+        if network.prediction == "rate":
+            return rate_loss(model, clean, weight, batch["maps"], condition, data.phases, generator)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         if tau_draw == "uniform":
             tau = torch.rand(len(clean), generator=generator, device=clean.device)
         else:
             tau = torch.sigmoid(torch.randn(len(clean), generator=generator, device=clean.device))
         at = tau.view(-1, 1, 1, 1, 1)
-        predicted = model((1 - at) * clean + at * noise, tau, batch["maps"], condition, data.phases, centre)
-        target = clean if network.prediction == "x0" else noise - clean
-        weight = heart_confidence(batch["maps"])
-        weight = config.background_weight + (1 - config.background_weight) * weight.repeat(1, 4, 1, 1)
+        data_share, noise_share = diffusion_scales(at) if network.prediction == "noise" else (1 - at, at)
+        noisy = data_share * clean + noise_share * noise
+        predicted = model(noisy, tau, batch["maps"], condition, data.phases, centre)
+        target = {"x0": clean, "v": noise - clean, "noise": noise}[network.prediction]
         loss = ((predicted.float() - target).square() * weight[:, None]).mean() / weight.mean()
         return loss, {"flow": loss.detach()}
 

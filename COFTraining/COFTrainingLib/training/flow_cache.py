@@ -16,6 +16,7 @@ from COFGeneratorLib.ecg.beats import cycle_from_peaks
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.generator.grid import MotionGrid
 
+from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import Prevalence
 from COFTrainingLib.phantom.subject import ENRICHED, PhantomSubject, draw_subject
@@ -42,7 +43,7 @@ class FlowCache:
         except (OSError, ValueError) as error:
             raise TrainingError(
                 f"A flow cache needs cache.json in {self.folder}; found none that reads ({error}). "
-                "Make it with `cof cohort flows`."
+                "Leave --cache out, or name the folder of a begun cache."
             ) from error
         self.grid = MotionGrid(**{key: _tuple(value) for key, value in self.facts["grid"].items()})
         self.arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in _layout(self.grid, 1)}
@@ -55,6 +56,12 @@ class FlowCache:
     def subject(self, index: int) -> PhantomSubject:
         """Draw the phantom subject of an example again."""
         return draw_subject(int(self.seeds[index]), Prevalence(**self.facts["prevalence"]))
+
+    def of_split(self, cohort: Cohort, split: str) -> np.ndarray:
+        """Return the indices of the complete examples of a phantom cohort's split."""
+        first, ready = self.facts["first_seed"], set(self.ready.tolist())
+        indices = (int(subject.facts["seed"]) - first for subject in cohort.used(split))
+        return np.array([index for index in indices if index in ready], dtype=int)
 
     @property
     def seeds(self) -> np.ndarray:

@@ -57,11 +57,23 @@ def displacement_on_grid(
     rr_ms = subject.physiology.rr_ms
     exact = np.stack([subject.heart.pull_mm(points, rr_ms * phase) for phase in phases])
     exact = exact @ to_phantom[:3, :3]  # back to the estimated frame's axes: the inverse rotation
-    sizes = zip(grid.shape, points.shape[:3], strict=True)
+    return voxels_from_mm(torch.as_tensor(fitted_to_grid(exact, grid), dtype=torch.float32), grid.spacing_mm)
+
+
+def fitted_to_grid(exact: np.ndarray, grid: MotionGrid) -> np.ndarray:
+    """Return the coarse spline fitted to displacements at ``grid.points_mm(REFINE)``, ending at the grid's rim.
+
+    Args:
+        exact: (T, D, H', W', 3) mm along the heart's axes.
+        grid: The motion grid.
+
+    Returns:
+        (T, 3, D, H, W) mm.
+    """
+    sizes = zip(grid.shape, exact.shape[1:4], strict=True)
     fits = [np.linalg.pinv(spline_matrix(nodes, np.linspace(0, nodes - 1, fine))) for nodes, fine in sizes]
     coarse = np.einsum("yb,tabcd->taycd", fits[1], exact, optimize=True)
-    coarse = np.einsum("xc,taycd->tdayx", fits[2], coarse, optimize=True) * grid.window()
-    return voxels_from_mm(torch.as_tensor(coarse, dtype=torch.float32), grid.spacing_mm)
+    return np.einsum("xc,taycd->tdayx", fits[2], coarse, optimize=True) * grid.window()
 
 
 def flow_example(subject: PhantomSubject, grid: MotionGrid, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -73,7 +85,7 @@ def flow_example(subject: PhantomSubject, grid: MotionGrid, rng: np.random.Gener
     """
     plan = plan_stack(subject, rng)
     labels = draw_labels(subject, plan, rng)
-    frame = _jitter(heart_frame_from_labels(labels, plan.ijk_to_ras), rng)
+    frame = jittered(heart_frame_from_labels(labels, plan.ijk_to_ras), rng)
     to_phantom = plan.ras_to_heart @ np.linalg.inv(frame.ras_to_heart())
     fractions = label_fractions(labels)
     maps = anatomy_maps(fractions, plan.ijk_to_ras, frame, grid)
@@ -106,7 +118,7 @@ def volume_phases(grid: MotionGrid) -> list[int]:
     return sorted({round(share * grid.phases) for share in (0.25, 0.34, 0.42, 0.5, 0.67)})
 
 
-def _jitter(frame: HeartFrame, rng: np.random.Generator) -> HeartFrame:
+def jittered(frame: HeartFrame, rng: np.random.Generator) -> HeartFrame:
     """Turn and shift the frame a little more than the labels' own errors do: a margin for real hearts."""
     angle = rng.normal(0.0, np.deg2rad(7.0))
     turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])

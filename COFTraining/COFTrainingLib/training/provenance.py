@@ -63,8 +63,25 @@ def trained_on(run: Path) -> dict[str, Any]:
             f"A bundle states the licence of its training cohort; that of {cohort['name']} is not stated. Import the "
             "cohort with --licence."
         )
-    settings = (cohort or {}).get("settings", {})
-    held = training["calibration"]
+    return {
+        **(_recorded if recorded(config) else _phantoms)(cohort, training, finished),
+        "used_for_training": finished["subjects"]["train"],
+        "used_for_validation": finished["subjects"]["valid"],
+        "seeds": {
+            name: training[f"{name}_loop"]["seed"] for name in ("mean", "flow") if training[name]
+        } | {"ecg": ecg["loop"]["seed"]},
+        "steps": steps_of(run),
+        "versions": config["versions"],
+    }  # fmt: skip
+
+
+def recorded(config: dict[str, Any]) -> bool:
+    """Return whether a run of Stage 2 was trained on recordings, not on phantoms."""
+    return config["cohort"] is not None and config["cohort"]["kind"] != "phantom"
+
+
+def _phantoms(cohort: dict[str, Any] | None, training: dict[str, Any], finished: dict[str, Any]) -> dict[str, Any]:
+    settings, held = (cohort or {}).get("settings", {}), training["calibration"]
     return {
         "cohort": (cohort or {}).get("name", f"phantom-{training['first_seed']}"),
         "kind": "analytic phantoms; no person's data",
@@ -74,15 +91,22 @@ def trained_on(run: Path) -> dict[str, Any]:
         "first_seed": training["first_seed"],
         "last_seed": training["first_seed"] + training["subjects"] - 1,
         "prevalence": training["prevalence"],
-        "used_for_training": finished["subjects"]["train"],
-        "used_for_validation": finished["subjects"]["valid"],
-        "seeds": {
-            name: training[f"{name}_loop"]["seed"] for name in ("mean", "flow") if training[name]
-        } | {"ecg": ecg["loop"]["seed"]},
-        "steps": steps_of(run),
         "gain": {"value": finished["gain"], "subjects": held["subjects"], "first_seed": held["first_seed"]},
-        "versions": config["versions"],
-    }  # fmt: skip
+    }
+
+
+def _recorded(cohort: dict[str, Any], training: dict[str, Any], finished: dict[str, Any]) -> dict[str, Any]:
+    motion, held = training["cines"], training["calibration"]
+    fitted = min(held["subjects"], finished["subjects"]["valid"])
+    return {
+        "cohort": cohort["name"],
+        "kind": f"recorded cines and ECGs ({cohort['kind']})",
+        "licence": cohort["licence"],
+        "manifest_sha256": cohort["manifest_sha256"],
+        "subjects_listed": training["subjects"],
+        "motion": {**motion, **finished["cines"], "networks": cohort["networks"]},
+        "gain": {"value": finished["gain"], "subjects": fitted, "first_seed": None},
+    }
 
 
 def steps_of(run: Path) -> dict[str, int]:
@@ -171,6 +195,8 @@ def retraining_commands(config: dict[str, Any], metadata: dict[str, Any], segmen
         segmenter: Whether the configuration says how to train the segmenter, too.
     """
     facts, name = metadata["training"], metadata["name"]
+    if recorded(config):
+        return _recorded_commands(config, name, segmenter)
     prevalence = Prevalence(**facts["prevalence"])
     word = next((word for word, known in PREVALENCES.items() if known == prevalence), "natural")
     commands = []
@@ -185,5 +211,19 @@ def retraining_commands(config: dict[str, Any], metadata: dict[str, Any], segmen
         commands.append("cof train segmenter --out run/segmenter --config configuration.json")
     commands.append("cof train ecg --out run/ecg --config configuration.json")
     commands.append(f"cof train flow {cohort}--out run --config configuration.json")
+    commands.append(f"cof bundle export --run run --name {name} --out {name}")
+    return commands
+
+
+def _recorded_commands(config: dict[str, Any], name: str, segmenter: bool) -> list[str]:
+    kind = config["cohort"]["kind"]
+    source = {"table": "--table cases.csv", "ukbiobank": "--ukbiobank DOWNLOADS"}.get(kind, f"--{kind} DATA")
+    commands = [f'cof cohort import {source} --licence "{config["cohort"]["licence"]}" --out cohort']
+    if config["training"]["cines"]["source"] == "teacher":
+        commands.append("cof train teacher --out run/teacher")
+    if segmenter:
+        commands.append("cof train segmenter --out run/segmenter --config configuration.json")
+    commands.append("cof train ecg --out run/ecg --config configuration.json")
+    commands.append("cof train flow --cohort cohort --out run --config configuration.json")
     commands.append(f"cof bundle export --run run --name {name} --out {name}")
     return commands

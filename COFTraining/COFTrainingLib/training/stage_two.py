@@ -9,101 +9,60 @@ moment, it goes on where it was.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
-from COFGeneratorLib.generator.grid import MotionGrid
-from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
-from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
+from COFGeneratorLib.generator.flow_network import VelocityUNet
+from COFGeneratorLib.generator.mean_network import MotionMean
+from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.pack import PackScale
 from safetensors.torch import load_file
 
 from COFTrainingLib.cohort.manifest import Cohort
-from COFTrainingLib.phantom.physiology import Prevalence
-from COFTrainingLib.phantom.subject import ENRICHED
-from COFTrainingLib.training.calibrate import fit_gain, population_velocity
+from COFTrainingLib.cohort.people import PEOPLE, refuse_leaks, write_people
+from COFTrainingLib.training.calibrate import fit_gain, fit_gain_on_cines, population_velocity
+from COFTrainingLib.training.cine_data import CineCache, cine_recipe, load_cines, weights_hash
+from COFTrainingLib.training.cine_example import Recipe
 from COFTrainingLib.training.ecg_training import WEIGHTS, EcgTraining, adopt_encoder, load_encoder, train_ecg
-from COFTrainingLib.training.flow import StageTwoConfig, train_flow, train_mean
+from COFTrainingLib.training.flow import train_flow, train_mean
 from COFTrainingLib.training.flow_cache import build_flow_cache
 from COFTrainingLib.training.flow_data import FlowData, load_flow_data
-from COFTrainingLib.training.loop import LoopConfig
+from COFTrainingLib.training.ranks import Ranks, first_rank_first
 from COFTrainingLib.training.run_folder import EventLog, config_diff, plain, save_weights, versions, write_json
+from COFTrainingLib.training.stage_two_settings import StageTwoTraining, is_recorded, of_cohort
 
 CONFIG, FINISHED, DATA, POPULATION = "config.json", "stage2.json", "data.json", "population.safetensors"
+LEFT_OUT = "left_out.json"
+"""Why subjects of a recorded cohort gave no example."""
 MIN_TRAIN, MIN_VALID = 4, 2
 Told = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Subjects on which the gain on motion is fitted: natural prevalence, seeds of their own; 0 fits none."""
-
-    first_seed: int = 1_900_000
-    subjects: int = 48
-
-
-@dataclass(frozen=True)
-class StageTwoTraining:
-    """Everything that fixes a training of Stage 2.
+class Sources:
+    """What a training of Stage 2 is given beside its settings.
 
     Args:
-        grid: The motion grid.
-        subjects, first_seed, prevalence: Which phantoms, where no cohort says so.
-        stage: What both networks share.
-        mean, mean_loop: The regression; None trains none (the flow then carries the whole motion).
-        flow, flow_loop: The velocity network; None leaves the regression alone.
-        flow_epochs: Passes over the training subjects, in place of the loop's steps; 0 keeps those.
-        tau_draw: How flow times are drawn.
-        sampler: The sampler's defaults in the bundle.
-        calibration: Subjects for the gain.
+        cohort: Phantoms, or recorded cines with ECGs; its test subjects are never used.
+        ecg_weights: Finished run or weights of an ECG encoder to adopt; ``RUN/ecg`` or a new training where None.
+        teacher: Finished run of the registration teacher, for recorded cines; ``RUN/teacher`` where None.
+        segmenter: Run or bundle with a segmenter, for anchors without labels; ``RUN/segmenter`` or the default
+            model's where None.
+        cache: Folder of the examples, to share them between runs; in the run folder where None.
+        workers: Processes that make examples and records.
+        scheduler: Dask scheduler that makes the examples of recorded cines, see ``cohort.work.spread``.
     """
 
-    grid: MotionGrid = field(default_factory=MotionGrid)
-    subjects: int = 2400
-    first_seed: int = 100_000
-    prevalence: Prevalence = ENRICHED
-    stage: StageTwoConfig = field(default_factory=StageTwoConfig)
-    mean: MeanConfig | None = field(default_factory=MeanConfig)
-    mean_loop: LoopConfig = field(default_factory=lambda: LoopConfig(4000))
-    flow: FlowConfig | None = field(default_factory=FlowConfig)
-    flow_loop: LoopConfig = field(default_factory=lambda: LoopConfig(4000))
-    flow_epochs: int = 0
-    tau_draw: str = "logit-normal"
-    sampler: SamplerDefaults = field(default_factory=SamplerDefaults)
-    calibration: Calibration = field(default_factory=Calibration)
-
-    def __post_init__(self):
-        if self.mean is None and self.flow is None:
-            raise TrainingError(
-                "Stage 2 trains a regression mean, a flow, or both; found neither. Keep flow.mean or flow.flow."
-            )
-
-
-def of_cohort(training: StageTwoTraining, cohort: Cohort) -> StageTwoTraining:
-    """Return the settings for the phantoms of a cohort, drawn again from its seeds and prevalence.
-
-    Raises:
-        TrainingError: If the cohort is of another kind, or shares subjects with the calibration.
-    """
-    seeds = sorted(int(subject.facts["seed"]) for subject in cohort.subjects if "seed" in subject.facts)
-    if cohort.header.kind != "phantom" or not seeds or len(seeds) != len(cohort.subjects):
-        raise TrainingError(
-            "Stage 2 is trained on exact motion, which phantom cohorts have; found the cohort "
-            f"{cohort.header.name!r} of the kind {cohort.header.kind!r}. Make one with: cof cohort synthesize"
-        )
-    held = training.calibration
-    if held.subjects and seeds[0] < held.first_seed + held.subjects and seeds[-1] >= held.first_seed:
-        raise TrainingError(
-            f"The gain is fitted on subjects that no network saw; found the calibration's seeds {held.first_seed}… "
-            f"in the cohort {cohort.header.name!r}. Set flow.calibration.first_seed to other seeds."
-        )
-    stated = cohort.header.settings.get("prevalence")
-    prevalence = Prevalence(**stated) if stated else training.prevalence
-    return replace(training, subjects=seeds[-1] - seeds[0] + 1, first_seed=seeds[0], prevalence=prevalence)
+    cohort: Cohort | None = None
+    ecg_weights: Path | str | None = None
+    teacher: Path | str | None = None
+    segmenter: Path | str | None = None
+    cache: Path | str | None = None
+    workers: int = 1
+    scheduler: str | None = None
 
 
 def train_stage_two(
@@ -111,25 +70,19 @@ def train_stage_two(
     training: StageTwoTraining,
     ecg: EcgTraining | None = None,
     *,
-    cohort: Cohort | None = None,
-    ecg_weights: Path | str | None = None,
-    cache: Path | str | None = None,
-    workers: int = 2,
     resume: bool = False,
     told: Told | None = None,
+    **sources: Any,
 ) -> Path:
-    """Train Stage 2.
+    """Train, or finish, all of Stage 2.
 
     Args:
         out_dir: Run folder; may hold runs of other stages in folders of their own (``ecg/``, ``segmenter/``).
         training: Settings.
         ecg: Settings of the ECG encoder, for a run that trains its own.
-        cohort: Phantom cohort; its test subjects are never used.
-        ecg_weights: Finished run or weights of an ECG encoder to adopt; ``RUN/ecg`` or a new training where None.
-        cache: Folder of the examples, to share them between runs; in the run folder where None.
-        workers: Processes that make examples and records.
         resume: Go on with the run in ``out_dir``.
         told: Called with (stage, event) for everything that happens.
+        **sources: Fields of ``Sources``.
 
     Returns:
         The run folder.
@@ -137,52 +90,42 @@ def train_stage_two(
     Raises:
         TrainingError: If the folder holds another run, or what is given cannot be used.
     """
-    run = Path(out_dir)
-    training = of_cohort(training, cohort) if cohort is not None else training
-    _open(run, training, cohort, resume)
+    run, given = Path(out_dir), Sources(**sources)
+    if given.cohort is not None:
+        training = of_cohort(training, given.cohort)
+    recipe = None
+    if is_recorded(given.cohort):
+        recipe = cine_recipe(training.grid, training.cines, run, given.teacher, given.segmenter)
+        refuse_leaks(given.cohort, [Path(folder) for folder in (recipe.teacher, recipe.segmenter) if folder])
+    with first_rank_first() as ranks:
+        _open(run, training, given.cohort, recipe, resume or not ranks.first)
     if (run / FINISHED).is_file():
         return run
     log = EventLog(run / "events.jsonl")
 
     def tell(stage: str, event: dict[str, Any]) -> None:
-        log.write(event["event"], stage=stage, **{key: value for key, value in event.items() if key != "event"})
-        if told is not None:
-            told(stage, event)
+        if ranks.first:
+            log.write(event["event"], stage=stage, **{key: value for key, value in event.items() if key != "event"})
+            if told is not None:
+                told(stage, event)
 
     try:
-        _run(run, training, ecg or EcgTraining(), cohort, ecg_weights, cache, workers, tell)
+        _run(run, training, ecg or EcgTraining(), given, recipe, tell)
     except BaseException as error:
-        log.write("error", stage="flow", message=f"{type(error).__name__}: {error}")
+        tell("flow", {"event": "error", "message": f"{type(error).__name__}: {error}"})
         raise
-    log.write("done")
+    if ranks.first:
+        log.write("done")
     return run
 
 
-def _run(run, training: StageTwoTraining, ecg: EcgTraining, cohort, ecg_weights, cache, workers, tell) -> None:
-    folder = run / "ecg"
-    if not (folder / WEIGHTS).is_file():
-        if ecg_weights is not None:
-            adopt_encoder(ecg_weights, folder, ecg.encoder)
-        else:
-            train_ecg(
-                folder,
-                ecg,
-                workers=workers,
-                resume=True,
-                progress=lambda event: tell("ecg", {**event, "of": ecg.loop.steps}),
-            )
-    encoder = load_encoder(folder)
-
-    def made(part: str, done: int, total: int) -> None:
-        tell("examples", {"event": "progress", "part": part, "step": done, "of": total})
-
-    examples = build_flow_cache(
-        Path(cache) if cache else run / "cache", training.subjects, training.first_seed, training.grid,
-        training.prevalence, workers, made,
-    )  # fmt: skip
-    data = _prepared(run, load_flow_data(examples, encoder), cohort)
-    if not (run / POPULATION).is_file():
-        save_weights(run / POPULATION, {"velocity": population_velocity(data).half()})
+def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources, recipe: Recipe | None, tell) -> None:
+    encoder = _encoder(run / "ecg", ecg, given, tell)
+    with first_rank_first() as ranks:
+        examples = _examples(run, training, given, recipe, ranks, tell)
+        data = _prepared(run, load_flow_data(examples, encoder), given.cohort)
+        if not (run / POPULATION).is_file():
+            save_weights(run / POPULATION, {"velocity": population_velocity(data).half()})
     mean = flow = None
     spread = (1.0, 1.0, 1.0)
     if training.mean is not None:
@@ -192,18 +135,65 @@ def _run(run, training: StageTwoTraining, ecg: EcgTraining, cohort, ecg_weights,
     model = MotionModel(data.cache.grid, encoder, data.scale, mean, flow, tuple(spread), 1.0, training.sampler).to(
         "cpu"
     )
+    if ranks.first:
+        model.gain = _gain(model, training, given.cohort, data, recipe, tell)
+        write_json(run / FINISHED, {
+            "rms": list(data.scale.rms),
+            "spread": list(spread),
+            "gain": model.gain,
+            "subjects": {"train": len(data.train), "valid": len(data.valid)},
+            **({"cines": examples.summary()} if recipe is not None else {}),
+            "weights": weights_of(run),
+        })  # fmt: skip
+    ranks.wait()
+
+
+def _encoder(folder: Path, ecg: EcgTraining, given: Sources, tell):
+    """Return the ECG encoder: trained before, adopted, or trained now."""
+    with first_rank_first():
+        if not (folder / WEIGHTS).is_file() and given.ecg_weights is not None:
+            adopt_encoder(given.ecg_weights, folder, ecg.encoder)
+    if not (folder / WEIGHTS).is_file():
+        train_ecg(
+            folder, ecg, workers=given.workers, resume=True,
+            progress=lambda event: tell("ecg", {**event, "of": ecg.loop.steps}),
+        )  # fmt: skip
+    return load_encoder(folder)
+
+
+def _examples(run: Path, training: StageTwoTraining, given: Sources, recipe: Recipe | None, ranks: Ranks, tell):
+    """Return the examples, made where they are missing: of phantoms, or of a cohort's own cines."""
+    folder = Path(given.cache) if given.cache else run / "cache"
+
+    def made(part: str, done: int, total: int) -> None:
+        tell("examples", {"event": "progress", "part": part, "step": done, "of": total})
+
+    if recipe is None:
+        return build_flow_cache(
+            folder, training.subjects, training.first_seed, training.grid, training.prevalence, given.workers, made
+        )
+    cache = load_cines(
+        folder, given.cohort, recipe, workers=given.workers, scheduler=given.scheduler,
+        progress=lambda done, total: made("cines", done, total),
+    )  # fmt: skip
+    if ranks.first:
+        write_json(run / LEFT_OUT, cache.left_out)
+        for name, reason in cache.left_out.items():
+            tell("examples", {"event": "warning", "message": f"{name} is left out: {reason}"})
+    return cache
+
+
+def _gain(model: MotionModel, training: StageTwoTraining, cohort, data: FlowData, recipe: Recipe | None, tell) -> float:
     held = training.calibration
-    if held.subjects:
-        model.gain = fit_gain(model, held.first_seed, held.subjects, lambda done, total: tell(
-            "gain", {"event": "progress", "step": done, "of": total}
-        ))  # fmt: skip
-    write_json(run / FINISHED, {
-        "rms": list(data.scale.rms),
-        "spread": list(spread),
-        "gain": model.gain,
-        "subjects": {"train": len(data.train), "valid": len(data.valid)},
-        "weights": weights_of(run),
-    })  # fmt: skip
+
+    def fitted(done: int, total: int) -> None:
+        tell("gain", {"event": "progress", "step": done, "of": total})
+
+    if not held.subjects:
+        return model.gain
+    if recipe is None:
+        return fit_gain(model, held.first_seed, held.subjects, fitted)
+    return fit_gain_on_cines(model, cohort, data, recipe.segmenter, held.subjects, fitted)
 
 
 def weights_of(run: Path) -> dict[str, str]:
@@ -212,7 +202,7 @@ def weights_of(run: Path) -> dict[str, str]:
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
 
 
-def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, resume: bool) -> None:
+def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, recipe: Recipe | None, resume: bool) -> None:
     """Freeze the configuration of a new run, or check that a resumed one is the same.
 
     Raises:
@@ -223,10 +213,14 @@ def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, resume: 
         header = asdict(cohort.header)
         source = {"manifest_sha256": cohort.fingerprint(), **{k: header[k] for k in
                   ("name", "kind", "licence", "version", "seed", "settings")}}  # fmt: skip
+    if recipe is not None:
+        source["networks"] = {name: weights_hash(getattr(recipe, name)) for name in ("teacher", "segmenter")}
     asked = json.loads(json.dumps({"training": asdict(training), "cohort": source, "versions": versions()}))
     frozen = run / CONFIG
     if not frozen.exists():
         run.mkdir(parents=True, exist_ok=True)
+        if cohort is not None:
+            write_people(run / PEOPLE, cohort)
         write_json(frozen, asked)
         return
     if not resume:
@@ -250,15 +244,9 @@ def _prepared(run: Path, data: FlowData, cohort: Cohort | None) -> FlowData:
     """
     train, valid = data.train, data.valid
     if cohort is not None:
-        first, ready = data.cache.facts["first_seed"], set(data.cache.ready.tolist())
-
-        def of(split: str) -> np.ndarray:
-            indices = (int(subject.facts["seed"]) - first for subject in cohort.used(split))
-            return np.array([index for index in indices if index in ready], dtype=int)
-
-        train, valid = of("train"), of("valid")
+        train, valid = (data.cache.of_split(cohort, split) for split in ("train", "valid"))
         if len(valid) < MIN_VALID:  # a small cohort: hold some of the training subjects back
-            train, valid = train[:-MIN_VALID], train[-MIN_VALID:]
+            train, valid = _held_back(data, train)
     if len(train) < MIN_TRAIN:
         raise TrainingError(
             f"Stage 2 needs at least {MIN_TRAIN} subjects to train on and {MIN_VALID} to validate; found {len(train)} "
@@ -271,6 +259,15 @@ def _prepared(run: Path, data: FlowData, cohort: Cohort | None) -> FlowData:
         scale = data.scale
         write_json(kept, {"rms": list(scale.rms), "train": len(train), "valid": len(valid)})
     return replace(data, train=train, valid=valid, scale=scale)
+
+
+def _held_back(data: FlowData, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return training indices less those of its last subjects, and these."""
+    if not isinstance(data.cache, CineCache):
+        return train[:-MIN_VALID], train[-MIN_VALID:]
+    held = [subject.id for subject, _ in data.cache.first_of(train)][-MIN_VALID:]
+    kept = [int(n) for n in train if data.cache.rows[n][0].id not in held]
+    return np.array(kept, dtype=int), np.array([n for s, n in data.cache.first_of(train) if s.id in held], dtype=int)
 
 
 def _mean(folder: Path, training: StageTwoTraining, data: FlowData, progress) -> MotionMean:

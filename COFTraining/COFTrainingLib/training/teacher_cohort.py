@@ -1,8 +1,10 @@
 """Pairs of frames of a cohort's own images for the registration teacher: cines, or two labelled frames (ACDC)."""
 
+import os
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,15 @@ import torch
 from COFGeneratorLib.anatomy import read_labels, read_sax
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
-from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.errors import AnatomyError, TrainingError
 from COFGeneratorLib.motion.teacher_grid import heart_centred_grid, scale_intensity
 from COFGeneratorLib.motion.teacher_network import TeacherConfig
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject
 from COFTrainingLib.training.teacher import TeacherTraining
 
+SEGMENTED_FRAMES = 6
+"""Frames of a beat that the segmenter labels, the anchor among them."""
 KEPT = 200
 """Subjects held in memory, a few MB each."""
 MIN_SUBJECTS = 2
@@ -43,11 +47,15 @@ class CohortPairs:
         config: Settings of the teacher's training.
         seed: Of the draws.
         vary: Draw brightness and contrast anew for every pair.
+        segmenter: Folder of the segmenter that labels cines without labels; empty for none.
+        cache: Folder that keeps what it labelled, or None.
     """
 
     def __init__(
-        self, cohort: Cohort, subjects: Sequence[Subject], config: TeacherTraining, seed: int, vary: bool = True
-    ):
+        self, cohort: Cohort, subjects: Sequence[Subject], config: TeacherTraining, seed: int, vary: bool = True,
+        segmenter: str = "", cache: Path | None = None,
+    ):  # fmt: skip
+        self.segmenter, self.cache = segmenter, cache
         self.cohort, self.network, self.batch = cohort, config.network, config.pairs.batch
         self.still, self.seed, self.vary = config.pairs.still, seed, vary
         groups = defaultdict(list)
@@ -86,39 +94,52 @@ class CohortPairs:
 
     def _subject(self, subject: Subject) -> _Pair:
         if subject.id not in self._kept:
-            self._kept[subject.id] = load_frames(self.cohort, subject, self.network)
+            self._kept[subject.id] = load_frames(self.cohort, subject, self.network, self.segmenter, self.cache)
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(subject.id)
         return self._kept[subject.id]
 
 
-def cohort_pairs(cohort: Cohort, config: TeacherTraining) -> tuple[CohortPairs, CohortPairs]:
+def cohort_pairs(
+    cohort: Cohort, config: TeacherTraining, segmenter: str = "", cache: Path | None = None
+) -> tuple[CohortPairs, CohortPairs]:
     """Return the batches of a cohort's training and of its validation subjects.
+
+    Args:
+        cohort: Cines with labels, labelled pairs of frames, or, with a segmenter, cines alone.
+        config: Settings of the teacher's training.
+        segmenter: Folder of the segmenter that labels cines without labels; empty for none.
+        cache: Folder that keeps what it labelled, or None.
 
     Raises:
         TrainingError: If the cohort has no labelled frames or too few subjects.
     """
-    train, valid = ([s for s in cohort.used(split) if _usable(s)] for split in ("train", "valid"))
+    train, valid = ([s for s in cohort.used(split) if _usable(s, segmenter)] for split in ("train", "valid"))
     if len(valid) < 1 and len(train) > MIN_SUBJECTS:  # a small cohort: hold some of the training subjects back
         train, valid = train[:-1], train[-1:]
     if len(train) < MIN_SUBJECTS or not valid:
         raise TrainingError(
             f"The teacher needs at least {MIN_SUBJECTS} subjects to train on and 1 to validate, with all frames "
             f"labelled (cine, cine_labels) or two of them (anchor, labels, target, target_labels); found {len(train)} "
-            f"and {len(valid)} in {cohort.header.name}. Synthesise with --cines, import labels, or leave --cohort out."
+            f"and {len(valid)} in {cohort.header.name}. Synthesise with --cines, import labels, give --segmenter, or "
+            "leave --cohort out."
         )
     seed = config.loop.seed
-    return CohortPairs(cohort, train, config, seed), CohortPairs(cohort, valid, _moving(config), seed + 1, vary=False)
+    return (
+        CohortPairs(cohort, train, config, seed, segmenter=segmenter, cache=cache),
+        CohortPairs(cohort, valid, _moving(config), seed + 1, vary=False, segmenter=segmenter, cache=cache),
+    )
 
 
 def _moving(config: TeacherTraining) -> TeacherTraining:
     return replace(config, pairs=replace(config.pairs, still=0.0))
 
 
-def _usable(subject: Subject) -> bool:
+def _usable(subject: Subject, segmenter: str) -> bool:
     roles = set(subject.files)
-    return {"cine", "cine_labels"} <= roles or {"anchor", "labels", "target", "target_labels"} <= roles
+    pair = {"anchor", "labels", "target", "target_labels"} <= roles
+    return pair or ("cine" in roles and ("cine_labels" in roles or bool(segmenter)))
 
 
 def _slices(cohort: Cohort, subject: Subject) -> int:
@@ -127,8 +148,12 @@ def _slices(cohort: Cohort, subject: Subject) -> int:
     return read_sax(cohort.path(subject, "anchor" if "anchor" in subject.files else "cine")).shape[0]
 
 
-def load_frames(cohort: Cohort, subject: Subject, config: TeacherConfig) -> _Pair:
+def load_frames(
+    cohort: Cohort, subject: Subject, config: TeacherConfig, segmenter: str = "", cache: Path | None = None
+) -> _Pair:
     """Read a subject's frames and bring them onto the teacher's grid of its anchor.
+
+    Of a cine without labels some frames are labelled by the segmenter, and kept in ``cache``.
 
     Raises:
         TrainingError: If a target does not share the anchor's grid.
@@ -147,10 +172,10 @@ def load_frames(cohort: Cohort, subject: Subject, config: TeacherConfig) -> _Pai
         for frame in order:
             images.append(cine.frames[frame])
             labels.append(np.stack([marked.frames[frame] == codes[name] for name in LABELS]))
-    else:
-        anchor = read_sax(cohort.path(subject, "anchor"))
-        for image, label in (("anchor", "labels"), ("target", "target_labels")):
-            stack = read_sax(cohort.path(subject, image))
+    elif "target" in subject.files:
+        anchor = read_sax(cohort.path(subject, "anchor"), int(subject.facts.get("anchor_frame", 0)))
+        for image, label, frame in (("anchor", "labels", "anchor_frame"), ("target", "target_labels", "target_frame")):
+            stack = read_sax(cohort.path(subject, image), int(subject.facts.get(frame, 0)))
             if not _same_grid(stack, anchor):
                 raise TrainingError(
                     f"Both frames of a pair must lie on one grid; {subject.id} has {stack.shape} and {anchor.shape}. "
@@ -159,6 +184,8 @@ def load_frames(cohort: Cohort, subject: Subject, config: TeacherConfig) -> _Pai
             images.append(stack.voxels)
             marked_frame = read_labels(cohort.path(subject, label), stack, codes)
             labels.append(np.stack([marked_frame == code for code in LABELS.values()]))
+    else:
+        anchor, images, labels = _segmented(cohort, subject, segmenter, cache)
     whole = np.zeros(anchor.shape, dtype=np.uint8)
     for code, mask in zip(LABELS.values(), labels[0], strict=True):
         whole[mask] = code
@@ -170,6 +197,40 @@ def load_frames(cohort: Cohort, subject: Subject, config: TeacherConfig) -> _Pai
         torch.stack([grid.from_stack(mask.astype(np.float32)) for mask in labels]),
         float(grid.spacing_mm[0]),
     )
+
+
+def _segmented(cohort: Cohort, subject: Subject, segmenter: str, cache: Path | None):
+    """Return the anchor, frames and their label masks (3, D, H, W) of a cine that the segmenter labels.
+
+    Frames in which it finds no heart are left out; the anchor must have one.
+    """
+    from COFGeneratorLib.anatomy.readers import read_cine
+
+    from COFTrainingLib.training.cine_motion import load_segmenter
+
+    cine = read_cine(cohort.path(subject, "cine"))
+    count, first = len(cine.frames), int(subject.facts.get("anchor_frame", 0))
+    chosen = [(first + round(n * count / SEGMENTED_FRAMES)) % count for n in range(min(SEGMENTED_FRAMES, count))]
+    kept = None if cache is None else cache / f"{subject.id}-{cine.source_sha256[:16]}.npz"
+    if kept is not None and kept.is_file():
+        with np.load(kept, allow_pickle=False) as stored:
+            found = {int(name): stored[name] for name in stored.files}
+    else:
+        found = {}
+        for frame in chosen:
+            try:
+                found[frame] = load_segmenter(segmenter).segment(cine.stack(frame)).labels
+            except AnatomyError:
+                if frame == first:
+                    raise
+        if kept is not None:
+            cache.mkdir(parents=True, exist_ok=True)
+            beside = kept.with_name(f".{kept.stem}.{os.getpid()}.npz")
+            np.savez_compressed(beside, **{str(frame): labels for frame, labels in found.items()})
+            beside.replace(kept)
+    order = [frame for frame in chosen if frame in found]
+    masks = [np.stack([found[frame] == code for code in LABELS.values()]) for frame in order]
+    return cine.stack(first), [cine.frames[frame] for frame in order], masks
 
 
 def _same_grid(a: SaxStack, b: SaxStack) -> bool:

@@ -1,0 +1,93 @@
+"""The settings of a training of Stage 2, and what a cohort makes of them."""
+
+from dataclasses import dataclass, field, replace
+
+from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.generator.flow_network import FlowConfig
+from COFGeneratorLib.generator.grid import MotionGrid
+from COFGeneratorLib.generator.mean_network import MeanConfig
+from COFGeneratorLib.generator.model import SamplerDefaults
+
+from COFTrainingLib.cohort.manifest import Cohort
+from COFTrainingLib.phantom.physiology import Prevalence
+from COFTrainingLib.phantom.subject import ENRICHED
+from COFTrainingLib.training.cine_motion import CineMotion
+from COFTrainingLib.training.flow import StageTwoConfig
+from COFTrainingLib.training.loop_config import LoopConfig
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Subjects on which the gain on motion is fitted: natural prevalence, seeds of their own; 0 fits none."""
+
+    first_seed: int = 1_900_000
+    subjects: int = 48
+
+
+@dataclass(frozen=True)
+class StageTwoTraining:
+    """Everything that fixes a training of Stage 2.
+
+    Args:
+        grid: The motion grid.
+        subjects, first_seed, prevalence: Which phantoms, where no cohort says so.
+        stage: What both networks share.
+        mean, mean_loop: The regression; None trains none (the flow then carries the whole motion).
+        flow, flow_loop: The velocity network; None leaves the regression alone.
+        flow_epochs: Passes over the training subjects, in place of the loop's steps; 0 keeps those.
+        tau_draw: How flow times are drawn.
+        sampler: The sampler's defaults in the bundle.
+        calibration: Subjects for the gain; those of a recorded cohort are its validation subjects, at most so many.
+        cines: How motion is found, where the cohort is one of recordings.
+    """
+
+    grid: MotionGrid = field(default_factory=MotionGrid)
+    subjects: int = 2400
+    first_seed: int = 100_000
+    prevalence: Prevalence = ENRICHED
+    stage: StageTwoConfig = field(default_factory=StageTwoConfig)
+    mean: MeanConfig | None = field(default_factory=MeanConfig)
+    mean_loop: LoopConfig = field(default_factory=lambda: LoopConfig(4000))
+    flow: FlowConfig | None = field(default_factory=FlowConfig)
+    flow_loop: LoopConfig = field(default_factory=lambda: LoopConfig(4000))
+    flow_epochs: int = 0
+    tau_draw: str = "logit-normal"
+    sampler: SamplerDefaults = field(default_factory=SamplerDefaults)
+    calibration: Calibration = field(default_factory=Calibration)
+    cines: CineMotion = field(default_factory=CineMotion)
+
+    def __post_init__(self):
+        if self.mean is None and self.flow is None:
+            raise TrainingError(
+                "Stage 2 trains a regression mean, a flow, or both; found neither. Keep flow.mean or flow.flow."
+            )
+
+
+def is_recorded(cohort: Cohort | None) -> bool:
+    """Return whether a cohort's motion must be found in its cines; phantoms are drawn again from their seeds."""
+    return cohort is not None and cohort.header.kind != "phantom"
+
+
+def of_cohort(training: StageTwoTraining, cohort: Cohort) -> StageTwoTraining:
+    """Return the settings for a cohort: phantoms are drawn again from its seeds and prevalence.
+
+    Raises:
+        TrainingError: If it is a phantom cohort without seeds, or shares subjects with the calibration.
+    """
+    if is_recorded(cohort):
+        return replace(training, subjects=len(cohort.subjects), first_seed=0)
+    seeds = sorted(int(subject.facts["seed"]) for subject in cohort.subjects if "seed" in subject.facts)
+    if not seeds or len(seeds) != len(cohort.subjects):
+        raise TrainingError(
+            f"The subjects of a phantom cohort have seeds; some of {cohort.header.name!r} have none. Make it again "
+            "with: cof cohort synthesize"
+        )
+    held = training.calibration
+    if held.subjects and seeds[0] < held.first_seed + held.subjects and seeds[-1] >= held.first_seed:
+        raise TrainingError(
+            f"The gain is fitted on subjects that no network saw; found the calibration's seeds {held.first_seed}… "
+            f"in the cohort {cohort.header.name!r}. Set flow.calibration.first_seed to other seeds."
+        )
+    stated = cohort.header.settings.get("prevalence")
+    prevalence = Prevalence(**stated) if stated else training.prevalence
+    return replace(training, subjects=seeds[-1] - seeds[0] + 1, first_seed=seeds[0], prevalence=prevalence)
