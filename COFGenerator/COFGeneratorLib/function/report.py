@@ -41,6 +41,7 @@ class FunctionReport:
         folded_fraction: Share of voxels whose motion folds (Jacobian ≤ 0), 0…1.
         labels_from: ``"user"`` or ``"segmenter"``.
         rv_edv_ml, rv_esv_ml, rv_ef_percent: The same for the RV; NaN where it was not labelled.
+        ef_interval_percent: (low, high) of EF at 90 %, where the model states one; None where it does not.
     """
 
     hr_bpm: float
@@ -63,6 +64,7 @@ class FunctionReport:
     rv_esv_ml: float
     rv_ef_percent: float
     es_argmin_frame: int
+    ef_interval_percent: tuple[float, float] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain Python values for JSON; what is not known is None."""
@@ -181,7 +183,7 @@ def summarise(reports: Sequence[FunctionReport]) -> dict[str, Any]:
     reach = float(student.ppf(0.5 + INTERVAL_PERCENT / 200.0, count - 1) * np.sqrt(1.0 + 1.0 / count))
     summary: dict[str, Any] = {"count": count, "interval_percent": INTERVAL_PERCENT}
     for item in fields(FunctionReport):
-        if item.name in ("labels_from", "time_ms", "hr_bpm", "rr_ms"):
+        if item.name in ("labels_from", "time_ms", "hr_bpm", "rr_ms", "ef_interval_percent"):
             continue
         values = np.stack([np.asarray(getattr(report, item.name), dtype=np.float64) for report in reports])
         mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
@@ -215,7 +217,7 @@ def findings(report: FunctionReport) -> tuple[str, ...]:
 
 def _plain(value: Any) -> Any:
     """Return numbers and arrays as JSON-able Python; NaN becomes None."""
-    if isinstance(value, str):
+    if value is None or isinstance(value, str):
         return value
     array = np.asarray(value)
     if array.ndim:

@@ -135,6 +135,7 @@ def _build(folder: Path, metadata: dict[str, Any]) -> Bundle:
         tuple(facts.get("spread", (1.0, 1.0, 1.0))),
         float(facts.get("gain", 1.0)),
         SamplerDefaults(**facts.get("sampler", {})),
+        None if facts.get("ef_z90") is None else float(facts["ef_z90"]),
     )
     return Bundle(folder, metadata, model, segmenter)
 
@@ -167,6 +168,7 @@ def save_bundle(folder: Path, model, facts: dict[str, Any], segmenter_files: Pat
         "spread": list(model.spread),
         "gain": model.gain,
         "sampler": asdict(model.sampler),
+        "ef_z90": model.ef_z90,
         "pack": "channel = component*D + slice; components v_k, v_j, v_i, confidence",
     }
     for name, network in (("ecg", model.encoder), ("mean", model.mean), ("flow", model.flow)):

@@ -56,11 +56,6 @@ class FlowConfig:
         for value, known in ((self.prediction, PREDICTIONS), (self.ecg_route, ECG_ROUTES), (self.target, TARGETS)):
             if value not in known:
                 raise BundleError(f"A velocity network has one of {', '.join(known)}; found {value!r}. Correct it.")
-        if self.residual and (self.prediction in ("noise", "rate") or self.target == "frames"):
-            raise BundleError(
-                f"A flow on what the mean leaves predicts x0 or v of motion; found {self.prediction} of {self.target}. "
-                "Leave the mean out (mean = false)."
-            )
 
 
 class TimeAttention(nn.Module):
@@ -97,6 +92,11 @@ class VelocityUNet(nn.Module):
     def __init__(self, grid: MotionGrid, config: FlowConfig | None = None):
         super().__init__()
         self.grid, self.config = grid, config or FlowConfig()
+        if self.config.residual and (self.config.prediction in ("noise", "rate") or self.config.target == "frames"):
+            raise BundleError(
+                "A flow on what the mean leaves predicts x0 or v of motion; found "
+                f"{self.config.prediction} of {self.config.target}. Leave the mean out (mean = false)."
+            )
         depth, widths, hidden = grid.shape[0], self.config.widths, self.config.hidden
         self.register_buffer("coordinates", plane_coordinates(grid), persistent=False)
         pack = PACK_COMPONENTS * depth

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.generator.condition import cycle_condition, null_condition
 from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
+from COFGeneratorLib.generator.ejection import StatedEf
 from COFGeneratorLib.generator.flow_network import PACK_COMPONENTS, VelocityUNet
 from COFGeneratorLib.generator.grid import MotionGrid
 from COFGeneratorLib.generator.mean_network import MotionMean
@@ -38,6 +40,9 @@ class MotionModel:
         spread: RMS of what the mean leaves, per component, in units of the pack.
         gain: Factor on all velocities, fitted on validation subjects: regression shrinks motion.
         sampler: Default sampler settings.
+        ef_z90: Half-width of the 90 % interval of the EF that the encoder states, in the SDs that it states. With it
+            every motion is given the EF of its ECG; None for a model whose encoder's reading of EF was not trained on
+            the hearts that its motion was trained on.
     """
 
     grid: MotionGrid
@@ -48,6 +53,7 @@ class MotionModel:
     spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
     gain: float = 1.0
     sampler: SamplerDefaults = field(default_factory=SamplerDefaults)
+    ef_z90: float | None = None
 
     def to(self, device) -> "MotionModel":
         """Move all networks to a device, in place."""
@@ -69,6 +75,17 @@ class MotionModel:
 
             return null_condition(torch.zeros(1, CONDITION_SIZE, device=device))
         return cycle_condition(self.encoder, cycle, device)
+
+    @torch.inference_mode()
+    def stated_ef(self, cycle: EcgCycle | None) -> StatedEf | None:
+        """Return the EF that an ECG states; None without one, or where this model does not go by it."""
+        if cycle is None or self.ef_z90 is None:
+            return None
+        device = next(self.encoder.parameters()).device
+        beat = torch.from_numpy(np.ascontiguousarray(cycle.beat_mv, dtype=np.float32))[None].to(device)
+        embedding, _ = self.encoder(beat, torch.from_numpy(cycle.scalars())[None].to(device))
+        reading = self.encoder.latents(embedding)
+        return StatedEf(float(reading.ef), float(reading.ef_log_variance.mul(0.5).exp()), self.ef_z90)
 
     @torch.inference_mode()
     def velocities(

@@ -4,84 +4,31 @@ import hashlib
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import torch
 
-from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
-from COFGeneratorLib.anatomy.roi import Roi, as_roi, check_heart_in, check_on_stack
+from COFGeneratorLib.anatomy.roi import Roi, as_roi
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.ecg.record import EcgRecord
-from COFGeneratorLib.errors import AnatomyError, BundleError
+from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.cine import Cine
+from COFGeneratorLib.generator.conditioned import prepare
 from COFGeneratorLib.generator.device import choose_device
-from COFGeneratorLib.generator.grid import anatomy_maps, label_fractions
-from COFGeneratorLib.generator.incompressible import keep_wall_volume
+from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.native import NativeMotion
+from COFGeneratorLib.generator.settled import native_motion, settled
 
 Progress = Callable[[str, int, int], None]
 MAX_FRAMES = 400
-MIRRORED = (
-    "The heart is a mirror image: its right ventricle turns the wrong way round, so the stack's header is mirrored "
-    "(left and right, or the slice order, are exchanged). The motion follows the heart as it is stored; check the "
-    "orientation before left and right are believed."
-)
 PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2")
-
-
-@dataclass(frozen=True)
-class Conditioned:
-    """An anchor and an ECG, ready for the motion model: what stays the same over draws and counterfactuals."""
-
-    labels: np.ndarray
-    labels_from: str
-    frame: Any
-    maps: torch.Tensor
-    fine_maps: torch.Tensor
-    condition: torch.Tensor
-    roi: Roi | None = None
-    warnings: tuple[str, ...] = ()
-
-
-def prepare(
-    anchor: SaxStack, cycle: EcgCycle | None, bundle: Bundle, labels, device, roi: Roi | None = None
-) -> Conditioned:
-    """Find the heart, bring its labels onto the motion grid, and read the ECG.
-
-    Raises:
-        AnatomyError: If there is no heart in view or in the region of interest, or the labels lie on another grid.
-    """
-    if roi is not None:
-        check_on_stack(roi, anchor.shape, anchor.ijk_to_ras)
-    source = "user"
-    if labels is None:
-        if bundle.segmenter is None:
-            raise BundleError(
-                f"Labels of the anchor are needed with {bundle.model_id}, which has no segmenter. Give --labels."
-            )
-        labels, source = bundle.segmenter.segment(anchor, roi).labels, "segmenter"
-    labels = np.asarray(labels)
-    if labels.shape != anchor.shape:
-        raise AnatomyError(
-            f"Labels must lie on the anchor's grid {anchor.shape}; found {labels.shape}. Read them with "
-            "read_labels(path, like=anchor)."
-        )
-    frame = heart_frame_from_labels(labels, anchor.ijk_to_ras)
-    warnings = check_heart_in(roi, labels, anchor.ijk_to_ras, source) if roi is not None else ()
-    if frame.mirrored:
-        warnings += (MIRRORED,)
-    fractions, grid = label_fractions(labels), bundle.model.grid
-    maps = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid))[None].to(device)
-    fine = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid, 2, 2))
-    condition = bundle.model.condition(cycle, device)
-    return Conditioned(labels.astype(np.uint8), source, frame, maps, fine, condition, roi, warnings)
 
 
 def generate(
@@ -143,7 +90,7 @@ def generate(
             steps=steps,
             progress=lambda done, total: stages.report("motion", done, total),
         )
-        velocity = incompressible(model, velocity[0], ready, anchor)
+        velocity = settled(model, velocity[0], ready, anchor, ready.wanted_ef)
         native = native_motion(model, velocity, ready, anchor, frames)
     with stages("warp"):
         cine, moved = _warp(anchor, ready.labels, native, lambda done, total: stages.report("warp", done, total))
@@ -151,6 +98,8 @@ def generate(
         time_ms = np.arange(frames) / frames * cycle.rr_ms
         folded = native.folded_fraction(ready.labels > 0)
         report = _function(moved, anchor, time_ms, cycle, ready.labels_from, folded)
+        if ready.ef:
+            report = replace(report, ef_interval_percent=ready.ef.interval_percent)
         label_frames = _hard_labels(moved, ready.labels, native.box)
     draws: tuple[FunctionReport, ...] = ()
     if samples > 1:
@@ -196,24 +145,6 @@ class _Stages:
             self.progress(name, done, total)
 
 
-def incompressible(model, velocity: torch.Tensor, ready: Conditioned, anchor: SaxStack) -> torch.Tensor:
-    """Return velocities (T, 3, D, H, W) under which the myocardium keeps its volume on the anchor's grid.
-
-    Random draws are left as they are: the correction changes neither cavity's volume.
-    """
-    coarse = native_motion(model, velocity, ready, anchor, model.grid.phases)
-    wall_ml = volume_curves(coarse.warp_all(label_fractions(ready.labels)), anchor.ijk_to_ras).myocardium_ml
-    if not wall_ml[0] > 0:
-        return velocity
-    return keep_wall_volume(velocity.cpu().float(), ready.fine_maps, wall_ml / wall_ml[0])
-
-
-def native_motion(model, velocity, ready: Conditioned, anchor: SaxStack, frames: int) -> NativeMotion:
-    """Return the motion of velocities (T, 3, D, H, W), grid voxels, on the anchor's grid."""
-    displacement = model.displacements_mm(velocity[None])[0].cpu().numpy()
-    return NativeMotion(displacement, model.fine_grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)
-
-
 def _warp(anchor: SaxStack, labels: np.ndarray, native: NativeMotion, progress) -> tuple[np.ndarray, np.ndarray]:
     """Return the cine (T, D, H, W) and the label fractions (T, 3, D, H, W): one warp of image and labels together."""
     channels = np.concatenate([anchor.voxels[None], label_fractions(labels)])
@@ -249,8 +180,9 @@ def _draw_reports(model, ready, anchor, cycle, frames, samples, seed, solver, st
         velocity, _ = model.velocities(
             ready.maps, ready.condition, draws=1, seed=seed + draw, solver=solver, steps=steps
         )
-        native = native_motion(model, velocity[0], ready, anchor, frames)
-        moved = native.warp_all(fractions)
+        wanted = ready.ef.draw(seed + draw) if ready.ef else None
+        velocity = settled(model, velocity[0], ready, anchor, wanted, keep_wall=False)
+        moved = native_motion(model, velocity, ready, anchor, frames).warp_all(fractions)
         reports.append(_function(moved, anchor, time_ms, cycle, ready.labels_from, 0.0))
         stages.report("samples", draw + 1, samples)
     return tuple(replace(report, folded_fraction=float("nan")) for report in reports)

@@ -21,6 +21,18 @@ def volume_sensitivity(velocity: torch.Tensor, maps: torch.Tensor) -> tuple[torc
         that costs a dot product (first order about the truth).
     """
     velocity = velocity.detach().requires_grad_(True)
+    volumes = relative_volumes(velocity, maps)
+    gradients = [torch.autograd.grad(volumes[:, c].sum(), velocity, retain_graph=c < 2)[0] for c in range(3)]
+    return volumes.detach(), torch.stack(gradients, dim=1)
+
+
+def relative_volumes(velocity: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Return the volumes of LV cavity, wall and RV cavity under velocities, relative to the anchor's, (P, 3).
+
+    Args:
+        velocity: (P, 3, D, H, W) grid voxels.
+        maps: (3, D', H', W') anatomy maps, refined: D' = (D − 1)·n + 1 and so on.
+    """
     box, fine = _heart_box(maps), maps.shape[1:]
     cropped = maps[(slice(None), *box)]
     field = exponential(velocity)
@@ -30,9 +42,7 @@ def volume_sensitivity(velocity: torch.Tensor, maps: torch.Tensor) -> tuple[torc
         field = torch.tensordot(field, weights, dims=([2 + axis], [1])).movedim(-1, 2 + axis)
     factor = torch.tensor([(m - 1) / (n - 1) for m, n in zip(fine, velocity.shape[2:], strict=True)])
     moved = warp(cropped[None], field * factor.view(1, 3, 1, 1, 1))
-    volumes = moved.sum(dim=(2, 3, 4)) / maps.sum(dim=(1, 2, 3)).clamp(min=1e-3)
-    gradients = [torch.autograd.grad(volumes[:, c].sum(), velocity, retain_graph=c < 2)[0] for c in range(3)]
-    return volumes.detach(), torch.stack(gradients, dim=1)
+    return moved.sum(dim=(2, 3, 4)) / maps.sum(dim=(1, 2, 3)).clamp(min=1e-3)
 
 
 def _heart_box(maps: torch.Tensor) -> tuple[slice, slice, slice]:

@@ -23,7 +23,14 @@ COHORTS = {
     "ecg": "not used: it draws phantoms of its own",
     "flow": "phantoms, or cines with ECGs (default: the phantoms of the configuration)",
 }
-STAGES = {"ecg": "ECG encoder", "examples": "examples", "mean": "regression mean", "flow": "flow", "gain": "gain"}
+STAGES = {
+    "ecg": "ECG encoder",
+    "examples": "examples",
+    "mean": "regression mean",
+    "flow": "flow",
+    "gain": "gain",
+    "interval": "interval of EF",
+}
 
 
 def add(commands) -> None:
@@ -66,6 +73,13 @@ def add(commands) -> None:
             one.add_argument("--cache", metavar="DIR", help="folder of the examples, to share them between runs")
         one.set_defaults(run=run, kind=kind)
     train_ecgflowcmr.add(kinds)
+    diff = kinds.add_parser(
+        "diff", help="what differs between two trainings", description="Show what differs between two configurations "
+        "(names or files) or two run folders. Exit code 0 where nothing does, 1 where something does.",
+    )  # fmt: skip
+    diff.add_argument("one", metavar="A", help="named configuration, file of settings, or run folder")
+    diff.add_argument("other", metavar="B", help="the same, to compare with it")
+    diff.set_defaults(run=show_differences)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,6 +101,16 @@ def run(arguments: argparse.Namespace) -> int:
         current.say(f"Trained: {finished}")
         current.say_warnings()
     return 0
+
+
+def show_differences(arguments: argparse.Namespace) -> int:
+    """Print what differs between two trainings; returns the exit code, as ``diff`` does."""
+    from COFTrainingLib.training.differences import differences
+
+    lines = differences(arguments.one, arguments.other)
+    for line in lines:
+        print(line)
+    return 1 if lines else 0
 
 
 def _teacher(arguments, config, cohort, current: Session) -> Path:

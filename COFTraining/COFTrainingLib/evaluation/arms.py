@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
-from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.conditioned import Conditioned, prepare
 from COFGeneratorLib.generator.ejection import StatedEf
+from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.native import NativeMotion
 from COFGeneratorLib.generator.settled import native_motion, settled
 

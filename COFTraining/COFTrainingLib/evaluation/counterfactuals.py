@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from COFGeneratorLib.generator.bundle import Bundle
+from COFGeneratorLib.generator.settled import settled
 from COFGeneratorLib.motion.fields import resize
 
 from COFTrainingLib.evaluation.arms import measure, move, prepared
@@ -29,9 +30,8 @@ def heart_rate_shift(bundle: Bundle, subjects: int, seed: int) -> dict[str, floa
         for case in pair:
             ready = _on_anchor(bundle, anchor, case)
             velocity = bundle.model.velocities(ready.maps, ready.condition)[0][0]
-            report = measure(
-                anchor, move(bundle, anchor, ready, velocity, FRAMES), FRAMES, case.cycle.rr_ms, folded=False
-            )
+            native = move(bundle, anchor, ready, velocity, FRAMES, wanted_ef=ready.wanted_ef)
+            report = measure(anchor, native, FRAMES, case.cycle.rr_ms, folded=False)
             places.append(report.es_time_ms * FRAMES / report.rr_ms)
         found.append(places[1] - places[0])
         true.append(np.subtract(*[_true_es_frame(case) for case in pair[::-1]]))
@@ -77,9 +77,10 @@ def infarct_territories(bundle: Bundle, subjects: int, seed: int) -> dict[str, f
 def _sector_motion(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase) -> dict[str, float]:
     """Return the largest mean inward motion of the wall in every territory's sector, mm."""
     ready = _on_anchor(bundle, anchor, ecg_of)
-    velocity = bundle.model.velocities(ready.maps, ready.condition)[0]
+    velocity = bundle.model.velocities(ready.maps, ready.condition)[0][0]
+    velocity = settled(bundle.model, velocity, ready, anchor.anchor, ready.wanted_ef, keep_wall=False)
     fine = bundle.model.fine_grid
-    pull = bundle.model.displacements_mm(velocity)[0].numpy()  # (T, 3, D, H, W): outward pull = inward motion
+    pull = bundle.model.displacements_mm(velocity[None])[0].numpy()  # (T, 3, D, H, W): outward pull = inward motion
     points = fine.points_mm()
     theta = np.arctan2(points[..., 1], points[..., 2])
     radial = pull[:, 1] * np.sin(theta) + pull[:, 2] * np.cos(theta)

@@ -49,6 +49,7 @@ def write_card(metadata: dict[str, Any], commands: list[str], figures: dict[str,
             ("optimiser steps", _pairs(training["steps"])),
             ("seeds of the training", _pairs(training["seeds"])),
             ("gain on motion", _gain(training["gain"])),
+            ("ejection fraction", _ejection(cof.get("ef_z90"))),
             ("segmenter", _segmenter(metadata)),
             ("versions", _pairs(training["versions"])),
         ]),
@@ -102,6 +103,12 @@ def _gain(gain: dict[str, Any]) -> str:
     if gain["first_seed"] is None:
         return f"{gain['value']:.4f}, fitted on {gain['subjects']} validation subjects"
     return f"{gain['value']:.4f}, fitted on {gain['subjects']} subjects from seed {gain['first_seed']}"
+
+
+def _ejection(z90: float | None) -> str:
+    if z90 is None:
+        return "as the motion networks make it"
+    return f"as the ECG encoder states it; 90 % interval ± {z90:.2f} of its SD (split conformal)"
 
 
 def _segmenter(metadata: dict[str, Any]) -> str:

@@ -123,6 +123,7 @@ def assemble(run: Path | str) -> MotionModel:
         tuple(finished["spread"]),
         float(finished["gain"]),
         SamplerDefaults(**training["sampler"]),
+        finished.get("ef_z90"),
     ).to("cpu")
 
 

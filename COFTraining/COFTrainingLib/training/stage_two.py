@@ -27,6 +27,7 @@ from COFTrainingLib.training.calibrate import fit_gain, fit_gain_on_cines, popul
 from COFTrainingLib.training.cine_data import CineCache, cine_recipe, load_cines, weights_hash
 from COFTrainingLib.training.cine_example import Recipe
 from COFTrainingLib.training.ecg_training import WEIGHTS, EcgTraining, adopt_encoder, load_encoder, train_ecg
+from COFTrainingLib.training.ef_interval import fit_ef_z90
 from COFTrainingLib.training.flow import train_flow, train_mean
 from COFTrainingLib.training.flow_cache import build_flow_cache
 from COFTrainingLib.training.flow_data import FlowData, load_flow_data
@@ -136,11 +137,12 @@ def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources
         "cpu"
     )
     if ranks.first:
-        model.gain = _gain(model, training, given.cohort, data, recipe, tell)
+        _calibrate(model, training, given.cohort, data, recipe, tell)
         write_json(run / FINISHED, {
             "rms": list(data.scale.rms),
             "spread": list(spread),
             "gain": model.gain,
+            "ef_z90": model.ef_z90,
             "subjects": {"train": len(data.train), "valid": len(data.valid)},
             **({"cines": examples.summary()} if recipe is not None else {}),
             "weights": weights_of(run),
@@ -183,17 +185,21 @@ def _examples(run: Path, training: StageTwoTraining, given: Sources, recipe: Rec
     return cache
 
 
-def _gain(model: MotionModel, training: StageTwoTraining, cohort, data: FlowData, recipe: Recipe | None, tell) -> float:
+def _calibrate(model: MotionModel, training: StageTwoTraining, cohort, data: FlowData, recipe, tell) -> None:
+    """Fit the gain on motion and, where the encoder's reading was trained on such hearts, the interval of its EF."""
     held = training.calibration
 
-    def fitted(done: int, total: int) -> None:
-        tell("gain", {"event": "progress", "step": done, "of": total})
+    def told(stage: str):
+        return lambda done, total: tell(stage, {"event": "progress", "step": done, "of": total})
 
     if not held.subjects:
-        return model.gain
-    if recipe is None:
-        return fit_gain(model, held.first_seed, held.subjects, fitted)
-    return fit_gain_on_cines(model, cohort, data, recipe.segmenter, held.subjects, fitted)
+        return
+    if recipe is not None:
+        model.gain = fit_gain_on_cines(model, cohort, data, recipe.segmenter, held.subjects, told("gain"))
+        return
+    model.gain = fit_gain(model, held.first_seed, held.subjects, told("gain"))
+    if held.records:
+        model.ef_z90 = fit_ef_z90(model, held.first_seed, held.records, told("interval"))
 
 
 def weights_of(run: Path) -> dict[str, str]:

@@ -18,10 +18,18 @@ from COFTrainingLib.training.loop_config import LoopConfig
 
 @dataclass(frozen=True)
 class Calibration:
-    """Subjects on which the gain on motion is fitted: natural prevalence, seeds of their own; 0 fits none."""
+    """What is fitted after training, at natural prevalence on seeds of its own.
+
+    Args:
+        first_seed: Of the subjects.
+        subjects: On which the gain on motion is fitted; 0 fits nothing.
+        records: Subjects' ECGs on which the interval of the EF that the encoder states is fitted; 0 leaves the EF to
+            the motion networks. Recorded cohorts leave it there: the encoder's reading is trained on phantoms.
+    """
 
     first_seed: int = 1_900_000
     subjects: int = 48
+    records: int = 400
 
 
 @dataclass(frozen=True)
