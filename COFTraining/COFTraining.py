@@ -42,12 +42,16 @@ class COFTrainingParameterNode:
 
     stage - Which network is trained.
     configuration - Named configuration.
+    steps - Steps of the training; 0 as the configuration says.
+    learningRate - Peak learning rate; 0 as the configuration says.
     runName - Folder of the run under the runs folder.
     subjects - Number of subjects of a synthetic cohort.
     """
 
     stage: Annotated[str, Choice(["teacher", "segmenter", "ecg", "flow"])] = "teacher"
     configuration: Annotated[str, Choice(["cof-plus", "cof-plus-cpu", "cof-v2", "smoke"])] = "cof-plus"
+    steps: Annotated[int, WithinRange(0, 10000000)] = 0
+    learningRate: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
     runName: str = "run-1"
     subjects: Annotated[int, WithinRange(4, 100000)] = 64
 
@@ -145,7 +149,7 @@ class COFTrainingLogic(ScriptedLoadableModuleLogic):
         """Return the module's parameters in the scene."""
         return COFTrainingParameterNode(super().getParameterNode())
 
-    def start(self, runsFolder, kind: str, title: str, arguments: list[str], python=None):
+    def start(self, runsFolder, kind: str, title: str, arguments: list[str], python=None, template=""):
         """Start ``cof ARGUMENTS`` as a job under a runs folder.
 
         Args:
@@ -154,6 +158,7 @@ class COFTrainingLogic(ScriptedLoadableModuleLogic):
             title: Words for the list of jobs.
             arguments: Sub-command and arguments.
             python: Interpreter; Slicer's own where None.
+            template: Command that runs the job elsewhere, with ``{command}`` or ``{shell}`` in the job's place.
 
         Returns:
             ``COFGeneratorLib.jobs.JobRunner``.
@@ -162,7 +167,7 @@ class COFTrainingLogic(ScriptedLoadableModuleLogic):
 
         base = slicer.util.startupEnvironment() if python else os.environ
         env = commands.training_environment(base)
-        return commands.start_job(Path(runsFolder), kind, title, arguments, str(python or ""), env)
+        return commands.start_job(Path(runsFolder), kind, title, arguments, str(python or ""), env, template)
 
 
 class COFTrainingTest(ScriptedLoadableModuleTest):

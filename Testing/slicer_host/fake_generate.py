@@ -16,7 +16,20 @@ from pathlib import Path
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    for name in ("anchor", "ecg", "out", "events", "labels", "label-map", "model", "device", "solver", "roi", "cine", "rr"):
+    for name in (
+        "anchor",
+        "ecg",
+        "out",
+        "events",
+        "labels",
+        "label-map",
+        "model",
+        "device",
+        "solver",
+        "roi",
+        "cine",
+        "rr",
+    ):
         parser.add_argument(f"--{name}")
     for name, default in (("frames", 50), ("samples", 1), ("seed", 0), ("steps", 0), ("beat", 0), ("anchor-frame", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)

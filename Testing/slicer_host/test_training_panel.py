@@ -28,7 +28,7 @@ def fake(monkeypatch, training):
     """Return ``fake(steps)``: from then on jobs of the panel run a tiny training instead of ``cof``."""
 
     def use(steps):
-        def start(runs, kind, title, arguments, python=None):
+        def start(runs, kind, title, arguments, python=None, template=""):
             runner = JobRunner(Path(runs) / "jobs" / f"job-{len(find_jobs(Path(runs) / 'jobs'))}")
             env = {**os.environ, "PYTHONPATH": os.pathsep.join(LIBRARIES)}
             code = textwrap.dedent(TRAINING.format(steps=steps))
@@ -56,11 +56,15 @@ def test_the_panel_says_what_is_missing(training):
     assert "does not exist" in training.ui.startButton.toolTip
 
 
-def test_the_flow_model_asks_for_the_ecg_run(training, tmp_path):
+def test_the_flow_model_takes_an_ecg_run_or_trains_one(training, fake, tmp_path):
     training.ui.stageSelector.currentIndex = training.ui.stageSelector.findText("flow")
+    assert training.ui.startButton.enabled
+    training.ui.ecgRunPathEdit.currentPath = str(tmp_path / "gone")
     assert "ECG encoder" in training.ui.startButton.toolTip
     training.ui.ecgRunPathEdit.currentPath = str(tmp_path)
-    assert training.ui.startButton.enabled
+    start = fake(1)
+    training.ui.startButton.click()
+    assert start.asked[0][start.asked[0].index("--ecg") + 1] == str(tmp_path)
 
 
 def test_a_training_is_started_with_the_chosen_options_and_its_curves_grow(training, fake, host):
@@ -131,3 +135,77 @@ def test_every_named_configuration_and_every_network_can_be_chosen(training):
     offered = {training.ui.configurationSelector.itemText(n) for n in range(training.ui.configurationSelector.count)}
     assert offered == {path.stem for path in Path(LIBRARIES[1], "COFTrainingLib", "configurations").glob("*.toml")}
     assert {training.ui.stageSelector.itemText(n) for n in range(training.ui.stageSelector.count)} == set(KINDS)
+
+
+def test_knobs_become_a_configuration_of_what_was_changed(training, fake, tmp_path):
+    from COFTrainingLib.training.configurations import read_configuration
+
+    training._parameterNode.configuration = "smoke"
+    training.ui.stageSelector.currentIndex = training.ui.stageSelector.findText("flow")
+    training.ui.stepsSpinBox.value = 77
+    training.ui.rateSpinBox.value = 0.0005
+    start = fake(1)
+    training.ui.startButton.click()
+    file = start.asked[0][start.asked[0].index("--config") + 1]
+    assert file == str(tmp_path / "runs" / "run-1.toml")
+    changed, base = read_configuration("flow", file), read_configuration("flow", "smoke")
+    assert changed.mean_loop.steps == changed.flow_loop.steps == 77
+    assert changed.mean_loop.learning_rate == pytest.approx(0.0005)
+    assert changed.subjects == base.subjects
+
+
+def test_the_device_and_the_command_are_remembered_and_used(training, host, tmp_path):
+    training.ui.deviceSelector.currentIndex = training.ui.deviceSelector.findData("cpu")
+    training.ui.commandTemplateEdit.text = f"{sys.executable} {tmp_path / 'elsewhere.py'} {{shell}}"
+    (tmp_path / "elsewhere.py").write_text(
+        "import pathlib, subprocess, sys\n"
+        "pathlib.Path(__file__).with_name('asked').write_text(sys.argv[1])\n"
+        "sys.exit(subprocess.run(['/bin/sh', '-c', sys.argv[1]]).returncode)\n"
+    )
+    (tmp_path / "no cohort").mkdir()
+    training.ui.cohortPathEdit.currentPath = str(tmp_path / "no cohort")
+    training.ui.checkButton.click()
+    host.wait_for(lambda: not training.view.monitor.active)
+    assert (tmp_path / "asked").is_file(), training.ui.statusLabel.text + training.view.job_view.log_text()
+    asked = (tmp_path / "asked").read_text()
+    assert asked.startswith("env PYTHONPATH=")
+    assert "'" + str(tmp_path / "no cohort") + "'" in asked  # a path with a space is one word for the other shell
+    host.close("COFTraining")
+    again = host.open("COFTraining")
+    assert again.ui.deviceSelector.currentData == "cpu"
+    assert "elsewhere.py" in again.ui.commandTemplateEdit.text
+
+
+def test_a_command_without_a_place_for_the_job_is_refused():
+    from COFGeneratorLib.errors import JobError
+    from COFTrainingLib.ui.commands import through_template
+
+    assert through_template("srun --gres=gpu:1 {command}", ["a b", "c"]) == ["srun", "--gres=gpu:1", "a b", "c"]
+    assert through_template("ssh gpu1 {shell}", ["a b", "c"]) == ["ssh", "gpu1", "'a b' c"]
+    for wrong in ("ssh gpu1", "ssh 'gpu1 {shell}"):
+        with pytest.raises(JobError, match="command"):
+            through_template(wrong, ["a"])
+
+
+def test_samples_of_a_run_arrive_as_a_sequence_and_numbers_as_words(training, host, a_result):
+    from COFTrainingLib.ui.training_view import metric_words
+
+    code = (
+        "import sys\nfrom COFGeneratorLib.jobs.events import job_events\n"
+        "with job_events(sys.argv[1]) as events:\n"
+        "    for step in range(3):\n        events.metric('loss', 1.0 / (step + 1), step)\n"
+        "    events.metric('gpu_mb', 1234.0, 3)\n    events.artifact(sys.argv[2])\n"
+    )
+    runner = JobRunner(training.view.path("runsPathEdit") / "jobs" / "with-samples")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(LIBRARIES)}
+    runner.start([sys.executable, "-c", code, str(runner.folder.events), str(a_result / "cine.seq.nrrd")], env=env)
+    training.view._watch(runner)
+    host.wait_for(lambda: not training.view.monitor.active)
+    browser = training.view.preview.browser
+    assert browser.GetMasterSequenceNode().GetNumberOfDataNodes() == 6
+    assert "synthetic" in browser.GetName()
+    training.ui.showPreviewButton.click()
+    assert ("showSequenceBrowser", browser) in host.calls
+    assert "GPU 1234 MB" in training.ui.metricsLabel.text
+    assert not training.ui.curvesLabel.pixmap.isNull()
+    assert metric_words({"examples_per_s": 12.34, "loss": 0.5}) == "12.3 examples/s · loss 0.5"

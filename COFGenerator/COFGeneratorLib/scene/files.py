@@ -74,9 +74,9 @@ def load_result(
     """
     scene = resolve_scene(scene)
     directory = Path(directory)
-    cine = _read_sequence(scene, directory / CINE_FILE, names.node_name(name, "cine"))
+    cine = read_sequence(scene, directory / CINE_FILE, names.node_name(name, "cine"))
     labels, motion = (
-        _read_sequence(scene, directory / file, names.node_name(name, what)) if (directory / file).is_file() else None
+        read_sequence(scene, directory / file, names.node_name(name, what)) if (directory / file).is_file() else None
         for file, what in ((LABELS_FILE, "labels"), (MOTION_FILE, "motion"))
     )
     function_file, ecg_file = directory / FUNCTION_FILE, directory / ECG_FILE
@@ -126,7 +126,8 @@ def write_sequence(sequence, path: Path) -> Path:
     return path
 
 
-def _read_sequence(scene, path: Path, name: str):
+def read_sequence(scene, path: Path, name: str):
+    """Add a sequence from a file that this product wrote; its name says whether it holds volumes or motion."""
     if not path.is_file():
         raise SceneError(f"A generated sequence was expected at {path}; found no file. Run `cof generate` again.")
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)

@@ -41,6 +41,9 @@ def function_table(scene, name: str, function: Mapping[str, Any]):
             ``samples``, where several draws were made.
     """
     draws = function.get("samples") or {}
+    stated = function.get("ef_interval_percent")  # of the model itself, 90 %
+    if stated and not draws:
+        draws = {"ef_percent": {"interval": stated}}
     rows = []
     for key, words, unit, decimals in INDICES:
         value = function.get(key)

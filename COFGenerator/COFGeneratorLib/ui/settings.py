@@ -13,6 +13,8 @@ MODEL = "model"
 DEVICES_FOUND = "devicesFound"
 RUNS = "runsFolder"
 COHORT = "cohortFolder"
+COMMAND_TEMPLATE = "commandTemplate"
+TRAINING_DEVICE = "trainingDevice"
 
 
 def get(key: str, default: str = "") -> str:

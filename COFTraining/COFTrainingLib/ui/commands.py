@@ -1,6 +1,7 @@
 """Commands of the training jobs and where their folders lie."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Mapping
@@ -16,6 +17,15 @@ JOBS = "jobs"
 """Folder under the runs folder that holds the folders of jobs; a run's own folder lies beside it."""
 
 
+LOOPS = {
+    "teacher": ("loop",),
+    "segmenter": ("fine_loop", "coarse_loop"),
+    "ecg": ("loop",),
+    "flow": ("mean_loop", "flow_loop"),
+}
+"""Network → tables of its configuration that hold a training loop's settings."""
+
+
 def training_environment(base: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which a child finds both libraries."""
     environment = child_environment(base)
@@ -25,7 +35,13 @@ def training_environment(base: Mapping[str, str]) -> dict[str, str]:
 
 
 def start_job(
-    runs: Path, kind: str, title: str, arguments: list[str], python: str = "", env: Mapping[str, str] | None = None
+    runs: Path,
+    kind: str,
+    title: str,
+    arguments: list[str],
+    python: str = "",
+    env: Mapping[str, str] | None = None,
+    template: str = "",
 ) -> JobRunner:
     """Start ``cof ARGUMENTS`` as a job under a runs folder.
 
@@ -36,6 +52,7 @@ def start_job(
         arguments: Sub-command and its arguments.
         python: The interpreter; the one that runs us where empty.
         env: The child's environment.
+        template: Command that runs the job elsewhere, see ``through_template``.
 
     Raises:
         JobError: If the folder cannot be used or the process cannot be started.
@@ -43,13 +60,73 @@ def start_job(
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = next(path for path in (runs / JOBS / f"{stamp}-{kind}-{n}" for n in range(1000)) if not path.exists())
     runner = JobRunner(folder)
+    env = training_environment(os.environ) if env is None else env
     argv = [python or sys.executable, "-m", "COFGeneratorLib", *arguments, "--events", str(runner.folder.events)]
-    runner.start(argv, kind=kind, title=title, env=training_environment(os.environ) if env is None else env)
+    if template.strip():
+        argv = through_template(template, ["env", f"PYTHONPATH={env['PYTHONPATH']}", *argv])
+    runner.start(argv, kind=kind, title=title, env=env)
     return runner
 
 
+def through_template(template: str, argv: list[str]) -> list[str]:
+    """Return the program and arguments that run a job through a user's command, for example on another machine.
+
+    ``{command}`` stands for the job's own words (``srun --gres=gpu:1 {command}``), ``{shell}`` for all of them as one
+    word that another shell reads (``ssh gpu1 {shell}``, ``sbatch --wait --wrap {shell}``).
+
+    Raises:
+        JobError: If the template cannot be read or has no place for the job.
+    """
+    try:
+        words = shlex.split(template)
+    except ValueError as error:
+        raise JobError(f"The command must be readable as a shell reads it; found {template!r} ({error}).") from error
+    if not {"{command}", "{shell}"} & set(words):
+        raise JobError(
+            f"The command needs {{command}} or {{shell}} as a word of its own, where the job goes; found {template!r}. "
+            "Write for example: ssh gpu1 {shell}"
+        )
+    filled: list[str] = []
+    for word in words:
+        filled += argv if word == "{command}" else [shlex.join(argv)] if word == "{shell}" else [word]
+    return filled
+
+
+def with_knobs(stage: str, configuration: str, file: Path, steps: int, learning_rate: float) -> str:
+    """Return the configuration to train with: the named one, or a file of what the user changed in it.
+
+    Args:
+        stage: Network.
+        configuration: Name or file.
+        file: Where the file may be written.
+        steps: Of each loop; 0 as the configuration says.
+        learning_rate: 0 as the configuration says.
+    """
+    changed = [f"steps = {steps}"] if steps else []
+    changed += [f"learning_rate = {learning_rate:g}"] if learning_rate else []
+    if not changed:
+        return configuration
+    base = str(Path(configuration).resolve()) if Path(configuration).is_file() else configuration
+    lines = [f"base = {_toml_text(base)}"]
+    for loop in LOOPS[stage]:
+        lines += ["", f"[{stage}.{loop}]", *changed]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(file)
+
+
+def _toml_text(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def train_arguments(
-    stage: str, run: Path, configuration: str, cohort: Path | None, ecg_run: Path | None, resume: bool
+    stage: str,
+    run: Path,
+    configuration: str,
+    cohort: Path | None,
+    ecg_run: Path | None,
+    resume: bool,
+    device: str = "auto",
 ) -> list[str]:
     """Return the arguments of ``cof train``.
 
@@ -58,13 +135,16 @@ def train_arguments(
         run: Folder of the run.
         configuration: Name or file.
         cohort: Folder of a cohort, or None for the phantoms of the configuration.
-        ecg_run: Finished run of the ECG encoder; only the flow model takes it.
+        ecg_run: Finished run of the ECG encoder; only the flow model takes it, and trains one where None.
         resume: Go on with the run.
+        device: ``"auto"`` leaves it to the configuration.
     """
     arguments = ["train", stage, "--out", str(run), "--config", configuration]
+    if device != "auto":
+        arguments += ["--device", device]
     if cohort is not None:
         arguments += ["--cohort", str(cohort)]
-    if stage == "flow":
+    if stage == "flow" and ecg_run is not None:
         arguments += ["--ecg", str(ecg_run)]
     return [*arguments, "--resume"] if resume else arguments
 

@@ -8,15 +8,23 @@ import slicer
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState, JobUpdate, find_jobs
 from COFGeneratorLib.ui import settings
+from COFGeneratorLib.ui.dependencies import device_words
 from COFGeneratorLib.ui.job_view import JobView, copy_to_clipboard
 from COFGeneratorLib.ui.monitor import JobMonitor
 from slicer.i18n import tr as _
 
 from COFTrainingLib.ui import commands
+from COFTrainingLib.ui.curve_picture import curve_picture
 from COFTrainingLib.ui.curves import RunCurves
+from COFTrainingLib.ui.preview import SamplePreview
 
 PATHS = {"cohortPathEdit": settings.COHORT, "runsPathEdit": settings.RUNS, "pythonPathEdit": settings.PYTHON}
 """Path fields that are remembered on this machine."""
+
+METRIC_WORDS = {"examples_per_s": "{:.1f} examples/s", "gpu_mb": "GPU {:.0f} MB", "peak_memory_mb": "memory {:.0f} MB"}
+"""How numbers are told that are no curves."""
+
+MIN_CURVES_WIDTH = 340
 
 
 class TrainingView:
@@ -34,13 +42,17 @@ class TrainingView:
         self._report: Path | None = None
         self._kind = ""
         self._folder: Path | None = None
-        self.curves = RunCurves()
+        self.curves, self.preview = RunCurves(), SamplePreview()
         self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
         self.monitor = JobMonitor(self._on_update, self._on_end)
         for name, key in PATHS.items():
             edit = getattr(ui, name)
             edit.currentPath = settings.get(key)
             edit.connect("currentPathChanged(QString)", self._remember)
+        ui.commandTemplateEdit.text = settings.get(settings.COMMAND_TEMPLATE)
+        ui.commandTemplateEdit.connect("textChanged(QString)", self._remember)
+        self._fill_devices()
+        ui.deviceSelector.connect("currentIndexChanged(int)", self._remember)
         for name in ("configurationPathEdit", "bundlePathEdit", "ecgRunPathEdit"):
             getattr(ui, name).connect("currentPathChanged(QString)", self.refresh)
         for name, slot in (
@@ -51,6 +63,7 @@ class TrainingView:
             ("stopButton", self.stop),
             ("attachButton", self.attach),
             ("showCurvesButton", self.show_curves),
+            ("showPreviewButton", lambda *_args: self.preview.show()),
             ("exportButton", self.export),
             ("evaluateButton", self.evaluate),
             ("openReportButton", self._open_report),
@@ -95,8 +108,8 @@ class TrainingView:
             return _("Choose a folder for runs.")
         if "stage" in needs and self._node.stage == "flow":
             ecg_run = self.path("ecgRunPathEdit")
-            if ecg_run is None or not ecg_run.is_dir():
-                return _("Choose the folder of a finished run of the ECG encoder; the flow model builds on it.")
+            if ecg_run is not None and not ecg_run.exists():
+                return _("The run of the ECG encoder does not exist. Leave it empty to train one first.")
         if {"new", "run"} & set(needs):
             try:
                 run = commands.run_folder(runs, self._node.runName)
@@ -133,6 +146,7 @@ class TrainingView:
         self._ui.attachButton.enabled = not running and self._ui.jobSelector.count > 0
         self._ui.jobSelector.enabled = not running
         self._ui.showCurvesButton.enabled = bool(self.curves.values)
+        self._ui.showPreviewButton.enabled = self.preview.shown
         self._ui.openFolderButton.enabled = self._folder is not None
         self._ui.openReportButton.enabled = self._report is not None and self._report.is_file()
         for section in ("cohortCollapsibleButton", "configurationCollapsibleButton", "evaluationCollapsibleButton"):
@@ -145,7 +159,16 @@ class TrainingView:
         run = commands.run_folder(self.path("runsPathEdit"), self._node.runName)
         configuration = str(self.path("configurationPathEdit") or self._node.configuration)
         cohort, ecg_run = self.path("cohortPathEdit"), self.path("ecgRunPathEdit")
-        arguments = commands.train_arguments(self._node.stage, run, configuration, cohort, ecg_run, resume)
+        file = run.with_name(f"{run.name}.toml")
+        try:
+            configuration = commands.with_knobs(
+                self._node.stage, configuration, file, self._node.steps, self._node.learningRate
+            )
+        except OSError as error:
+            self._fail(_("The settings could not be written: {error}").format(error=error))
+            return
+        device = str(self._ui.deviceSelector.currentData or "auto")
+        arguments = commands.train_arguments(self._node.stage, run, configuration, cohort, ecg_run, resume, device)
         title = _("Training {stage} in {name}").format(stage=self._node.stage, name=run.name)
         self._start("train", title, arguments)
 
@@ -202,21 +225,26 @@ class TrainingView:
             slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def _start(self, kind: str, title: str, arguments: list[str]) -> None:
+        python, template = self.path("pythonPathEdit"), str(self._ui.commandTemplateEdit.text or "")
         try:
-            runner = self._logic.start(self.path("runsPathEdit"), kind, title, arguments, self.path("pythonPathEdit"))
+            runner = self._logic.start(self.path("runsPathEdit"), kind, title, arguments, python, template)
         except ChainOfFlowError as error:
-            self._ended = JobState.FAILED
-            self.job_view.end(JobState.FAILED, str(error), "")
-            self.refresh()
+            self._fail(str(error))
             return
         self._watch(runner)
         self.list_jobs()
+
+    def _fail(self, words: str) -> None:
+        self._ended = JobState.FAILED
+        self.job_view.end(JobState.FAILED, words, "")
+        self.refresh()
 
     def _watch(self, runner: JobRunner) -> None:
         job = runner.folder.read(runner.folder.job)
         self._title, self._kind, self._ended = job.get("title") or runner.folder.root.name, job.get("kind", ""), None
         self.curves = RunCurves(self._title)
         self._ui.metricsLabel.text = ""
+        self._ui.curvesLabel.visible = False
         self._folder = runner.folder.root
         self.job_view.begin(self._title)
         self.monitor.follow(runner)
@@ -226,11 +254,31 @@ class TrainingView:
         self.job_view.update(update)
         grown = [self.curves.add(event) for event in update.events]
         if any(grown):
-            latest = self.curves.latest()
-            self._ui.metricsLabel.text = " · ".join(f"{name} {value:.4g}" for name, value in latest.items())
+            self._ui.metricsLabel.text = metric_words(self.curves.latest())
             self._ui.metricsLabel.visible = self._ui.showCurvesButton.enabled = True
+            self._draw_curves()
             if self.curves.drawn:
                 self.curves.draw(slicer.mrmlScene)
+        samples = [event for event in update.events if event["event"] == "artifact"]
+        if samples and any(self.preview.take(event) for event in samples[-1:]):
+            self._ui.showPreviewButton.enabled = True
+
+    def _draw_curves(self) -> None:
+        picture = curve_picture(self.curves.values, max(int(self._ui.progressBar.width), MIN_CURVES_WIDTH))
+        self._ui.curvesLabel.visible = picture is not None
+        if picture is not None:
+            self._ui.curvesLabel.setPixmap(picture)
+
+    def _fill_devices(self) -> None:
+        """Offer the devices that the Generator module's check has found, and what is always there."""
+        found = json.loads(settings.get(settings.DEVICES_FOUND, "[]"))
+        self._ui.deviceSelector.addItem(_("Automatic"), "auto")
+        if not any(device["id"] == "cpu" for device in found):
+            self._ui.deviceSelector.addItem("cpu", "cpu")
+        for device in found:
+            self._ui.deviceSelector.addItem(device_words(device), device["id"])
+        kept = self._ui.deviceSelector.findData(settings.get(settings.TRAINING_DEVICE, "auto"))
+        self._ui.deviceSelector.currentIndex = max(kept, 0)
 
     def _on_end(self, runner: JobRunner) -> None:
         self._ended = runner.state
@@ -249,6 +297,8 @@ class TrainingView:
     def _remember(self, *_args) -> None:
         for name, key in PATHS.items():
             settings.put(key, str(getattr(self._ui, name).currentPath or ""))
+        settings.put(settings.COMMAND_TEMPLATE, str(self._ui.commandTemplateEdit.text or ""))
+        settings.put(settings.TRAINING_DEVICE, str(self._ui.deviceSelector.currentData or "auto"))
         if not self.monitor.active:
             self.list_jobs()
         self.refresh()
@@ -260,3 +310,9 @@ class TrainingView:
     def _open_report(self, *_args) -> None:
         if self._report is not None:
             qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._report)))
+
+
+def metric_words(latest: dict[str, float]) -> str:
+    """Return the newest numbers of a run in words."""
+    known = (METRIC_WORDS.get(name, name + " {:.4g}").format(value) for name, value in latest.items())
+    return " · ".join(known)

@@ -1,0 +1,58 @@
+"""Curves of a run as a small picture in the panel, growing while the run goes on; the plot view has them in full."""
+
+import math
+
+import qt
+
+HEIGHT, MARGIN, MAX_POINTS = 96, 4, 300
+COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd")
+NOT_DRAWN = ("examples_per_s", "gpu_mb", "peak_memory_mb", "lr")
+"""What is told as a number only."""
+
+
+def curve_picture(values, width: int):
+    """Return a QPixmap of all curves, or None without any; each is scaled to its own range, on a log scale if positive.
+
+    Args:
+        values: Name → (steps, values).
+        width: Of the picture, pixels.
+    """
+    drawn = {name: curve for name, curve in values.items() if name not in NOT_DRAWN and len(curve[0]) > 1}
+    if not drawn:
+        return None
+    pixmap = qt.QPixmap(width, HEIGHT)
+    pixmap.fill(qt.QColor("#ffffff"))
+    last = max(steps[-1] for steps, _ in drawn.values()) or 1.0
+    painter = qt.QPainter(pixmap)
+    try:
+        painter.setRenderHint(qt.QPainter.Antialiasing, True)
+        font = painter.font()
+        font.setPixelSize(10)
+        painter.setFont(font)
+        for row, (name, (steps, curve)) in enumerate(list(drawn.items())[: len(COLOURS)]):
+            _draw(painter, [step / last for step in steps], curve, width, COLOURS[row])
+            painter.setPen(qt.QPen(qt.QColor(COLOURS[row])))
+            painter.drawText(width - 120, 12 + 12 * row, f"{name}  {curve[-1]:.4g}")
+    finally:
+        painter.end()
+    return pixmap
+
+
+def _draw(painter, places, curve, width: int, colour: str) -> None:
+    finite = [(place, value) for place, value in zip(places, curve, strict=True) if math.isfinite(value)]
+    if len(finite) < 2:
+        return
+    finite = finite[:: max(1, len(finite) // MAX_POINTS)]
+    if min(value for _, value in finite) > 0.0:
+        finite = [(place, math.log(value)) for place, value in finite]
+    low, high = min(value for _, value in finite), max(value for _, value in finite)
+    path = qt.QPainterPath()
+    for index, (place, value) in enumerate(finite):
+        x = MARGIN + place * (width - 2 * MARGIN)
+        y = HEIGHT - MARGIN - (value - low) / max(high - low, 1e-12) * (HEIGHT - 2 * MARGIN)
+        path.lineTo(x, y) if index else path.moveTo(x, y)
+    pen = qt.QPen(qt.QColor(colour))
+    pen.setWidth(2)
+    painter.setPen(pen)
+    painter.setBrush(qt.Qt.NoBrush)
+    painter.drawPath(path)
