@@ -62,9 +62,9 @@ def test_an_ecg_whose_leads_are_flat(refused, write, tmp_path):
     refused("flat", ecg=tmp_path / "ecg.csv")
 
 
-def test_an_ecg_of_two_seconds(refused, write, tmp_path):
-    write.ecg(tmp_path / "ecg.csv", beats(2.0))
-    refused("found 2.00 s", ecg=tmp_path / "ecg.csv")
+def test_an_ecg_of_half_a_second(refused, write, tmp_path):
+    write.ecg(tmp_path / "ecg.csv", beats(0.5))
+    refused("found 0.50 s", ecg=tmp_path / "ecg.csv")
 
 
 def test_an_ecg_that_is_not_there(refused, tmp_path):

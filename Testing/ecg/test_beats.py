@@ -1,17 +1,20 @@
 """Beats and waves against closed forms: where the Gaussians of the synthetic beat are is known exactly."""
 
 import contextlib
+import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from cof_ecg_writers import WAVES_MS, beat_train
 from COFGeneratorLib.ecg import analyse_ecg, cycle_from_peaks
-from COFGeneratorLib.ecg.average_beat import average_beat
+from COFGeneratorLib.ecg.average_beat import average_beat, single_beats
 from COFGeneratorLib.ecg.cycle import BEAT_R_SAMPLE, BEAT_SAMPLES, SCALAR_NAMES
 from COFGeneratorLib.ecg.delineation import delineate, qt_from_rate_ms
 from COFGeneratorLib.ecg.detection import find_r_peaks
 from COFGeneratorLib.ecg.record import LEADS, EcgRecord
+from COFGeneratorLib.ecg.summary import summary
 from COFGeneratorLib.errors import EcgError
 
 FS = 500.0
@@ -191,6 +194,17 @@ def test_the_representative_interval_has_the_median_length():
     assert np.abs(cycle.cycle_mv[LEADS.index("V4"), 0]) > 1.0  # begins at R
 
 
+def test_every_beat_of_the_record_is_to_be_had():
+    truth = _regular(66.0)
+    record = _record(truth, noise_mv=0.01)
+    cycle = analyse_ecg(record)
+    beats = single_beats(record.signal_mv, record.fs_hz, cycle.r_peaks_s)
+    assert beats.shape == (len(cycle.r_peaks_s), 12, BEAT_SAMPLES)
+    inside = [n for n, r in enumerate(cycle.r_peaks_s) if 0.3 < r < 9.0]
+    assert np.abs(np.median(beats[inside], axis=0) - cycle.beat_mv).max() < 0.02
+    assert np.abs(beats[inside] - cycle.beat_mv).max() < 0.15
+
+
 def test_a_beat_can_be_chosen_by_index_or_time():
     truth = np.array([0.4, 1.4, 2.2, 3.2, 4.2, 5.2, 6.2])
     record = _record(truth, 7.0)
@@ -211,13 +225,23 @@ def test_voltages_and_axis_follow_the_leads():
     assert tall.qrsd_ms == pytest.approx(cycle.qrsd_ms, abs=1e-6)
 
 
-def test_exchanged_arm_leads_are_suspected():
+@pytest.mark.parametrize(
+    "limbs", ["arms", "right arm and left leg", "right arm for right leg", "left arm for right leg"]
+)
+def test_exchanged_limb_leads_are_suspected(limbs):
     signal = beat_train(_regular(66.0), 10.0, FS)
-    one, two, three = signal[:3].copy()
+    one, two, three, avr, avl, avf = signal[:6].copy()
+    still = 0.05 * two
     swapped = signal.copy()
-    swapped[:6] = [-one, three, two, signal[4], signal[3], signal[5]]
+    swapped[:6] = {
+        "arms": [-one, three, two, avl, avr, avf],
+        "right arm and left leg": [-three, -two, -one, avf, avl, avr],
+        # The right leg is nearly at the potential of the left one.
+        "right arm for right leg": [-three, still, three + still, three / 2, -three, three / 2],
+        "left arm for right leg": [two - still, two, still, -two, two / 2, two / 2],
+    }[limbs]
     cycle = analyse_ecg(EcgRecord(swapped, FS))
-    assert any("swap suspected" in note for note in cycle.warnings)
+    assert any(f"swap suspected ({limbs})" in note for note in cycle.warnings), cycle.warnings
     assert not any("swap" in note for note in analyse_ecg(EcgRecord(signal, FS)).warnings)
 
 
@@ -275,15 +299,34 @@ def test_a_small_derived_lead_is_not_called_flat():
     assert not any("flat" in note for note in analyse_ecg(EcgRecord(signal, FS)).warnings)
 
 
-@pytest.mark.parametrize("seconds", [0.5, 1.2, 2.0])
-def test_short_records_are_refused(seconds):
-    with pytest.raises(EcgError, match="two complete R–R"):
-        analyse_ecg(_record([0.2], seconds))
+def test_records_without_a_whole_beat_are_refused():
+    with pytest.raises(EcgError, match="whole beat"):
+        analyse_ecg(_record([0.2], 0.5))
 
 
-def test_fewer_than_three_beats_are_refused():
-    with pytest.raises(EcgError, match="three beats"):
-        cycle_from_peaks(_record([0.5, 2.5], 3.0), np.array([0.5, 2.5]) * FS)
+def test_one_beat_needs_a_stated_rate():
+    record = _record([0.4], 1.2)
+    with pytest.raises(EcgError, match=r"complete R–R .*found 1 beat"):
+        analyse_ecg(record)
+    for stated in ({"hr_bpm": 75.0}, {"rr_ms": 800.0}):
+        cycle = analyse_ecg(replace(record, stated=stated))
+        assert cycle.rr_ms == pytest.approx(800.0)
+        assert cycle.r_peaks_s[0] == pytest.approx(0.4, abs=0.02)
+        assert cycle.qrsd_ms == pytest.approx(analyse_ecg(_record(_regular(75.0, 10.0), 10.0)).qrsd_ms, abs=25.0)
+        assert cycle.quality < 0.5
+        assert any("One beat only" in note for note in cycle.warnings)
+    with pytest.raises(EcgError, match="complete R–R"):
+        analyse_ecg(replace(record, stated={"hr_bpm": 400.0}))
+
+
+def test_two_beats_give_one_cycle():
+    cycle = analyse_ecg(_record([0.4, 1.2], 2.0))
+    assert cycle.rr_ms == pytest.approx(800.0, abs=5.0)
+    assert cycle.representative == 0
+    assert any("Few beats" in note for note in cycle.warnings)
+    json.dumps(summary(_record([0.4, 1.2], 2.0), cycle), allow_nan=False)
+    with pytest.raises(EcgError, match="4000 ms apart"):
+        cycle_from_peaks(_record([0.5, 4.5], 5.0), np.array([0.5, 4.5]) * FS)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.3])

@@ -8,13 +8,16 @@ from COFGeneratorLib.ecg.average_beat import LEAD_IN, AlignedBeats, align_beats
 from COFGeneratorLib.ecg.conditioning import condition
 from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ, BEAT_R_SAMPLE, EcgCycle
 from COFGeneratorLib.ecg.delineation import Fiducials, delineate
+from COFGeneratorLib.ecg.exchanged_leads import suspected_exchanges
 from COFGeneratorLib.ecg.pacing import find_spikes, without_spikes
 from COFGeneratorLib.ecg.record import LEADS, EcgRecord
 from COFGeneratorLib.ecg.rhythm import COHERENT_P, assess_rhythm
 from COFGeneratorLib.errors import EcgError
 
-SHORTEST_S = 2.5
-"""Shorter records are refused: they hold no two complete cycles at common heart rates."""
+SHORTEST_S = 0.6
+"""Shorter records hold no whole beat."""
+RR_MS = (240.0, 3000.0)
+"""R–R of a record with one interval only: 250 down to 20 a minute. With several, the median guards against nonsense."""
 FLAT_MV = 0.02
 """A lead whose 1st–99th percentile range is smaller is flat (electrode off)."""
 _R = LEAD_IN + BEAT_R_SAMPLE
@@ -73,14 +76,14 @@ def check_usable(record: EcgRecord) -> None:
     """
     if record.duration_s < SHORTEST_S:
         raise EcgError(
-            f"At least {SHORTEST_S:g} s of ECG with two complete R–R intervals are needed; found "
-            f"{record.duration_s:.2f} s. Use a rhythm recording, usually 10 s, not a median beat or a strip."
+            f"At least one whole beat, {SHORTEST_S:g} s of ECG, is needed; found {record.duration_s:.2f} s. Use a "
+            "rhythm recording, usually 10 s."
         )
     flat = flat_leads(record)
     if len(flat) > 1 or {"I", "II"} & set(flat):
         raise EcgError(
             f"Twelve leads with a signal are needed; found flat lead(s) {', '.join(flat)}. "
-            "Check the electrodes and record again."
+            "Check the electrodes and cables (an arm's cable on the right leg empties a limb lead) and record again."
         )
 
 
@@ -110,17 +113,15 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
         beat: Index of the R peak whose R–R is wanted; the representative one when None.
 
     Raises:
-        EcgError: If fewer than two complete R–R intervals are given, or ``beat`` does not exist.
+        EcgError: If no R–R interval is known, or ``beat`` does not exist.
     """
     r = np.sort(np.asarray(r_peaks_samples, dtype=np.float64)) / record.fs_hz
     r = r[(r >= 0) & (r <= record.duration_s)]
-    if len(r) < 3:
-        raise EcgError(
-            f"At least two complete R–R intervals (three beats) are needed; found {len(r)} beat(s) in "
-            f"{record.duration_s:.1f} s. Use a longer recording."
-        )
+    _check_beats(record, r)
     signal = condition(record.signal_mv, record.fs_hz)
     aligned = align_beats(signal, r)
+    if len(r) == 1:
+        aligned = _with_stated_interval(aligned, _stated_rr_ms(record) / 1000.0)
     r = np.maximum.accumulate(aligned.r_peaks_s)
     rr = 1000.0 * np.diff(r)
     usable = aligned.accepted[:-1] & aligned.accepted[1:]
@@ -144,7 +145,7 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
     axis, sokolow, cornell = _voltages(mean, marks)
     nn = rr[usable]
     rr_cv = float(nn.std() / nn.mean()) if len(nn) > 1 else 0.0
-    quality, notes = _quality(record, aligned, rr_cv, signal.hum)
+    quality, notes = _quality(record, aligned, rr_cv, signal.hum, marks)
     if chosen and not usable[beat]:
         notes.append(
             f"The chosen beat {beat} is unlike the others or early; it sets the R–R interval, while the average of the "
@@ -174,6 +175,41 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
         warnings=(*record.warnings, *notes, *rhythm.notes),
         rhythm=rhythm.name,
         likeness=aligned.likeness,
+    )
+
+
+def _check_beats(record: EcgRecord, r: np.ndarray) -> None:
+    """Refuse records whose R–R interval cannot be told.
+
+    Raises:
+        EcgError: If there are fewer than two beats and the file states no rate, or two beats that are too far apart.
+    """
+    found = f"found {len(r)} beat(s) in {record.duration_s:.1f} s"
+    if not len(r) or (len(r) == 1 and np.isnan(_stated_rr_ms(record))):
+        raise EcgError(
+            "A complete R–R interval (two beats), or one beat and the heart rate stated in the file, is needed; "
+            f"{found}. Use a longer recording."
+        )
+    if len(r) == 2 and not RR_MS[0] <= 1000.0 * (r[1] - r[0]) <= RR_MS[1]:
+        raise EcgError(
+            f"An R–R interval of {RR_MS[0]:.0f} to {RR_MS[1]:.0f} ms is needed; {found}, {1000 * (r[1] - r[0]):.0f} ms "
+            "apart. Check the sampling rate, or use a longer recording."
+        )
+
+
+def _stated_rr_ms(record: EcgRecord) -> float:
+    """Return the R–R that the file states, NaN where it states none that a heart could have."""
+    rr = record.stated.get("rr_ms", 60000.0 / record.stated.get("hr_bpm", np.nan))
+    return float(rr) if RR_MS[0] <= rr <= RR_MS[1] else np.nan
+
+
+def _with_stated_interval(aligned: AlignedBeats, rr_s: float) -> AlignedBeats:
+    """Add the R that ends the only beat of a record, where the file says that it came."""
+    return replace(
+        aligned,
+        r_peaks_s=np.append(aligned.r_peaks_s, aligned.r_peaks_s[0] + rr_s),
+        accepted=np.append(aligned.accepted, False),
+        likeness=np.append(aligned.likeness, 0.0),
     )
 
 
@@ -215,7 +251,9 @@ def _voltages(mean: np.ndarray, marks: Fiducials) -> tuple[float, float, float]:
     return axis, float(sokolow), float(up[at("aVL")] + down[at("V3")])
 
 
-def _quality(record: EcgRecord, aligned: AlignedBeats, rr_cv: float, hum: bool) -> tuple[float, list[str]]:
+def _quality(
+    record: EcgRecord, aligned: AlignedBeats, rr_cv: float, hum: bool, marks: Fiducials
+) -> tuple[float, list[str]]:
     """Return quality 0…1 and the findings in words."""
     notes = []
     flat = flat_leads(record)
@@ -233,13 +271,16 @@ def _quality(record: EcgRecord, aligned: AlignedBeats, rr_cv: float, hum: bool) 
         notes.append("Mains hum was removed.")
     if good < 5:
         notes.append(f"Few beats: the average rests on {good}.")
-        quality *= 0.8 if good >= 3 else 0.6
+        quality *= 0.8 if good >= 3 else 0.6 if good == 2 else 0.4
+    if count == 2 and good == 1:
+        notes.append("One beat only: its R–R interval is what the file states.")
     if rr_cv > 0.12:
         notes.append(f"Irregular rhythm: R–R varies by {100 * rr_cv:.0f} %; one cycle does not stand for all.")
     if count - good > 0:
         notes.append(f"{count - good} of {count} beats are unlike the others or early, and left out of the average.")
-    i, avr = aligned.mean_mv[LEADS.index("I")], aligned.mean_mv[LEADS.index("aVR")]
-    part = slice(_R - 15, _R + 16)
-    if abs(i[part].min()) > 1.5 * i[part].max() and avr[part].max() > abs(avr[part].min()):
-        notes.append("Limb-lead swap suspected: QRS is negative in I and positive in aVR.")
+    p_wave = None
+    if marks.p_wave_present:
+        first, last = (max(int(_R + at * BEAT_FS_HZ / 1000), 0) for at in (marks.p_onset_ms, marks.p_offset_ms))
+        p_wave = aligned.mean_mv[:, first : max(last, first + 2)]
+    notes += suspected_exchanges(aligned.mean_mv[:, _R - 15 : _R + 16], p_wave)
     return float(np.clip(quality, 0.0, 1.0)), notes

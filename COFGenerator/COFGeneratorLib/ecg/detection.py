@@ -30,7 +30,7 @@ def find_r_peaks(record: EcgRecord) -> np.ndarray:
     energy = sps.sosfiltfilt(sps.butter(2, 12, "lowpass", fs=DETECT_HZ, output="sos"), magnitude)
     voters = [_detect(filtered[LEADS.index(name)], "neurokit") for name in ("I", "II", "V5")]
     voters += [_detect(energy, "neurokit"), _detect(energy, "elgendi2010"), _threshold(energy)]
-    voters = [peaks for peaks in voters if len(peaks) >= 2]
+    voters = [peaks for peaks in voters if len(peaks) >= 2] or [peaks for peaks in voters if len(peaks)]
     if not voters:
         raise EcgError(
             f"Heart beats are needed to time the cycle; found none in {record.duration_s:.1f} s. "

@@ -11,7 +11,9 @@ from COFGeneratorLib.ecg.record import LEADS, EcgRecord
 def summary(record: EcgRecord, cycle: EcgCycle) -> dict[str, Any]:
     """Return the content of ``ecg.json``: what the record is, its measurements, and each of its beats.
 
-    What is not known is None. ``representative_beat`` tells which interval was taken, why, and how alike the rest are.
+    What is not known is None. ``hr_bpm`` is the ventricular rate over the whole record, as devices state it, and
+    ``cycle_hr_bpm`` that of the interval taken. ``representative_beat`` tells which that is, why, and how alike the
+    others are.
 
     Args:
         record: The record.
@@ -26,8 +28,8 @@ def summary(record: EcgRecord, cycle: EcgCycle) -> dict[str, Any]:
         "leads": list(LEADS),
         "fs_hz": _known(record.fs_hz, 3),
         "duration_s": _known(record.duration_s, 3),
-        "hr_bpm": _known(cycle.hr_bpm),
-        "mean_hr_bpm": _known(60000.0 / rr.mean()),
+        "hr_bpm": _known(60000.0 / rr.mean()),
+        "cycle_hr_bpm": _known(cycle.hr_bpm),
         "rr_ms": _known(cycle.rr_ms),
         "pr_ms": _known(cycle.pr_ms),
         "qrsd_ms": _known(cycle.qrsd_ms),

@@ -43,7 +43,7 @@ def read(source: Source) -> RawEcg:
     sets = [found for one in rhythm for found in one.iter("sequenceSet")]
     if not sets:
         raise EcgError("An annotated ECG with a rhythm series is expected; found none. Export it with waveforms.")
-    best = max(sets, key=lambda found: sum(lead_name(_code(one)) is not None for one in found.iter("sequence")))
+    best = max(sets, key=_rank)
     raw = RawEcg({}, 0.0, _stated(root))
     for sequence in best.iter("sequence"):
         value = sequence.find("value")
@@ -61,6 +61,12 @@ def read(source: Source) -> RawEcg:
             "Export the simultaneous 12-lead rhythm."
         )
     return raw
+
+
+def _rank(sequence_set: Element) -> tuple[int, int]:
+    """Count the leads of a sequence set and the characters of their digits: several sets may hold all leads."""
+    leads = [one for one in sequence_set.iter("sequence") if lead_name(_code(one))]
+    return len(leads), sum(len(digits.text or "") for one in leads for digits in one.iter("digits"))
 
 
 def _code(element: Element) -> str:
@@ -90,7 +96,7 @@ def _samples(value: Element) -> np.ndarray:
 
 
 def _rate(value: Element) -> float:
-    step = _quantity(value.find("increment"), _UNITS_S)
+    step = _quantity(value.find("increment"), _UNITS_S | {"": 1.0})  # without a unit: seconds, as the standard's
     if not step or step <= 0:
         raise EcgError("The time between samples must be in s or ms; found none. Export the recording again.")
     rate = 1.0 / step

@@ -83,6 +83,8 @@ def _lead(channel) -> str:
             return named[0] if named[1] > 0 else "-" + named[0]
         if value.startswith("5.6.3-9-") and value[8:].isdigit() and int(value[8:]) in _SCP:
             return _SCP[int(value[8:])]
+        if value.isdigit() and int(value) >> 16 == 2:  # the same codes as one number: partition 2, then the lead
+            value = f"2:{int(value) & 0xFFFF}"
         if value in _MDC:
             return _MDC[value]
     named = lead_name(str(channel.get("ChannelLabel") or ""))
@@ -105,7 +107,7 @@ def _group(group, little: bool) -> RawEcg:
             f"{count * samples * kind.itemsize} bytes of samples are announced; found {len(data)}. The file is cut off."
         )
     values = np.frombuffer(data, kind, count * samples).reshape(samples, count)
-    padding = group.get("WaveformPaddingValue")
+    absent = _absent(values, group.get("WaveformPaddingValue"), kind)
     raw = RawEcg({}, float(group.get("SamplingFrequency") or 0.0))
     for i, channel in enumerate(channels):
         name = _lead(channel)
@@ -115,10 +117,25 @@ def _group(group, little: bool) -> RawEcg:
         baseline = number(channel.get("ChannelBaseline"))
         if baseline:
             lead = lead + baseline * _unit_mv(channel)
-        if isinstance(padding, bytes) and len(padding) == kind.itemsize:
-            lead = np.where(values[:, i] == np.frombuffer(padding, kind)[0], np.nan, lead)
-        raw.add(name, lead)
+        raw.add(name, np.where(absent[:, i], np.nan, lead) if absent is not None else lead)
     return raw
+
+
+def _absent(values: np.ndarray, padding, kind: np.dtype) -> np.ndarray | None:
+    """Tell which of (L, channels) samples are padding.
+
+    Exporters declare 0 as the padding value and mean it at the ends only, where all channels have it; a value at the
+    end of the range of the numbers stands for itself.
+    """
+    if not isinstance(padding, bytes) or len(padding) != kind.itemsize:
+        return None
+    value, limits = np.frombuffer(padding, kind)[0], np.iinfo(kind)
+    same = values == value
+    if value in (limits.min, limits.max):
+        return same
+    whole = same.all(axis=1)
+    ends = np.logical_and.accumulate(whole) | np.logical_and.accumulate(whole[::-1])[::-1]
+    return np.repeat(ends[:, None], values.shape[1], axis=1)
 
 
 def _unit_mv(channel) -> float:

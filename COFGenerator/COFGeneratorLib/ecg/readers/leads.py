@@ -17,6 +17,8 @@ _NOISE = re.compile(
     r"\([^)]*\)|\[[^\]]*\]|\b(mdc|ecg|ekg|lead|leads|elec|potl|ableitung|derivation|standard|std|ref)\b"
 )
 MIN_LIMB_RANGE_MV = 0.05
+STILL_S = 0.75
+"""All leads at rest at an end for longer than this is padding: a heart and its noise never stand still so long."""
 MAX_RANGE_MV = 60.0
 """No human surface ECG comes near; a larger range means a wrong unit or gain."""
 
@@ -29,9 +31,10 @@ def lead_name(spelt: str) -> tuple[str, float] | None:
     """
     text = spelt.strip().lower()
     sign = -1.0 if text.startswith(("-avr", "-vr")) else 1.0
+    text = text.split(",")[0]  # "aVR, augmented voltage, right"
     text = _NOISE.sub(" ", re.sub(r"[_\-:./]", " ", text))
     text = re.sub(r"\b[mµμu]v\b", " ", text)  # a unit beside the name, not "aVR"
-    name = _SPELT.get("".join(text.split()))
+    name = _SPELT.get("".join(text.split()).removeprefix("lead"))
     return (name, sign) if name else None
 
 
@@ -67,13 +70,32 @@ def assemble(raw: RawEcg, source: Source, source_format: str) -> EcgRecord:
             f"Twelve standard leads are needed; found {len(stored)}, and {', '.join(missing)} can not be derived from "
             "them. Export all twelve leads."
         )
-    signal = np.stack([found[name] for name in LEADS])
+    signal = _without_padding(np.stack([found[name] for name in LEADS]), float(raw.fs_hz), warnings)
     # Checked before the record is built, so that a wrong unit is named as such.
     if np.isfinite(signal).all():
         _check_voltages(signal, stored, warnings)
     return EcgRecord(
         signal, float(raw.fs_hz), source_format, raw.sha256 or source.sha256, dict(raw.stated), tuple(warnings)
     )
+
+
+def _without_padding(signal: np.ndarray, fs_hz: float, warnings: list[str]) -> np.ndarray:
+    """Cut off both ends of (12, L) where samples are missing, or where all leads stand still."""
+    kept = np.isfinite(signal).all(axis=0)
+    if not kept.any():
+        return signal
+    missing = (int(kept.argmax()), int(kept[::-1].argmax()))
+    signal = signal[:, missing[0] : signal.shape[1] - missing[1]]
+    moving = (signal != signal[:, :1]).any(axis=0), (signal != signal[:, -1:]).any(axis=0)[::-1]
+    still = [int(moved.argmax()) if moved.any() else 0 for moved in moving]
+    longest = STILL_S * fs_hz if np.isfinite(fs_hz) else np.inf
+    still = [count - 1 if count > longest else 0 for count in still]
+    cut = missing[0] + missing[1] + sum(still)
+    if cut:
+        what = "missing samples" if not sum(still) else "padding"
+        seconds = f" ({cut / fs_hz:.2f} s)" if fs_hz > 0 else ""
+        warnings.append(f"{cut} samples{seconds} of {what} at the ends were cut off.")
+    return signal[:, still[0] : signal.shape[1] - still[1]]
 
 
 def _same_length(found: dict[str, np.ndarray], warnings: list[str]) -> None:

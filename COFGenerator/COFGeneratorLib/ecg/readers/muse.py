@@ -29,11 +29,13 @@ def read(source: Source) -> RawEcg:
     """
     root = parse(source.data)
     waves = root.findall(".//Waveform")
-    rhythm = [wave for wave in waves if (text_of(wave, "WaveformType") or "").lower() == "rhythm"]
+    named = [(text_of(wave, "WaveformType") or "").lower() for wave in waves]
+    rhythm = [wave for wave, name in zip(waves, named, strict=True) if name == "rhythm"]
+    rhythm = rhythm or [wave for wave, name in zip(waves, named, strict=True) if not name]
     if not rhythm:
         found = "the device's median beat only" if waves else "no waveform"
         raise EcgError(f"A MUSE file with a rhythm waveform is expected; found {found}. Export the full resting ECG.")
-    wave = rhythm[0]
+    wave = max(rhythm, key=lambda one: len(one.findall("LeadData")))
     base, exponent = number(text_of(wave, "SampleBase"), 1e-6), number(text_of(wave, "SampleExponent"), -12, 12)
     if base is None:
         raise EcgError("A MUSE waveform must state its SampleBase (Hz); found none. Export the file again.")

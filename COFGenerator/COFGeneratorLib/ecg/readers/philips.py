@@ -5,6 +5,7 @@ Samples are base64, plain or XLI-compressed. XLI keeps one chunk a lead: length 
 leads are differences from what I and II predict.
 """
 
+import re
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -40,7 +41,8 @@ def read(source: Source) -> RawEcg:
     )
     if fs is None or resolution is None:
         raise EcgError("Sampling rate and resolution (µV) must be stated; found one missing. Export the file again.")
-    labels = (element.get("leadlabels") or "").split() or list(LEADS)
+    labels = re.split(r"[\s,;]+", (element.get("leadlabels") or "").strip(" \t\r\n,;"))
+    labels = labels if labels[0] else list(LEADS)
     valid = int(number(element.get("numberofleads") or text_of(traits, "numberchannelsvalid"), 1, 64) or len(labels))
     labels = labels[:valid]
 

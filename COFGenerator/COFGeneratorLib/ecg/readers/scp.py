@@ -76,8 +76,9 @@ def read(source: Source) -> RawEcg:
     if subtracted and reference and zones.beats:
         _add_reference(signals, leads, reference, coding, zones, rhythm.unit_mv, step_us)
     raw = RawEcg({}, 1e6 / step_us, _stated(sections.get(7, b"")))
+    begin = _begin(leads)
     for lead, values in zip(leads, signals, strict=True):
-        raw.add(lead.name, values * rhythm.unit_mv)
+        raw.add(lead.name, values[max(begin - lead.first, 0) :] * rhythm.unit_mv)
     if bimodal:
         raw.warnings.append(f"Outside QRS the file keeps one of {factor} samples; the others were interpolated.")
     if binascii.crc_hqx(data[2:], 0xFFFF) != struct.unpack_from("<H", data)[0]:
@@ -94,7 +95,7 @@ def _sections(data: bytes) -> dict[int, bytes]:
     found = {}
     for k in range(max(count, 0)):
         number, length, index = struct.unpack_from("<HII", data, 22 + 10 * k)
-        if length <= HEADER or number == 0:
+        if length <= HEADER or number == 0 or index == 0:
             continue
         start = index - 1
         if start < 0 or start + length > len(data):
@@ -116,6 +117,21 @@ def _leads(body: bytes) -> tuple[list[_Lead], bool]:
         check_count(last - first + 1)
         leads.append(_Lead(_LEADS.get(code, ""), first, last))
     return leads, bool(flags & 1)
+
+
+def _begin(leads: list[_Lead]) -> int:
+    """Return the first sample that all standard leads have.
+
+    Raises:
+        EcgError: If leads follow one another instead of running together.
+    """
+    standard = [lead for lead in leads if lead.name] or leads
+    begin, end = max(lead.first for lead in standard), min(lead.last for lead in standard)
+    if end - begin + 1 < 0.9 * max(lead.last - lead.first + 1 for lead in standard):
+        raise EcgError(
+            "Leads recorded together are needed; here they follow one another. Export the simultaneous 12-lead rhythm."
+        )
+    return begin
 
 
 def _zones(body: bytes) -> _Zones:
