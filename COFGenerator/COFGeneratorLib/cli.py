@@ -5,10 +5,13 @@ request; 1 an internal failure, with the path of a log.
 """
 
 import argparse
+import contextlib
 import errno
 import importlib
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -56,7 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
 def run_safely(work) -> int:
     """Run a command and turn what it raises into a message and an exit code."""
     try:
-        return int(work() or 0)
+        with _terminated_like_interrupted():
+            return int(work() or 0)
     except ChainOfFlowError as error:
         print(f"cof: {error}", file=sys.stderr)
         return 2
@@ -75,6 +79,23 @@ def run_safely(work) -> int:
     except Exception as error:
         print(f"cof: internal failure ({type(error).__name__}: {error}). Log: {_write_log()}", file=sys.stderr)
         return 1
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted():
+    """Clean up after SIGTERM, which batch systems and job runners send, as after Ctrl-C."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _training_cli():

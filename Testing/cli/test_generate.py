@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 
 import numpy as np
 import pytest
@@ -124,6 +125,24 @@ def test_a_request_to_stop_ends_the_run_and_leaves_nothing(generate_words, cof, 
     assert run.code == 130
     assert not (tmp_path / "r").exists()
     assert json.loads((job / "events.jsonl").read_text().splitlines()[-1])["event"] == "cancelled"
+
+
+def test_termination_cleans_up_like_a_request_to_stop(generate_words, cof, tmp_path, monkeypatch):
+    import COFGeneratorLib.figures.preview as preview
+
+    def terminated(*_, **__):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(preview, "write_preview", terminated)
+    before = signal.getsignal(signal.SIGTERM)
+    assert cof(*generate_words(out=tmp_path / "r")).code == 130
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_steps_that_change_nothing_are_said(generate_words, cof, tmp_path):
+    assert cof(*generate_words(out=tmp_path / "r"), "--steps", 3).code == 0
+    assert any("--samples" in text for text in json.loads((tmp_path / "r" / "run.json").read_text())["warnings"])
 
 
 def test_an_internal_failure_gives_exit_code_1_and_a_log(generate_words, cof, tmp_path, monkeypatch):

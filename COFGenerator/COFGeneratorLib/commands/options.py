@@ -124,8 +124,8 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
     """Add how to generate."""
     parser.add_argument("--model", metavar="BUNDLE", help="model bundle folder (default: the one that ships)")
     parser.add_argument("--frames", type=frame_count, default=50, help="frames of one R–R interval (default 50)")
-    parser.add_argument("--solver", choices=SOLVERS, help="solver of the flow (default: the bundle's)")
-    parser.add_argument("--steps", type=positive, help="steps of the solver (default: the bundle's)")
+    parser.add_argument("--solver", choices=SOLVERS, help="solver of the flow, for --samples (default: the bundle's)")
+    parser.add_argument("--steps", type=positive, help="steps of the solver, for --samples (default: the bundle's)")
     parser.add_argument("--samples", type=positive, default=1, metavar="K", help="draws, for intervals (default 1)")
     parser.add_argument("--seed", type=natural, default=0, help="seed of the draws (default 0)")
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda:N or mps (default auto)")

@@ -28,6 +28,7 @@ from COFGeneratorLib.generator.settled import native_motion, settled
 
 Progress = Callable[[str, int, int], None]
 MAX_FRAMES = 400
+UNUSED = "Solver and steps change random draws only: this model's cine is its expectation. Ask for --samples."
 PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2")
 
 
@@ -191,6 +192,7 @@ def _draw_reports(model, ready, anchor, cycle, frames, samples, seed, solver, st
 def _provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, seed, device, stages) -> dict[str, Any]:
     versions = {"chainofflow": _version("chainofflow"), "python": platform.python_version()}
     versions.update({name: _version(name) for name in PACKAGES})
+    unused = (UNUSED,) if (solver or steps) and samples == 1 and bundle.model.mean is not None else ()
     return {
         "synthetic": True,
         "notice": "Synthetic cine, for research use only; not for diagnosis.",
@@ -213,7 +215,7 @@ def _provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, se
         "device": str(device),
         "versions": versions,
         "seconds": {name: round(value, 4) for name, value in stages.seconds.items()},
-        "warnings": [*anchor.warnings, *ready.warnings, *record.warnings, *cycle.warnings],
+        "warnings": [*anchor.warnings, *ready.warnings, *record.warnings, *cycle.warnings, *unused],
     }
 
 

@@ -79,10 +79,14 @@ def run_heldout(
     arms = {name: arm for name, arm in velocity_arms(bundle, population, shuffled, seed).items() if arm is not None}
     collected: dict[str, list] = {name: [] for name in arms}
     truths: list[FunctionReport] = []
+    covered: list[bool] = []
     for count, case in enumerate(cases, start=1):
         truth = case.true_function(FRAMES)
         truths.append(truth)
         ready = prepared(bundle, case)
+        if ready.ef:
+            low, high = ready.ef.interval_percent
+            covered.append(low <= truth.ef_percent <= high)
         for name, arm in arms.items():
             velocity, wanted_ef = arm(case, ready)
             native = move(bundle, case, ready, velocity, FRAMES, name == MAIN, wanted_ef)
@@ -94,7 +98,7 @@ def run_heldout(
     truth_ef = np.array([truth.ef_percent for truth in truths])
     return {
         "arms": {name: error.row() for name, error in errors.items()},
-        "summary": _summarise(errors, truth_ef),
+        "summary": _summarise(errors, truth_ef) | _coverage(covered),
         "errors": errors,
         "truth": truths,
         "cases": cases,
@@ -138,6 +142,11 @@ def _summarise(errors: dict[str, Errors], truth_ef: np.ndarray) -> dict[str, flo
         "ef_correlation": float(np.corrcoef(main.ef_found, truth_ef)[0, 1]),
         "folded_percent": 100 * float(main.folded.mean()),
     }
+
+
+def _coverage(covered: list[bool]) -> dict[str, float]:
+    """Return how often the stated 90 % interval holds the true EF; nothing for a model that states none."""
+    return {"ef_interval_coverage_percent": 100 * float(np.mean(covered))} if covered else {}
 
 
 def failed_bars(summary: dict[str, float], bars: dict[str, tuple[str, float]] = BARS) -> list[str]:
