@@ -37,13 +37,12 @@ def function_table(scene, name: str, function: Mapping[str, Any]):
     Args:
         scene: vtkMRMLScene.
         name: Node name.
-        function: Facts of ``function.json``. What changes over the frames is shown by its mean; the interval comes from
-            ``samples``, where several draws were made.
+        function: Facts of ``function.json``. What changes over the frames is shown by its mean; intervals come
+            from ``samples``, where several draws were made, and that of EF from the model where it states one.
     """
     draws = function.get("samples") or {}
-    stated = function.get("ef_interval_percent")  # of the model itself, 90 %
-    if stated and not draws:
-        draws = {"ef_percent": {"interval": stated}}
+    if function.get("ef_interval_percent"):  # conformal, stated by the model itself
+        draws = {**draws, "ef_percent": {"interval": function["ef_interval_percent"]}}
     rows = []
     for key, words, unit, decimals in INDICES:
         value = function.get(key)

@@ -117,7 +117,7 @@ class ComputerView:
 
     def _fill_models(self) -> None:
         chosen = settings.get(settings.MODEL)
-        folders = [str(folder) for folder in model_bundles()]
+        folders = [str(folder) for folder in model_bundles() if not needs_no_anchor(folder)]
         if chosen and chosen not in folders and Path(chosen, "configs", "metadata.json").is_file():
             folders.append(chosen)
         for folder in folders:
@@ -204,6 +204,14 @@ class ComputerView:
 
     def _say(self, words: str) -> None:
         self._ui.dependenciesLabel.text = words
+
+
+def needs_no_anchor(folder: Path) -> bool:
+    """Tell whether a bundle generates from the ECG alone: a model of another engine, for the command line."""
+    try:
+        return "engine" in json.loads(Path(folder, "configs", "metadata.json").read_text("utf-8")).get("cof", {})
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def model_card(folder: str | None) -> str:

@@ -1,0 +1,266 @@
+"""What the COFGenerator panel offers beyond a generation: beats, region, registration, saving, comparing, 3-D."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def ready(panel, inputs, a_card):
+    """Return the panel with anchor, ECG and model chosen."""
+    anchor, ecg = inputs()
+    panel._parameterNode.anchorVolume = anchor
+    panel.ui.ecgPathEdit.currentPath = ecg
+    panel.view.computer.add_model(a_card)
+    return panel
+
+
+@pytest.fixture
+def a_card(tmp_path):
+    """Return a folder that looks like a bundle."""
+    (tmp_path / "a-model" / "configs").mkdir(parents=True)
+    (tmp_path / "a-model" / "configs" / "metadata.json").write_text('{"name": "Test model"}')
+    return str(tmp_path / "a-model")
+
+
+def run(host, panel):
+    panel.ui.generateButton.click()
+    asked = panel.view.generation.runner
+    argv = asked.folder.read(asked.folder.job)["argv"]
+    host.wait_for(lambda: panel.view.state.name != "RUNNING")
+    assert panel.view.state.name == "DONE", panel.ui.statusLabel.text
+    return argv
+
+
+def press(host, widget, x, y):
+    from PySide6 import QtCore, QtGui, QtWidgets
+
+    at = QtCore.QPointF(x, y)
+    event = QtGui.QMouseEvent(
+        QtCore.QEvent.MouseButtonPress, at, at, QtCore.Qt.LeftButton, QtCore.Qt.LeftButton, QtCore.Qt.NoModifier
+    )
+    QtWidgets.QApplication.sendEvent(widget, event)
+    host.process_events()
+
+
+def real_cine(host, frames, matrix, unit="ms", labels=None):
+    """Add a real cine as Slicer loads one; return its browser."""
+    from COFGeneratorLib.scene import attributes, volumes
+    from COFGeneratorLib.scene.bootstrap import update_proxies
+
+    indices = attributes.index_strings(np.arange(len(frames)) * 40.0)
+    sequence = volumes.volume_sequence(host.scene, "Real", frames.astype(np.int16), indices, matrix)
+    sequence.SetIndexUnit(unit)
+    browser = host.scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Real browser")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    if labels is not None:
+        masks = volumes.volume_sequence(host.scene, "Real labels", labels, indices, matrix, labels=True)
+        browser.AddSynchronizedSequenceNodeID(masks.GetID())
+    update_proxies(browser)
+    return browser
+
+
+def test_a_beat_is_chosen_by_a_click_or_a_number_and_drives_the_generation(ready, host):
+    host.wait_for(lambda: ready.view.ecg.plot is not None)
+    plot, beats = ready.view.ecg.plot, ready.view.ecg.beats
+    assert len(beats) == 12
+    assert "chosen by the analysis" in ready.ui.ecgSummaryLabel.text
+    before = ready.ui.ecgPlotLabel.pixmap.toImage()
+    width = ready.ui.ecgPlotLabel.pixmap.width()
+    for wanted in (4, 9):
+        middle_ms = beats[wanted]["r_ms"] + 0.5 * beats[wanted]["rr_ms"]
+        press(host, ready.ui.ecgPlotLabel, 4 + (width - 8) * middle_ms / 10000.0, plot.height - 30)
+        assert ready._parameterNode.beat == wanted
+        assert ready.ui.beatSpinBox.value == wanted
+        assert f"Beat {wanted + 1} of 12" in ready.ui.ecgSummaryLabel.text
+    assert ready.ui.ecgPlotLabel.pixmap.toImage() != before
+    press(host, ready.ui.ecgPlotLabel, 100, 20)  # a lead, not the rhythm strip
+    assert ready._parameterNode.beat == 9
+    argv = run(host, ready)
+    assert argv[argv.index("--beat") + 1] == "9"
+    ready.ui.beatSpinBox.value = -1
+    assert "--beat" not in run(host, ready)
+
+
+def test_a_beat_that_the_record_does_not_have_is_told(ready, host):
+    host.wait_for(lambda: ready.view.ecg.plot is not None)
+    ready._parameterNode.beat = 11  # the last R peak starts no whole beat
+    assert not ready.ui.generateButton.enabled
+    assert "no whole beat 11" in ready.ui.generateButton.toolTip
+
+
+def test_an_ecg_table_is_drawn_too(ready, host):
+    run(host, ready)
+    ready._parameterNode.ecgTable = ready.view.result.nodes.ecg  # one lead, in SlicerHeart's layout
+    assert ready.ui.generateButton.enabled, ready.ui.generateButton.toolTip
+    host.wait_for(lambda: ready.view.ecg.plot is not None or ready.view.ecg.problem)
+    assert ready.view.ecg.problem == ""
+    assert not ready.ui.ecgPlotLabel.pixmap.isNull()
+
+
+def test_a_region_of_interest_is_sent_along(ready, host):
+    roi = host.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Heart")
+    roi.SetXYZ(30.0, 30.0, 20.0)
+    roi.SetRadiusXYZ(20.0, 20.0, 20.0)
+    ready.ui.roiSelector.setCurrentNode(roi)
+    argv = run(host, ready)
+    assert "--roi=10.00,50.00,10.00,50.00,0.00,40.00" in argv
+
+
+def test_a_dropped_file_becomes_the_ecg(panel, inputs, host):
+    from PySide6 import QtCore, QtGui, QtWidgets
+
+    _, ecg = inputs()
+    mime = QtCore.QMimeData()
+    mime.setUrls([QtCore.QUrl.fromLocalFile(ecg)])
+    target = panel.ui.inputsCollapsibleButton
+    arguments = (QtCore.Qt.CopyAction, mime, QtCore.Qt.LeftButton, QtCore.Qt.NoModifier)
+    enter = QtGui.QDragEnterEvent(QtCore.QPoint(5, 40), *arguments)
+    QtWidgets.QApplication.sendEvent(target, enter)
+    assert enter.isAccepted()
+    QtWidgets.QApplication.sendEvent(target, QtGui.QDropEvent(QtCore.QPointF(5, 40), *arguments))
+    assert panel.view.ecg_path == ecg
+    text = QtCore.QMimeData()
+    text.setText("no file")
+    refused = QtGui.QDragEnterEvent(
+        QtCore.QPoint(5, 40), QtCore.Qt.CopyAction, text, QtCore.Qt.LeftButton, QtCore.Qt.NoModifier
+    )
+    refused.ignore()
+    QtWidgets.QApplication.sendEvent(target, refused)
+    assert not refused.isAccepted()
+
+
+def test_the_motion_of_a_real_cine_is_measured_without_an_ecg(panel, host, a_card):
+    rng = np.random.default_rng(1)
+    browser = real_cine(host, rng.integers(0, 900, (8, 6, 40, 44)), np.diag([1.5, 1.5, 8.0, 1.0]))
+    panel.view.computer.add_model(a_card)
+    panel._parameterNode.anchorVolume = browser.GetProxyNode(browser.GetMasterSequenceNode())
+    assert not panel.ui.generateButton.enabled
+    panel.ui.registerCheckBox.checked = True
+    assert panel._parameterNode.registerReal
+    assert panel.ui.generateButton.enabled, panel.ui.generateButton.toolTip
+    assert "real cine" in panel.ui.generateButton.text
+    browser.SetSelectedItemNumber(3)
+    argv = run(host, panel)
+    assert argv[argv.index("--anchor-frame") + 1] == "3"
+    assert float(argv[argv.index("--rr") + 1]) == pytest.approx(320.0)  # eight frames of 40 ms
+    assert "--ecg" not in argv
+    # A generated cine has known motion.
+    panel._parameterNode.anchorVolume = panel.view.result.nodes.proxy("cine")
+    assert "known already" in panel.ui.generateButton.toolTip
+
+
+def test_a_real_cine_without_times_needs_an_ecg_for_its_cycle(panel, host, inputs, a_card):
+    _, ecg = inputs()
+    browser = real_cine(host, np.random.default_rng(1).integers(0, 900, (4, 6, 40, 44)), np.eye(4), unit="")
+    panel.view.computer.add_model(a_card)
+    panel._parameterNode.anchorVolume = browser.GetProxyNode(browser.GetMasterSequenceNode())
+    panel.ui.registerCheckBox.checked = True
+    assert "how long" in panel.ui.generateButton.toolTip
+    panel.ui.ecgPathEdit.currentPath = ecg
+    host.wait_for(lambda: panel.view.ecg.facts)
+    argv = run(host, panel)
+    assert float(argv[argv.index("--rr") + 1]) == pytest.approx(850.0, abs=5.0)
+
+
+def test_the_bullseye_shows_the_segments_of_the_result(ready, host, monkeypatch, a_result, tmp_path):
+    import shutil
+
+    from COFGeneratorLib.function.regional import SEGMENT_NAMES
+
+    run(host, ready)
+    assert not ready.ui.bullseyePlotLabel.isVisibleTo(ready.parent)  # this result measured no segments
+    richer = tmp_path / "richer"
+    shutil.copytree(a_result, richer)
+    facts = json.loads((richer / "function.json").read_text())
+    facts["segments"] = [
+        {"segment": n + 1, "name": name, "excursion_mm": float(n), "thickening_percent": None}
+        for n, name in enumerate(SEGMENT_NAMES)
+    ]
+    (richer / "function.json").write_text(json.dumps(facts))
+    monkeypatch.setenv("COF_FAKE_RESULT", str(richer))
+    run(host, ready)
+    assert ready.ui.bullseyePlotLabel.isVisibleTo(ready.parent)
+    inward = ready.ui.bullseyePlotLabel.pixmap.toImage()
+    ready.ui.bullseyeSelector.currentIndex = 1
+    assert ready.ui.bullseyePlotLabel.pixmap.toImage() != inward
+
+
+def test_colours_of_the_bullseye_follow_the_value():
+    from COFGeneratorLib.ui.bullseye import HIGH, LOW, MIDDLE, UNKNOWN, colour_of
+
+    assert [colour_of(value, 0.0, 10.0) for value in (0.0, 5.0, 10.0, 99.0, -1.0)] == [LOW, MIDDLE, HIGH, HIGH, LOW]
+    assert colour_of(None, 0.0, 10.0) == UNKNOWN
+
+
+def test_labels_are_shown_in_3d_on_demand_and_replaced(ready, host):
+    run(host, ready)
+
+    def models():
+        found = host.scene.GetNodesByClass("vtkMRMLModelNode")
+        found.UnRegister(None)
+        nodes = [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
+        return [node for node in nodes if node.GetAttribute("COF.role") == "surface"]
+
+    assert models() == []
+    ready.view.result.nodes.show_frame(0)
+    ready.ui.show3dButton.click()
+    first = {node.GetName(): node.GetPolyData().GetNumberOfPoints() for node in models()}
+    assert {name.split("synthetic ")[1] for name in first} == {"LV cavity", "LV myocardium", "RV cavity"}
+    cavity = next(node for node in models() if "LV cavity" in node.GetName())
+    bounds = [0.0] * 6
+    cavity.GetRASBounds(bounds)
+    assert bounds[1] - bounds[0] == pytest.approx(26.0, abs=4.0)  # the ring's cavity has a radius of 13 mm
+    ready.view.result.nodes.show_frame(3)
+    ready.ui.show3dButton.click()
+    assert len(models()) == 3
+
+
+def test_a_result_is_saved_where_the_user_says(ready, host, tmp_path, monkeypatch):
+    from COFGeneratorLib.ui import generator_view
+
+    assert not ready.ui.saveResultButton.enabled
+    run(host, ready)
+    for ending in (".seq.nrrd", ".nii.gz", ".mrb", ".gif"):
+        path = tmp_path / "saved" / f"heart{ending}"
+        monkeypatch.setattr(generator_view, "ask_where_to_save", lambda nodes, path=path: str(path))
+        ready.ui.saveResultButton.click()
+        assert path.is_file()
+        assert path.name in ready.ui.statusLabel.text
+    monkeypatch.setattr(generator_view, "ask_where_to_save", lambda nodes: "")
+    ready.ui.saveResultButton.click()
+
+
+def test_a_result_is_compared_with_a_real_cine(ready, host):
+    from COFGeneratorLib.scene.saving import cine_array
+
+    run(host, ready)
+    nodes = ready.view.result.nodes
+    assert not ready.ui.compareButton.enabled
+    assert "Choose a real cine" in ready.ui.compareButton.toolTip
+    matrix = np.diag([1.5, 1.5, 8.0, 1.0])
+    browser = real_cine(host, cine_array(nodes.cine), matrix, labels=cine_array(nodes.labels))
+    ready.ui.realSelector.setCurrentNode(browser)
+    assert ready.ui.compareButton.enabled
+    ready.ui.compareButton.click()
+    found = ready.view.comparison.nodes
+    assert found.agreement.error.max() == 0.0
+    assert ready.ui.comparisonTableView.mrmlTableNode() is found.figures
+    assert ("ShowChartInLayout", found.chart) in host.calls
+    ready.ui.showDifferenceButton.click()
+    layers = [layers for name, layers in host.calls if name == "setSliceViewerLayers"][-1]
+    assert layers["background"] is nodes.browser.GetProxyNode(found.difference)
+    ready.ui.realSelector.setCurrentNode(None)
+    assert ready.view.comparison.nodes is None
+
+
+def test_only_models_that_take_an_anchor_are_offered(tmp_path):
+    from COFGeneratorLib.ui.computer_view import needs_no_anchor
+
+    for name, content in (("a", {"cof": {"engine": "ecgflowcmr"}}), ("b", {"cof": {"grid": 1}}), ("c", {})):
+        folder = Path(tmp_path, name, "configs")
+        folder.mkdir(parents=True)
+        (folder / "metadata.json").write_text(json.dumps(content))
+    assert [needs_no_anchor(tmp_path / name) for name in "abcd"] == [True, False, False, False]
