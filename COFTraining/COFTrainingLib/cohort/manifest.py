@@ -22,7 +22,7 @@ from COFTrainingLib.cohort.splits import SPLITS, SplitRule
 
 MANIFEST = "cohort.jsonl"
 FORMAT, FORMAT_VERSION = "chainofflow-cohort", 1
-KINDS = ("phantom", "table", "ukbiobank", "acdc")
+KINDS = ("phantom", "table", "ukbiobank", "acdc", "mnms")
 ROLES = ("anchor", "labels", "target", "target_labels", "ecg", "cine", "cine_labels", "displacement", "truth")
 """What a file of a subject is. ``anchor`` and ``labels`` are one stack, ``target`` and ``target_labels`` another frame
 of the same beat (end-systole), ``cine`` and ``cine_labels`` all frames, ``displacement`` the true motion and ``truth``

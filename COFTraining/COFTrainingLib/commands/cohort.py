@@ -58,6 +58,7 @@ def _add_import(verbs) -> None:
     source.add_argument("--table", metavar="CSV", help="one row a subject: id, anchor or cine, ecg, labels, person, …")
     source.add_argument("--ukbiobank", metavar="DIR", help="downloads of the fields 20209 (zip) and 20205 (XML)")
     source.add_argument("--acdc", metavar="DIR", help="folders patientNNN with Info.cfg (MRI only)")
+    source.add_argument("--mnms", metavar="DIR", help="folders CODE with CODE_sa.nii.gz, and their CSV (MRI only)")
     verb.add_argument("--name", default="", help="name of the cohort")
     verb.add_argument("--licence", help="terms of the data, for the card of what is trained on it")
     verb.add_argument(
@@ -76,7 +77,10 @@ def _add_check(verbs) -> None:
         "the ledger. Exit code 2 where something is wrong.",
     )
     verb.add_argument("cohort", metavar="DIR", help="folder of the cohort")
-    verb.add_argument("--against", metavar="DIR", nargs="*", default=[], help="cohorts that must share nobody with it")
+    verb.add_argument(
+        "--against", metavar="DIR", nargs="*", default=[],
+        help="cohorts that must share nobody with it, and runs that must have seen nobody of its test split",
+    )  # fmt: skip
     verb.add_argument("--exclude", action="store_true", help="write the exclusions found into the manifest")
     verb.add_argument("--no-read", action="store_true", help="look for the files without opening them")
     verb.add_argument("--json", metavar="FILE", help="also write the ledger and all findings")
@@ -152,13 +156,14 @@ def _downloads(arguments: argparse.Namespace, how) -> int:
 def import_(arguments: argparse.Namespace) -> int:
     """Write a manifest; returns the exit code."""
     from COFTrainingLib.cohort.acdc import import_acdc
+    from COFTrainingLib.cohort.mnms import import_mnms
     from COFTrainingLib.cohort.splits import SplitRule
     from COFTrainingLib.cohort.table import import_table
     from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
 
     rule = {"splits": SplitRule(*arguments.split)} if arguments.split else {}
     terms = {"licence": arguments.licence} if arguments.licence else {}
-    sources = {"table": import_table, "ukbiobank": import_ukbiobank, "acdc": import_acdc}
+    sources = {"table": import_table, "ukbiobank": import_ukbiobank, "acdc": import_acdc, "mnms": import_mnms}
     kind = next(name for name in sources if getattr(arguments, name))
     with session(arguments) as current:
         cohort = sources[kind](getattr(arguments, kind), arguments.out, name=arguments.name, **rule, **terms)
@@ -175,9 +180,12 @@ def check(arguments: argparse.Namespace) -> int:
     """
     from COFTrainingLib.cohort.check import check_cohort, exclude_problems
     from COFTrainingLib.cohort.manifest import read_cohort
+    from COFTrainingLib.cohort.people import PEOPLE, refuse_leaks
 
     cohort = read_cohort(arguments.cohort)
-    others = [read_cohort(folder) for folder in arguments.against]
+    runs = [Path(folder) for folder in arguments.against if (Path(folder) / PEOPLE).is_file()]
+    refuse_leaks(cohort, runs)
+    others = [read_cohort(folder) for folder in arguments.against if Path(folder) not in runs]
     with session(arguments) as current:
         report = check_cohort(
             cohort,

@@ -26,6 +26,11 @@ def names() -> list[str]:
     return sorted((path.stem for path in FOLDER.glob("*.toml")), key=lambda name: (name != DEFAULT, name))
 
 
+def ablations() -> list[str]:
+    """Return the names of the paper's ablations: files that differ from ``cof-v2`` by a line."""
+    return sorted(f"{path.parent.name}/{path.stem}" for path in (FOLDER / "ablations").glob("*.toml"))
+
+
 def read_configuration(kind: str, name: str | Path = DEFAULT) -> Any:
     """Return the settings of one kind of training.
 
@@ -48,16 +53,17 @@ def read_configuration(kind: str, name: str | Path = DEFAULT) -> Any:
 
 def _read(name: str, left: int) -> dict[str, Any]:
     """Return the tables of a configuration, laid over those of its base."""
-    path = FOLDER / f"{name}.toml" if name in names() else Path(name)
+    path = FOLDER / f"{name}.toml" if name in (*names(), *ablations()) else Path(name)
     if not path.is_file() or left == 0:
         raise TrainingError(
-            f"A configuration is one of {', '.join(names())}, or a TOML or JSON file; found {name!r}. Give one."
+            f"A configuration is one of {', '.join((*names(), *ablations()))}, or a TOML or JSON file; found {name!r}. "
+            "Give one."
         )
     table = read_table(path)
     base = table.pop("base", None)
     if base is None:
-        return table if path.parent == FOLDER else merged(_read(DEFAULT, left - 1), table)
+        return table if FOLDER in path.parents else merged(_read(DEFAULT, left - 1), table)
     if not isinstance(base, str):
         raise TrainingError(f"The base of a configuration is the name of another; found {base!r} in {path.name}.")
-    below = base if base in names() else str(path.parent / base)
+    below = base if base in (*names(), *ablations()) else str(path.parent / base)
     return merged(_read(below, left - 1), table)

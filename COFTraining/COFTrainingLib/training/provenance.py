@@ -52,6 +52,11 @@ def trained_on(run: Path) -> dict[str, Any]:
     """
     config, finished = read_run(run)
     training, cohort = config["training"], config["cohort"]
+    if training["flow"] and training["flow"].get("target", "motion") != "motion":
+        raise TrainingError(
+            f"A bundle moves anchors; the flow of {run} makes {training['flow']['target']}, as the ablation without a "
+            "teacher does. Compare it with Testing/Benchmarks/ablations.py."
+        )
     ecg = encoder_facts(run / "ecg")["trained_with"]
     if ecg is None:
         raise TrainingError(

@@ -40,13 +40,20 @@ class Objective:
 
 @dataclass(frozen=True)
 class TeacherTraining:
-    """Everything that fixes a teacher's training."""
+    """Everything that fixes a teacher's training.
+
+    Args:
+        network, pairs, objective, loop: The network, its examples, what is minimised, and how.
+        validation_batches: Batches of held-out pairs a validation takes.
+        epochs: Passes over the subjects, each giving one pair, in place of the loop's steps; 0 keeps those.
+    """
 
     network: TeacherConfig = field(default_factory=TeacherConfig)
     pairs: PairsConfig = field(default_factory=PairsConfig)
     objective: Objective = field(default_factory=Objective)
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1600))
     validation_batches: int = 6
+    epochs: int = 0
 
 
 CONFIGURATIONS = {
@@ -58,8 +65,9 @@ CONFIGURATIONS = {
     ),
     "cof-v2": TeacherTraining(  # the paper's objective and learning rate
         objective=Objective(smoothness=0.05),
-        loop=LoopConfig(steps=12_000, learning_rate=2e-4, weight_decay=0.0, schedule="constant"),
+        loop=LoopConfig(steps=1600, learning_rate=2e-4, weight_decay=0.0, schedule="constant"),
         pairs=PairsConfig(batch=8),
+        epochs=100,
     ),
     "smoke": TeacherTraining(
         network=TeacherConfig(plane=(32, 32), pixel_mm=5.4, filters=(8, 12, 16)),
@@ -165,6 +173,9 @@ def train_teacher(
     """
     config = config if isinstance(config, TeacherTraining) else CONFIGURATIONS[config]
     pairs = pairs or PhantomPairs(config.pairs, config.network, config.loop.seed)
+    if config.epochs:
+        per_epoch = -(-getattr(pairs, "count", config.pairs.subjects) // config.pairs.batch)
+        config = replace(config, loop=replace(config.loop, steps=config.epochs * per_epoch))
     if held_out is None:
         others = replace(config.pairs, first_seed=config.pairs.first_seed + 40_000, subjects=24, still=0.0)
         held_out = PhantomPairs(others, config.network, seed=config.loop.seed + 1)

@@ -61,6 +61,7 @@ class CohortPairs:
         groups = defaultdict(list)
         for subject in subjects:
             groups[_slices(cohort, subject)].append(subject)
+        self.count = len(subjects)
         self.groups = [groups[depth] for depth in sorted(groups)]
         self.shares = np.array([len(group) for group in self.groups]) / len(subjects)
         self._kept: OrderedDict[str, _Pair] = OrderedDict()
