@@ -1,0 +1,200 @@
+"""ECGFlowCMR on held-out phantoms: does the cine follow the ECG? Own ECG beside shuffled, none, and trivial arms."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from COFGeneratorLib.ecg.record import EcgRecord
+from COFGeneratorLib.ecgflowcmr.read_outs import PlaneReport, measure_plane
+from COFGeneratorLib.errors import EcgError, FunctionError
+from COFGeneratorLib.generator.bundle import Bundle
+
+from COFTrainingLib.ecgflowcmr.data import phantom_ecg
+from COFTrainingLib.evaluation.statistics import correlation_interval, sign_test
+from COFTrainingLib.phantom.physiology import Physiology
+from COFTrainingLib.phantom.planes import render_plane
+from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
+
+FRAMES = 50
+"""End-systole is told in frames of 50, as in the papers, whatever the model's own number."""
+WEAK_EF = 0.50
+DRAWS = 4
+BATCH = 8
+ARMS = ("own ECG", "own ECG, mean of 4", "shuffled ECG", "no ECG", "template", "mean motion", "random clip")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One held-out phantom: its ECG, and what its own cine says by the true labels."""
+
+    physiology: Physiology
+    record: EcgRecord
+    clip: np.ndarray
+    truth: PlaneReport
+
+
+def draw_case(seed: int, bundle: Bundle, body: int, **overrides) -> Case:
+    """Draw one held-out phantom; overrides force fields of its physiology and leave its anatomy alone."""
+    grid = bundle.model.grid
+    subject = draw_subject(seed, ENRICHED, **overrides)
+    *_, record, _ = phantom_ecg(subject.physiology, np.random.default_rng([seed, 9]), fs_hz=500.0)
+    clip, labels = render_plane(subject, grid, body)
+    areas = np.stack([(labels == code).sum(axis=(1, 2)) for code in (1, 2, 3)], axis=1)
+    return Case(
+        subject.physiology, record, clip, measure_plane(areas, grid.pixel_mm, subject.physiology.rr_ms, grid.plane)
+    )
+
+
+def measured(bundle: Bundle, cine: torch.Tensor, rr_ms: float) -> tuple[float, float]:
+    """Return (FAC percent, end-systole as a share of R–R) of one cine (T, H, W); NaN where there is nothing to see."""
+    _, areas = bundle.segmenter.segment(cine[None])
+    try:
+        report = measure_plane(areas[0], bundle.model.grid.pixel_mm, rr_ms, bundle.model.grid.plane)
+    except FunctionError:
+        return float("nan"), float("nan")
+    return report.fac_percent, report.es_time_ms / rr_ms
+
+
+def run_heldout(
+    bundle: Bundle, subjects: int, seed: int, body: int, train_clips: torch.Tensor, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Measure every arm.
+
+    Args:
+        bundle: Model with segmenter.
+        subjects: Held-out phantoms.
+        seed: Of the first.
+        body: Body and scan of the training phantoms, see ``DataSettings``.
+        train_clips: (M, T, H, W) uint8 training clips, for the arms that look at no ECG.
+        say: Told how far it is.
+
+    Returns:
+        ``arms``: errors and correlations by arm; ``subjects``: what was measured of each; ``seconds_per_clip``.
+    """
+    model, rng = bundle.model, np.random.default_rng([seed, 3])
+    cases, tokens, scalars = [], [], []
+    for index in range(subjects):
+        case = draw_case(seed + index, bundle, body)
+        try:
+            parts = model.read([case.record])
+        except EcgError:
+            say(f"phantom {seed + index}: no complete cycle found; left out")
+            continue
+        cases.append(case)
+        tokens.append(parts[0])
+        scalars.append(parts[1])
+    tokens, scalars = torch.cat(tokens), torch.cat(scalars)
+    count = len(cases)
+    say(f"{count} phantoms read")
+    other = np.roll(np.arange(count), 1 + int(rng.integers(count - 2)))  # nobody keeps their own
+    begin = time.perf_counter()
+    own = _cines(model, tokens, scalars, seed=1)
+    seconds = (time.perf_counter() - begin) / count
+    say("own ECG done")
+    shuffled = _cines(model, tokens[other], scalars[other], seed=1)
+    free = _cines(model, torch.zeros_like(tokens), torch.zeros_like(scalars), seed=1)
+    say("shuffled and none done")
+    mean_clip = train_clips.float().mean(dim=0) / 255.0
+    with torch.no_grad():
+        still = model.decode(model.template.expand(-1, -1, model.grid.frames, -1, -1))[0]
+    found = {
+        "own ECG": own,
+        "shuffled ECG": shuffled,
+        "no ECG": free,
+        "template": [still] * count,
+        "mean motion": [mean_clip] * count,
+        "random clip": [train_clips[int(rng.integers(len(train_clips)))].float() / 255.0 for _ in range(count)],
+    }
+    values = {
+        arm: np.array([measured(bundle, cine, case.truth.rr_ms) for cine, case in zip(cines, cases, strict=True)])
+        for arm, cines in found.items()
+    }
+    draws = [values["own ECG"]]
+    for draw in range(1, DRAWS):
+        cines = _cines(model, tokens, scalars, seed=1 + draw)
+        pairs = zip(cines, cases, strict=True)
+        draws.append(np.array([measured(bundle, cine, case.truth.rr_ms) for cine, case in pairs]))
+    values["own ECG, mean of 4"] = np.nanmean(draws, axis=0)
+    say("draws done")
+    truth = np.array([(case.truth.fac_percent, case.truth.es_time_ms / case.truth.rr_ms) for case in cases])
+    ef = np.array([case.physiology.ef for case in cases])
+    real = np.array([measured(bundle, torch.from_numpy(case.clip).float() / 255.0, case.truth.rr_ms) for case in cases])
+    arms = {"real clip, same read-out": _row(real, truth, ef)}
+    arms |= {arm: _row(values[arm], truth, ef) for arm in ARMS}
+    best, worst = np.abs(values["own ECG"] - truth), np.abs(values["shuffled ECG"] - truth)
+    pairs = {}
+    for column, name in enumerate(("fac", "es")):
+        wins = int((best[:, column] < worst[:, column]).sum())
+        losses = int((best[:, column] > worst[:, column]).sum())
+        pairs[name] = {"wins": wins, "losses": losses, "p_sign": sign_test(wins, losses)}
+    return {
+        "arms": arms,
+        "own_against_shuffled": pairs,
+        "seconds_per_clip": seconds,
+        "subject_values": {
+            "ef": ef.tolist(), "true": truth.tolist(), "own": values["own ECG"].tolist(),
+            "shuffled": values["shuffled ECG"].tolist(),
+        },
+        "cines": {"true": [case.clip for case in cases], "own": own, "shuffled": shuffled, "no ECG": free},
+    }  # fmt: skip
+
+
+def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int, slow=50.0, fast=90.0) -> dict:
+    """Ask how end-systole moves from a slow to a fast heart, all else equal, in frames of 50."""
+    shifts, wanted = [], []
+    for index in range(subjects):
+        times = []
+        for rate in (slow, fast):
+            case = draw_case(
+                seed + index, bundle, body, hr_bpm=rate, atrial_fibrillation=False, conduction="",
+            )  # fmt: skip
+            parts = bundle.model.read([case.record])
+            cine = _cines(bundle.model, parts[0], parts[1], seed=1)[0]
+            times.append((FRAMES * measured(bundle, cine, case.truth.rr_ms)[1],
+                          FRAMES * case.truth.es_time_ms / case.truth.rr_ms))  # fmt: skip
+        shifts.append(times[1][0] - times[0][0])
+        wanted.append(times[1][1] - times[0][1])
+    return {
+        "slow_bpm": slow, "fast_bpm": fast, "subjects": subjects, "shift_frames": float(np.nanmean(shifts)),
+        "shift_sd": float(np.nanstd(shifts)), "true_shift_frames": float(np.mean(wanted)),
+        "right_direction": float(np.mean(np.array(shifts) > 0)),
+    }  # fmt: skip
+
+
+def _cines(model, tokens, scalars, seed: int) -> list[torch.Tensor]:
+    """Return one cine (T, H, W) for each condition; subject k has the same noise in every arm."""
+    out = []
+    for first in range(0, len(tokens), BATCH):
+        part = slice(first, first + BATCH)
+        out += list(model.decode(model.sample(tokens[part], scalars[part], seed=seed * 1000 + first)))
+    return out
+
+
+def _row(values: np.ndarray, truth: np.ndarray, ef: np.ndarray) -> dict[str, Any]:
+    """Return what one arm achieves: errors, correlations with intervals, and how well FAC tells a weak heart."""
+    fac, es = values.T
+    es_error = FRAMES * np.abs(es - truth[:, 1])
+    with np.errstate(invalid="ignore"):
+        r_fac, r_es = correlation_interval(fac, truth[:, 0]), correlation_interval(es, truth[:, 1])
+    return {
+        "fac_mae_points": float(np.nanmean(np.abs(fac - truth[:, 0]))),
+        "fac_r": [r_fac.value, r_fac.low, r_fac.high],
+        "es_mae_frames": float(np.nanmean(es_error)),
+        "es_r": [r_es.value, r_es.low, r_es.high],
+        "weak_auc": auc(-fac, ef < WEAK_EF),
+        "weak_subjects": int((ef < WEAK_EF).sum()),
+        "unmeasurable": int(np.isnan(fac).sum()),
+    }
+
+
+def auc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Return the area under the ROC curve (Mann–Whitney, ties count half); NaN without both classes."""
+    known = np.isfinite(score)
+    yes, no = score[known & positive], score[known & ~positive]
+    if not len(yes) or not len(no):
+        return float("nan")
+    greater = (yes[:, None] > no[None]).sum() + 0.5 * (yes[:, None] == no[None]).sum()
+    return float(greater / (len(yes) * len(no)))
