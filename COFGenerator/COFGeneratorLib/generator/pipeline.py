@@ -16,7 +16,7 @@ from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.ecg.record import EcgRecord
-from COFGeneratorLib.errors import BundleError
+from COFGeneratorLib.errors import BundleError, EcgError
 from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.cine import Cine
@@ -28,6 +28,8 @@ from COFGeneratorLib.generator.settled import native_motion, settled
 
 Progress = Callable[[str, int, int], None]
 MAX_FRAMES = 400
+SHORTEST_RECORD_S = 2.5
+"""Shorter records can be read and drawn, but the length of the cycle and its regularity are not known from them."""
 UNUSED = "Solver and steps change random draws only: this model's cine is its expectation. Ask for --samples."
 PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2")
 
@@ -75,6 +77,11 @@ def generate(
     if not 2 <= frames <= MAX_FRAMES or samples < 1:
         raise BundleError(
             f"Frames must be 2–{MAX_FRAMES} and samples at least 1; found {frames} and {samples}. Choose others."
+        )
+    if record.duration_s < SHORTEST_RECORD_S:
+        raise EcgError(
+            f"A rhythm is needed, {SHORTEST_RECORD_S:g} s of ECG or more; found {record.duration_s:.1f} s, in which one "
+            "premature beat would pass for the heart's rate. Export the full 10-second record."
         )
     stages = _Stages(progress)
     target = choose_device(device)
