@@ -69,7 +69,7 @@ def test_an_ecg_of_half_a_second(refused, write, tmp_path):
 
 def test_an_ecg_of_two_seconds_tells_no_rhythm(refused, write, tmp_path):
     write.ecg(tmp_path / "ecg.csv", beats(2.0))
-    refused("found 2.0 s", ecg=tmp_path / "ecg.csv")
+    refused("found 2.00 s", ecg=tmp_path / "ecg.csv")
 
 
 def test_an_ecg_that_is_not_there(refused, tmp_path):
