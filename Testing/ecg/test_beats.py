@@ -231,7 +231,7 @@ def test_voltages_and_axis_follow_the_leads():
 def test_exchanged_limb_leads_are_suspected(limbs):
     signal = beat_train(_regular(66.0), 10.0, FS)
     one, two, three, avr, avl, avf = signal[:6].copy()
-    still = 0.05 * two
+    still = 0.035 * two
     swapped = signal.copy()
     swapped[:6] = {
         "arms": [-one, three, two, avl, avr, avf],
