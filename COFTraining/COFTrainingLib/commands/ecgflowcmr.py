@@ -1,6 +1,7 @@
 """``cof ecgflowcmr``: bundles of this engine, and the studies of what its synthetic cines are worth."""
 
 import argparse
+import json
 from pathlib import Path
 
 from COFGeneratorLib.commands import options
@@ -17,6 +18,39 @@ def add(commands) -> None:
     verb.add_argument("--metrics", metavar="FILE", help="figures measured on these weights, for the card (JSON)")
     options.add_output(verb)
     verb.set_defaults(run=export)
+    words = "pre-train with real and synthetic cines, then classify or regress in five folds"
+    verb = verbs.add_parser("downstream", help=words, description=words.capitalize() + ".")
+    verb.add_argument("--model", required=True, metavar="BUNDLE", help="bundle that makes the synthetic cines")
+    verb.add_argument("--cohort", metavar="DIR", help="real cines of a cohort (default: phantoms)")
+    verb.add_argument(
+        "--target", action="append", metavar="NAME",
+        help="what is asked, repeatable: infarct, lbbb, weak, ef_percent, t_es_over_rr, qrsd_ms of phantoms (default: "
+        "weak, ef_percent), or a fact of the cohort",
+    )  # fmt: skip
+    verb.add_argument("--real", type=options.positive, default=120, help="phantoms as real cines (default 120)")
+    verb.add_argument("--mix", type=int, nargs="*", default=[0, 100, 200, 300, 400, 500], help="synthetic, percent")
+    verb.add_argument("--seeds", type=options.positive, default=1, help="repetitions with other folds and weights")
+    verb.add_argument("--body", type=options.natural, default=1, help="body of the phantoms, as in training (small: 1)")
+    verb.add_argument("--pretrain-steps", type=options.positive, default=200)
+    verb.add_argument("--finetune-steps", type=options.positive, default=80)
+    options.add_output(verb)
+    verb.set_defaults(run=downstream)
+    verb = verbs.add_parser(
+        "reader-study", help="make shuffled real and synthetic clips with a key", description="Make a reader study."
+    )
+    verb.add_argument("--model", required=True, metavar="BUNDLE", help="bundle that makes the synthetic clips")
+    verb.add_argument("--cohort", metavar="DIR", help="real cines of a cohort (default: phantoms)")
+    verb.add_argument("--clips", type=options.positive, default=50, help="clips of each kind (default 50)")
+    verb.add_argument("--readers", type=options.positive, default=5, help="answer sheets (default 5)")
+    verb.add_argument("--body", type=options.natural, default=1, help="body of the phantoms, as in training (small: 1)")
+    verb.add_argument("--seed", type=options.natural, default=0)
+    verb.add_argument("--key", required=True, metavar="FILE", help="where the key goes; not into --out")
+    options.add_output(verb)
+    verb.set_defaults(run=reader_study)
+    verb = verbs.add_parser("score", help="score the answers of a reader study", description="Score answer sheets.")
+    verb.add_argument("--key", required=True, metavar="FILE")
+    verb.add_argument("answers", nargs="+", metavar="SHEET", help="answer sheets (CSV)")
+    verb.set_defaults(run=score, events=None, quiet=False)
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -30,3 +64,86 @@ def export(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
         current.say(f"Bundle written to {folder}; use it with: cof generate --engine ecgflowcmr --model {folder}")
     return 0
+
+
+def downstream(arguments: argparse.Namespace) -> int:
+    """Run the downstream studies; returns the exit code."""
+    from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
+    from COFGeneratorLib.results.folder import ResultFolder
+    from COFGeneratorLib.results.manifest import write_manifest
+
+    from COFTrainingLib.ecgflowcmr.downstream import StudySettings, run_study, table
+    from COFTrainingLib.ecgflowcmr.studies import cohort_study, phantom_studies, synthetic_clips
+
+    settings = StudySettings(pretrain_steps=arguments.pretrain_steps, finetune_steps=arguments.finetune_steps)
+    targets = arguments.target or ["weak", "ef_percent"]
+    with session(arguments) as current, ResultFolder(arguments.out, arguments.overwrite) as folder:
+        bundle = load_ecgflow_bundle(arguments.model)
+        data = _data(bundle, arguments.body)
+        if arguments.cohort:
+            from COFTrainingLib.cohort.manifest import read_cohort
+
+            cohort = read_cohort(arguments.cohort)
+            studies = [cohort_study(cohort, data, target, 0) for target in targets]
+        else:
+            studies = phantom_studies(data, arguments.real, targets, 0)
+        largest = max(len(study.targets) for study in studies)
+        count = round(max([*arguments.mix, 0]) / 100 * largest * 0.8) + 1
+        synthetic = synthetic_clips(bundle, count, data, current.say)
+        results, pages = {}, []
+        for study in studies:
+            rows = run_study(
+                study, synthetic, settings, mixes=arguments.mix, seeds=range(arguments.seeds), say=current.say
+            )
+            results[study.name] = {"kind": study.kind, "subjects": len(study.targets), "rows": rows}
+            pages.append(table(rows, f"{study.name}, n = {len(study.targets)}"))
+        (folder / "downstream.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        (folder / "downstream.md").write_text("\n\n".join(pages) + "\n", encoding="utf-8")
+        facts = {"model": bundle.model_id, "weights_sha256": bundle.weights_sha256, "settings": vars(settings)}
+        write_manifest(folder, "ecgflowcmr downstream", facts, current.watch, current.warnings)
+        current.say("\n\n".join(pages))
+    return 0
+
+
+def reader_study(arguments: argparse.Namespace) -> int:
+    """Make a reader study; returns the exit code."""
+    from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
+
+    from COFTrainingLib.ecgflowcmr.cohort_clips import cohort_examples
+    from COFTrainingLib.ecgflowcmr.data import make_clips
+    from COFTrainingLib.ecgflowcmr.reader_study import make_kit
+    from COFTrainingLib.ecgflowcmr.studies import REAL_SEED, synthetic_clips
+
+    with session(arguments) as current:
+        bundle = load_ecgflow_bundle(arguments.model)
+        data = _data(bundle, arguments.body)
+        if arguments.cohort:
+            from COFTrainingLib.cohort.manifest import read_cohort
+
+            real = cohort_examples(read_cohort(arguments.cohort), "test", data).clips[: arguments.clips]
+        else:
+            real = make_clips(REAL_SEED, arguments.clips, data).clips
+        synthetic = synthetic_clips(bundle, len(real), data, current.say)
+        count = make_kit(
+            list(real.numpy()), list(synthetic.numpy()), Path(arguments.out), Path(arguments.key), arguments.seed,
+            arguments.readers,
+        )  # fmt: skip
+        current.say(
+            f"{count} clips and {arguments.readers} answer sheets in {arguments.out}; the key is {arguments.key}"
+        )
+    return 0
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """Score answer sheets; returns the exit code."""
+    from COFTrainingLib.ecgflowcmr.reader_study import score as marks
+
+    print(json.dumps(marks(Path(arguments.key), [Path(sheet) for sheet in arguments.answers]), indent=1))
+    return 0
+
+
+def _data(bundle, body: int):
+    """Return the data settings of phantoms as a bundle's model saw them."""
+    from COFTrainingLib.ecgflowcmr.settings import DataSettings
+
+    return DataSettings(grid=bundle.model.grid, ecg_draws=1, slab=1, body=body)
