@@ -74,7 +74,7 @@ def test_a_beat_is_chosen_by_a_click_or_a_number_and_drives_the_generation(ready
         press(host, ready.ui.ecgPlotLabel, 4 + (width - 8) * middle_ms / 10000.0, plot.height - 30)
         assert ready._parameterNode.beat == wanted
         assert ready.ui.beatSpinBox.value == wanted
-        assert f"Beat {wanted + 1} of 12" in ready.ui.ecgSummaryLabel.text
+        assert f"Beat {wanted} (of 0 to 10)" in ready.ui.ecgSummaryLabel.text
     assert ready.ui.ecgPlotLabel.pixmap.toImage() != before
     press(host, ready.ui.ecgPlotLabel, 100, 20)  # a lead, not the rhythm strip
     assert ready._parameterNode.beat == 9

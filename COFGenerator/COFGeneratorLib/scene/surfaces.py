@@ -39,6 +39,7 @@ def show_surfaces(scene, nodes: ResultNodes) -> list:
         model.CreateDefaultDisplayNodes()
         display = model.GetDisplayNode()
         display.SetColor(*colour[:3])
+        display.SetScalarVisibility(False)
         display.SetOpacity(OPACITY[code])
         display.SetVisibility2D(False)
         model.SetAttribute(names.ROLE, SURFACE)

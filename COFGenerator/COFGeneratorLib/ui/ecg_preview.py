@@ -152,7 +152,7 @@ def summary(facts, beat: int | None = None) -> str:
     beats = facts.get("beats") or []
     if beat is not None and beat < len(beats):
         chosen = beats[beat]
-        words = _("Beat {n} of {total}").format(n=beat + 1, total=len(beats))
+        words = _("Beat {n} (of 0 to {last})").format(n=beat, last=len(beats) - 2)
         if chosen.get("rr_ms"):
             words = _("{words}, R–R {rr:.0f} ms ({rate:.0f} /min)").format(
                 words=words, rr=chosen["rr_ms"], rate=60000.0 / chosen["rr_ms"]

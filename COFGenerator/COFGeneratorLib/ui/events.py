@@ -39,7 +39,7 @@ def on_click(widget, slot: Callable[[float, float], None]) -> EventFilter:
     def pressed(event) -> bool:
         if event.button() != qt.Qt.LeftButton:
             return False
-        at = event.pos()
+        at = event.localPos() if hasattr(event, "localPos") else event.position()  # Qt 5, Qt 6
         slot(float(at.x()), float(at.y()))
         return True
 
