@@ -1,10 +1,14 @@
 """The sampler against closed forms; the pack against itself."""
 
+import numpy as np
 import pytest
 import torch
+from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.errors import BundleError
+from COFGeneratorLib.generator.grid import MotionGrid, grid_for_heart
 from COFGeneratorLib.generator.pack import PackScale, heart_confidence, motion_reach, pack, unpack
 from COFGeneratorLib.generator.sampler import integrate
+from COFGeneratorLib.motion.fields import folded_fraction, voxels_from_mm
 
 
 @pytest.mark.parametrize("solver", ["euler", "heun"])
@@ -81,3 +85,36 @@ def test_what_lies_far_from_the_heart_stands_still(tiny_model, draws):
     assert velocity[..., 4:8, 14:16, 14:16].abs().max() > 0
     assert velocity[..., :3, :, :].abs().max() == 0
     assert velocity[..., :, :, 24:].abs().max() == 0
+
+
+def _block(half_mm, ijk_to_ras, shape, origin):
+    """Labels of a heart that is a block about the origin of an axis-aligned frame."""
+    index = np.argwhere(np.ones(shape, dtype=bool))
+    points = index[:, ::-1] @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3] - origin
+    return (np.abs(points[:, ::-1]) <= np.array(half_mm)).all(axis=1).reshape(shape).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("half_i_mm", "factor"), [(40.0, 1.0), (49.0, 1.0), (70.0, 70.0 / 49.5), (200.0, 1.5)])
+def test_the_grid_grows_with_a_heart_that_is_too_large_for_it(half_i_mm, factor):
+    grid, shape = MotionGrid(), (9, 90, 160)
+    ijk_to_ras = np.diag([2.0, 2.0, 10.0, 1.0])
+    origin = np.array([160.0, 90.0, 40.0])
+    labels = _block((40.0, 40.0, half_i_mm), ijk_to_ras, shape, origin)
+    frame = HeartFrame(origin, np.eye(3)[::-1])
+    fitted = grid_for_heart(labels, ijk_to_ras, frame, grid)
+    found = fitted.spacing_mm[2] / grid.spacing_mm[2]
+    assert found == pytest.approx(factor, rel=0.02)
+    assert fitted.shape == grid.shape
+    assert fitted.centre_mm == pytest.approx([found * value for value in grid.centre_mm])
+    if 1.0 < factor < 1.5:
+        assert fitted.axes_mm()[2][-1] - half_i_mm > 9.0
+
+
+def test_motion_ends_at_the_edge_of_the_grid_without_folds(tiny_model):
+    grid = tiny_model.grid
+    pushed = torch.full((1, 2, 3, *grid.shape), 2.5)  # ten millimetres and more everywhere
+    field = tiny_model.displacements_mm(pushed, grid)[0]
+    assert field[..., 0].abs().max() == 0.0
+    assert field[..., :, -1, :].abs().max() == 0.0
+    nodes = voxels_from_mm(field, grid.refined(2).spacing_mm)
+    assert folded_fraction(nodes[1]) == 0.0

@@ -13,7 +13,8 @@ from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.errors import AnatomyError, BundleError
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.ejection import StatedEf
-from COFGeneratorLib.generator.grid import anatomy_maps, label_fractions
+from COFGeneratorLib.generator.grid import MotionGrid, anatomy_maps, grid_for_heart, label_fractions
+from COFGeneratorLib.generator.model import REFINE
 
 MIRRORED = (
     "The heart is a mirror image: its right ventricle turns the wrong way round, so the stack's header is mirrored "
@@ -32,9 +33,15 @@ class Conditioned:
     maps: torch.Tensor
     fine_maps: torch.Tensor
     condition: torch.Tensor
+    grid: MotionGrid
     ef: StatedEf | None = None
     roi: Roi | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def fine_grid(self) -> MotionGrid:
+        """The grid of this heart on which its displacements lie."""
+        return self.grid.refined(REFINE)
 
     @property
     def wanted_ef(self) -> float | None:
@@ -69,9 +76,9 @@ def prepare(
     warnings = check_heart_in(roi, labels, anchor.ijk_to_ras, source) if roi is not None else ()
     if frame.mirrored:
         warnings += (MIRRORED,)
-    fractions, grid = label_fractions(labels), bundle.model.grid
+    fractions, grid = label_fractions(labels), grid_for_heart(labels, anchor.ijk_to_ras, frame, bundle.model.grid)
     maps = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid))[None].to(device)
     fine = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid, 2, 2))
     condition = bundle.model.condition(cycle, device)
     ef = bundle.model.stated_ef(cycle)
-    return Conditioned(labels.astype(np.uint8), source, frame, maps, fine, condition, ef, roi, warnings)
+    return Conditioned(labels.astype(np.uint8), source, frame, maps, fine, condition, grid, ef, roi, warnings)

@@ -12,6 +12,12 @@ FOREGROUND = (1, 2, 3)
 RIM_MM = 15.0
 """Width of the rim over which motion falls to zero: wide enough that a free wall near it does not fold."""
 
+MARGIN_MM = 9.0
+"""Distance that a heart keeps from the edge of the grid."""
+HEART_EXTENT_PERCENT = (0.1, 99.9)
+"""Percentiles of the labelled voxels' places that count as the heart's extent: a stray voxel is none of it."""
+LARGEST_FACTOR = 1.5
+
 
 @dataclass(frozen=True)
 class MotionGrid:
@@ -43,15 +49,27 @@ class MotionGrid:
         """Return the nodes as heart-frame points (D, H, W, 3), mm."""
         return np.stack(np.meshgrid(*self.axes_mm(refine, refine_through), indexing="ij"), axis=-1)
 
-    def window(self) -> np.ndarray:
-        """Return a (D, H, W) weight that is 1 inside and falls to 0 at the in-plane edge, so that motion ends there."""
+    def window(self, rim_mm: float = RIM_MM) -> np.ndarray:
+        """Return a (D, H, W) weight that is 1 inside and falls to 0 at the in-plane edge, so that motion ends there.
+
+        Args:
+            rim_mm: Width of the rim.
+        """
         ramps = []
         for nodes, spacing in zip(self.shape, self.spacing_mm, strict=True):
             edge = np.minimum(np.arange(nodes), nodes - 1 - np.arange(nodes)) * spacing
-            ramps.append(np.clip(edge / RIM_MM, 0.0, 1.0))
+            ramps.append(np.clip(edge / rim_mm, 0.0, 1.0))
         smooth = [r * r * (3 - 2 * r) for r in ramps]
         plane = smooth[1][:, None] * smooth[2][None, :]
         return np.broadcast_to(plane, self.shape).astype(np.float32)
+
+    def enlarged(self, factor: float) -> "MotionGrid":
+        """Return the grid stretched about the heart's origin: what a heart of 1/factor the size would see."""
+        return replace(
+            self,
+            spacing_mm=tuple(factor * value for value in self.spacing_mm),
+            centre_mm=tuple(factor * value for value in self.centre_mm),
+        )
 
     def refined(self, factor: int) -> "MotionGrid":
         """Return the grid over the same extent whose in-plane nodes are ``factor`` times as dense."""
@@ -62,6 +80,28 @@ class MotionGrid:
             shape=(depth, (height - 1) * factor + 1, (width - 1) * factor + 1),
             spacing_mm=(pitch, row / factor, column / factor),
         )
+
+
+def grid_for_heart(labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame, grid: MotionGrid) -> MotionGrid:
+    """Return the motion grid, enlarged where a heart is too large for it.
+
+    A dilated right ventricle that reaches over the rim would be moved in part and fold there. On an enlarged grid the
+    network sees the heart in the size that it knows; velocities are in nodes, so strains stay what they are.
+
+    Args:
+        labels: (D, H, W) labels of the anchor.
+        ijk_to_ras: (4, 4) geometry of the stack.
+        frame: The heart's frame.
+        grid: The model's motion grid.
+    """
+    to_heart = frame.kji_to_heart(ijk_to_ras)
+    points = np.argwhere(labels > 0) @ to_heart[:3, :3].T + to_heart[:3, 3]
+    factor = 1.0
+    for axis in (1, 2):  # along the slices the grid reaches beyond any heart, and has no rim
+        low, high = np.percentile(points[:, axis], HEART_EXTENT_PERCENT)
+        nodes = grid.axes_mm()[axis]
+        factor = max(factor, low / (nodes[0] + MARGIN_MM), high / (nodes[-1] - MARGIN_MM))
+    return grid if factor <= 1.0 else grid.enlarged(min(factor, LARGEST_FACTOR))
 
 
 def anatomy_maps(

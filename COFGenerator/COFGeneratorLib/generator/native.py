@@ -33,7 +33,7 @@ class NativeMotion:
     ):
         self.frames, self.shape = frames, tuple(shape)
         self._spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()
-        windowed = np.asarray(displacement_mm, dtype=np.float64) * grid.window()
+        windowed = np.asarray(displacement_mm, dtype=np.float64) * grid.window(min(grid.spacing_mm[1:]))
         in_time = np.tensordot(periodic_matrix(len(windowed), np.arange(frames) / frames), windowed, axes=1)
         in_time -= in_time[:1]  # frame 0 is the anchor, exactly
 

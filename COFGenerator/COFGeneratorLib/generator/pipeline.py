@@ -80,8 +80,8 @@ def generate(
         )
     if record.duration_s < SHORTEST_RECORD_S:
         raise EcgError(
-            f"A rhythm is needed, {SHORTEST_RECORD_S:g} s of ECG or more; found {record.duration_s:.2f} s, in which one "
-            "premature beat would pass for the heart's rate. Export the full 10-second record."
+            f"A rhythm is needed, {SHORTEST_RECORD_S:g} s of ECG or more; found {record.duration_s:.2f} s, in which "
+            "one premature beat would pass for the heart's rate. Export the full 10-second record."
         )
     stages = _Stages(progress)
     target = choose_device(device)

@@ -51,5 +51,5 @@ def settled(
 
 def native_motion(model, velocity, ready: Conditioned, anchor: SaxStack, frames: int) -> NativeMotion:
     """Return the motion of velocities (T, 3, D, H, W), grid voxels, on the anchor's grid."""
-    displacement = model.displacements_mm(velocity[None])[0].cpu().numpy()
-    return NativeMotion(displacement, model.fine_grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)
+    displacement = model.displacements_mm(velocity[None], ready.grid)[0].cpu().numpy()
+    return NativeMotion(displacement, ready.fine_grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames)

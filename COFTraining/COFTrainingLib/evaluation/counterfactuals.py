@@ -79,8 +79,9 @@ def _sector_motion(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase) -> 
     ready = _on_anchor(bundle, anchor, ecg_of)
     velocity = bundle.model.velocities(ready.maps, ready.condition)[0][0]
     velocity = settled(bundle.model, velocity, ready, anchor.anchor, ready.wanted_ef, keep_wall=False)
-    fine = bundle.model.fine_grid
-    pull = bundle.model.displacements_mm(velocity[None])[0].numpy()  # (T, 3, D, H, W): outward pull = inward motion
+    fine = ready.fine_grid
+    # (T, 3, D, H, W): outward pull = inward motion
+    pull = bundle.model.displacements_mm(velocity[None], ready.grid)[0].numpy()
     points = fine.points_mm()
     theta = np.arctan2(points[..., 1], points[..., 2])
     radial = pull[:, 1] * np.sin(theta) + pull[:, 2] * np.cos(theta)
