@@ -114,7 +114,7 @@ def test_motion_ends_at_the_edge_of_the_grid_without_folds(tiny_model):
     grid = tiny_model.grid
     pushed = torch.full((1, 2, 3, *grid.shape), 2.5)  # ten millimetres and more everywhere
     field = tiny_model.displacements_mm(pushed, grid)[0]
-    assert field[..., 0].abs().max() == 0.0
-    assert field[..., :, -1, :].abs().max() == 0.0
+    assert field[..., 0].abs().max() < 1e-6
+    assert field[..., :, -1, :].abs().max() < 1e-6
     nodes = voxels_from_mm(field, grid.refined(2).spacing_mm)
     assert folded_fraction(nodes[1]) == 0.0
