@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -196,6 +197,42 @@ def run_plan(plan: Plan, store: Store, workers: int = 1, progress: Callable[[int
         done += 1
         if progress is not None:
             progress(done, total)
+
+
+def _named_work(task: tuple[str, str, str, str, str]) -> dict[str, Any]:
+    """Do a protocol's own work on one subject."""
+    module, function, name, kind, identity = task
+    head = {"subject": name, "method": _WORKPLACE.plan.main, "kind": kind, "identity": identity}
+    start = perf_counter()
+    try:
+        row = getattr(import_module(module), function)(_WORKPLACE, name)
+    except Exception as error:
+        return _failure(name, _WORKPLACE.plan.main, kind, error)
+    return {**head, **row, "seconds": round(perf_counter() - start, 2)}
+
+
+def collect(
+    plan: Plan, store: Store, work: tuple[str, str], kind: str, subjects, identity: str, workers: int, progress
+) -> None:
+    """Do a protocol's own work on subjects that the store lacks.
+
+    Args:
+        plan, store: As for ``run_plan``.
+        work: (module, function): the function takes a ``Workplace`` and a subject and returns a row's content.
+        kind: Name of the rows.
+        subjects: Ids.
+        identity: Changes when the results would.
+        workers: Processes.
+        progress: Called with (done, total).
+    """
+    missing = [name for name in subjects if not store.has(name, plan.main, kind, identity)]
+    tasks = [(*work, name, kind, identity) for name in missing]
+    done = len(subjects) - len(missing)
+    for row in results(tasks, _named_work, _open, plan, workers):
+        store.add(row)
+        done += 1
+        if progress is not None:
+            progress(done, len(subjects))
 
 
 def results(tasks: list, work: Callable, prepare: Callable, plan: Plan, workers: int) -> Iterator[Any]:

@@ -37,7 +37,9 @@ def bca_interval(
     if len(known) == 0:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
     estimate = float(statistic(known, axis=0))
-    if len(known) < 3 or np.ptp(known) == 0:
+    if len(known) < 4:
+        return Interval(estimate, float("nan"), float("nan"), len(known))
+    if np.ptp(known) == 0:
         return Interval(estimate, estimate, estimate, len(known))
     result = stats.bootstrap(
         (known,), statistic, axis=0, n_resamples=resamples, confidence_level=level, method="BCa",

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from COFGeneratorLib.function import volume_curves
+from COFGeneratorLib.generator.conditioned import Conditioned
 from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.native import NativeMotion
-from COFGeneratorLib.generator.pipeline import Conditioned, incompressible
+from COFGeneratorLib.generator.settled import settled
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 
@@ -65,7 +66,13 @@ def hard_labels(fractions: np.ndarray, anchor_labels: np.ndarray) -> np.ndarray:
 
 
 def from_velocity(
-    model, case: EvaluationCase, ready: Conditioned, velocity: torch.Tensor, rr_ms: float, keep_wall: bool = False
+    model,
+    case: EvaluationCase,
+    ready: Conditioned,
+    velocity: torch.Tensor,
+    rr_ms: float,
+    wanted_ef: float | None = None,
+    keep_wall: bool = False,
 ) -> Prediction:
     """Return the prediction of velocities (T, 3, D, H, W), grid voxels of the model, as the product makes it.
 
@@ -77,15 +84,15 @@ def from_velocity(
         ready: The case prepared for the model.
         velocity: What moves it.
         rr_ms: Length of the cycle.
+        wanted_ef: EF 0…1 that the LV is given; None leaves it as the velocities have it.
         keep_wall: Keep the wall's volume, as the product does.
     """
     near = replace(ready, labels=case.near_labels)
-    if keep_wall:
-        velocity = incompressible(model, velocity, near, case.near)
-    displacement = model.displacements_mm(velocity[None])[0].cpu().numpy()
+    velocity = settled(model, velocity, near, case.near, wanted_ef, keep_wall)
+    displacement = model.displacements_mm(velocity[None], ready.grid)[0].cpu().numpy()
 
     def motion(stack, frames: int) -> NativeMotion:
-        return NativeMotion(displacement, model.fine_grid, ready.frame, stack.ijk_to_ras, stack.shape, frames)
+        return NativeMotion(displacement, ready.fine_grid, ready.frame, stack.ijk_to_ras, stack.shape, frames)
 
     close = motion(case.near, case.frames)
     moved = close.warp_all(label_fractions(case.near_labels))

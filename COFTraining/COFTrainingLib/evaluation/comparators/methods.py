@@ -52,3 +52,8 @@ def method_identities(plan) -> dict[str, str]:
 def method_roles(plan) -> dict[str, str]:
     """Return the role of every method by its name."""
     return {method.name: method.role for method in build_methods(plan)}
+
+
+def bundle_of(plan) -> Bundle:
+    """Return the main model's bundle."""
+    return _loaded(plan.models[0][1])

@@ -1,12 +1,11 @@
 """A bundle, its ablations at equal capacity, and what an ECG of somebody else makes of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from COFGeneratorLib.generator.bundle import Bundle
-from COFGeneratorLib.generator.pipeline import Conditioned, prepare
+from COFGeneratorLib.generator.conditioned import Conditioned, prepare
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction, from_velocity
@@ -15,7 +14,7 @@ DRAWS = 4
 
 
 def prepared(bundle: Bundle, case: EvaluationCase, shared: dict[str, Any]) -> Conditioned:
-    """Return a case ready for a bundle, with its labels given; made once per case and motion grid."""
+    """Return a case ready for a bundle, with its labels given; made once per case and bundle."""
     key = ("ready", bundle.weights_sha256)
     if key not in shared:
         shared[key] = prepare(case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"))
@@ -32,10 +31,10 @@ class ModelMethod:
         role: ``"model"``, ``"ablation"`` or ``"no ECG"``.
         ecg: ``"own"``, ``"none"`` or ``"other"`` (of another subject of the cohort).
         draws: Random draws whose mean is taken; 0 for the central estimate.
-        direct: The regression network alone, without flow and without the gain.
+        direct: The regression network alone, without flow, gain and the EF that the ECG states.
+        stated_ef: Give the LV the EF that the ECG states, where the bundle goes by it.
         keep_wall: Keep the wall's volume, as the product does.
         seed: Of the draws.
-        variant: What makes it differ from the bundle.
     """
 
     name: str
@@ -44,30 +43,35 @@ class ModelMethod:
     ecg: str = "own"
     draws: int = 0
     direct: bool = False
-    keep_wall: bool = False
+    stated_ef: bool = True
+    keep_wall: bool = True
     seed: int = 0
 
     @property
     def identity(self) -> str:
         """Changes with the weights and with the variant."""
-        variant = (self.ecg, self.draws, self.direct, self.keep_wall, self.seed)
+        model = self.bundle.model
+        variant = (self.ecg, self.draws, self.direct, self.stated_ef, self.keep_wall, self.seed, model.gain,
+                   model.ef_z90)  # fmt: skip
         return f"{self.bundle.weights_sha256[:16]}:{variant}"
 
     def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
         """Return the cine of a case."""
-        ready, model, cycle = prepared(self.bundle, case, shared), self.bundle.model, case.cycle
+        ready, model = prepared(self.bundle, case, shared), self.bundle.model
         if self.direct:
-            model = replace(model, flow=None, gain=1.0)
-        if self.ecg == "none":
-            condition = model.condition(None, "cpu")
-        elif self.ecg == "other":
+            model = replace(model, flow=None, gain=1.0, ef_z90=None)
+        cycle = {"own": case.cycle, "none": None}.get(self.ecg, ...)
+        if cycle is ...:
             cycle = _other(shared)
-            condition = model.condition(cycle, "cpu")
-        else:
-            condition = ready.condition
         with torch.inference_mode():
+            condition = ready.condition if self.ecg == "own" else model.condition(cycle, "cpu")
             velocity = model.velocities(ready.maps, condition, draws=self.draws, seed=self.seed)[0].mean(dim=0)
-        return from_velocity(model, case, ready, velocity, cycle.rr_ms, self.keep_wall)
+        stated = model.stated_ef(cycle) if self.stated_ef else None
+        wanted = None
+        if stated is not None:  # a single draw has a random EF of the stated spread
+            wanted = stated.draw(self.seed + sum(case.id.encode())) if self.draws == 1 else stated.mean
+        rr_ms = (cycle or case.cycle).rr_ms
+        return from_velocity(model, case, ready, velocity, rr_ms, wanted, self.keep_wall)
 
 
 def _other(shared: dict[str, Any]):
@@ -78,27 +82,30 @@ def _other(shared: dict[str, Any]):
 
 
 def main_methods(name: str, bundle: Bundle, seed: int) -> list[ModelMethod]:
-    """Return the bundle and its variants."""
-    make: Callable[..., ModelMethod] = lambda label, **options: ModelMethod(  # noqa: E731
-        f"{name} · {label}" if label else name, bundle, seed=seed, **options
-    )
+    """Return the bundle and its variants; what none of them is about is left as the product has it."""
+
+    def make(label: str, **options) -> ModelMethod:
+        return ModelMethod(f"{name} · {label}" if label else name, bundle, seed=seed, **options)
+
     methods = [
-        make("", keep_wall=True),
-        make("null ECG", ecg="none", role="no ECG"),
-        make("shuffled ECG", ecg="other", role="no ECG"),
-        make("wall not kept", role="ablation"),
+        make(""),
+        make("null ECG", ecg="none", role="no ECG", keep_wall=False),
+        make("shuffled ECG", ecg="other", role="no ECG", keep_wall=False),
+        make("wall not kept", role="ablation", keep_wall=False),
     ]
+    if bundle.model.ef_z90 is not None:
+        methods.append(make("EF of the motion network", role="ablation", stated_ef=False))
     if bundle.model.mean is not None:
-        methods.append(make("direct regression, no gain", direct=True, role="ablation"))
+        methods.append(make("direct regression, no gain", direct=True, role="ablation", keep_wall=False))
     if bundle.model.flow is not None:
-        methods.append(make("one draw", draws=1, role="ablation"))
-        methods.append(make(f"mean of {DRAWS} draws", draws=DRAWS, role="ablation"))
+        methods.append(make("one draw", draws=1, role="ablation", keep_wall=False))
+        methods.append(make(f"mean of {DRAWS} draws", draws=DRAWS, role="ablation", keep_wall=False))
     return methods
 
 
 def further_methods(name: str, bundle: Bundle, seed: int) -> list[ModelMethod]:
     """Return another bundle as it is; where the flow carries the whole motion, one random draw is what it makes."""
-    methods = [ModelMethod(name, bundle, keep_wall=True, seed=seed)]
+    methods = [ModelMethod(name, bundle, seed=seed)]
     if bundle.model.flow is not None and bundle.model.mean is None:
-        methods.append(ModelMethod(f"{name} · one draw", bundle, draws=1, keep_wall=True, seed=seed))
+        methods.append(ModelMethod(f"{name} · one draw", bundle, draws=1, seed=seed))
     return methods

@@ -6,7 +6,10 @@ from COFGeneratorLib.errors import CohortError
 
 from COFTrainingLib.evaluation.protocols.section import Protocol
 
-FILES = ("image_table", "function_table")
+FILES = (
+    "image_table", "function_table", "anatomy_table", "slices", "resolution", "subgroups", "cases", "failures",
+    "topology", "ablations", "counterfactuals", "calibration", "anchor_phase", "serial",
+)  # fmt: skip
 
 
 def protocols() -> dict[str, Protocol]:

@@ -86,8 +86,8 @@ def shown(value: float, digits: int = 2) -> str:
 
 def with_interval(interval, digits: int = 2) -> str:
     """Return ``mean [low, high]``."""
-    if interval.n == 0:
-        return "–"
+    if interval.n == 0 or interval.low != interval.low:
+        return shown(interval.value, digits)
     return f"{shown(interval.value, digits)} [{shown(interval.low, digits)}, {shown(interval.high, digits)}]"
 
 

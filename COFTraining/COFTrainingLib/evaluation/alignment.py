@@ -1,0 +1,51 @@
+"""Rigid registration of one short-axis stack to another, by the images alone (SimpleITK, mutual information)."""
+
+import numpy as np
+from COFGeneratorLib.anatomy.geometry import LPS_TO_RAS
+from COFGeneratorLib.anatomy.stack import SaxStack
+
+SAMPLING = 0.2
+BINS = 40
+
+
+def align(moving: SaxStack, fixed: SaxStack, seed: int = 1) -> np.ndarray:
+    """Return the rigid (4, 4) RAS → RAS transform that puts ``moving`` in its place in ``fixed``.
+
+    Starts from the geometries as the scanner states them; two resolutions. Multiply a geometry by it to move a stack.
+    """
+    import SimpleITK as sitk
+
+    images = [_image(stack) for stack in (fixed, moving)]
+    start = sitk.Euler3DTransform()
+    centre = fixed.ijk_to_ras @ np.r_[(np.array(fixed.shape[::-1]) - 1) / 2, 1.0]
+    start.SetCenter((LPS_TO_RAS @ centre)[:3].tolist())
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(BINS)
+    method.SetMetricSamplingStrategy(method.RANDOM)
+    method.SetMetricSamplingPercentage(SAMPLING, seed)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(2.0, 0.05, 60, gradientMagnitudeTolerance=1e-5)
+    method.SetOptimizerScalesFromPhysicalShift()
+    method.SetShrinkFactorsPerLevel([2, 1])
+    method.SetSmoothingSigmasPerLevel([2.0, 1.0])
+    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    method.SetInitialTransform(start, inPlace=True)
+    method.SetNumberOfThreads(1)
+    method.Execute(*images)
+    matrix = np.eye(4)  # sitk maps points of the fixed image to the moving one, LPS
+    matrix[:3, :3] = np.array(start.GetMatrix()).reshape(3, 3)
+    middle = np.array(start.GetCenter())
+    matrix[:3, 3] = middle + np.array(start.GetTranslation()) - matrix[:3, :3] @ middle
+    return LPS_TO_RAS @ np.linalg.inv(matrix) @ LPS_TO_RAS
+
+
+def _image(stack: SaxStack):
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.ascontiguousarray(stack.voxels))
+    matrix = LPS_TO_RAS @ stack.ijk_to_ras
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
+    return image

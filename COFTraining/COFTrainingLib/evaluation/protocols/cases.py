@@ -1,0 +1,92 @@
+"""Representative cases: contours at ED and ES and the volume curve, chosen by rule and not by eye (COF Figure 10)."""
+
+import numpy as np
+
+from COFTrainingLib.evaluation.groups import ecg_group
+from COFTrainingLib.evaluation.pictures import picture_path
+from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section
+from COFTrainingLib.evaluation.report import figures
+from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
+from COFTrainingLib.evaluation.store import Store
+from COFTrainingLib.evaluation.store import Table as Numbers
+
+COLOURS = {1: "#ff6b6b", 2: "#ffd166", 3: "#4cc9f0"}
+MOST_PAGES = 5
+INCH_MM = 42.0
+
+
+def case_page(plan: Plan, store: Store, subject: str, method: str) -> bytes:
+    """Return a page of a subject: recorded and generated middle slice at ED and ES with contours, and both curves."""
+    with np.load(picture_path(plan.store, subject, method)) as file:
+        kept = {name: file[name] for name in file.files}
+    figure, axes = figures.new_figure(9.6, 2.5, columns=5, width_ratios=[1, 1, 1, 1, 1.9])
+    for axis, (phase, which) in zip(axes[0], [(p, w) for p in ("ed", "es") for w in ("true", "made")], strict=False):
+        image = kept[f"{phase}_{which}"]
+        rows, columns = kept["pixel_mm"]
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255, aspect=rows / columns, interpolation="bilinear")
+        labels = kept.get(f"{phase}_{which}_labels")
+        if labels is not None:
+            for code, colour in COLOURS.items():
+                mask = np.isin(labels, (1, 2)) if code == 2 else labels == code
+                if mask.any():
+                    axis.contour(mask, levels=[0.5], colors=[colour], linewidths=0.9)
+        axis.set_title(f"{phase.upper()} {'recorded' if which == 'true' else 'generated'}", fontsize=8)
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.grid(visible=False)
+    true = next(store.rows(REFERENCE, subject=subject), {})
+    made = next(store.rows(CINE, method, subject), {})
+    for row, name, colour in ((true, "true", figures.INK), (made, "generated", figures.COLOURS[1])):
+        if row.get("curve_ml"):
+            values = np.append(row["curve_ml"], row["curve_ml"][:1])
+            axes[0, 4].plot(np.linspace(0, 100, len(values)), values, color=colour, linewidth=1.6, label=name)
+    axes[0, 4].set_xlabel("percent of R–R", fontsize=8)
+    axes[0, 4].set_title("LV volume, mL", fontsize=8)
+    axes[0, 4].tick_params(labelsize=7)
+    axes[0, 4].legend(frameon=False, fontsize=7)
+    return figures.png(figure, dpi=100)
+
+
+def chosen_cases(store: Store, method: str) -> list[tuple[str, str]]:
+    """Return (subject, why): the case of median EF error in all and in each of the largest ECG groups."""
+    numbers = Numbers(store, CINE, ["ef_error_points"], [method])
+    error = dict(zip(numbers.subjects, np.abs(numbers(method, "ef_error_points")), strict=True))
+    error = {subject: value for subject, value in error.items() if np.isfinite(value)}
+    groups: dict[str, list[str]] = {"all subjects": sorted(error)}
+    for row in store.rows(REFERENCE):
+        if row["subject"] in error:
+            groups.setdefault(ecg_group(row["ecg"], row["facts"]), []).append(row["subject"])
+    largest = sorted(groups, key=lambda name: -len(groups[name]))[:MOST_PAGES]
+    picked: dict[str, str] = {}
+    for name in largest:
+        for subject in sorted(groups[name], key=lambda s: abs(error[s] - np.median([error[m] for m in groups[name]]))):
+            if subject not in picked:
+                picked[subject] = f"{name}, median EF error {error[subject]:.1f} points"
+                break
+    return list(picked.items())
+
+
+def summarise(plan: Plan, store: Store) -> Section:
+    """Return the section, of the main method."""
+    section = Section("cases", "Representative cases")
+    methods = store.methods(CINE)
+    method = plan.main if plan.main in methods else next(iter(methods), "")
+    if plan.store is not None and method:
+        for subject, why in chosen_cases(store, method):
+            if picture_path(plan.store, subject, method).is_file():
+                section.figures.append(
+                    Figure(f"case_{subject}", f"{subject}: {why}", case_page(plan, store, subject, method), "png")
+                )
+    if not section.figures:
+        section.not_run = "No pictures were kept: the cohort has no cine images."
+        return section
+    section.text.append(
+        f"{method}. Chosen by rule: the subject whose EF error is the median of its group. Contours: LV cavity red, "
+        "epicardium yellow, RV cavity blue; middle slice. What is generated is synthetic."
+    )
+    return section
+
+
+PROTOCOL = Protocol(
+    "cases", "Representative cases", "contours at ED and ES, volume curves (COF Figures 3, 10)", summarise
+)

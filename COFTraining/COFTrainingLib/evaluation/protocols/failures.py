@@ -1,0 +1,106 @@
+"""Failure boundary: the worst deciles, what dominates each, and whether abnormal ECGs are more often among them."""
+
+import numpy as np
+
+from COFTrainingLib.evaluation.groups import ecg_group
+from COFTrainingLib.evaluation.pictures import picture_path
+from COFTrainingLib.evaluation.protocols.cases import case_page
+from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, p_shown, shown
+from COFTrainingLib.evaluation.report import published
+from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
+from COFTrainingLib.evaluation.statistics import fisher_exact
+from COFTrainingLib.evaluation.store import Store
+from COFTrainingLib.evaluation.store import Table as Numbers
+
+DECILE = 0.10
+COLLAPSED_DICE = 0.70
+UNDER_POINTS = -5.0
+MISMATCH_DICE = 0.85
+"""At ED the anchor's own labels are compared with the reference's first frame: below this they differ."""
+GALLERY = 3
+
+
+def hard_cases(ef_error: np.ndarray, dice: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Return which subjects are hard, (N,) bool: invalid, or in the worst decile of EF error or of macro Dice."""
+    hard = valid == 0
+    for badness in (np.abs(ef_error), -dice):
+        known = np.isfinite(badness)
+        count = int(np.ceil(DECILE * known.sum()))
+        if count:
+            order = np.argsort(np.where(known, badness, -np.inf))[::-1]
+            hard = hard | np.isin(np.arange(len(badness)), order[:count])
+    return hard
+
+
+def dominant_mode(ef_error: float, dice: float, dice_ed: float, valid: float) -> str:
+    """Return what dominates a hard case."""
+    if valid == 0 or dice < COLLAPSED_DICE:
+        return "anatomy collapse"
+    if dice_ed < MISMATCH_DICE:
+        return "anchor mismatch"
+    if ef_error <= UNDER_POINTS:
+        return "under-contraction"
+    return "over-contraction" if ef_error >= -UNDER_POINTS else "other"
+
+
+def summarise(plan: Plan, store: Store) -> Section:
+    """Return the section, of the main method."""
+    section = Section("failures", "Failure boundary")
+    numbers = Numbers(store, CINE, ["ef_error_points", "dice_macro", "valid", "es_error_frames"])
+    method = plan.main if plan.main in numbers.methods else next(iter(numbers.methods), "")
+    if not method or not numbers.known(method, "dice_macro") or len(numbers.subjects) < 10:
+        section.not_run = "Deciles need at least ten subjects with labels."
+        return section
+    ef, dice = numbers(method, "ef_error_points"), numbers(method, "dice_macro")
+    valid, es = numbers(method, "valid"), numbers(method, "es_error_frames")
+    hard = hard_cases(ef, dice, valid)
+    reference = {row["subject"]: row for row in store.rows(REFERENCE)}
+    at_ed = {row["subject"]: _dice_ed(row) for row in store.rows(CINE, method)}
+    rows, modes, abnormal = [], {}, []
+    for place, subject in enumerate(numbers.subjects):
+        known = reference.get(subject, {"ecg": {}, "facts": {}})
+        group = ecg_group(known["ecg"], known["facts"])
+        abnormal.append(group != "normal")
+        if not hard[place]:
+            continue
+        mode = dominant_mode(ef[place], dice[place], at_ed.get(subject, 1.0), valid[place])
+        modes[mode] = modes.get(mode, 0) + 1
+        truth = known.get("metrics", {}).get("ef_percent")
+        rows.append((subject, mode, group, shown(truth, 1) if truth is not None else "–", shown(ef[place], 1),
+                     shown(dice[place], 3), shown(es[place])))  # fmt: skip
+    abnormal = np.array(abnormal)
+    counts = [[int((hard & abnormal).sum()), int((hard & ~abnormal).sum())],
+              [int((~hard & abnormal).sum()), int((~hard & ~abnormal).sum())]]  # fmt: skip
+    p = fisher_exact(counts)
+    total = int(hard.sum())
+    section.text.append(
+        f"{method}. Hard: invalid, or in the worst tenth of EF error or of macro Dice: {total} of {len(hard)} "
+        f"subjects. ECG abnormal in {counts[0][0]} of {total} hard and {counts[1][0]} of {sum(counts[1])} other "
+        f"subjects; Fisher’s exact test between these two disjoint groups gives p = {p_shown(p)}."
+    )
+    section.tables.append(Table("failures_modes", "What dominates hard cases", ("Mode", "Subjects", "Percent"), [
+        (mode, n, shown(100 * n / total, 1)) for mode, n in sorted(modes.items(), key=lambda item: -item[1])],
+        "Anatomy collapse: invalid or macro Dice below 0.70; anchor mismatch: Dice at ED below 0.85; under- and "
+        "over-contraction: EF off by 5 points or more."))  # fmt: skip
+    section.tables.append(Table("failures_cases", "Hard cases", ("Subject", "Mode", "ECG group", "True EF", "EF error",
+                                "Macro Dice", "ES error"), sorted(rows, key=lambda row: row[0])))  # fmt: skip
+    worst = sorted(np.flatnonzero(hard), key=lambda n: -abs(ef[n]))[:GALLERY]
+    for n in worst:
+        subject = numbers.subjects[n]
+        if picture_path(plan.store, subject, method).is_file() if plan.store else False:
+            section.figures.append(Figure(f"failure_{subject}", f"Hard case {subject}, EF error {ef[n]:+.1f} points",
+                                          case_page(plan, store, subject, method), "png"))  # fmt: skip
+    section.tables.append(published.FAILURES)
+    section.numbers = {"hard": total, "fisher_p": p, "modes": modes}
+    return section
+
+
+def _dice_ed(row: dict) -> float:
+    """Return the mean Dice of a subject's slices at ED."""
+    values = [part["dice"] for part in row.get("slices", ()) if part["phase"] == "ED" and part["dice"] is not None]
+    return float(np.mean(values)) if values else 1.0
+
+
+PROTOCOL = Protocol(
+    "failures", "Failure boundary", "worst deciles, dominant modes, Fisher test, gallery (COF §4.7)", summarise
+)
