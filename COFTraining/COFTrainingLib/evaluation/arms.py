@@ -37,7 +37,7 @@ def velocity_arms(
         def velocity(case, ready):
             cycle = cycle_of(case)
             condition = network.condition(cycle, "cpu")
-            velocity = network.velocities(ready.maps, condition, draws=draws, seed=seed)[0].mean(dim=0)
+            velocity = network.velocities(ready.maps, condition, draws=draws, seed=seed)[0][0]
             return velocity, _wanted(network.stated_ef(cycle), draws, seed + case.subject.seed)
 
         return velocity
@@ -54,7 +54,6 @@ def velocity_arms(
         "shuffled ECG": arm(model, other),
         "direct regression, no gain": arm(direct, own) if model.mean is not None else None,
         "one random draw": arm(model, own, draws=1) if model.flow is not None else None,
-        "mean of 4 draws": arm(model, own, draws=4) if model.flow is not None else None,
         "population-mean motion": lambda case, ready: (population, None),
         "copy anchor": lambda case, ready: (torch.zeros_like(population), None),
     }
