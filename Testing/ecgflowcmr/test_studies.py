@@ -82,7 +82,7 @@ def test_a_reader_study_hides_which_is_which_and_scores_exactly(tmp_path):
     assert len(sheets) == 2
     with sheets[0].open(newline="") as stream:
         rows = list(csv.reader(stream))
-    wrong = {name for name in list(truth)[:3]}
+    wrong = set(list(truth)[:3])
     for row in rows[1:]:
         other = {"real": "synthetic", "synthetic": "real"}[truth[row[0]]]
         row[1] = other if row[0] in wrong else truth[row[0]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from COFGeneratorLib.commands import options
 from COFGeneratorLib.commands.generate_from_ecg import add_engine, need_anchor, run_ecgflowcmr
+from COFGeneratorLib.commands.generate_from_template import run_template
 from COFGeneratorLib.commands.session import Session, session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Generate and write; returns the exit code."""
     if arguments.engine == "ecgflowcmr":
         return run_ecgflowcmr(arguments)
+    if arguments.template:
+        return run_template(arguments)
     need_anchor(arguments)
     with session(arguments) as current:
         cine = generate_into(arguments, current, "generate")

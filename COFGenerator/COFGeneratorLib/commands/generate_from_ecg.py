@@ -20,6 +20,10 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         help="chain-of-flow (default: moves an anchor), or ecgflowcmr (from the ECG alone; the anatomy is NOT the "
         "patient's)",
     )  # fmt: skip
+    parser.add_argument(
+        "--template", metavar="SEX,AGE,CM,KG",
+        help="chain-of-flow without an anchor: the population's heart for e.g. f,62,165,70; NOT the patient's",
+    )  # fmt: skip
     parser.add_argument("--guidance", type=float, metavar="X", help="ecgflowcmr: classifier-free guidance (1: none)")
     parser.add_argument("--alpha", type=float, metavar="X", help="ecgflowcmr: scale of the noise on the template")
 
@@ -32,8 +36,9 @@ def need_anchor(arguments: argparse.Namespace) -> None:
     """
     if not arguments.anchor:
         raise AnatomyError(
-            "A short-axis volume of the patient is required: --anchor FILE; found none. Without one, --engine "
-            "ecgflowcmr draws a heart from the ECG alone, which is not the patient's."
+            "A short-axis volume of the patient is required: --anchor FILE; found none. Without one, --template "
+            "gives a heart of the population's size and --engine ecgflowcmr draws one from the ECG alone: neither "
+            "is the patient's."
         )
 
 

@@ -18,6 +18,12 @@ def add(commands) -> None:
     verb.add_argument("--metrics", metavar="FILE", help="figures measured on these weights, for the card (JSON)")
     options.add_output(verb)
     verb.set_defaults(run=export)
+    words = "make a cohort of UK Biobank's four-chamber cines (20208) and ECGs (20205)"
+    verb = verbs.add_parser("import", help=words, description=words.capitalize() + ".")
+    verb.add_argument("--data", required=True, metavar="DIR", help="folder of the downloads")
+    verb.add_argument("--name", default="", help="name of the cohort")
+    options.add_output(verb)
+    verb.set_defaults(run=import_cines)
     words = "pre-train with real and synthetic cines, then classify or regress in five folds"
     verb = verbs.add_parser("downstream", help=words, description=words.capitalize() + ".")
     verb.add_argument("--model", required=True, metavar="BUNDLE", help="bundle that makes the synthetic cines")
@@ -63,6 +69,16 @@ def export(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
         )  # fmt: skip
         current.say(f"Bundle written to {folder}; use it with: cof generate --engine ecgflowcmr --model {folder}")
+    return 0
+
+
+def import_cines(arguments: argparse.Namespace) -> int:
+    """Write the manifest of a folder of downloads; returns the exit code."""
+    from COFTrainingLib.cohort.ukbiobank_long_axis import import_long_axis
+
+    with session(arguments) as current:
+        cohort = import_long_axis(arguments.data, arguments.out, name=arguments.name)
+        current.say(f"{len(cohort.used())} of {len(cohort.subjects)} visits have cine and ECG: {arguments.out}")
     return 0
 
 

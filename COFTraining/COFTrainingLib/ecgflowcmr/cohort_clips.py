@@ -9,10 +9,11 @@ from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.readers import read_ecg
 from COFGeneratorLib.ecgflowcmr.model import PlaneGrid
 from COFGeneratorLib.ecgflowcmr.pa_mae import phase_labels, prepare
-from COFGeneratorLib.errors import ChainOfFlowError, TrainingError
+from COFGeneratorLib.errors import ChainOfFlowError, CohortError, TrainingError
 from torch.nn import functional
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject
+from COFTrainingLib.cohort.ukbiobank_long_axis import PLANE, read_four_chamber
 from COFTrainingLib.ecgflowcmr.data import SAMPLES, TOKENS, TRUTHS, Examples
 from COFTrainingLib.ecgflowcmr.settings import DataSettings
 from COFTrainingLib.phantom.planes import to_grey
@@ -40,7 +41,8 @@ def cohort_examples(cohort: Cohort, split: str, data: DataSettings) -> Examples:
             f"Subjects with a cine and an ECG are needed; the split {split!r} of {cohort.header.name!r} has none that "
             "can be used. Import a cohort with both."
         )
-    signals, phase, known, clips, labels = zip(*parts, strict=True)
+    read, clips, labels = zip(*parts, strict=True)
+    signals, phase, known = zip(*read, strict=True)
     marked = None if any(item is None for item in labels) else torch.from_numpy(np.stack(labels))
     return Examples(
         torch.from_numpy(np.stack(signals)),
@@ -58,6 +60,12 @@ def _example(cohort: Cohort, subject: Subject, grid: PlaneGrid):
     record = read_ecg(cohort.path(subject, "ecg"))
     cycle = analyse_ecg(record)
     phase, known = phase_labels(cycle.r_peaks_s * record.fs_hz, TOKENS, record.fs_hz)
+    if subject.facts.get("plane") == PLANE:
+        if grid.plane != PLANE:
+            raise CohortError(f"This model draws {grid.plane}; {subject.id} has {PLANE}. Choose a configuration of it.")
+        plane = read_four_chamber(cohort.path(subject, "cine"))
+        clip = resample(plane.frames, plane.spacing_mm, _centre(None, plane.frames.shape[1:]), grid)
+        return _signals(record, phase, known), to_grey(clip), None
     cine = read_cine(cohort.path(subject, "cine"))
     frames = np.asarray(cine.frames, dtype=np.float32)
     middle = frames.shape[1] // 2
@@ -70,10 +78,11 @@ def _example(cohort: Cohort, subject: Subject, grid: PlaneGrid):
     centre = _centre(marked, frames.shape[2:])
     clip = to_grey(resample(frames[:, middle], spacing, centre, grid))
     out = None if marked is None else resample(marked.astype(np.float32), spacing, centre, grid, nearest=True)
-    return (
-        prepare(record, SAMPLES).astype(np.float16), phase.astype(np.float16), known.astype(np.uint8), clip,
-        None if out is None else out.astype(np.uint8),
-    )  # fmt: skip
+    return _signals(record, phase, known), clip, None if out is None else out.astype(np.uint8)
+
+
+def _signals(record, phase, known):
+    return prepare(record, SAMPLES).astype(np.float16), phase.astype(np.float16), known.astype(np.uint8)
 
 
 def _centre(labels, shape) -> np.ndarray:
