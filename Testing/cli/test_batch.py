@@ -202,3 +202,22 @@ def test_one_worker_runs_in_this_process(work):
 def test_a_scheduler_without_dask_or_address_is_a_clear_error(work):
     with pytest.raises(ChainOfFlowError, match=r"dask|cannot be reached"):
         list(run_cases(work, [Case("a", "", "")], (0,), scheduler="nowhere-at-all"))
+
+
+def test_a_row_has_options_region_and_beat_of_its_own(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text(
+        "case,anchor,ecg,roi,beat,frames,samples,seed\n"
+        'one,a.nrrd,e.csv,"-90,10,-40.5,60,-50,70",4.2s,24,3,7\n'
+        "two,a.nrrd,e.csv,,3,,,\n"
+        "bad roi,a.nrrd,e.csv,1 2 3,,,,\n"
+        "bad frames,a.nrrd,e.csv,,,2,,\n"
+    )
+    one, two, bad_roi, bad_frames = read_table(path)
+    assert one.roi == (-90.0, 10.0, -40.5, 60.0, -50.0, 70.0)
+    assert one.beat == 4.2
+    assert one.options == {"frames": 24, "samples": 3, "seed": 7}
+    assert (two.beat, two.roi, two.options) == (3, None, {})
+    assert isinstance(two.beat, int)
+    assert "six numbers" in bad_roi.problem
+    assert "at least 4 frames" in bad_frames.problem

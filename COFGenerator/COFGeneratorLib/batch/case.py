@@ -56,7 +56,7 @@ def run_case(case: Case, out: str, model: str, settings: dict[str, Any]) -> Outc
         if earlier is not None and earlier.get("request_sha256") == request:
             return Outcome(case.name, "resumed", summary=_summary(folder))
         arguments = argparse.Namespace(
-            **settings | ({} if case.seed is None else {"seed": case.seed}),
+            **settings | case.options,
             anchor=case.anchor, ecg=case.ecg, labels=case.labels, label_map=case.label_map,
             anchor_frame=case.anchor_frame, roi=case.roi, beat=case.beat, model=model, out=str(folder), overwrite=False,
         )  # fmt: skip
@@ -71,13 +71,12 @@ def run_case(case: Case, out: str, model: str, settings: dict[str, Any]) -> Outc
 
 def request_hash(case: Case, model: str, settings: dict[str, Any]) -> str:
     """Return a hash of all that decides a case's result: contents of its files, settings, model."""
-    what = {name: settings[name] for name in SETTINGS if name != "device"}
+    what = {name: value for name, value in (settings | case.options).items() if name in SETTINGS and name != "device"}
     what |= {
         "label_map": case.label_map,
         "anchor_frame": case.anchor_frame,
         "roi": case.roi,
         "beat": case.beat,
-        "seed": settings["seed"] if case.seed is None else case.seed,
     }
     what["files"] = {
         part: [(path.suffix, sha256_of(path)) for path in _together(getattr(case, part))]

@@ -5,11 +5,23 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from COFGeneratorLib.commands.options import beat, bounds, label_map
+from COFGeneratorLib.commands.options import beat, bounds, frame_count, label_map, natural, positive
 from COFGeneratorLib.errors import ChainOfFlowError
 
 REQUIRED = ("anchor", "ecg")
-OPTIONAL = ("case", "labels", "label_map", "anchor_frame", "roi", "beat", "seed")
+OPTIONAL = ("case", "labels", "label_map", "anchor_frame", "roi", "beat", "frames", "samples", "seed")
+OPTIONS = ("frames", "samples", "seed")
+"""Columns that replace an option of the whole batch for one case."""
+
+PARSERS = {
+    "label_map": label_map,
+    "anchor_frame": natural,
+    "roi": bounds,
+    "beat": beat,
+    "frames": frame_count,
+    "samples": positive,
+    "seed": natural,
+}
 FORBIDDEN = set('/\\:*?"<>|')
 
 
@@ -24,7 +36,7 @@ class Case:
         anchor_frame: Frame of the anchor file.
         roi: Box that holds the heart, six bounds in RAS mm, or None.
         beat: Beat of the ECG: an index, a time (float, s), or None.
-        seed: Seed, or None for the batch's.
+        frames, samples, seed: Options of this case, or None for the batch's.
         problem: Why the row cannot be run, in words; empty if it can.
     """
 
@@ -36,8 +48,15 @@ class Case:
     anchor_frame: int = 0
     roi: tuple[float, ...] | None = None
     beat: int | float | None = None
+    frames: int | None = None
+    samples: int | None = None
     seed: int | None = None
     problem: str = ""
+
+    @property
+    def options(self) -> dict[str, int]:
+        """Options in which this case differs from the batch."""
+        return {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
 
 
 def read_table(path: str | Path) -> list[Case]:
@@ -80,15 +99,10 @@ def _case(row: dict[str, str], number: int, folder: Path) -> Case:
         name, problem = f"case-{number:04d}", f"The name {name!r} cannot be a folder's name. Use letters and digits."
     values: dict = {}
     try:
-        for column, parse in (("label_map", label_map), ("roi", bounds), ("beat", beat)):
+        for column, parse in PARSERS.items():
             if row.get(column):
                 values[column] = parse(row[column])
-        for column in ("anchor_frame", "roi", "beat", "seed"):
-            if row.get(column):
-                values[column] = int(row[column])
-                if values[column] < 0:
-                    raise ValueError(f"{column} must not be negative; found {row[column]}")
-    except (ValueError, argparse.ArgumentTypeError) as error:
+    except argparse.ArgumentTypeError as error:
         problem = problem or f"Row {number} cannot be read: {error}."
         values = {}
     for column in REQUIRED:
