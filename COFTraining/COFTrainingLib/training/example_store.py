@@ -146,10 +146,10 @@ def _make(job: _Job) -> Made:
         keys = tuple(_digest({"source": source, "copy": copy}) for copy in range(job.copies))
         if not all(object_path(store, key).is_file() for key in keys):
             seed = int(source[:12], 16)
-            for key, example in zip(
-                keys, make_examples(job.cohort, job.subject, job.recipe, job.copies, seed), strict=True
-            ):
-                _save(object_path(store, key), example)
+            made = make_examples(job.cohort, job.subject, job.recipe, job.copies, seed)
+            for key, example in zip(keys, made, strict=True):
+                if not object_path(store, key).is_file():
+                    _save(object_path(store, key), example)
     except (ChainOfFlowError, OSError) as error:
         return Made(job.subject.id, job.stamp, reason=str(error))
     return Made(job.subject.id, job.stamp, keys)
