@@ -13,6 +13,8 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
 WINDOW = 7
 K1, K2 = 0.01, 0.03
 """Wang et al., IEEE TIP 2004;13:600, with a uniform window as scikit-image's default."""
+LARGEST_DB = 100.0
+"""What equal cines are given in place of infinity, so that means over subjects stay numbers."""
 BODY_LEVEL = 0.10
 """Of the scaled anchor, after smoothing, above which there is body and not air."""
 
@@ -113,10 +115,10 @@ def compare_cines(
         body: (D, H, W) bool for the motion correlation; found in frame 0 of the reference where None.
 
     Returns:
-        ``psnr_db`` and ``psnr_heart_db`` over all voxels of all frames; ``ssim`` and ``ssim_heart``, means over
-        slices and frames; ``motion_correlation`` (also ``_heart``): the mean over frames t ≥ 1 of the correlation of
-        both changes since frame 0 in the body; ``motion_ssim_heart``: mean SSIM of the absolute changes from one
-        measured frame to the next around the heart. Motion metrics of a cine that does not move are NaN.
+        ``psnr_db`` and ``psnr_heart_db`` over all voxels of all frames, 100 where equal; ``ssim`` and ``ssim_heart``,
+        means over slices and frames; ``motion_correlation`` (also ``_heart``): the mean over frames t ≥ 1 of the
+        correlation of both changes since frame 0 in the body; ``motion_ssim_heart``: mean SSIM of the absolute changes
+        from one measured frame to the next around the heart. Motion metrics of a cine that does not move are NaN.
     """
     body = body_mask(reference[0]) if body is None else body
     square = heart_square = 0.0
@@ -155,7 +157,7 @@ def compare_cines(
 def _decibel(mean_square: float) -> float:
     if not np.isfinite(mean_square):
         return float("nan")
-    return float("inf") if mean_square == 0 else float(-10.0 * np.log10(mean_square))
+    return LARGEST_DB if mean_square == 0 else min(LARGEST_DB, float(-10.0 * np.log10(mean_square)))
 
 
 def _box(mask: np.ndarray) -> tuple[slice, ...]:

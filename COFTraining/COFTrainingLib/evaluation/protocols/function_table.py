@@ -27,7 +27,7 @@ STILL_ES_SHARE = 0.25
 
 def numbers_of(store: Store) -> Numbers:
     """Return the numbers that function tables are made of."""
-    names = [*FAMILY, *FURTHER, *AGREEMENT, ("valid", "")]
+    names = [*FAMILY, *FURTHER, *AGREEMENT, ("valid", ""), ("es_frame", "")]
     return Numbers(store, CINE, [name for name, _ in names])
 
 

@@ -32,7 +32,7 @@ def svg(figure) -> bytes:
 
     out = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     text = out.getvalue().decode("utf-8")
     start = text.index("<svg")
     return text[start:].encode("utf-8")
@@ -41,7 +41,7 @@ def svg(figure) -> bytes:
 def png(figure, dpi: int = 110) -> bytes:
     """Return a figure as PNG, for pictures."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=dpi, pil_kwargs={"optimize": True})
+    figure.savefig(out, format="png", bbox_inches="tight", dpi=dpi, pil_kwargs={"optimize": True})
     return out.getvalue()
 
 
@@ -68,7 +68,8 @@ def radar(names: list[str], values: dict[str, list[float]], lower_is_better: lis
         for colour, (name, row) in zip(COLOURS * 4, zip(shown, good, strict=True), strict=False):
             axis.plot(closed, np.append(row, row[:1]), color=colour, linewidth=1.6, label=name)
             axis.fill(closed, np.append(row, row[:1]), color=colour, alpha=0.06)
-        axis.set_xticks(angles, names)
+        axis.set_xticks(angles, [name.replace(" ", "\n") for name in names])
+        axis.tick_params(pad=9)
     axis.set_yticks([0.25, 0.5, 0.75, 1.0], [])
     axis.set_title(title, fontsize=10)
     axis.legend(loc="upper left", bbox_to_anchor=(1.08, 1.05), frameon=False, fontsize=8)
