@@ -142,7 +142,11 @@ def _numbers(sheet: Sheet, cine, left: float, top: float) -> None:
 
     after = sheet.write(left, top + 36, f"{report.ef_percent:.0f}", fontsize=46, fontweight="bold", color=LV)
     sheet.write(after + 12, top + 22, f"% {spread('ef_percent')}", fontsize=18, color=LV)
-    sheet.write(after + 14, top + 54, "LV ejection fraction", fontsize=11, color=MUTED)
+    words = "LV ejection fraction"
+    if report.ef_interval_percent:
+        low, high = report.ef_interval_percent
+        words += f" · 90 %: {low:.0f} – {high:.0f} %"
+    sheet.write(after + 14, top + 54, words, fontsize=11, color=MUTED)
     mass_g = report.myocardial_mass_g[report.ed_frame]
     rows = [
         ("EDV", f"{report.edv_ml:.0f}", f"{spread('edv_ml')} mL", LV),
