@@ -38,6 +38,8 @@ def test_es_is_compared_in_phase_whatever_the_cycle_lengths_and_frames():
     truth = true_function(a_curve(es=0.36), 900.0, "closed form")
     late = compare_function(np.roll(a_curve(), 4), 600.0, truth)
     assert late["es_error_frames"] == pytest.approx(4.0, abs=0.05)
+    half = compare_function(np.roll(a_curve(frames=25), 2), 900.0, truth)
+    assert half["es_error_frames"] == pytest.approx(4.0, abs=0.1)  # in frames of 50, whatever the cine has
     coarse = compare_function(a_curve(es=0.36, frames=25), 900.0, truth)
     assert coarse["es_error_frames"] < 0.2
     assert resample_curve(a_curve(frames=25), 50) == pytest.approx(a_curve(), abs=2.0)
@@ -49,7 +51,7 @@ def test_invalid_hearts_are_charged_everything_and_still_ones_have_no_es():
     assert none["valid"] == 0
     assert none["ef_error_points"] == -100
     assert none["esv_error_ml"] == pytest.approx(-truth.esv_ml)
-    assert none["es_error_frames"] == FRAMES / 2
+    assert none["es_error_frames"] == 25.0
     still = compare_function(np.full(FRAMES, 120.0), 900.0, truth)
     assert still["valid"] == 1
     assert np.isnan(still["es_error_frames"])

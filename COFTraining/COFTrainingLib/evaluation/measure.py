@@ -8,7 +8,7 @@ from COFGeneratorLib.errors import ChainOfFlowError
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction
 from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, compare_slices, compare_volumes, slice_ranks
-from COFTrainingLib.evaluation.metrics.function import compare_function, es_of, resample_curve
+from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, compare_function, es_of, resample_curve
 from COFTrainingLib.evaluation.metrics.image import compare_cines, mean_within
 from COFTrainingLib.evaluation.metrics.motion import compare_motion, jacobian_stats, parts_kept
 from COFTrainingLib.evaluation.metrics.regional import compare_regional, compare_timing
@@ -88,7 +88,7 @@ def _regions(case: EvaluationCase, prediction: Prediction, es: int) -> dict[str,
     try:
         found_es = es_of(prediction.lv_ml, prediction.rr_ms)
         row = compare_regional(case.near_reference, prediction.labels, (es, found_es), geometry, case.frame)
-        return row | compare_timing(case.reference_half_times, case.half_times(prediction.labels), case.frames)
+        return row | compare_timing(case.reference_half_times, case.half_times(prediction.labels), NATIVE_FRAMES)
     except ChainOfFlowError:
         return {}
 
@@ -119,11 +119,14 @@ def reference_row(case: EvaluationCase) -> dict[str, Any]:
         row["truth_source"] = truth.source
         row["metrics"] |= {
             "ef_percent": truth.ef_percent, "edv_ml": truth.edv_ml, "esv_ml": truth.esv_ml, "sv_ml": truth.sv_ml,
-            "co_l_min": truth.sv_ml * 60.0 / truth.rr_ms, "es_frame": truth.es_frame,
+            "co_l_min": truth.sv_ml * 60.0 / truth.rr_ms, "es_frame": truth.es_frame * NATIVE_FRAMES / case.frames,
         }  # fmt: skip
         if case.labelled_truth is not None:
             labelled = case.labelled_truth
-            row["metrics"] |= {"labels_ef_percent": labelled.ef_percent, "labels_es_frame": labelled.es_frame}
+            row["metrics"] |= {
+                "labels_ef_percent": labelled.ef_percent,
+                "labels_es_frame": labelled.es_frame * NATIVE_FRAMES / case.frames,
+            }
     if "ef_percent" in case.expected:
         row["metrics"]["ecg_oracle_ef_percent"] = case.expected["ef_percent"]
     return row

@@ -8,6 +8,8 @@ from COFGeneratorLib.function import VolumeCurves, end_systole, report_from_curv
 from COFGeneratorLib.function.curve import interpolate_periodic
 
 WORST_EF_POINTS = 100.0
+NATIVE_FRAMES = 50
+"""Times within the cycle are told in frames of 50, UK Biobank's, whatever the cine has: 1 is 2 % of the cycle."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def compare_function(lv_ml: np.ndarray, rr_ms: float, truth: TrueFunction) -> di
     lv_ml = np.asarray(lv_ml, dtype=float)
     frames = len(lv_ml)
     true_curve = resample_curve(truth.lv_ml, frames)
-    scale = frames / len(truth.lv_ml)
+    scale, unit = frames / len(truth.lv_ml), NATIVE_FRAMES / frames
     co_true = truth.sv_ml * 60.0 / truth.rr_ms
     try:
         report = measured(lv_ml, rr_ms)
@@ -94,7 +96,7 @@ def compare_function(lv_ml: np.ndarray, rr_ms: float, truth: TrueFunction) -> di
         return {
             "valid": 0.0, "edv_error_ml": -truth.edv_ml, "esv_error_ml": -truth.esv_ml, "sv_error_ml": -truth.sv_ml,
             "ef_error_points": -WORST_EF_POINTS, "co_error_l_min": -co_true, "curve_rmse_ml": rmse,
-            "curve_correlation": 0.0, "es_error_frames": frames / 2, "es_argmin_error_frames": frames / 2,
+            "curve_correlation": 0.0, "es_error_frames": NATIVE_FRAMES / 2, "es_argmin_error_frames": NATIVE_FRAMES / 2,
             "ef_percent": float("nan"), "edv_ml": float("nan"), "esv_ml": float("nan"), "sv_ml": float("nan"),
             "co_l_min": float("nan"), "es_frame": float("nan"),
         }  # fmt: skip
@@ -109,14 +111,14 @@ def compare_function(lv_ml: np.ndarray, rr_ms: float, truth: TrueFunction) -> di
         "co_error_l_min": report.co_l_min - co_true,
         "curve_rmse_ml": float(np.sqrt(np.mean((lv_ml - true_curve) ** 2))),
         "curve_correlation": float(np.corrcoef(lv_ml, true_curve)[0, 1]) if varies else float("nan"),
-        "es_error_frames": circular(es, truth.es_frame * scale, frames),
-        "es_argmin_error_frames": circular(report.es_argmin_frame, truth.es_argmin_frame * scale, frames),
+        "es_error_frames": unit * circular(es, truth.es_frame * scale, frames),
+        "es_argmin_error_frames": unit * circular(report.es_argmin_frame, truth.es_argmin_frame * scale, frames),
         "ef_percent": report.ef_percent,
         "edv_ml": report.edv_ml,
         "esv_ml": report.esv_ml,
         "sv_ml": report.sv_ml,
         "co_l_min": report.co_l_min,
-        "es_frame": es,
+        "es_frame": unit * es,
     }
 
 

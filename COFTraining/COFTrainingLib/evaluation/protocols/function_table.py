@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES
 from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, p_shown, shown, with_interval
 from COFTrainingLib.evaluation.report import figures, published
 from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
@@ -11,12 +12,12 @@ from COFTrainingLib.evaluation.store import Table as Numbers
 
 FAMILY = (
     ("esv_error_ml", "ESV MAE mL"), ("ef_error_points", "EF MAE points"), ("sv_error_ml", "SV MAE mL"),
-    ("curve_rmse_ml", "Curve RMSE mL"), ("es_error_frames", "ES error, frames"),
+    ("curve_rmse_ml", "Curve RMSE mL"), ("es_error_frames", "ES error, frames of 50"),
 )  # fmt: skip
 """The five metrics of the papers' bundle, over which Holm's correction runs within each comparator."""
 FURTHER = (
     ("edv_error_ml", "EDV MAE mL"), ("co_error_l_min", "CO MAE L/min"),
-    ("es_argmin_error_frames", "ES (argmin), frames"),
+    ("es_argmin_error_frames", "ES (argmin), frames of 50"),
     ("curve_correlation", "Curve r"), ("labels_ef_error_points", "EF MAE against labels"),
     ("labels_curve_rmse_ml", "RMSE against labels"),
 )  # fmt: skip
@@ -31,11 +32,13 @@ def numbers_of(store: Store) -> Numbers:
     return Numbers(store, CINE, [name for name, _ in names])
 
 
-def errors(numbers: Numbers, method: str, metric: str, frames: int = 50) -> np.ndarray:
+def errors(numbers: Numbers, method: str, metric: str) -> np.ndarray:
     """Return absolute errors, (N,); ES of a heart that stands still is charged as a random one."""
     values = np.abs(numbers(method, metric))
     if metric.startswith("es_"):
-        values = np.where(np.isnan(values) & np.isfinite(numbers(method, "valid")), STILL_ES_SHARE * frames, values)
+        values = np.where(
+            np.isnan(values) & np.isfinite(numbers(method, "valid")), STILL_ES_SHARE * NATIVE_FRAMES, values
+        )
     return values
 
 
@@ -47,22 +50,22 @@ def summarise(plan: Plan, store: Store) -> Section:
     if not methods:
         section.not_run = "No volumes were measured: neither the cohort nor the predictions have labels."
         return section
-    source, frames = _truth(store)
+    source = _truth(store)
     main = plan.main if plan.main in methods else methods[0]
     rows, further = [], []
     for method in methods:
-        values = [bca_interval(errors(numbers, method, name, frames)) for name, _ in FAMILY]
+        values = [bca_interval(errors(numbers, method, name)) for name, _ in FAMILY]
         bias = float(np.nanmean(numbers(method, "ef_error_points")))
         invalid = int((numbers(method, "valid") == 0).sum())
         rows.append((method, *(with_interval(value) for value in values), shown(bias), invalid))
-        further.append((method, *(shown(_mean(numbers, method, name, frames)) for name, _ in FURTHER)))
+        further.append((method, *(shown(_mean(numbers, method, name)) for name, _ in FURTHER)))
         section.numbers[method] = {
             **{name: value.value for (name, _), value in zip(FAMILY, values, strict=True)}, "ef_bias_points": bias,
             "invalid": invalid, "subjects": values[0].n,
         }  # fmt: skip
     section.text.append(
         f"Truth: {source}. Mean absolute error over subjects with its 95 % interval (BCa bootstrap of subjects, 5,000 "
-        f"resamples); ES at the centre of the plateau, in frames of {frames} round the cycle. Invalid hearts (EDV "
+        f"resamples); ES at the centre of the plateau, in frames of 50 (2 % of the cycle each). Invalid hearts (EDV "
         "below 10 mL) are counted and charged their whole true volumes, 100 points of EF and half a cycle. A heart "
         "that stands still has no ES and is charged a quarter of the cycle, what a random ES errs by."
     )
@@ -73,35 +76,34 @@ def summarise(plan: Plan, store: Store) -> Section:
         "“Against labels”: against volumes measured in the labels of the recorded cine, as the papers do; on phantoms "
         "those labels carry the partial volume of thick slices, which the closed form does not.",
     ))  # fmt: skip
-    section.tables.append(_paired(numbers, main, methods, frames))
+    section.tables.append(_paired(numbers, main, methods))
     section.tables.append(_agreement(numbers, store, methods))
-    section.figures += _figures(numbers, methods, main, frames)
+    section.figures += _figures(numbers, methods, main)
     section.tables.append(published.FUNCTION)
     return section
 
 
-def _truth(store: Store) -> tuple[str, int]:
-    """Return where the truth is from, and frames of a cycle."""
+def _truth(store: Store) -> str:
+    """Return where the truth is from."""
     rows = list(store.rows(REFERENCE))
     sources = sorted({row["truth_source"] for row in rows if "truth_source" in row})
-    frames = {len(row["curve_ml"]) for row in rows if "curve_ml" in row}
     said = {"closed form": "the phantom's closed form, scaled to the labelled anchor",
             "reference labels": "volumes in the labels of the recorded cine"}  # fmt: skip
-    return "; ".join(said[source] for source in sources), max(frames, default=50)
+    return "; ".join(said[source] for source in sources)
 
 
-def _mean(numbers: Numbers, method: str, metric: str, frames: int) -> float:
-    values = numbers(method, metric) if "correlation" in metric else errors(numbers, method, metric, frames)
+def _mean(numbers: Numbers, method: str, metric: str) -> float:
+    values = numbers(method, metric) if "correlation" in metric else errors(numbers, method, metric)
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
-def _paired(numbers: Numbers, main: str, methods: list[str], frames: int) -> Table:
+def _paired(numbers: Numbers, main: str, methods: list[str]) -> Table:
     """Return the main method against each other one."""
     rows = []
     for method in methods:
         if method == main:
             continue
-        first, second = ({name: errors(numbers, m, name, frames) for name, _ in FAMILY} for m in (main, method))
+        first, second = ({name: errors(numbers, m, name) for name, _ in FAMILY} for m in (main, method))
         for (_, label), pair in zip(FAMILY, compare_family(first, second).values(), strict=True):
             total = pair.wins + pair.losses + pair.ties
             rows.append((method, label, f"{pair.wins} / {total}", pair.ties, with_interval(pair.difference),
@@ -135,16 +137,16 @@ def _agreement(numbers: Numbers, store: Store, methods: list[str]) -> Table:
     )  # fmt: skip
 
 
-def _figures(numbers: Numbers, methods: list[str], main: str, frames: int) -> list[Figure]:
+def _figures(numbers: Numbers, methods: list[str], main: str) -> list[Figure]:
     rows = []
     for method in [main, *(m for m in methods if m != main)]:
-        value = bca_interval(errors(numbers, method, "ef_error_points", frames))
+        value = bca_interval(errors(numbers, method, "ef_error_points"))
         rows.append((method, value.value, value.low, value.high))
     near = [row for row in rows if row[1] < 30]
     note = "" if len(near) == len(rows) else "Not shown, because off the scale: " + ", ".join(
         f"{name} ({value:.0f})" for name, value, *_ in rows if value >= 30) + "."  # fmt: skip
     chosen = [m for m in methods if not m.startswith(f"{main} ·") or m.endswith(("null ECG", "shuffled ECG"))]
-    values = {m: [_mean(numbers, m, name, frames) for name, _ in FAMILY] for m in chosen if m != "copy anchor"}
+    values = {m: [_mean(numbers, m, name) for name, _ in FAMILY] for m in chosen if m != "copy anchor"}
     labels = [label.split(" MAE")[0].split(",")[0] for _, label in FAMILY]
     return [
         Figure("function_forest", "EF error of every method",
