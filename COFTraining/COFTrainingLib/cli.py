@@ -1,4 +1,4 @@
-"""The training side of the command line: ``cof cohort …``, ``cof train …``."""
+"""The training side of the command line: ``cof cohort …``, ``cof train …``, ``cof evaluate …``."""
 
 import argparse
 import importlib
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from COFGeneratorLib import __version__
 from COFGeneratorLib.cli import run_safely
 
-COMMANDS = ("cohort", "train")
+COMMANDS = ("cohort", "train", "evaluate", "ecgflowcmr")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with the training side's sub-commands."""
-    parser = argparse.ArgumentParser(prog="cof", description="Cohorts and training. Research use only.")
+    parser = argparse.ArgumentParser(prog="cof", description="Cohorts, training and evaluation. Research use only.")
     parser.add_argument("--version", action="version", version=f"ChainOfFlow {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
