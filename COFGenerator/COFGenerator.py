@@ -294,17 +294,11 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic):
             env=env,
         )
 
-    def startRegistration(
-        self, anchorVolumeNode, segmentationNode=None, labelMapping="", cycleMs=None, options=None, python="", env=None
-    ):
+    def startRegistration(self, anchorVolumeNode, segmentationNode=None, labelMapping="", cycleMs=None, **job):
         """Start to measure the motion of the real cine that a volume is a frame of; ``load`` takes the result.
 
-        Args:
-            anchorVolumeNode: The frame that a sequence browser shows; it is followed through all others.
-            segmentationNode, labelMapping: Labels of that frame, as for ``start``.
-            cycleMs: Length of the cycle, where the sequence does not say it.
-            options: ``GenerationOptions`` of which model and device are used.
-            python, env: Of the child process.
+        ``cycleMs`` is the length of the cycle, where the sequence does not say it; ``options``, ``python`` and ``env``
+        are those of ``start``.
         """
         from COFGeneratorLib.scene.registration import start_registration
 
@@ -314,10 +308,8 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic):
             labels=segmentationNode,
             label_mapping=labelMapping,
             cycle_ms=cycleMs,
-            options=options,
-            python=python,
             command=self.command,
-            env=env,
+            **job,
         )
 
     def load(self, runner, name: str):
@@ -334,19 +326,21 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic):
 
     def save(self, browserNode, path) -> list[Path]:
         """Save a result as ``.seq.nrrd``, ``.nii.gz``, ``.mrb``, ``.gif`` or ``.mp4`` and return the files written."""
-        from COFGeneratorLib.scene import find_results
         from COFGeneratorLib.scene.saving import save_result
 
-        found = next(nodes for nodes in find_results(slicer.mrmlScene) if nodes.browser is browserNode)
-        return save_result(found, path)
+        return save_result(self._result(browserNode), path)
 
     def compare(self, browserNode, realBrowserNode):
         """Compare a result with a real cine; returns the ``ComparisonNodes`` that were added to the scene."""
-        from COFGeneratorLib.scene import find_results
         from COFGeneratorLib.scene.comparison import compare_with_real
 
-        found = next((nodes for nodes in find_results(slicer.mrmlScene) if nodes.browser is browserNode), None)
-        return compare_with_real(slicer.mrmlScene, found, realBrowserNode)
+        return compare_with_real(slicer.mrmlScene, self._result(browserNode), realBrowserNode)
+
+    @staticmethod
+    def _result(browserNode):
+        from COFGeneratorLib.scene import find_results
+
+        return next((nodes for nodes in find_results(slicer.mrmlScene) if nodes.browser is browserNode), None)
 
     def loadSamplePatient(self):
         """Load the synthetic patient that comes with the extension.

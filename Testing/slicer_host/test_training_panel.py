@@ -188,7 +188,7 @@ def test_a_command_without_a_place_for_the_job_is_refused():
 
 
 def test_samples_of_a_run_arrive_as_a_sequence_and_numbers_as_words(training, host, a_result):
-    from COFTrainingLib.ui.training_view import metric_words
+    from COFTrainingLib.ui.curve_picture import metric_words
 
     code = (
         "import sys\nfrom COFGeneratorLib.jobs.events import job_events\n"

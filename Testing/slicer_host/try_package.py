@@ -43,7 +43,7 @@ def main() -> int:
     for row in range(function.GetNumberOfRows()):
         sys.stdout.write("  ".join(function.GetCellText(row, column) for column in range(3)) + "\n")
     cine = generator.view.result.nodes.cine
-    for key in ("motion_grid_stride", "motion_grid_error_mm", "bundle_id", "weights_sha256", "device"):
+    for key in ("motion_grid_stride", "motion_grid_error_mm", "model", "weights_sha256", "device"):
         sys.stdout.write(f"COF.{key} = {cine.GetAttribute('COF.' + key)}\n")
     stand_in.close("COFTraining")
     stand_in.close("COFGenerator")

@@ -14,7 +14,6 @@ from slicer.i18n import tr as _
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState
 from COFGeneratorLib.scene import export
-from COFGeneratorLib.scene.generation import GenerationOptions
 from COFGeneratorLib.scene.registration import told_cycle_ms, why_not_a_real_cine
 from COFGeneratorLib.ui.comparison_view import ComparisonView, ask_where_to_save
 from COFGeneratorLib.ui.computer_view import ComputerView
@@ -23,6 +22,7 @@ from COFGeneratorLib.ui.events import on_drop
 from COFGeneratorLib.ui.job_view import JobView, copy_to_clipboard
 from COFGeneratorLib.ui.monitor import JobMonitor
 from COFGeneratorLib.ui.result_view import ResultView
+from COFGeneratorLib.ui.starting import start_job
 
 
 class PanelState(Enum):
@@ -194,18 +194,10 @@ class GeneratorView:
         if self.generation.active or self.why_not():
             return
         node = self._node
-        options = GenerationOptions(
-            frames=node.frames,
-            samples=node.samples,
-            seed=node.seed,
-            steps=node.steps or None,
-            device=self.computer.device,
-            model=self.computer.model,
-            beat=None if node.beat == AUTOMATIC else node.beat,
-        )
+        ecg = node.ecgTable if node.ecgTable is not None else self.ecg_path
         self._forget_folder()
         try:
-            runner = self._start_registration(options) if self.registers else self._start_generation(options)
+            runner = start_job(self._logic, node, self.computer, ecg, self.ecg.facts.get("rr_ms"), self.registers)
         except ChainOfFlowError as error:
             self._last_end = JobState.FAILED
             self.job_view.end(JobState.FAILED, str(error), "")
@@ -216,31 +208,6 @@ class GeneratorView:
         self.job_view.begin(_("Starting …"))
         self.generation.follow(runner)
         self.refresh()
-
-    def _start_generation(self, options: GenerationOptions) -> JobRunner:
-        node = self._node
-        return self._logic.start(
-            node.anchorVolume,
-            node.ecgTable if node.ecgTable is not None else self.ecg_path,
-            segmentationNode=node.anchorLabels,
-            labelMapping=node.labelMapping,
-            roiNode=node.heartRegion,
-            options=options,
-            python=self.computer.python,
-            env=self.computer.environment(),
-        )
-
-    def _start_registration(self, options: GenerationOptions) -> JobRunner:
-        node = self._node
-        return self._logic.startRegistration(
-            node.anchorVolume,
-            node.anchorLabels,
-            node.labelMapping,
-            told_cycle_ms(node.anchorVolume) or self.ecg.facts.get("rr_ms"),
-            options,
-            self.computer.python,
-            self.computer.environment(),
-        )
 
     def drop(self, path: str) -> None:
         """Take a file that was dropped on the panel as the ECG."""

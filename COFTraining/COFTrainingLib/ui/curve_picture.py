@@ -9,6 +9,9 @@ COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd")
 NOT_DRAWN = ("examples_per_s", "gpu_mb", "peak_memory_mb", "lr")
 """What is told as a number only."""
 
+METRIC_WORDS = {"examples_per_s": "{:.1f} examples/s", "gpu_mb": "GPU {:.0f} MB", "peak_memory_mb": "memory {:.0f} MB"}
+"""How numbers are told that are no curves."""
+
 
 def curve_picture(values, width: int):
     """Return a QPixmap of all curves, or None without any; each is scaled to its own range, on a log scale if positive.
@@ -56,3 +59,9 @@ def _draw(painter, places, curve, width: int, colour: str) -> None:
     painter.setPen(pen)
     painter.setBrush(qt.Qt.NoBrush)
     painter.drawPath(path)
+
+
+def metric_words(latest: dict[str, float]) -> str:
+    """Return the newest numbers of a run in words."""
+    known = (METRIC_WORDS.get(name, name + " {:.4g}").format(value) for name, value in latest.items())
+    return " · ".join(known)

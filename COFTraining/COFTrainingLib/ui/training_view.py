@@ -14,15 +14,12 @@ from COFGeneratorLib.ui.monitor import JobMonitor
 from slicer.i18n import tr as _
 
 from COFTrainingLib.ui import commands
-from COFTrainingLib.ui.curve_picture import curve_picture
+from COFTrainingLib.ui.curve_picture import curve_picture, metric_words
 from COFTrainingLib.ui.curves import RunCurves
 from COFTrainingLib.ui.preview import SamplePreview
 
 PATHS = {"cohortPathEdit": settings.COHORT, "runsPathEdit": settings.RUNS, "pythonPathEdit": settings.PYTHON}
 """Path fields that are remembered on this machine."""
-
-METRIC_WORDS = {"examples_per_s": "{:.1f} examples/s", "gpu_mb": "GPU {:.0f} MB", "peak_memory_mb": "memory {:.0f} MB"}
-"""How numbers are told that are no curves."""
 
 MIN_CURVES_WIDTH = 340
 
@@ -310,9 +307,3 @@ class TrainingView:
     def _open_report(self, *_args) -> None:
         if self._report is not None:
             qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._report)))
-
-
-def metric_words(latest: dict[str, float]) -> str:
-    """Return the newest numbers of a run in words."""
-    known = (METRIC_WORDS.get(name, name + " {:.4g}").format(value) for name, value in latest.items())
-    return " · ".join(known)
