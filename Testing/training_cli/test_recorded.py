@@ -1,0 +1,191 @@
+"""A cohort of recordings, in UK Biobank's layout, from its downloads to a bundle that says what it learnt from."""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from COFGeneratorLib import load_bundle, read_ecg
+from COFGeneratorLib.anatomy.readers import read_cine
+from COFGeneratorLib.cli import main
+from COFGeneratorLib.errors import CohortError, TrainingError
+from COFGeneratorLib.generator.grid import MotionGrid
+from COFTrainingLib.cohort.manifest import read_cohort
+from COFTrainingLib.cohort.people import people_of, refuse_leaks, write_people
+from COFTrainingLib.cohort.splits import SplitRule
+from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
+from COFTrainingLib.evaluation.phantom_cases import draw_case
+from COFTrainingLib.training.cine_data import cine_recipe, load_cines
+from COFTrainingLib.training.cine_motion import CineMotion
+from COFTrainingLib.training.configurations import read_configuration
+from COFTrainingLib.training.example_store import plan
+from COFTrainingLib.training.stage_two import train_stage_two
+from COFTrainingLib.training.teacher_cohort import cohort_pairs
+
+SEED, VISITS, SPACING = 8_400_000, 5, (14.0, 3.0)
+SETTINGS = """
+base = "smoke"
+
+[teacher.loop]
+steps = 30
+
+[flow.cines]
+copies = 2
+frames = 6
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Return a folder in which the whole way was walked: downloads → cohort → teacher, ECG, Stage 2 → bundle."""
+    folder = tmp_path_factory.mktemp("ukb")
+    (folder / "own.toml").write_text(SETTINGS)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for command in (
+            f"cohort synthesize --subjects {VISITS} --seed {SEED} --layout ukbiobank --frames 8 "
+            f"--spacing {SPACING[0]},{SPACING[1]} --out downloads",
+            "cohort import --ukbiobank downloads --split 1,0,0 --out ukb",
+            "cohort check ukb",
+            "train teacher --out run/teacher --config own.toml",
+            "train ecg --out run/ecg --config own.toml",
+            "train flow --cohort ukb --out run --config own.toml",
+            "bundle export --run run --name own --out own",
+        ):
+            assert main([*command.split(), "--quiet"] if "bundle" not in command else command.split()) == 0, command
+    finally:
+        os.chdir(before)
+    return folder
+
+
+def test_the_downloads_are_the_phantoms(folder):
+    case = draw_case(SEED, SPACING)
+    cine = read_cine(folder / "downloads" / f"{1_000_000 + SEED % 9_000_000}_20209_2_0.zip")
+    assert cine.frames.shape == (8, *case.anchor.shape)
+    np.testing.assert_allclose(cine.ijk_to_ras, case.anchor.ijk_to_ras, atol=1e-4)
+    record = read_ecg(folder / "downloads" / f"{1_000_000 + SEED % 9_000_000}_20205_2_0.xml")
+    np.testing.assert_allclose(record.signal_mv, case.record.signal_mv, atol=2.6e-3)
+
+
+def test_the_bundle_says_what_it_learnt_from(folder):
+    facts = load_bundle(folder / "own").metadata["training"]
+    assert "recorded cines" in facts["kind"]
+    assert facts["licence"].startswith("UK Biobank")
+    assert facts["motion"]["source"] == "teacher"
+    assert facts["motion"]["labels_from"] == {"segmenter": VISITS}
+    assert len(facts["motion"]["networks"]["teacher"]) == 64
+    assert facts["used_for_training"] == 2 * (VISITS - 2)
+    card = (folder / "own" / "docs" / "README.md").read_text(encoding="utf-8")
+    for words in ("motion found by | teacher", "segmenter", "as a registration saw it", "--ukbiobank DOWNLOADS"):
+        assert words in card, words
+    assert "seen no patient" not in card
+    assert not list((folder / "own").rglob("people*"))  # who they are stays in the run
+
+
+def test_the_bundle_moves_an_anchor(folder):
+    from COFGeneratorLib.generator import generate
+
+    case = draw_case(SEED + 100, SPACING)
+    cine = generate(case.anchor, case.record, load_bundle(folder / "own"), labels=case.labels, frames=4)
+    assert np.abs(cine.frames[1] - cine.frames[0]).max() > 0
+
+
+def test_what_was_made_is_found_again_and_only_the_rest_is_made(folder, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(folder / "run" / "cache", store)
+    cohort = read_cohort(folder / "ukb")
+    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "run", None, None)
+    made, jobs = plan(store, cohort, recipe, lambda _: 2)
+    assert (len(made), jobs) == (VISITS, [])
+    lost = next((store / "objects").glob("*/*.safetensors"))
+    lost.unlink()
+    _, jobs = plan(store, cohort, recipe, lambda _: 2)
+    assert len(jobs) == 1
+    before = {path: path.stat().st_mtime_ns for path in (store / "objects").glob("*/*.safetensors")}
+    load_cines(store, cohort, recipe)
+    assert lost.is_file()
+    assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+    other = replace(recipe, grid=MotionGrid(phases=4))
+    assert len(plan(store, cohort, other, lambda _: 2)[1]) == VISITS  # another recipe is another address
+
+
+def test_a_copy_of_the_files_gives_the_same_examples_without_work(folder, tmp_path, monkeypatch):
+    from COFTrainingLib.training import example_store
+
+    shutil.copytree(folder / "downloads", tmp_path / "elsewhere")
+    cohort = import_ukbiobank(tmp_path / "elsewhere", tmp_path / "ukb", splits=SplitRule(1.0, 0.0, 0.0))
+    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "run", None, None)
+    monkeypatch.setattr(example_store, "make_examples", None)  # would fail if it were called
+    store = tmp_path / "store"
+    shutil.copytree(folder / "run" / "cache", store)
+    again = load_cines(store, cohort, recipe)
+    assert len(again.rows) == 2 * VISITS
+
+
+def _tuples(folder: Path) -> dict:
+    grid = json.loads((folder / "run" / "config.json").read_text())["training"]["grid"]
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in grid.items()}
+
+
+def test_a_subject_that_cannot_be_used_is_left_out_with_the_reason(folder, tmp_path):
+    shutil.copytree(folder / "downloads", tmp_path / "downloads")
+    broken = sorted((tmp_path / "downloads").glob("*_20209_*.zip"))[0]
+    broken.write_bytes(broken.read_bytes()[:5000])
+    cohort = import_ukbiobank(tmp_path / "downloads", tmp_path / "ukb", splits=SplitRule(1.0, 0.0, 0.0))
+    store = tmp_path / "store"
+    shutil.copytree(folder / "run" / "cache", store)
+    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "run", None, None)
+    cache = load_cines(store, cohort, recipe)
+    assert list(cache.left_out) == [f"{broken.name.split('_')[0]}-2"]
+    assert len(cache.rows) == 2 * (VISITS - 1)
+    for path in (tmp_path / "downloads").glob("*_20209_*.zip"):
+        path.write_bytes(b"PK")
+    with pytest.raises(TrainingError, match="Most subjects"):
+        load_cines(store, cohort, recipe)
+
+
+def test_nobody_of_the_test_split_is_touched_or_was_seen(folder, tmp_path):
+    cohort = read_cohort(folder / "ukb")
+    assert len(people_of(folder / "run")) == VISITS
+    moved = replace(cohort, subjects=(replace(cohort.subjects[0], split="test"), *cohort.subjects[1:]))
+    with pytest.raises(CohortError, match=cohort.subjects[0].person):
+        refuse_leaks(moved, [folder / "run"])
+    refuse_leaks(replace(cohort, subjects=cohort.subjects[1:]), [folder / "run"])
+    write_people(tmp_path / "teacher" / "people.json", cohort)
+    shutil.copytree(folder / "run" / "teacher" / "teacher", tmp_path / "teacher" / "teacher")
+    config = read_configuration("flow", folder / "own.toml")
+    with pytest.raises(CohortError, match="seen in training"):
+        train_stage_two(tmp_path / "run", config, cohort=moved, teacher=tmp_path / "teacher")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_named_where_it_must_have_seen_nobody(folder, capsys):
+    other = folder / "other"
+    import_ukbiobank(folder / "downloads", other, splits=SplitRule(0.0, 0.0, 1.0))
+    assert main(["cohort", "check", str(other), "--no-read", "--against", str(folder / "run"), "--quiet"]) == 2
+    assert f"has seen {VISITS} persons" in capsys.readouterr().err
+
+
+def test_the_teacher_trains_on_cines_that_the_segmenter_labels(folder, tmp_path, monkeypatch):
+    from COFTrainingLib.training import teacher_cohort
+
+    monkeypatch.setattr(teacher_cohort, "SEGMENTED_FRAMES", 2)
+    cohort = read_cohort(folder / "ukb")
+    few = replace(cohort, subjects=cohort.subjects[:3])
+    config = read_configuration("teacher", folder / "own.toml")
+    segmenter = cine_recipe(MotionGrid(), CineMotion(source="demons"), tmp_path, None, None).segmenter
+    with pytest.raises(TrainingError, match="--segmenter"):
+        cohort_pairs(few, config)
+    pairs, _ = cohort_pairs(few, config, segmenter, tmp_path / "frames")
+    batch = pairs(0)
+    assert batch["anchor_labels"].sum() > 0
+    assert batch["target_labels"].sum() > 0
+    kept = list((tmp_path / "frames").glob("*.npz"))
+    assert kept
+    monkeypatch.setattr("COFTrainingLib.training.cine_motion.load_segmenter", None)  # would fail if it were called
+    again, _ = cohort_pairs(few, config, segmenter, tmp_path / "frames")
+    assert np.array_equal(again(0)["anchor_labels"], batch["anchor_labels"])
