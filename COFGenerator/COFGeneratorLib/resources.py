@@ -1,5 +1,6 @@
 """Where the shipped resources lie: the default model bundle and the synthetic demo patient."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +46,22 @@ def models_folders() -> list[Path]:
     return [place / "Models" for place in _PLACES]
 
 
-def model_bundles() -> list[Path]:
-    """Return the folders of all bundles that ship with the product, the default one first."""
+def model_bundles(engine: str = "chain-of-flow") -> list[Path]:
+    """Return the folders of the bundles of one engine that ship with the product, the default one first."""
     found: dict[str, Path] = {}
     for models in models_folders():
         for metadata in sorted(models.glob("*/configs/metadata.json")):
-            found.setdefault(metadata.parents[1].name, metadata.parents[1])
+            if _engine_of(metadata) == engine:
+                found.setdefault(metadata.parents[1].name, metadata.parents[1])
     return [found[name] for name in sorted(found, key=lambda name: (name != DEFAULT_BUNDLE, name))]
+
+
+def _engine_of(metadata: Path) -> str:
+    """Return which engine a bundle is for; one that does not read is left to its loader, which says what is wrong."""
+    try:
+        return str(json.loads(metadata.read_text(encoding="utf-8"))["cof"].get("engine", "chain-of-flow"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "chain-of-flow"
 
 
 def sample_patient() -> SamplePatient:

@@ -112,9 +112,9 @@ def shipped_bundle() -> Path:
     """
     from COFGeneratorLib.resources import model_bundles
 
-    for folder in model_bundles():
-        if folder.name == SHIPPED:
-            return folder
+    shipped = model_bundles("ecgflowcmr")
+    if shipped:
+        return shipped[0]
     raise BundleError(
         f"The engine ecgflowcmr needs a model; none ({SHIPPED}) ships with this installation. Train one with "
         "`cof train ecgflowcmr --config ecgflowcmr-small`, export it with `cof ecgflowcmr export`, and name its bundle "

@@ -1,0 +1,50 @@
+"""The bundle that ships: its phase head on real records, and that a heart's rate moves its systole."""
+
+import numpy as np
+import pytest
+from COFGeneratorLib.ecg.beats import analyse_ecg
+from COFGeneratorLib.ecg.readers import read_ecg
+from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
+from COFGeneratorLib.resources import model_bundles
+from COFTrainingLib.ecgflowcmr.heldout import _cines, draw_case, measured
+from COFTrainingLib.ecgflowcmr.rhythm_check import boundary_errors
+
+RECORDS = (
+    "cardiosoft_ukb_layout.xml", "muse.xml", "philips_sierra_1_04_01.xml", "hl7_aecg.xml", "dicom_12lead.dcm",
+    "scp_huffman.scp", "HR06000.hea", "HR06001.hea", "HR06004.hea", "E07500.hea", "00001_lr.hea", "s0010_re.hea",
+    "code_15_1238362.mat",
+)  # fmt: skip
+SLOWEST_MS = {"code_15_1238362.mat": 26.0}
+"""Its QRS is wide and its R is told 23 ms early; all others lie within 20 ms."""
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """Return the bundle that ships, loaded."""
+    (folder,) = model_bundles("ecgflowcmr")
+    return load_ecgflow_bundle(folder)
+
+
+def test_cycles_of_real_records_begin_at_r(shipped, shared_data):
+    for name in RECORDS:
+        (path,) = (shared_data / "ecg").rglob(name)
+        record = read_ecg(path)
+        found = boundary_errors(shipped.model.amdf.pa_mae, record, analyse_ecg(record).r_peaks_s * 1000.0)
+        assert len(found["away_ms"]) >= 5, name
+        assert np.abs(found["away_ms"]).max() <= SLOWEST_MS.get(name, 20.0), name
+
+
+def test_a_faster_heart_ends_systole_later_in_its_cycle(shipped):
+    ends = []
+    for rate in (50.0, 90.0):
+        case = draw_case(7_900_001, shipped, 1, hr_bpm=rate, atrial_fibrillation=False, conduction="")
+        cine = _cines(shipped.model, *shipped.model.read([case.record])[:2], seed=1)[0]
+        ends.append((50 * measured(shipped, cine, case.truth.rr_ms)[1], 50 * case.truth.es_time_ms / case.truth.rr_ms))
+    assert ends[1][0] - ends[0][0] > 3.0
+    assert ends[1][0] - ends[0][0] == pytest.approx(ends[1][1] - ends[0][1], abs=3.0)
+
+
+def test_the_model_of_this_engine_is_not_offered_to_the_other():
+    assert [folder.name for folder in model_bundles("ecgflowcmr")] == ["ecgflowcmr-small"]
+    assert "ecgflowcmr-small" not in [folder.name for folder in model_bundles()]
+    assert model_bundles()[0].name == "cof-plus"
