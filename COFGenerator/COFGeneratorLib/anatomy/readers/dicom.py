@@ -17,11 +17,14 @@ from COFGeneratorLib.anatomy.readers.header import check_sizes
 from COFGeneratorLib.errors import AnatomyError
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
+DIRECTORY = "1.2.840.10008.1.3.10"
+"""Class of DICOMDIR, the table of contents of a disc."""
 TAGS = [
     "SOPClassUID", "ImageType", "Modality", "BodyPartExamined", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "TriggerTime", "NominalInterval", "HeartRate", "TemporalPositionIdentifier", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope",
-    "RescaleIntercept", "BitsAllocated", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "RescaleIntercept", "BitsAllocated", "CardiacRRIntervalSpecified",
+    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 
 
@@ -101,7 +104,7 @@ def read_images(source: Folder | Zip) -> tuple[list[Image], Refused]:
         elif DEFLATED in start:  # would be inflated without limit
             refused.unreadable += 1
         else:
-            with _quiet():
+            with quiet():
                 _read_file(source, name, images, refused)
     return images, refused
 
@@ -113,9 +116,11 @@ def _read_file(source: Folder | Zip, name, images: list[Image], refused: Refused
         file = name if isinstance(source, Folder) else BytesIO(source.read(name))
         dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
         part = str(dataset.get("BodyPartExamined", "")).strip().upper()
-        modality = str(dataset.get("Modality", "MR")).strip().upper()[:8]
+        modality = str(dataset.get("Modality") or "MR").strip().upper()[:8] or "MR"
         kind = {str(word).upper() for word in np.atleast_1d(dataset.get("ImageType", [])).tolist()}
-        if modality != "MR":
+        if str(dataset.get("SOPClassUID", "") or _stored_class(dataset)) == DIRECTORY:
+            refused.not_dicom += 1
+        elif modality != "MR":
             refused.other_modality[modality] = refused.other_modality.get(modality, 0) + 1
         elif int(dataset.get("SamplesPerPixel", 1) or 1) != 1:
             refused.colour += 1
@@ -130,6 +135,10 @@ def _read_file(source: Folder | Zip, name, images: list[Image], refused: Refused
         raise
     except Exception:  # pydicom raises whatever a damaged element leads it into
         refused.unreadable += 1
+
+
+def _stored_class(dataset) -> str:
+    return str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
 
 
 def _frames(dataset, name, n_bytes: int) -> Iterator[Image]:
@@ -159,6 +168,10 @@ def _frames(dataset, name, n_bytes: int) -> Iterator[Image]:
         trigger = _number(groups, "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime")
         interval = _number(groups, "CardiacSynchronizationSequence", "RRIntervalTimeNominal", "NominalInterval")
         rate = _number(groups, None, None, "HeartRate")
+        if not np.isfinite(trigger):
+            trigger = _number(groups, "CardiacSynchronizationSequence", "ActualCardiacTriggerDelayTime", "TriggerTime")
+        if not 200 <= interval <= 4000:
+            interval = _number(groups, None, None, "CardiacRRIntervalSpecified")
         if not 200 <= interval <= 4000:
             interval = 60_000.0 / rate if 15 <= rate <= 300 else np.nan
         phase = _number(groups, "FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier")
@@ -232,66 +245,8 @@ def _place(groups: list) -> np.ndarray | None:
     return matrix
 
 
-def read_pixels(source: Folder | Zip, images: list[Image]) -> list[np.ndarray]:
-    """Return (rows, columns) float32 intensities of each image; every file is opened once.
-
-    Raises:
-        AnatomyError: If pixels are missing, truncated or in a compression that cannot be read.
-    """
-    from pydicom.pixels import iter_pixels
-
-    wanted: dict[object, list[int]] = {}
-    for number, image in enumerate(images):
-        wanted.setdefault(image.name, []).append(number)
-    out: list[np.ndarray | None] = [None] * len(images)
-    for name, numbers in wanted.items():
-        content = source.read(name)
-        first = images[numbers[0]]
-        with _quiet():
-            try:
-                found = list(iter_pixels(BytesIO(content), indices=[images[n].index for n in numbers]))
-            except Exception:  # no decoder in pydicom, or damaged
-                found = _by_gdcm(content, first, [images[n].index for n in numbers]) if first.compressed else []
-        for number, pixels in zip(numbers, found, strict=False):
-            if pixels.shape == first.shape:
-                image = images[number]
-                out[number] = (pixels * np.float32(image.slope) + np.float32(image.intercept)).astype(np.float32)
-    if any(pixels is None for pixels in out):
-        raise AnatomyError(
-            "Every DICOM image needs the pixels that its header promises; some are missing, truncated or in a "
-            "compression "
-            "that cannot be read. Export the series again, uncompressed if possible."
-        )
-    return out
-
-
-def _by_gdcm(content: bytes, image: Image, indices: list[int]) -> list[np.ndarray]:
-    """Decode what pydicom cannot, such as lossless JPEG, by the GDCM inside SimpleITK; from a private folder."""
-    import tempfile
-    from pathlib import Path
-
-    import SimpleITK as sitk
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image.dcm"
-        path.write_bytes(content)
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(path))
-        try:
-            reader.ReadImageInformation()
-            size = reader.GetSize()
-            if tuple(size[:2]) != image.shape[::-1] or int(np.prod(size)) > 2**28:
-                return []
-            array = sitk.GetArrayFromImage(reader.Execute()).astype(np.float64).reshape(-1, *image.shape)
-        except RuntimeError:
-            return []
-    stored = (array - image.intercept) / image.slope  # GDCM has rescaled already
-    return [stored[index] for index in indices if index < len(stored)]
-
-
 @contextmanager
-def _quiet():
+def quiet():
     """Keep pydicom's and ITK's remarks, which may quote a file, off the user's screen and logs."""
     import SimpleITK as sitk
 

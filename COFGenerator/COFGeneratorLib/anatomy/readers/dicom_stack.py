@@ -11,8 +11,9 @@ import numpy as np
 
 from COFGeneratorLib.anatomy.geometry import affine, lps_to_ras, resample
 from COFGeneratorLib.anatomy.readers.archive import Folder, Zip
-from COFGeneratorLib.anatomy.readers.dicom import Image, read_images, read_pixels
+from COFGeneratorLib.anatomy.readers.dicom import Image, read_images
 from COFGeneratorLib.anatomy.readers.dicom_phases import fill, phase_grid, without_doubles
+from COFGeneratorLib.anatomy.readers.dicom_pixels import read_pixels
 from COFGeneratorLib.anatomy.readers.header import check_sizes
 from COFGeneratorLib.anatomy.readers.views import choose_stack, name_what_is_there
 from COFGeneratorLib.errors import AnatomyError

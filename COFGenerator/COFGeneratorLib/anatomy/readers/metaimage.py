@@ -40,9 +40,9 @@ def read_header(path: Path) -> VolumeHeader:
     channels = _integers(fields, "ElementNumberOfChannels", [1])[0]
     kind = fields.get("ElementType", "")
     if channels != 1 or kind not in TYPES:
+        of = "a known" if kind in TYPES else "another"
         raise AnatomyError(
-            f"Voxels must be single numbers; this MetaImage holds {channels} of type {kind[:40] or 'unknown'} each. "
-            "Export grey-scale MR."
+            f"Voxels must be single numbers; this MetaImage holds {channels} of {of} type each. Export grey-scale MR."
         )
     if len(sizes) not in (3, 4):
         raise AnatomyError(
@@ -84,7 +84,7 @@ def _numbers(fields: dict[str, str], *names: str, default: list[float]) -> list[
                 break
     else:
         return default
-    raise AnatomyError(f"{name} in a MetaImage header must be numbers; found {fields[name][:40]!r}. Export again.")
+    raise AnatomyError(f"{name} in a MetaImage header must be numbers; found other text. Export again.")
 
 
 def _integers(fields: dict[str, str], name: str, default: list[int]) -> list[int]:
@@ -92,7 +92,7 @@ def _integers(fields: dict[str, str], name: str, default: list[int]) -> list[int
         return [int(x) for x in fields[name].split()] or default if name in fields else default
     except ValueError:
         raise AnatomyError(
-            f"{name} in a MetaImage header must be whole numbers; found {fields[name][:40]!r}. Export again."
+            f"{name} in a MetaImage header must be whole numbers; found other text. Export again."
         ) from None
 
 
@@ -138,7 +138,7 @@ def _payload(path: Path, fields: dict[str, str], offset: int, total: int) -> Pay
         path, offset = path.with_name(name), 0
         if not path.is_file():
             raise AnatomyError(
-                f"The MetaImage keeps its voxels in {name[:80]!r}; no such file lies beside it. Copy both."
+                "The MetaImage keeps its voxels in another file; no such file lies beside it. Copy both."
             )
     if fields.get("CompressedData", "False").lower() == "true":
         return Payload(path, offset, "gzip")

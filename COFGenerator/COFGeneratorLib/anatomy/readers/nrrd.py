@@ -54,13 +54,13 @@ def read_header(path: Path) -> VolumeHeader:
         sizes = [int(n) for n in fields["sizes"].split()]
         code = next(c for c, names in TYPES.items() if fields["type"].lower() in names.split("|"))
         codec = CODECS[fields["encoding"].lower()]
-    except (KeyError, ValueError, StopIteration) as error:
+    except (KeyError, ValueError, StopIteration):
+        wanted = ("dimension", "sizes", "type", "encoding")
+        missing = ", ".join(name for name in wanted if name not in fields)
+        found = f"it lacks {missing}" if missing else "one of them is of another kind"
         raise AnatomyError(
-            f"An NRRD header needs dimension, sizes, a scalar type and a known encoding; {error or 'the type'} is "
-            "missing or "
-            f"unknown (type {fields.get('type', 'missing')[:40]!r}, encoding "
-            f"{fields.get('encoding', 'missing')[:40]!r}). "
-            "Export grey-scale MR as NRRD again."
+            f"An NRRD header needs dimension, sizes, a scalar type and a known encoding; {found}. Export grey-scale "
+            "MR as NRRD again."
         ) from None
     if len(sizes) != dimension:
         raise AnatomyError(
@@ -127,7 +127,7 @@ def _frame_axis(fields: dict[str, str], sizes: list[int]) -> int | None:
     colour = [k for k in kinds if k not in FRAME_KINDS | SPATIAL_KINDS]
     if colour:
         raise AnatomyError(
-            f"Voxels must be single numbers; this NRRD holds {colour[0][:40]} voxels. Export grey-scale MR."
+            f"Voxels must be single numbers; this NRRD holds {_kind_words(colour[0])} voxels. Export grey-scale MR."
         )
     directions = _vectors(fields.get("space directions", ""))
     if len(sizes) == 3:
@@ -151,6 +151,15 @@ def _frame_axis(fields: dict[str, str], sizes: list[int]) -> int | None:
     return axis
 
 
+def _kind_words(kind: str) -> str:
+    """Return a kind of axis as the format names it; other words, which may name anybody, are not repeated."""
+    return (
+        kind
+        if re.fullmatch(r"(rgba?-color|xyz-color|[234]-(color|vector|gradient)|vector|[\w]*-?matrix)", kind)
+        else "other"
+    )
+
+
 def _vectors(text: str) -> list[np.ndarray | None]:
     """Parse "(1,0,0) none (0,1,0)"."""
     found = re.findall(r"\(([^()]*)\)|(none)", text)
@@ -164,7 +173,7 @@ def _floats(text: str) -> list[float]:
     try:
         return [float(x) for x in text.split()]
     except ValueError:
-        raise AnatomyError(f"The NRRD header should hold numbers here; found {text[:40]!r}. Export again.") from None
+        raise AnatomyError("The NRRD header should hold numbers here; found other text. Export again.") from None
 
 
 def _geometry(fields: dict[str, str], spatial: list[int], frame_axis: int | None) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -188,9 +197,7 @@ def _geometry(fields: dict[str, str], spatial: list[int], frame_axis: int | None
         else:  # as ITK and Slicer do
             matrix = lps_to_ras(matrix)
             if "space dimension" not in fields:
-                warnings = (
-                    f"The NRRD's space {space[:30]!r} is not an anatomical one; left-posterior-superior is assumed.",
-                )
+                warnings = ("The NRRD's space is not an anatomical one; left-posterior-superior is assumed.",)
     else:
         spacings = _floats(fields.get("spacings", ""))
         if len(spacings) <= max(spatial):
@@ -245,7 +252,7 @@ def _payload(path: Path, fields: dict[str, str], offset: int, codec: str) -> Pay
         path, offset = path.with_name(name), 0
         if not path.is_file():
             raise AnatomyError(
-                f"The NRRD header keeps its voxels in {name[:80]!r}; no such file lies beside it. Copy both."
+                "The NRRD header keeps its voxels in another file; no such file lies beside it. Copy both."
             )
     try:
         lines = int(fields.get("line skip", fields.get("lineskip", 0)))

@@ -37,11 +37,12 @@ def frame_times_ms(values: Sequence[float], unit: str) -> tuple[tuple[float, ...
         return tuple(float(t) for t in times * stated), ()
     for name, factor in (("ms", 1.0), ("s", 1000.0), ("µs", 1e-3)):
         if factor != stated and not _is_a_count(times) and plausible(times * factor):
-            found = f"unit {unit!r}, which makes no heart beat" if unit else "no unit"
+            found = "a unit that makes no heart beat" if unit else "no unit"
             return tuple(float(t) for t in times * factor), (f"Frame times have {found}; they are taken as {name}.",)
     step = float(np.median(np.diff(times)))
+    shown = unit if stated else "of an unknown unit" if unit else "without unit"
     return (), (
-        f"The file does not state a usable frame time (step {step:g} {unit or 'without unit'}); give the R–R interval "
+        f"The file does not state a usable frame time (step {step:g} {shown}); give the R–R interval "
         "or "
         "frame time where timing matters.",
     )

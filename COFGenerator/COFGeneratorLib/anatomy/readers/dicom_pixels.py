@@ -1,0 +1,67 @@
+"""The pixels of DICOM images, whatever compression they are in."""
+
+from io import BytesIO
+
+import numpy as np
+
+from COFGeneratorLib.anatomy.readers.archive import Folder, Zip
+from COFGeneratorLib.anatomy.readers.dicom import Image, quiet
+from COFGeneratorLib.errors import AnatomyError
+
+
+def read_pixels(source: Folder | Zip, images: list[Image]) -> list[np.ndarray]:
+    """Return (rows, columns) float32 intensities of each image; every file is opened once.
+
+    Raises:
+        AnatomyError: If pixels are missing, truncated or in a compression that cannot be read.
+    """
+    from pydicom.pixels import iter_pixels
+
+    wanted: dict[object, list[int]] = {}
+    for number, image in enumerate(images):
+        wanted.setdefault(image.name, []).append(number)
+    out: list[np.ndarray | None] = [None] * len(images)
+    for name, numbers in wanted.items():
+        content = source.read(name)
+        first = images[numbers[0]]
+        with quiet():
+            try:
+                found = list(iter_pixels(BytesIO(content), indices=[images[n].index for n in numbers]))
+            except Exception:  # no decoder in pydicom, or damaged
+                found = _by_gdcm(content, first, [images[n].index for n in numbers]) if first.compressed else []
+        for number, pixels in zip(numbers, found, strict=False):
+            if pixels.shape == first.shape:
+                image = images[number]
+                out[number] = (pixels * np.float32(image.slope) + np.float32(image.intercept)).astype(np.float32)
+    if any(pixels is None for pixels in out):
+        raise AnatomyError(
+            "Every DICOM image needs the pixels that its header promises; some are missing, truncated or in a "
+            "compression "
+            "that cannot be read. Export the series again, uncompressed if possible."
+        )
+    return out
+
+
+def _by_gdcm(content: bytes, image: Image, indices: list[int]) -> list[np.ndarray]:
+    """Decode what pydicom cannot, such as lossless JPEG, by the GDCM inside SimpleITK; from a private folder."""
+    import tempfile
+    from pathlib import Path
+
+    import SimpleITK as sitk
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image.dcm"
+        path.write_bytes(content)
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(str(path))
+        try:
+            reader.ReadImageInformation()
+            size = reader.GetSize()
+            if tuple(size[:2]) != image.shape[::-1] or int(np.prod(size)) > 2**28:
+                return []
+            array = sitk.GetArrayFromImage(reader.Execute()).astype(np.float64).reshape(-1, *image.shape)
+        except RuntimeError:
+            return []
+    stored = (array - image.intercept) / image.slope  # GDCM has rescaled already
+    return [stored[index] for index in indices if index < len(stored)]
