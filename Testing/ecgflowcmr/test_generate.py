@@ -137,3 +137,11 @@ def test_the_plane_lies_squarely_around_the_origin(plane):
     assert np.allclose(axes.T @ axes, np.eye(3), atol=1e-9)
     assert np.allclose(matrix @ [16, 16, 0, 1], [0, 0, 0, 1])
     assert np.linalg.norm(matrix[:3, 0]) == pytest.approx(2.0)
+
+
+def test_the_encoder_answers_the_contract_of_all_encoders(smoke_bundle, record):
+    from COFGeneratorLib.ecgflowcmr.encoder import PaMaeEncoder
+
+    found = PaMaeEncoder.of_bundle(smoke_bundle).encode(record.signal_mv, record.fs_hz)
+    assert [tuple(part.shape) for part in found] == [(16,), (50, 16)]
+    assert torch.allclose(found[0], found[1].mean(dim=0))
