@@ -1,6 +1,7 @@
 """Representative cases: contours at ED and ES and the volume curve, chosen by rule and not by eye (COF Figure 10)."""
 
 import numpy as np
+from COFGeneratorLib.figures.palette import EPICARDIUM, LV, MARK, RV
 
 from COFTrainingLib.evaluation.groups import ecg_group
 from COFTrainingLib.evaluation.pictures import picture_path
@@ -10,9 +11,8 @@ from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
 from COFTrainingLib.evaluation.store import Store
 from COFTrainingLib.evaluation.store import Table as Numbers
 
-COLOURS = {1: "#ff6b6b", 2: "#ffd166", 3: "#4cc9f0"}
+COLOURS = {1: LV, 2: EPICARDIUM, 3: RV}
 MOST_PAGES = 5
-INCH_MM = 42.0
 
 
 def case_page(plan: Plan, store: Store, subject: str, method: str) -> bytes:
@@ -44,6 +44,7 @@ def case_page(plan: Plan, store: Store, subject: str, method: str) -> bytes:
     axes[0, 4].set_title("LV volume, mL", fontsize=8)
     axes[0, 4].tick_params(labelsize=7)
     axes[0, 4].legend(frameon=False, fontsize=7)
+    figure.text(0.01, 0.0, MARK, fontsize=6, color=figures.MUTED)
     return figures.png(figure, dpi=100)
 
 

@@ -12,6 +12,8 @@ from COFTrainingLib.evaluation.store import Store
 STRUCTURES = (("lv", "LV"), ("rv", "RV"), ("myo", "Myo"))
 METRICS = (("dice", "Dice", True), ("iou", "IoU", True), ("hd95_mm", "HD95 mm", False))
 FEWEST = 3
+FAR_MM = 15.0
+"""Colours of distances end here: an empty side is charged the diagonal of the field of view."""
 
 
 def summarise(plan: Plan, store: Store) -> Section:
@@ -43,7 +45,14 @@ def summarise(plan: Plan, store: Store) -> Section:
             panels.append((phase, values))
             rows += [(label, phase, name, *(shown(v, 3 if high else 1) for v in line))
                      for (_, name), line in zip(STRUCTURES, values, strict=True)]  # fmt: skip
-        figure = figures.heat_maps(panels, [str(rank) for rank in ranks], [name for _, name in STRUCTURES], label, high)
+        figure = figures.heat_maps(
+            panels,
+            [str(rank) for rank in ranks],
+            [name for _, name in STRUCTURES],
+            label,
+            high,
+            None if high else FAR_MM,
+        )
         section.figures.append(Figure(f"slices_{metric}", f"{label} by slice rank (1: base)", figure))
     counts = [len(cells.get(("ED", "myo", "dice", rank), ())) for rank in ranks]
     rows.append(("Subjects", "ED", "–", *counts))

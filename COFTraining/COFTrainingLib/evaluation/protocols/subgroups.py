@@ -59,6 +59,11 @@ def groupings(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
     }
 
 
+def _place(label: str) -> tuple:
+    """Return where a group stands among its own kind: as listed, or from low to high."""
+    return (GROUPS.index(label),) if label in GROUPS else ("≤" not in label, ">" in label, label)
+
+
 def summarise(plan: Plan, store: Store) -> Section:
     """Return the section, of the main method."""
     section = Section("subgroups", "Subgroups")
@@ -75,7 +80,7 @@ def summarise(plan: Plan, store: Store) -> Section:
     rows, ridge = [], [("all", bootstrap_means(measured["ef_error_points"]))]
     sets = groupings({s: reference[s] for s in numbers.subjects if s in reference})
     for grouping, members in sets.items():
-        labels = sorted(set(members.values()), key=lambda g: GROUPS.index(g) if g in GROUPS else -1)
+        labels = sorted(set(members.values()), key=_place)
         for label in labels:
             where = np.array([members.get(subject) == label for subject in numbers.subjects])
             n = int(where.sum())

@@ -38,10 +38,13 @@ def svg(figure) -> bytes:
     return text[start:].encode("utf-8")
 
 
-def png(figure, dpi: int = 110) -> bytes:
-    """Return a figure as PNG, for pictures."""
-    out = io.BytesIO()
-    figure.savefig(out, format="png", bbox_inches="tight", dpi=dpi, pil_kwargs={"optimize": True})
+def png(figure, dpi: int = 110, colours: int = 128) -> bytes:
+    """Return a figure as PNG of few colours, for pictures: a third of the size, and nothing seen of it."""
+    from PIL import Image
+
+    whole, out = io.BytesIO(), io.BytesIO()
+    figure.savefig(whole, format="png", bbox_inches="tight", dpi=dpi)
+    Image.open(whole).convert("RGB").quantize(colours).save(out, format="png", optimize=True)
     return out.getvalue()
 
 
@@ -95,13 +98,20 @@ def forest(rows: list[tuple[str, float, float, float]], label: str, title: str, 
     return svg(figure)
 
 
-def heat_maps(panels: list[tuple[str, np.ndarray]], columns: list[str], rows: list[str], title: str, good_high: bool):
-    """Draw tables of numbers (rows, columns) as heat-maps side by side, numbers written in; NaN stays white."""
+def heat_maps(
+    panels: list[tuple[str, np.ndarray]], columns: list[str], rows: list[str], title: str, good_high: bool, top=None
+):
+    """Draw tables of numbers (rows, columns) as heat-maps side by side, numbers written in; NaN stays white.
+
+    Colours end at ``top`` where given, so that one huge number does not hide all others.
+    """
     wide = len(panels)
     figure, axes = new_figure(1.6 + wide * (0.6 + 0.42 * len(columns)), 1.0 + 0.34 * len(rows), columns=wide)
     known = np.concatenate([values.ravel() for _, values in panels])
     known = known[np.isfinite(known)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    digits = 2 if high < 10 else 1
+    high = high if top is None else min(high, top)
     for place, (axis, (name, values)) in enumerate(zip(axes[0], panels, strict=True)):
         axis.imshow(values, vmin=low, vmax=high if high > low else low + 1, aspect="auto",
                     cmap="viridis" if good_high else "viridis_r")  # fmt: skip
@@ -109,7 +119,7 @@ def heat_maps(panels: list[tuple[str, np.ndarray]], columns: list[str], rows: li
             if np.isfinite(value):
                 share = (value - low) / max(high - low, 1e-9)
                 bright = share > 0.6 if good_high else share < 0.4
-                axis.text(column, row, f"{value:.2f}" if high < 10 else f"{value:.1f}", ha="center", va="center",
+                axis.text(column, row, f"{value:.{digits}f}", ha="center", va="center",
                           fontsize=7, color=INK if bright else "white")  # fmt: skip
         axis.set_xticks(range(len(columns)), columns)
         axis.set_yticks(range(len(rows)), rows if place == 0 else [""] * len(rows))
