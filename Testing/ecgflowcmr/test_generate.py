@@ -82,8 +82,9 @@ def test_an_image_is_refused_and_so_is_a_bundle_of_the_other_engine(cof, smoke_b
     assert run.code == 2
     assert "--anchor" in run.err
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(BundleError):
+    with pytest.raises(BundleError, match="of the engine ecgflowcmr"):
         load_bundle(smoke_bundle)
+    assert "networks built" in cof("bundle", "verify", smoke_bundle).out
     assert is_ecgflow_bundle(smoke_bundle)
     assert not is_ecgflow_bundle(tmp_path)
 

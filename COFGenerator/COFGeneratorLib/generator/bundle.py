@@ -89,6 +89,11 @@ def load_bundle(folder: str | Path) -> Bundle:
     """
     folder = Path(folder)
     metadata = read_metadata(folder)
+    if "engine" in metadata["cof"]:
+        raise BundleError(
+            f"A bundle that moves an anchor was expected; {folder.name} is of the engine {metadata['cof']['engine']}. "
+            "Name another bundle, or use it with --engine."
+        )
     try:
         return _build(folder, metadata)
     except BundleError:
