@@ -3,14 +3,20 @@
 import csv
 import shutil
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import CohortError
 from COFTrainingLib.cohort.acdc import import_acdc
 from COFTrainingLib.cohort.check import check_cohort
 from COFTrainingLib.cohort.manifest import read_cohort
+from COFTrainingLib.cohort.mnms import import_mnms
 from COFTrainingLib.cohort.table import import_table
 from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
+from COFTrainingLib.evaluation.phantom_cases import draw_case
+from COFTrainingLib.training.configurations import read_configuration
+from COFTrainingLib.training.teacher_cohort import load_frames
 
 
 def write_table(path, rows):
@@ -129,3 +135,52 @@ def test_the_import_command_says_how_many(recordings, tmp_path, capsys):
     assert "3 subjects (3 train, 0 valid, 0 test)" in capsys.readouterr().out
     assert main(["cohort", "import", "--acdc", str(data), "--out", str(tmp_path / "other")]) == 2
     assert "Info.cfg" in capsys.readouterr().err
+
+
+def test_mnms_lists_both_labelled_frames_of_one_file(tmp_path):
+    data = tmp_path / "OpenDataset"
+    for code, files in (("A0S9V9", ("", "_gt")), ("B1S2V3", ("",))):
+        (data / "Training" / "Labeled" / code).mkdir(parents=True)
+        for kind in files:
+            (data / "Training" / "Labeled" / code / f"{code}_sa{kind}.nii.gz").write_bytes(b"")
+    (data / "information.csv").write_text(
+        "External code,Vendor,ED,ES,Age\nA0S9V9,B,3,12,61\nB1S2V3,A,0,9,50\nC9C9C9,C,,,\nD4,C,1,2,40\n"
+    )
+    (data / "other.csv").write_text("name,value\nx,1\n")
+    cohort = import_mnms(data, tmp_path / "out")
+    reasons = {subject.id: subject.excluded for subject in cohort.subjects}
+    assert reasons == {"A0S9V9": "", "B1S2V3": "no labels", "C9C9C9": "ED and ES frame not stated", "D4": "no image"}
+    (subject,) = cohort.used()
+    assert subject.files["anchor"] == subject.files["target"] == "Training/Labeled/A0S9V9/A0S9V9_sa.nii.gz"
+    assert (subject.facts["anchor_frame"], subject.facts["target_frame"], subject.facts["vendor"]) == (3, 12, "B")
+    with pytest.raises(CohortError, match="External code"):
+        import_mnms(tmp_path / "out", tmp_path / "other")
+
+
+def test_a_pair_of_frames_of_one_file_trains_the_teacher(tmp_path, rng):
+    case = draw_case(8_500_001, (14.0, 3.2))
+    folder = tmp_path / "data" / "A0"
+    folder.mkdir(parents=True)
+    times = np.array([0.0, 0.38]) * case.subject.physiology.rr_ms
+    points = case.plan.heart_points()
+    labels = np.stack([case.labels, case.subject.heart.label_at(points, float(times[1]))])
+    images = np.stack([case.anchor.voxels, case.anchor.voxels + rng.normal(0, 1, case.anchor.shape)])
+    for name, array in (("A0_sa", images), ("A0_sa_gt", labels)):
+        image = sitk.JoinSeries([sitk.GetImageFromArray(frame.astype(np.float32)) for frame in array])
+        sitk.WriteImage(_placed(image, case.anchor.spacing_mm), str(folder / f"{name}.nii.gz"))
+    (tmp_path / "data" / "table.csv").write_text("External code,ED,ES\nA0,0,1\n")
+    cohort = import_mnms(tmp_path / "data", tmp_path / "out")
+    frames = load_frames(cohort, cohort.subjects[0], read_configuration("teacher", "smoke").network)
+    volume = frames.labels[:, 0].sum(dim=(1, 2, 3))
+    assert volume[1] < 0.85 * volume[0]
+
+
+def _placed(image, spacing_mm):
+    """Return a 4-D image with its spacing and an oblique direction, as scanners store hearts."""
+    axes = draw_case(8_500_001, (14.0, 3.2)).anchor.ijk_to_ras
+    image.SetSpacing([*map(float, spacing_mm[::-1]), 1.0])
+    direction = np.eye(4)
+    direction[:3, :3] = np.diag([-1, -1, 1]) @ axes[:3, :3] / spacing_mm[::-1]
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin([*(np.diag([-1, -1, 1]) @ axes[:3, 3]).tolist(), 0.0])
+    return image

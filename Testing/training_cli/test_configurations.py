@@ -1,11 +1,13 @@
 """Configurations: small files, read strictly, that say what differs."""
 
+import json
 from dataclasses import asdict
 
 import pytest
+from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import TrainingError
 from COFTrainingLib.training import teacher
-from COFTrainingLib.training.configurations import FOLDER, KINDS, names, read_configuration
+from COFTrainingLib.training.configurations import FOLDER, KINDS, ablations, names, read_configuration
 from COFTrainingLib.training.run_folder import config_diff
 
 NAMED = ("cof-plus", "cof-v2", "smoke")
@@ -36,6 +38,43 @@ def test_the_papers_model_is_the_papers():
     assert [round(1200 * share) for share in paper.flow_loop.drop_at] == [800, 1000]
     assert paper.flow_loop.schedule == "drops"
     assert paper.tau_draw == "uniform"
+
+
+def test_the_papers_teacher_is_the_papers():
+    paper = read_configuration("teacher", "cof-v2")
+    assert (paper.epochs, paper.pairs.batch, paper.loop.learning_rate) == (100, 8, 2e-4)
+    assert (paper.objective.reconstruction, paper.objective.segmentation, paper.objective.displacement) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("name", ablations())
+def test_an_ablation_differs_from_the_papers_model_by_one_line(name, capsys):
+    assert main(["train", "diff", "cof-v2", name]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_the_paper_s_ablations_are_there():
+    assert {name.split("/")[1] for name in ablations()} == {
+        "no-rea", "spatial-ecg", "no-toppr", "diffusion", "physical-time", "no-max-field", "lambda-seg-0.5",
+        "lambda-seg-3",
+    }  # fmt: skip
+
+
+def test_nothing_differs_from_itself_and_a_run_is_no_configuration(tmp_path, capsys):
+    assert main(["train", "diff", "smoke", "smoke"]) == 0
+    assert capsys.readouterr().out == ""
+    assert main(["train", "diff", "smoke", str(tmp_path)]) == 2
+    assert "found none" in capsys.readouterr().err
+
+
+def test_two_runs_are_told_apart(tmp_path, capsys):
+    for name, rate in (("a", 1e-3), ("b", 2e-3)):
+        (tmp_path / name / "mean").mkdir(parents=True)
+        settings = {"loop": {"learning_rate": rate, "device": name}, "versions": {"torch": f"2.{name}"}}
+        (tmp_path / name / "mean" / "config.json").write_text(json.dumps(settings))
+    assert main(["train", "diff", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        "mean.loop.learning_rate: 0.001 → 0.002", "mean.versions.torch: 2.a → 2.b",
+    ]  # fmt: skip
 
 
 def test_a_file_of_ones_own_changes_what_it_says_and_nothing_else(tmp_path):

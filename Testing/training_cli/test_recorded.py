@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -25,38 +26,20 @@ from COFTrainingLib.training.example_store import plan
 from COFTrainingLib.training.stage_two import train_stage_two
 from COFTrainingLib.training.teacher_cohort import cohort_pairs
 
+from .conftest import commands
+
 SEED, VISITS, SPACING = 8_400_000, 5, (14.0, 3.0)
-SETTINGS = """
-base = "smoke"
-
-[teacher.loop]
-steps = 30
-
-[flow.cines]
-copies = 2
-frames = 6
-"""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """Return a folder in which the whole way was walked: downloads → cohort → teacher, ECG, Stage 2 → bundle."""
+def folder(page, tmp_path_factory) -> Path:
+    """Return a folder in which the page's commands on one's own patients were run, as written."""
     folder = tmp_path_factory.mktemp("ukb")
-    (folder / "own.toml").write_text(SETTINGS)
     before = Path.cwd()
     os.chdir(folder)
     try:
-        for command in (
-            f"cohort synthesize --subjects {VISITS} --seed {SEED} --layout ukbiobank --frames 8 "
-            f"--spacing {SPACING[0]},{SPACING[1]} --out downloads",
-            "cohort import --ukbiobank downloads --split 1,0,0 --out ukb",
-            "cohort check ukb",
-            "train teacher --out run/teacher --config own.toml",
-            "train ecg --out run/ecg --config own.toml",
-            "train flow --cohort ukb --out run --config own.toml",
-            "bundle export --run run --name own --out own",
-        ):
-            assert main([*command.split(), "--quiet"] if "bundle" not in command else command.split()) == 0, command
+        for command in commands(page, "Your own patients"):
+            assert main(shlex.split(command)[1:]) == 0, command
     finally:
         os.chdir(before)
     return folder
@@ -72,33 +55,33 @@ def test_the_downloads_are_the_phantoms(folder):
 
 
 def test_the_bundle_says_what_it_learnt_from(folder):
-    facts = load_bundle(folder / "own").metadata["training"]
+    facts = load_bundle(folder / "own-model").metadata["training"]
     assert "recorded cines" in facts["kind"]
     assert facts["licence"].startswith("UK Biobank")
     assert facts["motion"]["source"] == "teacher"
     assert facts["motion"]["labels_from"] == {"segmenter": VISITS}
     assert len(facts["motion"]["networks"]["teacher"]) == 64
     assert facts["used_for_training"] == 2 * (VISITS - 2)
-    card = (folder / "own" / "docs" / "README.md").read_text(encoding="utf-8")
+    card = (folder / "own-model" / "docs" / "README.md").read_text(encoding="utf-8")
     for words in ("motion found by | teacher", "segmenter", "as a registration saw it", "--ukbiobank DOWNLOADS"):
         assert words in card, words
     assert "seen no patient" not in card
-    assert not list((folder / "own").rglob("people*"))  # who they are stays in the run
+    assert not list((folder / "own-model").rglob("people*"))  # who they are stays in the run
 
 
 def test_the_bundle_moves_an_anchor(folder):
     from COFGeneratorLib.generator import generate
 
     case = draw_case(SEED + 100, SPACING)
-    cine = generate(case.anchor, case.record, load_bundle(folder / "own"), labels=case.labels, frames=4)
+    cine = generate(case.anchor, case.record, load_bundle(folder / "own-model"), labels=case.labels, frames=4)
     assert np.abs(cine.frames[1] - cine.frames[0]).max() > 0
 
 
 def test_what_was_made_is_found_again_and_only_the_rest_is_made(folder, tmp_path):
     store = tmp_path / "store"
-    shutil.copytree(folder / "run" / "cache", store)
+    shutil.copytree(folder / "own" / "cache", store)
     cohort = read_cohort(folder / "ukb")
-    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "run", None, None)
+    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "own", None, None)
     made, jobs = plan(store, cohort, recipe, lambda _: 2)
     assert (len(made), jobs) == (VISITS, [])
     lost = next((store / "objects").glob("*/*.safetensors"))
@@ -118,16 +101,16 @@ def test_a_copy_of_the_files_gives_the_same_examples_without_work(folder, tmp_pa
 
     shutil.copytree(folder / "downloads", tmp_path / "elsewhere")
     cohort = import_ukbiobank(tmp_path / "elsewhere", tmp_path / "ukb", splits=SplitRule(1.0, 0.0, 0.0))
-    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "run", None, None)
+    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "own", None, None)
     monkeypatch.setattr(example_store, "make_examples", None)  # would fail if it were called
     store = tmp_path / "store"
-    shutil.copytree(folder / "run" / "cache", store)
+    shutil.copytree(folder / "own" / "cache", store)
     again = load_cines(store, cohort, recipe)
     assert len(again.rows) == 2 * VISITS
 
 
 def _tuples(folder: Path) -> dict:
-    grid = json.loads((folder / "run" / "config.json").read_text())["training"]["grid"]
+    grid = json.loads((folder / "own" / "config.json").read_text())["training"]["grid"]
     return {key: tuple(value) if isinstance(value, list) else value for key, value in grid.items()}
 
 
@@ -137,8 +120,8 @@ def test_a_subject_that_cannot_be_used_is_left_out_with_the_reason(folder, tmp_p
     broken.write_bytes(broken.read_bytes()[:5000])
     cohort = import_ukbiobank(tmp_path / "downloads", tmp_path / "ukb", splits=SplitRule(1.0, 0.0, 0.0))
     store = tmp_path / "store"
-    shutil.copytree(folder / "run" / "cache", store)
-    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "run", None, None)
+    shutil.copytree(folder / "own" / "cache", store)
+    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "own", None, None)
     cache = load_cines(store, cohort, recipe)
     assert list(cache.left_out) == [f"{broken.name.split('_')[0]}-2"]
     assert len(cache.rows) == 2 * (VISITS - 1)
@@ -150,14 +133,14 @@ def test_a_subject_that_cannot_be_used_is_left_out_with_the_reason(folder, tmp_p
 
 def test_nobody_of_the_test_split_is_touched_or_was_seen(folder, tmp_path):
     cohort = read_cohort(folder / "ukb")
-    assert len(people_of(folder / "run")) == VISITS
+    assert len(people_of(folder / "own")) == VISITS
     moved = replace(cohort, subjects=(replace(cohort.subjects[0], split="test"), *cohort.subjects[1:]))
     with pytest.raises(CohortError, match=cohort.subjects[0].person):
-        refuse_leaks(moved, [folder / "run"])
-    refuse_leaks(replace(cohort, subjects=cohort.subjects[1:]), [folder / "run"])
+        refuse_leaks(moved, [folder / "own"])
+    refuse_leaks(replace(cohort, subjects=cohort.subjects[1:]), [folder / "own"])
     write_people(tmp_path / "teacher" / "people.json", cohort)
-    shutil.copytree(folder / "run" / "teacher" / "teacher", tmp_path / "teacher" / "teacher")
-    config = read_configuration("flow", folder / "own.toml")
+    shutil.copytree(folder / "own" / "teacher" / "teacher", tmp_path / "teacher" / "teacher")
+    config = read_configuration("flow", "smoke")
     with pytest.raises(CohortError, match="seen in training"):
         train_stage_two(tmp_path / "run", config, cohort=moved, teacher=tmp_path / "teacher")
     assert not (tmp_path / "run").exists()
@@ -166,7 +149,7 @@ def test_nobody_of_the_test_split_is_touched_or_was_seen(folder, tmp_path):
 def test_a_run_is_named_where_it_must_have_seen_nobody(folder, capsys):
     other = folder / "other"
     import_ukbiobank(folder / "downloads", other, splits=SplitRule(0.0, 0.0, 1.0))
-    assert main(["cohort", "check", str(other), "--no-read", "--against", str(folder / "run"), "--quiet"]) == 2
+    assert main(["cohort", "check", str(other), "--no-read", "--against", str(folder / "own"), "--quiet"]) == 2
     assert f"has seen {VISITS} persons" in capsys.readouterr().err
 
 
@@ -176,7 +159,7 @@ def test_the_teacher_trains_on_cines_that_the_segmenter_labels(folder, tmp_path,
     monkeypatch.setattr(teacher_cohort, "SEGMENTED_FRAMES", 2)
     cohort = read_cohort(folder / "ukb")
     few = replace(cohort, subjects=cohort.subjects[:3])
-    config = read_configuration("teacher", folder / "own.toml")
+    config = read_configuration("teacher", "smoke")
     segmenter = cine_recipe(MotionGrid(), CineMotion(source="demons"), tmp_path, None, None).segmenter
     with pytest.raises(TrainingError, match="--segmenter"):
         cohort_pairs(few, config)

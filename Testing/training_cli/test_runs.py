@@ -84,7 +84,6 @@ def test_a_cohort_that_overlaps_the_calibration_is_refused(walked):
         of_cohort(config, bare)
 
 
-
 def test_an_encoder_that_does_not_fit_is_refused(walked, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     shutil.copyfile(walked.folder / "smoke" / "run" / "mean" / "model.safetensors", tmp_path / "model.safetensors")

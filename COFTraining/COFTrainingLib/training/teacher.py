@@ -60,12 +60,18 @@ CONFIGURATIONS = {
     "cof-plus": TeacherTraining(
         objective=Objective(displacement=0.1),
         loop=LoopConfig(
-            steps=1600, learning_rate=1e-3, warmup_steps=50, ema_decay=0.995, precision="bf16", checkpoint_every=200
+            steps=1600,
+            learning_rate=1e-3,
+            warmup_steps=50,
+            ema_decay=0.995,
+            precision="bf16",
+            checkpoint_every=200,
+            prefetch=2,
         ),
     ),
     "cof-v2": TeacherTraining(  # the paper's objective and learning rate
         objective=Objective(smoothness=0.05),
-        loop=LoopConfig(steps=1600, learning_rate=2e-4, weight_decay=0.0, schedule="constant"),
+        loop=LoopConfig(steps=1600, learning_rate=2e-4, weight_decay=0.0, schedule="constant", prefetch=2),
         pairs=PairsConfig(batch=8),
         epochs=100,
     ),
@@ -73,7 +79,7 @@ CONFIGURATIONS = {
         network=TeacherConfig(plane=(32, 32), pixel_mm=5.4, filters=(8, 12, 16)),
         pairs=PairsConfig(subjects=6, phases=2, stacks=((6, 14.0, 16.0),), slab=1, batch=2),
         objective=Objective(displacement=0.1),
-        loop=LoopConfig(steps=60, learning_rate=3e-3, ema_decay=0.9, log_every=5, checkpoint_every=30),
+        loop=LoopConfig(steps=60, learning_rate=3e-3, ema_decay=0.9, log_every=5, checkpoint_every=30, prefetch=2),
         validation_batches=1,
     ),
 }
