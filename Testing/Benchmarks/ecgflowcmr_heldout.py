@@ -200,7 +200,36 @@ def table(facts: dict) -> str:
             f"{rate['true_shift_frames']:+.1f}; right direction in {100 * rate['right_direction']:.0f} % of "
             f"{rate['subjects']} subjects)."
         )
+    if "boundaries" in facts:
+        lines += ["", *_boundary_lines(facts["boundaries"])]
     return "\n".join(lines)
+
+
+def _boundary_lines(found: dict) -> list[str]:
+    """Return the rows of the cycle boundaries: phantom rhythms, and the real records together."""
+    lines = [
+        "| cycle boundaries against R | beats | median | 95 % | within 20 ms | missed | extra |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for encoder, groups in found.items():
+        rows = dict(groups["phantoms"])
+        for name, row in rows.items():
+            lines.append(_boundary_row(f"{encoder}, phantoms, {name}", row))
+        for name, row in groups["real"].items():
+            if row["within_20_ms"] < 1.0 or row["missed"]:
+                lines.append(_boundary_row(f"{encoder}, real record {name}", row))
+        good = [row for row in groups["real"].values() if row["within_20_ms"] == 1.0 and not row["missed"]]
+        beats = sum(row["beats"] for row in good)
+        lines.append(f"| {encoder}, {len(good)} of {len(groups['real'])} real records | {beats} | | | 100 % | 0 | "
+                     f"{sum(row['extra'] for row in good)} |")  # fmt: skip
+    return lines
+
+
+def _boundary_row(name: str, row: dict) -> str:
+    return (
+        f"| {name} | {row['beats']} | {row['median_ms']:.1f} ms | {row['p95_ms']:.1f} ms | "
+        f"{100 * row['within_20_ms']:.0f} % | {row['missed']} | {row['extra']} |"
+    )
 
 
 def _r(interval) -> str:
