@@ -122,6 +122,19 @@ def test_a_frame_that_the_anchor_lacks(refused):
     refused("frame", anchor_frame=7)
 
 
+def test_a_region_of_interest_beside_the_stack(refused):
+    refused("must overlap the stack", roi="900 990 0 40 0 40")
+
+
+def test_a_region_of_interest_without_a_heart(refused):
+    refused("labels given has its centre at", roi="30 42 30 42 30 42")
+
+
+def test_a_beat_that_the_ecg_lacks(refused):
+    refused("must be one of 0", beat="99")
+    refused("within a complete R–R", beat="99s")
+
+
 def test_labels_without_a_heart(refused, write, a_patient, tmp_path):
     empty = sitk.ReadImage(str(a_patient.labels)) * 0
     sitk.WriteImage(empty, str(tmp_path / "labels.nrrd"))

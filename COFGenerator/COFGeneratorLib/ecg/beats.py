@@ -18,6 +18,8 @@ SHORTEST_S = 0.6
 """Shorter records hold no whole beat."""
 RR_MS = (240.0, 3000.0)
 """R–R of a record with one interval only: 250 down to 20 a minute. With several, the median guards against nonsense."""
+UNUSABLE = 0.05
+"""Quality below which what was found is noise; recordings that can be read by eye have 0.3 and more."""
 FLAT_MV = 0.02
 """A lead whose 1st–99th percentile range is smaller is flat (electrode off)."""
 _R = LEAD_IN + BEAT_R_SAMPLE
@@ -46,6 +48,11 @@ def analyse_ecg(record: EcgRecord, beat: int | None = None, at_s: float | None =
     if at_s is not None and beat is None:
         beat = _beat_at(peaks_s, at_s)
     cycle = cycle_from_peaks(record, peaks_s * record.fs_hz, beat)
+    if cycle.quality < UNUSABLE:
+        raise EcgError(
+            f"An ECG whose beats resemble each other is needed; found a quality of {cycle.quality:.2f} (below "
+            f"{UNUSABLE:g}), as noise has. Check leads and gain, and record again."
+        )
     if len(spikes) >= 0.5 * len(peaks_s):
         note = f"Pacing spikes: {len(spikes)} narrow deflections, bridged before measuring."
         return replace(cycle, rhythm="paced rhythm suspected", warnings=(*cycle.warnings, note))
