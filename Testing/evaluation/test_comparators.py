@@ -1,0 +1,77 @@
+"""The methods with the shipped bundle: what is evaluated is what the product makes; anchors shift and come back."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from COFTrainingLib.cohort.manifest import read_cohort
+from COFTrainingLib.evaluation.cases import read_case
+from COFTrainingLib.evaluation.comparators.copies import CopyAnchor, RandomSample
+from COFTrainingLib.evaluation.comparators.models import ModelMethod
+from COFTrainingLib.evaluation.comparators.motions import library_methods
+from COFTrainingLib.evaluation.measure import measure
+from COFTrainingLib.evaluation.protocols.anchor_phase import shift_back, shift_case
+from COFTrainingLib.evaluation.run import Plan
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    from COFGeneratorLib.generator import load_bundle
+    from COFGeneratorLib.resources import default_bundle
+
+    return load_bundle(default_bundle())
+
+
+@pytest.fixture(scope="module")
+def case(tiny_cohort):
+    cohort = read_cohort(tiny_cohort)
+    return read_case(cohort, cohort.subjects[0])
+
+
+def test_what_is_evaluated_is_what_the_product_generates(case, bundle):
+    from COFGeneratorLib.ecg.record import LEADS, EcgRecord
+    from COFGeneratorLib.generator import generate
+
+    record = EcgRecord(np.zeros((len(LEADS), 5000)), 500.0)  # the analysed cycle is given: this is not looked at
+    cine = generate(case.anchor, record, bundle, labels=case.labels, cycle=case.cycle, frames=case.frames)
+    found = ModelMethod("m", bundle).predict(case, {})
+    assert found.lv_ml == pytest.approx(cine.function.lv_volume_ml, rel=2e-3)
+    frames = case.image_frames
+    assert np.abs(found.images - cine.frames[frames]).max() < 0.5
+    assert (found.labels == cine.labels[(slice(None), *case.crop)]).mean() > 0.999
+    assert np.array_equal(found.images[0], case.anchor.voxels)
+
+
+def test_ablations_and_baselines_differ_from_the_model_as_they_should(case, bundle):
+    shared = {"partner_ecg": lambda: case.cycle}
+    own = ModelMethod("m", bundle).predict(case, shared)
+    none = ModelMethod("m", bundle, ecg="none").predict(case, shared)
+    partner = ModelMethod("m", bundle, ecg="other").predict(case, shared)
+    assert np.abs(none.lv_ml - own.lv_ml).max() > 1.0
+    assert partner.lv_ml == pytest.approx(own.lv_ml)  # the partner's ECG is this one's here
+    mean = library_methods(bundle, Plan(None, (case.id,)))[0].predict(case, shared)
+    assert mean.lv_ml[0] == pytest.approx(own.lv_ml[0])
+    assert mean.lv_ml.min() < 0.9 * mean.lv_ml[0]
+
+
+def test_copies_have_no_motion_of_their_own(case):
+    still = measure(case, CopyAnchor().predict(case, {}))["metrics"]
+    assert still["ef_percent"] == pytest.approx(0.0)
+    assert still["folded_percent"] == 0.0
+    himself = measure(case, RandomSample().predict(case, {"partner_case": lambda: case}))["metrics"]
+    assert himself["dice_macro"] == 1.0  # laid upon itself, a cine is itself
+    assert himself["ef_error_points"] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_an_anchor_shifted_and_shifted_back_compares_with_the_same_cine(case):
+    shifted = shift_case(case, 3)
+    assert np.array_equal(shifted.anchor.voxels, case.reference[3])
+    shifted.__dict__["crop"] = case.crop
+    recorded = replace(
+        CopyAnchor().predict(case, {}), labels=shifted.near_reference, lv_ml=np.roll(case.labelled_truth.lv_ml, -3),
+        images=shifted.reference[case.image_frames],
+    )  # fmt: skip
+    back = measure(case, shift_back(recorded, 3, case.image_step))["metrics"]
+    assert back["dice_macro"] == 1.0
+    assert back["curve_rmse_ml"] == pytest.approx(0.0, abs=1e-6)
+    assert back["psnr_db"] == 100.0
