@@ -137,7 +137,7 @@ class Views:
         camera.SetFocalPoint(*centre)
         camera.SetPosition(*eye)
         camera.SetViewUp(*axes[:, 2])
-        camera.SetViewAngle(24.0)
+        camera.SetViewAngle(27.0)
         renderer.ResetCameraClippingRange()
         picture = self._drawn(renderer, window)
         group.SetMRMLDisplayableNode(None)
