@@ -12,7 +12,7 @@ from COFTrainingLib.ecgflowcmr.downstream import CineEncoder, Labelled, StudySet
 from COFTrainingLib.ecgflowcmr.heldout import auc
 from COFTrainingLib.ecgflowcmr.reader_study import make_kit, score
 
-TINY = StudySettings(width=16, depth=1, heads=2, pretrain_steps=3, finetune_steps=60, batch=8, learning_rate=5e-3)
+TINY = StudySettings(width=16, depth=1, heads=2, pretrain_steps=3, finetune_steps=40, batch=8, learning_rate=5e-3)
 
 
 def cines(count, seed=0):

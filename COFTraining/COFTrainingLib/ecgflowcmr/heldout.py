@@ -1,8 +1,8 @@
 """ECGFlowCMR on held-out phantoms: does the cine follow the ECG? Own ECG beside shuffled, none, and trivial arms."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -140,6 +140,23 @@ def run_heldout(
         },
         "cines": {"true": [case.clip for case in cases], "own": own, "shuffled": shuffled, "no ECG": free},
     }  # fmt: skip
+
+
+def run_curve(
+    bundle: Bundle, subjects: int, seed: int, body: int, settings: Sequence[tuple[float, float]]
+) -> list[dict]:
+    """Measure one draw of each phantom's own ECG under several (guidance, alpha) of the sampler."""
+    cases = [draw_case(seed + index, bundle, body) for index in range(subjects)]
+    tokens, scalars, _ = bundle.model.read([case.record for case in cases])
+    truth = np.array([(case.truth.fac_percent, case.truth.es_time_ms / case.truth.rr_ms) for case in cases])
+    ef, own, rows = np.array([case.physiology.ef for case in cases]), bundle.model.defaults, []
+    for guidance, alpha in settings:
+        bundle.model.defaults = replace(own, guidance=guidance, alpha=alpha)
+        cines = _cines(bundle.model, tokens, scalars, seed=1)
+        found = [measured(bundle, cine, case.truth.rr_ms) for cine, case in zip(cines, cases, strict=True)]
+        rows.append({"guidance": guidance, "alpha": alpha, **_row(np.array(found), truth, ef)})
+    bundle.model.defaults = own
+    return rows
 
 
 def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int, slow=50.0, fast=90.0) -> dict:
