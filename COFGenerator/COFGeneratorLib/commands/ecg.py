@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             write_manifest(folder, "ecg", facts, current.watch, current.warnings)
         out = Path(arguments.out)
         current.say(
-            f"{record.source_format}: {cycle.rhythm}   {cycle.hr_bpm:.0f} bpm   RR {cycle.rr_ms:.0f} ms   "
+            f"{record.source_format}: {cycle.rhythm}   {cycle.mean_hr_bpm:.0f} bpm   RR {cycle.rr_ms:.0f} ms   "
             f"QRS {cycle.qrsd_ms:.0f} ms   QT {cycle.qt_ms:.0f} ms   quality {cycle.quality:.2f}"
         )
         current.say(f"Written to {out / 'ecg.json'} and {out / 'ecg.png'}")

@@ -155,8 +155,8 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
     quality, notes = _quality(record, aligned, rr_cv, signal.hum, marks)
     if chosen and not usable[beat]:
         notes.append(
-            f"The chosen beat {beat} is unlike the others or early; it sets the R–R interval, while the average of the "
-            "usual beats gives the shape of the waves."
+            f"The chosen interval (beat {beat}) begins or ends with a beat that is unlike the others or early; it sets "
+            "the R–R interval, while the average of the usual beats gives the shape of the waves."
         )
     rhythm = assess_rhythm(r, aligned.accepted, aligned.likeness, marks, mean, _R)
     return EcgCycle(

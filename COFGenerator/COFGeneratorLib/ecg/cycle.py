@@ -82,6 +82,11 @@ class EcgCycle:
         return 60000.0 / self.rr_ms
 
     @property
+    def mean_hr_bpm(self) -> float:
+        """Ventricular rate over the whole record, beats per minute."""
+        return 60.0 / float(np.mean(np.diff(self.r_peaks_s)))
+
+    @property
     def pr_ms(self) -> float:
         """P onset to QRS onset, ms; NaN without a P wave."""
         return self.qrs_onset_ms - self.p_onset_ms

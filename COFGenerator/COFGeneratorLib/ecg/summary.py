@@ -28,7 +28,7 @@ def summary(record: EcgRecord, cycle: EcgCycle) -> dict[str, Any]:
         "leads": list(LEADS),
         "fs_hz": _known(record.fs_hz, 3),
         "duration_s": _known(record.duration_s, 3),
-        "hr_bpm": _known(60000.0 / rr.mean()),
+        "hr_bpm": _known(cycle.mean_hr_bpm),
         "cycle_hr_bpm": _known(cycle.hr_bpm),
         "rr_ms": _known(cycle.rr_ms),
         "pr_ms": _known(cycle.pr_ms),

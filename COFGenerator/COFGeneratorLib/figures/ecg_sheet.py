@@ -148,7 +148,7 @@ def _words(sheet, record, cycle, title: str) -> None:
         sheet.width_px - x, first, "RESEARCH USE ONLY", fontsize=9.5, color=REJECTED, ha="right", fontweight="bold"
     )
     facts = [
-        ("HR", f"{cycle.hr_bpm:.0f} bpm"),
+        ("HR", f"{cycle.mean_hr_bpm:.0f} bpm"),
         ("RR", ms(cycle.rr_ms)),
         ("PR", ms(cycle.pr_ms)),
         ("QRSd", ms(cycle.qrsd_ms)),
