@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from COFGeneratorLib.function import volume_curves
 from COFTrainingLib.cohort.manifest import read_cohort
 from COFTrainingLib.evaluation.cases import read_case
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor, RandomSample
@@ -67,8 +68,9 @@ def test_an_anchor_shifted_and_shifted_back_compares_with_the_same_cine(case):
     shifted = shift_case(case, 3)
     assert np.array_equal(shifted.anchor.voxels, case.reference[3])
     shifted.__dict__["crop"] = case.crop
+    volumes = volume_curves(shifted.near_reference, case.near.ijk_to_ras)
     recorded = replace(
-        CopyAnchor().predict(case, {}), labels=shifted.near_reference, lv_ml=np.roll(case.labelled_truth.lv_ml, -3),
+        CopyAnchor().predict(case, {}), labels=shifted.near_reference, lv_ml=volumes.lv_ml,
         images=shifted.reference[case.image_frames],
     )  # fmt: skip
     back = measure(case, shift_back(recorded, 3, case.image_step))["metrics"]

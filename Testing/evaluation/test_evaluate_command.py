@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from COFTrainingLib.cli import main
 from COFTrainingLib.evaluation.cases import read_case
+from COFTrainingLib.evaluation.comparators.copies import CopyAnchor
 from COFTrainingLib.evaluation.run import CINE, Plan
 from COFTrainingLib.evaluation.store import Store
 
@@ -76,10 +77,10 @@ def test_an_interrupted_line_is_dropped_and_made_again(evaluated, tiny_cohort, o
     kept = [line for line in whole.splitlines(keepends=True) if b'"copy anchor"' not in line or b'"s0"' not in line]
     cut = next(line for line in whole.splitlines(keepends=True) if b'"copy anchor"' in line and b'"s0"' in line)
     store.write_bytes(b"".join(kept) + cut[: len(cut) // 2])
-    assert not Store(evaluated / "store").has("s0", "copy anchor", CINE, "1")
+    assert not Store(evaluated / "store").has("s0", "copy anchor", CINE, CopyAnchor.identity)
     arguments = ["evaluate", "--cohort", str(tiny_cohort), "--out", str(evaluated), "--no-model", "--quiet"]
     assert main([*arguments, "--predictions", f"perfect={own_cines_as_predictions}"]) == 0
-    assert Store(evaluated / "store").has("s0", "copy anchor", CINE, "1")
+    assert Store(evaluated / "store").has("s0", "copy anchor", CINE, CopyAnchor.identity)
 
 
 def test_another_cohort_or_an_unknown_protocol_is_refused(evaluated, tiny_cohort, tmp_path, capsys):
@@ -102,7 +103,8 @@ def test_a_case_is_read_from_its_cine_with_the_anchor_first(tiny_cohort):
     assert case.frames == 8
     assert case.rr_ms == pytest.approx(880.0)
     assert case.truth.source == "reference labels"
-    assert case.truth.es_frame == pytest.approx(4.0, abs=0.3)
+    assert case.truth.es_frame == pytest.approx(25.0, abs=1.0)  # of 50
+    assert case.es == 4
     assert (case.near_labels > 0).sum() == (case.labels > 0).sum()
     later = read_case(cohort, replace(subject, facts={**subject.facts, "anchor_frame": 2}))
     assert np.array_equal(later.reference[0], case.reference[2])

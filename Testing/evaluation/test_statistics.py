@@ -93,6 +93,8 @@ def test_kid_is_unbiased_and_the_floor_is_not_zero():
     same = [kernel_distance(rng.standard_normal((30, 4)), rng.standard_normal((30, 4))) for _ in range(80)]
     assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(80)
     assert kernel_distance(rng.standard_normal((50, 4)), rng.standard_normal((50, 4)) + 1.0) > 0.3
+    sample = rng.standard_normal((40, 4))
+    assert kernel_distance(sample, sample) < 0 == pytest.approx(kernel_distance(sample, sample, paired=True))
     assert half_split(rng.standard_normal((40, 6)), frechet, resamples=5)[0] > 0.1
 
 

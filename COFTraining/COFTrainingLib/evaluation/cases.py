@@ -17,7 +17,7 @@ from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.function import volume_curves
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject
-from COFTrainingLib.evaluation.metrics.function import TrueFunction, resample_curve, true_function
+from COFTrainingLib.evaluation.metrics.function import TrueFunction, true_function
 from COFTrainingLib.evaluation.metrics.image import Scale, scale_of
 from COFTrainingLib.evaluation.metrics.regional import excursion_curves, half_time
 
@@ -143,7 +143,7 @@ class EvaluationCase:
         A closed form is scaled to the labelled anchor, so that what its slices miss of the heart is not charged.
         """
         if self.closed_form is not None:
-            curve = resample_curve(self.closed_form, self.frames)
+            curve = self.closed_form
             anchor_ml = float(volume_curves(self.labels[None], self.anchor.ijk_to_ras).lv_ml[0])
             return true_function(anchor_ml * curve / curve[0], self.rr_ms, "closed form")
         return self.labelled_truth
@@ -155,6 +155,14 @@ class EvaluationCase:
             return None
         return true_function(volume_curves(self.near_reference, self.anchor.ijk_to_ras).lv_ml, self.rr_ms,
                              "reference labels")  # fmt: skip
+
+    @cached_property
+    def es(self) -> int:
+        """Frame of ES in the reference's labels."""
+        truth = self.labelled_truth
+        if np.isnan(truth.es_frame):
+            return int(truth.es_argmin_frame / len(truth.lv_ml) * self.frames)
+        return round(truth.es_frame / len(truth.lv_ml) * self.frames) % self.frames
 
 
 def read_case(cohort: Cohort, subject: Subject) -> EvaluationCase:

@@ -52,16 +52,11 @@ def _heart(case: EvaluationCase) -> np.ndarray:
     return (case.reference_labels > 0).any(axis=0)
 
 
-def reference_es(case: EvaluationCase) -> int:
-    """Return the frame of ES in the reference's labels."""
-    return es_of(case.labelled_truth.lv_ml, case.rr_ms)
-
-
 def _anatomy(case: EvaluationCase, prediction: Prediction, row: dict[str, Any]) -> dict[str, float]:
     """Return the agreement of labels; adds the slice-wise rows."""
     frames = list(range(case.frames)) if prediction.labelled is None else list(prediction.labelled)
     reference, found = case.near_reference[frames], prediction.labels
-    spacing, es = case.near.spacing_mm, reference_es(case)
+    spacing, es = case.near.spacing_mm, case.es
     at_es = int(np.argmin([min(abs(frame - es), case.frames - abs(frame - es)) for frame in frames]))
     distances = sorted({at_es} | {frames.index(frame) for frame in case.distance_frames if frame in frames})
     metrics = compare_volumes(reference, found, spacing, distances)
@@ -95,7 +90,7 @@ def _regions(case: EvaluationCase, prediction: Prediction, es: int) -> dict[str,
 
 def _motion(case: EvaluationCase, prediction: Prediction) -> dict[str, float]:
     where = (slice(None), slice(None), *case.crop)
-    frames = sorted({*case.distance_frames, reference_es(case)})
+    frames = sorted({*case.distance_frames, case.es})
     true = {frame: np.asarray(case.displacement[frame])[where[1:]] for frame in frames}
     return compare_motion(prediction.displacement_mm, true, case.near_reference, frames)
 
@@ -119,13 +114,13 @@ def reference_row(case: EvaluationCase) -> dict[str, Any]:
         row["truth_source"] = truth.source
         row["metrics"] |= {
             "ef_percent": truth.ef_percent, "edv_ml": truth.edv_ml, "esv_ml": truth.esv_ml, "sv_ml": truth.sv_ml,
-            "co_l_min": truth.sv_ml * 60.0 / truth.rr_ms, "es_frame": truth.es_frame * NATIVE_FRAMES / case.frames,
+            "co_l_min": truth.sv_ml * 60.0 / truth.rr_ms, "es_frame": truth.es_frame * NATIVE_FRAMES / len(truth.lv_ml),
         }  # fmt: skip
         if case.labelled_truth is not None:
             labelled = case.labelled_truth
             row["metrics"] |= {
                 "labels_ef_percent": labelled.ef_percent,
-                "labels_es_frame": labelled.es_frame * NATIVE_FRAMES / case.frames,
+                "labels_es_frame": labelled.es_frame * NATIVE_FRAMES / len(labelled.lv_ml),
             }
     if "ef_percent" in case.expected:
         row["metrics"]["ecg_oracle_ef_percent"] = case.expected["ef_percent"]

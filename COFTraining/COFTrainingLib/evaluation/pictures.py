@@ -6,7 +6,6 @@ import numpy as np
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction
-from COFTrainingLib.evaluation.metrics.function import es_of
 
 FOLDER = "pictures"
 
@@ -23,7 +22,7 @@ def keep_pictures(plan, case: EvaluationCase, method: str, prediction: Predictio
         return
     k = _middle(case.near_labels)
     frames = list(range(case.frames)) if prediction.labelled is None else list(prediction.labelled)
-    es = es_of(case.labelled_truth.lv_ml, case.rr_ms)
+    es = case.es
     nearest = min(case.image_frames, key=lambda frame: min(abs(frame - es), case.frames - abs(frame - es)))
     rows, columns = case.crop[1:]
     kept = {"pixel_mm": case.anchor.spacing_mm[1:], "es_frame": nearest}

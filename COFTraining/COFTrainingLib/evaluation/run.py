@@ -17,7 +17,7 @@ from COFTrainingLib.cohort.manifest import Cohort, Subject, read_cohort
 from COFTrainingLib.evaluation.store import Store
 
 CINE, REFERENCE = "cine", "reference"
-METRICS_VERSION = 2
+METRICS_VERSION = 3
 """Raised when a metric changes its meaning: old results are then not continued."""
 
 

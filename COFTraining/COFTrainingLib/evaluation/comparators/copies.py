@@ -17,7 +17,7 @@ class CopyAnchor:
     """The anchor in every frame: what a static image already scores."""
 
     name: str = "copy anchor"
-    identity: str = "1"
+    identity: str = "2"
     role: str = "no ECG"
 
     def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:

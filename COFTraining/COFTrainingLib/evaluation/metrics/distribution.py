@@ -25,7 +25,15 @@ def frechet(one: np.ndarray, other: np.ndarray) -> float:
     return float(((mean_one - mean_other) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2.0 * root)
 
 
-def kernel_distance(one: np.ndarray, other: np.ndarray) -> float:
+def paired_kernel_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return ``kernel_distance`` of samples whose rows belong together.
+
+    A row and its own partner are left out, as a row and itself are: near-copies would make the distance negative.
+    """
+    return kernel_distance(one, other, paired=True)
+
+
+def kernel_distance(one: np.ndarray, other: np.ndarray, paired: bool = False) -> float:
     """Return the unbiased squared MMD with the kernel (x·y/d + 1)³ (KID, Bińkowski et al. 2018)."""
     one, other = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
     d = one.shape[1]
@@ -37,7 +45,10 @@ def kernel_distance(one: np.ndarray, other: np.ndarray) -> float:
         k, n = kernel(x, x), len(x)
         return (k.sum() - np.trace(k)) / (n * (n - 1))
 
-    return float(within(one) + within(other) - 2.0 * kernel(one, other).mean())
+    across = kernel(one, other)
+    n = len(one)
+    between = (across.sum() - np.trace(across)) / (n * (n - 1)) if paired else across.mean()
+    return float(within(one) + within(other) - 2.0 * between)
 
 
 def standardise(reference: np.ndarray, *others: np.ndarray, keep: int = 0) -> list[np.ndarray]:

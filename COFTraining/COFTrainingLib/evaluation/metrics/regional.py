@@ -37,7 +37,7 @@ def compare_regional(reference: np.ndarray, found: np.ndarray, es: tuple[int, in
         "excursion_correlation": float(np.corrcoef(seen.excursion_mm[both], true.excursion_mm[both])[0, 1])
         if moving
         else float("nan"),
-        "worst_territory_right": float(least[0] == least[1]),
+        "worst_territory_right": float(least[0] == least[1]) if moving else float("nan"),
     }
 
 

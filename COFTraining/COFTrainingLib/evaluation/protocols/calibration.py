@@ -8,7 +8,7 @@ from scipy.stats import t as student
 
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
-from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, measured
+from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, densely, measured
 from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, shown
 from COFTrainingLib.evaluation.report import figures
 from COFTrainingLib.evaluation.run import Plan, collect
@@ -29,7 +29,7 @@ def draw_one(work, name: str) -> dict:
     shared, draws = work.shared(name), []
     for draw in range(DRAWS):
         method = ModelMethod("draw", bundle, draws=1, keep_wall=False, seed=work.plan.seed + 1000 * (draw + 1))
-        report = measured(method.predict(case, shared).lv_ml, case.cycle.rr_ms)
+        report = measured(densely(method.predict(case, shared).lv_ml), case.cycle.rr_ms)
         es = report.es_time_ms / report.rr_ms * NATIVE_FRAMES
         draws.append([report.ef_percent, report.edv_ml, report.esv_ml, es])
     with torch.inference_mode():
@@ -37,7 +37,7 @@ def draw_one(work, name: str) -> dict:
     truth = case.truth
     return {
         "draws": np.array(draws),
-        "truth": [truth.ef_percent, truth.edv_ml, truth.esv_ml, truth.es_frame * NATIVE_FRAMES / case.frames],
+        "truth": [truth.ef_percent, truth.edv_ml, truth.esv_ml, truth.es_frame * NATIVE_FRAMES / len(truth.lv_ml)],
         "stated": None if stated is None else list(stated.interval_percent),
         "frames": case.frames,
     }

@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from COFTrainingLib.evaluation.metrics.distribution import frechet, half_split, kernel_distance, resampled, standardise
+from COFTrainingLib.evaluation.metrics.distribution import (
+    frechet,
+    half_split,
+    kernel_distance,
+    paired_kernel_distance,
+    resampled,
+    standardise,
+)
 from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table
 from COFTrainingLib.evaluation.report import figures, published
 from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
@@ -87,7 +94,7 @@ def _distances(plan: Plan, store: Store, methods: list[str]):
         true, *made = standardise(true, *made, keep=keep)
         floors.append((half_split(true, frechet), half_split(true, kernel_distance)))
         for method, sample in zip(found, made, strict=True):
-            kid = resampled(true, sample, kernel_distance)
+            kid = resampled(true, sample, paired_kernel_distance)
             values[method].append((resampled(true, sample, frechet), kid))
     for method, parts in values.items():
         rows.append((method, *(f"{mean:.3f} ± {sd:.3f}" for part in parts for mean, sd in part)))
@@ -97,7 +104,8 @@ def _distances(plan: Plan, store: Store, methods: list[str]):
     table = Table(
         "image_distances", f"Distances of distributions (features: {feature})",
         ("Method", "FD image ↓", "KID image ↓", "FD temporal ↓", "KID temporal ↓"), rows,
-        f"N = {len(subjects)}, {keep} principal components of the recorded cines, unit mean variance; mean ± SD of 50 "
+        f"N = {len(subjects)} (halves: {len(subjects) // 2} each), {keep} principal components of the recorded, unit "
+        "mean variance; mean ± SD of 50 "
         "subsamples of 80 % without replacement. Not comparable with published FID and FVD. Methods that warp the "
         "recorded anchor are near-copies of the reference, which these distances reward.",
     )  # fmt: skip

@@ -13,7 +13,7 @@ from COFTrainingLib.evaluation.cases import EvaluationCase, read_case
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
 from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, confusion, overlap
-from COFTrainingLib.evaluation.metrics.function import measured, resample_curve
+from COFTrainingLib.evaluation.metrics.function import densely, measured, resample_curve
 from COFTrainingLib.evaluation.metrics.image import body_mask, mean_within, pearson, scale_of, ssim_map
 from COFTrainingLib.evaluation.protocols.section import Protocol, Section, Table, p_shown, shown, with_interval
 from COFTrainingLib.evaluation.report import published
@@ -57,10 +57,10 @@ def compare_visits(work, name: str) -> dict:
         ),
         "current + ECG": (today.labels, today.lv_ml, today.rr_ms),
     }
-    before_report = measured(prior_ml, prior.rr_ms)
+    before_report = measured(densely(prior_ml), prior.rr_ms)
     rows = {}
     for arm, (labels, lv_ml, rr_ms) in arms.items():
-        report = measured(lv_ml, rr_ms)
+        report = measured(densely(lv_ml), rr_ms)
         rows[arm] = {
             **_dice(current, labels),
             "prior_curve_r": pearson(resample_curve(lv_ml, 50), resample_curve(prior_ml, 50)),
