@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -251,3 +252,64 @@ def test_nested_batches_move_whole():
     assert moved["x"][0].device.type == "meta"
     assert moved["x"][1][1] == "name"
     assert moved["n"] == 3
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a folder on a file system of 1 MB of its own; skips where mounting one is not allowed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("mounting a small file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def fill_disk(path: Path) -> None:
+    """Write a file until nothing fits any more."""
+    handle = os.open(path, os.O_CREAT | os.O_WRONLY)
+    try:
+        while os.write(handle, bytes(512)):
+            pass
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+    finally:
+        os.close(handle)
+
+
+def test_a_disk_that_fills_up_and_is_freed_again_does_not_stop_the_run(small_disk):
+    ballast = small_disk / "others.bin"
+
+    warned = []
+
+    def others_come_and_go(event):
+        if event["event"] == "progress" and event["step"] == 7:
+            fill_disk(ballast)
+        if event["event"] == "warning":
+            warned.append(event["step"])
+            ballast.unlink()
+
+    result = fit(small_disk / "run", a_config(), progress=others_come_and_go)
+    assert warned == [12]
+    assert sorted(path.name for path in (result.run / "checkpoints").iterdir())[-1] == "step-00000024"
+    assert result.weights.exists()
+
+
+def test_weights_that_no_longer_fit_say_so_and_the_run_can_be_finished(small_disk, tmp_path):
+    ballast = small_disk / "others.bin"
+
+    def others_come(event):
+        if event["event"] == "checkpoint" and event["step"] == 24:
+            fill_disk(ballast)
+
+    with pytest.raises(TrainingError, match="Free some space and resume"):
+        fit(small_disk / "run", a_config(), progress=others_come)
+    ballast.unlink()
+    resumed = fit(small_disk / "run", a_config(), resume=True)
+    whole = fit(tmp_path / "whole", a_config())
+    one, other = load_file(resumed.weights), load_file(whole.weights)
+    assert all(torch.equal(one[name], other[name]) for name in one)

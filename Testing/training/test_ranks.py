@@ -13,7 +13,7 @@ from COFGeneratorLib.generator.condition import CONDITION_SIZE
 from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.grid import MotionGrid
 from COFTrainingLib.training.loop import LoopConfig, train
-from COFTrainingLib.training.ranks import Ranks, shards_of
+from COFTrainingLib.training.ranks import Ranks, rows_of, shards_of
 from COFTrainingLib.training.run_folder import config_diff, read_events
 from COFTrainingLib.training.speedups import recompute_blocks
 from safetensors.torch import load_file
@@ -110,6 +110,12 @@ def test_a_batch_is_divided_by_rows_and_what_is_shared_stays_whole():
     assert all(len(part["phases"]) == 3 and part["scale"] == 2.0 for part in parts)
     with pytest.raises(TrainingError, match="at least as many examples"):
         shards_of(batch, 9)
+
+
+def test_a_batch_is_as_long_as_its_first_tensor_wherever_that_is():
+    assert rows_of({"names": ["a", "b"], "step": torch.tensor(3.0), "maps": [torch.zeros(5, 2)]}) == 5
+    assert rows_of(torch.zeros(4, 2)) == 4
+    assert rows_of({"names": ["a", "b"]}) == 1
 
 
 def test_shards_that_ranks_cannot_share_out_are_refused():

@@ -133,12 +133,14 @@ def _teacher(arguments, config, cohort, current: Session) -> Path:
 
 def _segmenter(arguments, config, cohort, current: Session) -> Path:
     from COFTrainingLib.training.provenance import freeze_segmenter
+    from COFTrainingLib.training.ranks import first_rank_first
     from COFTrainingLib.training.segmenter import train_segmenter
 
     _own_phantoms(cohort, current)
     loops = {name: _placed(getattr(config, name), arguments) for name in ("fine_loop", "coarse_loop")}
     config = replace(config, **loops)
-    freeze_segmenter(Path(arguments.out), config, arguments.resume)
+    with first_rank_first() as ranks:
+        freeze_segmenter(Path(arguments.out), config, arguments.resume or not ranks.first)
     cache = arguments.cache or Path(arguments.out) / "cache"
     return train_segmenter(
         arguments.out,

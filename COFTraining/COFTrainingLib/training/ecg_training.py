@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from COFTrainingLib.training.ecg_cohort import OVERSAMPLED, synthesise_cohort
 from COFTrainingLib.training.ecg_encoder import train_ecg_encoder
 from COFTrainingLib.training.loop import LoopConfig, TrainedRun
+from COFTrainingLib.training.ranks import first_rank_first
 from COFTrainingLib.training.run_folder import write_json
 
 WEIGHTS, CONFIG, SOURCE, RECORDS = "model.safetensors", "config.json", "source.json", "cohort.safetensors"
@@ -55,6 +56,21 @@ def train_ecg(
         TrainingError: If the folder holds another run.
     """
     out_dir = Path(out_dir)
+    with first_rank_first() as ranks:
+        _prepare(out_dir, config, workers, resume or not ranks.first)
+    return train_ecg_encoder(
+        out_dir, config.loop.steps, config.batch, config.loop.seed, records=config.records, workers=workers,
+        cache=out_dir / RECORDS, encoder=config.encoder, loop=config.loop, resume=(out_dir / CONFIG).exists(),
+        progress=progress,
+    )  # fmt: skip
+
+
+def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool) -> None:
+    """Take a folder for a training, and make its records.
+
+    Raises:
+        TrainingError: If it holds a run that is not to be resumed.
+    """
     if (out_dir / CONFIG).exists() and not resume:
         raise TrainingError(
             f"A new run needs an empty folder; {out_dir} already holds a run. Choose another folder or resume it."
@@ -68,10 +84,6 @@ def train_ecg(
         beside.replace(records)
     if not (out_dir / SETTINGS).is_file():
         write_json(out_dir / SETTINGS, asdict(config))
-    return train_ecg_encoder(
-        out_dir, config.loop.steps, config.batch, config.loop.seed, records=config.records, workers=workers,
-        cache=records, encoder=config.encoder, loop=config.loop, resume=(out_dir / CONFIG).exists(), progress=progress,
-    )  # fmt: skip
 
 
 def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig) -> None:

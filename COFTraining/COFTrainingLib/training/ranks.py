@@ -147,8 +147,12 @@ def _rows(value: Any, rows: slice, size: int) -> Any:
 
 
 def rows_of(batch: Any) -> int:
-    """Return the number of examples of a batch: the length of its first tensor."""
-    if isinstance(batch, torch.Tensor):
-        return len(batch) if batch.ndim else 1
-    values = batch.values() if isinstance(batch, dict) else batch if isinstance(batch, list | tuple) else ()
-    return next((rows_of(value) for value in values if isinstance(value, torch.Tensor | dict | list | tuple)), 1)
+    """Return the number of examples of a batch: the length of its first tensor, wherever it is; 1 where it has none."""
+    return _first_length(batch) or 1
+
+
+def _first_length(value: Any) -> int | None:
+    if isinstance(value, torch.Tensor):
+        return len(value) if value.ndim else None
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return next((length for part in parts if (length := _first_length(part))), None)
