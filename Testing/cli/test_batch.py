@@ -146,6 +146,23 @@ def test_a_damaged_model_is_refused_once_not_once_a_case(cof, table, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_region_and_beat_are_read_from_the_table(tmp_path):
+    path = tmp_path / "cases.csv"
+    rows = [
+        "anchor,ecg,roi,beat",
+        'a,b,"-60,40,-50,50,-90,10",3',
+        "a,b,-60 40 -50 50 -90 10,4.2s",
+        "a,b,1 2 3,x",
+        "a,b,,",
+    ]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    first, second, wrong, none = read_table(path)
+    assert first.roi == second.roi == (-60.0, 40.0, -50.0, 50.0, -90.0, 10.0)
+    assert (first.beat, second.beat) == (3, 4.2)
+    assert "six numbers" in wrong.problem
+    assert (none.roi, none.beat, none.problem) == (None, None, "")
+
+
 def test_a_spreadsheet_table_with_byte_order_mark_and_spaces_is_read(tmp_path):
     path = tmp_path / "cases.csv"
     path.write_bytes("\ufeffcase, anchor ,ecg\nx, a.nrrd , b.csv \n".encode())
