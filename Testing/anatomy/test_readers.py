@@ -116,6 +116,14 @@ def test_nrrd_spaces_become_ras(tmp_path, voxels, nrrd_bytes, space, sign):
     np.testing.assert_allclose(read_sax(path).ijk_to_ras[:3, 3], np.multiply(sign, (1, 2, 3)))
 
 
+def test_a_generated_cine_given_as_the_anchor_is_noticed(tmp_path, voxels, nrrd_bytes):
+    lines = f"{SPACE}space directions: {VECTORS}\nkinds: domain domain domain"
+    (tmp_path / "a.nrrd").write_bytes(nrrd_bytes(voxels, lines))
+    assert not any("synthetic" in warning for warning in read_sax(tmp_path / "a.nrrd").warnings)
+    (tmp_path / "a.nrrd").write_bytes(nrrd_bytes(voxels, f"{lines}\nCOF.seed:=0"))
+    assert any("synthetic" in warning for warning in read_sax(tmp_path / "a.nrrd").warnings)
+
+
 def test_a_nifti_sform_of_one_millimetre_yields_to_pixdim(tmp_path, voxels, nifti_bytes):
     path = tmp_path / "a.nii"
     path.write_bytes(nifti_bytes(voxels, pixdim=(1.5, 1.5, 10), sform=np.diag([-1.0, -1.0, 1.0, 1.0])[:3]))
