@@ -146,7 +146,7 @@ def _write_mp4(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
         raise SceneError("An MP4 needs the program ffmpeg; found none. Install it, or save a GIF.")
     frames = film(nodes)
     for index, frame in enumerate(frames * 5):  # five beats
-        frame.save(folder / f"{index:04d}.png")
+        frame.save(folder / f"{index:04d}.png", compress_level=1)
     target = folder / f"{stem}.mp4"
     command = [program, "-y", "-loglevel", "error", "-framerate", f"{1000.0 * len(frames) / _rr_ms(nodes):.4f}"]
     command += ["-i", str(folder / "%04d.png"), "-pix_fmt", "yuv420p", "-metadata", f"comment={MARK}", str(target)]
