@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
@@ -251,7 +252,7 @@ def results(tasks: list, work: Callable, prepare: Callable, plan: Plan, workers:
     waiting = iter(tasks)
     # "spawn": a forked child of a process that has used torch's threads may hang
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=partial(prepare, plan)) as pool:
-        running = {pool.submit(work, task) for task, _ in zip(waiting, range(2 * workers), strict=False)}
+        running = {pool.submit(work, task) for task in islice(waiting, 2 * workers)}
         try:
             while running:
                 finished, running = wait(running, return_when=FIRST_COMPLETED)

@@ -11,7 +11,7 @@ STYLE = """
 :root{color-scheme:light;--ink:#1b2230;--muted:#667085;--line:#d5dae3;--accent:#1f6fb2;--paper:#fff;--soft:#f5f7fa}
 *{box-sizing:border-box}
 body{margin:0;color:var(--ink);background:var(--paper);font:16px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
-main{max-width:62rem;margin:0 auto;padding:1rem}
+main{max-width:74rem;margin:0 auto;padding:1rem}
 h1{font-size:1.6rem;line-height:1.2;margin:1rem 0 .25rem}
 h2{font-size:1.25rem;margin:2.5rem 0 .5rem;padding-top:.5rem;border-top:2px solid var(--accent)}
 h3{font-size:1rem;margin:1.5rem 0 .4rem}
