@@ -208,4 +208,22 @@ def test_samples_of_a_run_arrive_as_a_sequence_and_numbers_as_words(training, ho
     assert ("showSequenceBrowser", browser) in host.calls
     assert "GPU 1234 MB" in training.ui.metricsLabel.text
     assert not training.ui.curvesLabel.pixmap.isNull()
-    assert metric_words({"examples_per_s": 12.34, "loss": 0.5}) == "12.3 examples/s · loss 0.5"
+    assert metric_words({"samples_per_s": 12.34, "loss": 0.5}) == "12.3 examples/s · loss 0.5"
+
+
+def test_a_training_tells_throughput_and_memory_to_who_watches(tmp_path):
+    from COFGeneratorLib.commands.session import Session
+    from COFGeneratorLib.jobs.events import EventWriter
+    from COFTrainingLib.commands.train import listener
+
+    writer = EventWriter(tmp_path / "events.jsonl")
+    hear = listener(Session(writer, quiet=True), "teacher", 10)
+    told = {"loss": 0.5, "samples_per_s": 12.0, "peak_memory_mb": 900.0, "eta_s": 60.0}
+    hear({"event": "progress", "step": 2, "of": 10, **told})
+    hear({"event": "progress", "step": 3, "of": 10, **told, "peak_memory_mb": None})
+    writer.close()
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    metrics = [(event["name"], event["value"]) for event in events if event["event"] == "metric"]
+    assert metrics == [
+        ("loss", 0.5), ("samples_per_s", 12.0), ("peak_memory_mb", 900.0), ("loss", 0.5), ("samples_per_s", 12.0),
+    ]  # fmt: skip

@@ -23,6 +23,8 @@ COHORTS = {
     "ecg": "not used: it draws phantoms of its own",
     "flow": "phantoms, or cines with ECGs (default: the phantoms of the configuration)",
 }
+TOLD_BESIDE = ("samples_per_s", "peak_memory_mb")
+"""Numbers of a training loop that a watching window shows beside the curves."""
 STAGES = {
     "ecg": "ECG encoder",
     "examples": "examples",
@@ -201,6 +203,9 @@ def listener(current: Session, stage: str, steps: int = 0) -> Callable[[dict[str
             current.progress(min(step, total), total, stage)
             if "loss" in event:
                 current.events.metric("loss", event["loss"], step)
+                for name in TOLD_BESIDE:
+                    if isinstance(event.get(name), int | float):
+                        current.events.metric(name, event[name], step)
                 tenth = 10 * step // total
                 if tenth != told[0]:
                     told[0] = tenth

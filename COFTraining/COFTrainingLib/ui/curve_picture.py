@@ -6,10 +6,10 @@ import qt
 
 HEIGHT, MARGIN, MAX_POINTS = 96, 4, 300
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd")
-NOT_DRAWN = ("examples_per_s", "gpu_mb", "peak_memory_mb", "lr")
+NOT_DRAWN = ("samples_per_s", "gpu_mb", "peak_memory_mb", "lr")
 """What is told as a number only."""
 
-METRIC_WORDS = {"examples_per_s": "{:.1f} examples/s", "gpu_mb": "GPU {:.0f} MB", "peak_memory_mb": "memory {:.0f} MB"}
+METRIC_WORDS = {"samples_per_s": "{:.1f} examples/s", "gpu_mb": "GPU {:.0f} MB", "peak_memory_mb": "memory {:.0f} MB"}
 """How numbers are told that are no curves."""
 
 
