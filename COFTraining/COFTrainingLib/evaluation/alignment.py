@@ -8,10 +8,15 @@ SAMPLING = 0.2
 BINS = 40
 
 
-def align(moving: SaxStack, fixed: SaxStack, seed: int = 1) -> np.ndarray:
+def align(moving: SaxStack, fixed: SaxStack, where: np.ndarray | None = None, seed: int = 1) -> np.ndarray:
     """Return the rigid (4, 4) RAS → RAS transform that puts ``moving`` in its place in ``fixed``.
 
     Starts from the geometries as the scanner states them; two resolutions. Multiply a geometry by it to move a stack.
+
+    Args:
+        moving, fixed: Stacks.
+        where: (D, H, W) bool on the fixed stack's grid: what must agree; everything where None.
+        seed: Of the samples that are compared.
     """
     import SimpleITK as sitk
 
@@ -29,6 +34,8 @@ def align(moving: SaxStack, fixed: SaxStack, seed: int = 1) -> np.ndarray:
     method.SetShrinkFactorsPerLevel([2, 1])
     method.SetSmoothingSigmasPerLevel([2.0, 1.0])
     method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
+    if where is not None:
+        method.SetMetricFixedMask(_image(SaxStack(where, fixed.ijk_to_ras), "uint8"))
     method.SetInitialTransform(start, inPlace=True)
     method.SetNumberOfThreads(1)
     method.Execute(*images)
@@ -39,10 +46,10 @@ def align(moving: SaxStack, fixed: SaxStack, seed: int = 1) -> np.ndarray:
     return LPS_TO_RAS @ np.linalg.inv(matrix) @ LPS_TO_RAS
 
 
-def _image(stack: SaxStack):
+def _image(stack: SaxStack, kind: str = "float32"):
     import SimpleITK as sitk
 
-    image = sitk.GetImageFromArray(np.ascontiguousarray(stack.voxels))
+    image = sitk.GetImageFromArray(np.ascontiguousarray(stack.voxels.astype(kind)))
     matrix = LPS_TO_RAS @ stack.ijk_to_ras
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())

@@ -55,7 +55,7 @@ def phantom_prior(cohort: Cohort, subject: Subject, frames: int, rng_extra: int 
     size = float(np.clip(1.0 + rng.normal(0.0, SIZE_SD), 0.9, 1.1))
     shape = now.subject.heart.shape
     shape = replace(shape, **{name: size * getattr(shape, name) for name in LENGTHS})
-    earlier = PhantomSubject(seed + 10**9 * (1 + rng_extra), physiology, BeatingHeart(shape, physiology))
+    earlier = PhantomSubject(seed, physiology, BeatingHeart(shape, physiology))  # its seed also gives the body
     plan = plan_stack(earlier, rng, tuple(float(v) for v in now.anchor.spacing_mm[:2]), covers_base=True)
     pose = _nearby(now.plan.ras_to_heart, rng)
     plan = replace(plan, ras_to_heart=pose, ijk_to_ras=np.linalg.inv(pose) @ plan.ras_to_heart @ plan.ijk_to_ras)

@@ -23,6 +23,8 @@ from COFTrainingLib.evaluation.store import Store
 
 KIND = "serial"
 MOST_SUBJECTS = 24
+VERSION = 2
+AROUND_MM = 25.0
 ARMS = ("prior", "prior + ECG", "registered prior + ECG", "current + ECG")
 AGAINST_CURRENT = ("dice_lv", "dice_myo", "dice_macro")
 COLUMNS = ("dice_lv", "dice_myo", "dice_macro", "prior_curve_r", "ef_drift_points", "sv_drift_ml", "ef_error_points")
@@ -43,7 +45,7 @@ def compare_visits(work, name: str) -> dict:
     before = _labels_only(prior)
     under_ecg = method.predict(replace(before, cycle=current.cycle), {})
     today = method.predict(_labels_only(current), {})
-    transform = align(prior.anchor, current.anchor)
+    transform = align(prior.anchor, current.anchor, _around(current))
     near = before.near.ijk_to_ras
     prior_labels = before.near_reference
     prior_ml = volume_curves(prior_labels, near).lv_ml
@@ -69,6 +71,20 @@ def compare_visits(work, name: str) -> dict:
             "ef_error_points": abs(report.ef_percent - current.truth.ef_percent),
         }
     return {"arms": rows, "registration": decompose(prior.anchor, current.anchor, current.labels > 0, transform)}
+
+
+def _around(current: EvaluationCase) -> np.ndarray:
+    """Return where the images must agree: the heart and ``AROUND_MM`` about it, all slices."""
+    reach = np.ceil(AROUND_MM / current.anchor.spacing_mm[1:]).astype(int)
+    heart = (current.labels > 0).any(axis=0)
+    rows, columns = (np.flatnonzero(heart.any(axis=axis)) for axis in (1, 0))
+    where = np.zeros(current.anchor.shape, dtype=bool)
+    where[
+        :,
+        max(rows[0] - reach[0], 0) : rows[-1] + reach[0] + 1,
+        max(columns[0] - reach[1], 0) : columns[-1] + reach[1] + 1,
+    ] = True
+    return where
 
 
 def _labels_only(case: EvaluationCase) -> EvaluationCase:
@@ -121,7 +137,7 @@ def gather(plan: Plan, store: Store, workers: int, progress) -> None:
     """Compare visits of the first subjects that have two."""
     if not plan.models:
         return
-    identity = ModelMethod("", bundle_of(plan)).identity
+    identity = f"{VERSION}:{ModelMethod('', bundle_of(plan)).identity}"
     collect(plan, store, (__name__, "compare_visits"), KIND, plan.subjects[:MOST_SUBJECTS], identity, workers, progress)
 
 
@@ -154,10 +170,9 @@ def summarise(plan: Plan, store: Store) -> Section:
     section.text.append(
         f"{len(found)} persons. Labels against today’s recorded labels over all frames; drift and curve correlation "
         "against the earlier visit say how stable, not how right, a result is: the last column, against today’s truth, "
-        "does. Registration is rigid, by the images alone, of the earlier first frame to today’s. A phantom’s earlier "
-        "visit is drawn: the same anatomy ± 3 % in size, a few millimetres and degrees elsewhere, another heart rate "
-        "and "
-        "contractility."
+        "does. Registration is rigid, by the images about the heart, of the earlier first frame to today’s. A "
+        "phantom’s earlier visit is drawn: the same anatomy ± 3 % in size, a few millimetres and degrees elsewhere, "
+        "another heart rate and contractility."
     )
     part = [r["registration"] for r in found if r.get("registration")]
 
