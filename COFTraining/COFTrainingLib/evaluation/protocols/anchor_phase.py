@@ -17,7 +17,7 @@ from COFTrainingLib.evaluation.run import Plan, collect
 from COFTrainingLib.evaluation.store import Store
 
 KIND = "anchor-phase"
-MOST_SUBJECTS = 8
+MOST_SUBJECTS = 16
 KEPT = ("motion_correlation", "motion_ssim_heart", "dice_macro", "dice_lv", "ef_error_points", "curve_rmse_ml")
 
 
