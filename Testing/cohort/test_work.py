@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sys
 import time
 
 import pytest
 from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.generator.grid import MotionGrid
+from COFTrainingLib.cohort import work
 from COFTrainingLib.cohort.check import check_cohort
 from COFTrainingLib.cohort.manifest import read_cohort
 from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
@@ -85,14 +87,16 @@ def test_a_running_scheduler_is_used_by_its_address():
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
-    distributed = pytest.importorskip("distributed", reason="dask.distributed is optional")
-
-    def nobody(*_, **__):
-        raise OSError("Timed out trying to connect to tcp://127.0.0.1:1")
-
-    monkeypatch.setattr(distributed, "Client", nobody)
+    pytest.importorskip("distributed", reason="dask.distributed is optional")
+    monkeypatch.setattr(work, "CONNECT_S", 1)
     with pytest.raises(CohortError, match=r"expected at tcp://127\.0\.0\.1:1"):
         list(spread(squared, range(3), scheduler="tcp://127.0.0.1:1"))
+
+
+def test_without_dask_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    with pytest.raises(CohortError, match="pip install"):
+        list(spread(squared, range(3), scheduler="local"))
 
 
 def test_ten_thousand_subjects_are_planned_in_seconds(tmp_path):

@@ -13,6 +13,8 @@ LOCAL = "local"
 """A Dask cluster of this machine's processes, started and ended with the work."""
 AHEAD = 2
 """Items handed out for each worker: it never waits, and nobody holds more than two."""
+CONNECT_S = 30
+"""How long a scheduler may take to answer."""
 WORKER_MEMORY = "4GiB"
 """A worker of the local cluster that grows beyond this is restarted by Dask."""
 
@@ -80,7 +82,7 @@ def _on_dask(work, items, workers: int, scheduler: str) -> Iterator[Any]:
             scheduler_port=0,
         )  # fmt: skip
     try:
-        client = Client(cluster if cluster is not None else scheduler, timeout=30)
+        client = Client(cluster if cluster is not None else scheduler, timeout=CONNECT_S)
     except (OSError, TimeoutError, ValueError) as error:
         raise CohortError(
             f"A Dask scheduler was expected at {scheduler}; reaching it failed ({error}). Start `dask scheduler` and "
