@@ -107,7 +107,8 @@ def _distances(plan: Plan, store: Store, methods: list[str]):
         f"N = {len(subjects)} (halves: {len(subjects) // 2} each), {keep} principal components of the recorded, unit "
         "mean variance; mean ± SD of 50 "
         "subsamples of 80 % without replacement. Not comparable with published FID and FVD. Methods that warp the "
-        "recorded anchor are near-copies of the reference, which these distances reward.",
+        "recorded anchor are near-copies of the reference, which these distances reward; a random sample is one of the "
+        "recorded cines.",
     )  # fmt: skip
     return table, {m: tuple(part[0][0] for part in parts) for m, parts in values.items()}
 
