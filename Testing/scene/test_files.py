@@ -162,7 +162,7 @@ def test_a_failed_write_leaves_nothing_behind(a_cine, tmp_path, monkeypatch):
     def fail(*_):
         raise SceneError("disk full")
 
-    monkeypatch.setattr(files, "_write_mrb", fail)
+    monkeypatch.setattr(files, "write_mrb", fail)
     with pytest.raises(SceneError, match="disk full"):
         write_scene(a_cine, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

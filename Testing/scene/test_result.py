@@ -165,7 +165,7 @@ def test_tables_and_chart_show_the_function_report(nodes, a_cine):
     assert lv_ml[:-1] == pytest.approx(a_cine.function.lv_volume_ml)
     assert lv_ml[-1] == lv_ml[0]  # the cycle closes
     names = [nodes.chart.GetNthPlotSeriesNode(n).GetName() for n in range(nodes.chart.GetNumberOfPlotSeriesNodes())]
-    assert names == ["LV volume", "RV volume", "shown frame"]
+    assert names == ["LV volume", "RV volume", "shown frame", "ECG lead II (scaled)"]
 
 
 def test_the_chart_cursor_follows_the_shown_frame(nodes, a_cine):
