@@ -151,6 +151,9 @@ class Host:
             def moduleManager(self):
                 return self.manager
 
+            def layoutManager(self):
+                return host.layout
+
             def processEvents(self):
                 host.application.processEvents()
 
@@ -169,6 +172,13 @@ class Host:
             def clipboard(self):
                 return host.application.clipboard()
 
+        class PlotView(qt.QObject):
+            dataSelected = qt.Signal(object, object)
+
+        view = self.plot_view = PlotView()
+        self.layout = types.SimpleNamespace(
+            plotViewCount=1, plotWidget=lambda index: types.SimpleNamespace(plotView=lambda: view)
+        )
         self.slicer.app = App()
 
     def _give_util(self) -> None:

@@ -264,3 +264,39 @@ def test_only_models_that_take_an_anchor_are_offered(tmp_path):
         folder.mkdir(parents=True)
         (folder / "metadata.json").write_text(json.dumps(content))
     assert [needs_no_anchor(tmp_path / name) for name in "abcd"] == [True, False, False, False]
+
+
+def click_chart(host, series, row):
+    """Tell a selected point as ``qMRMLPlotView`` does: IDs of series, and of each the rows that are selected."""
+    import vtk
+
+    ids, rows, selections = vtk.vtkStringArray(), vtk.vtkIdTypeArray(), vtk.vtkCollection()
+    ids.InsertNextValue(series.GetID())
+    rows.InsertNextValue(row)
+    selections.AddItem(rows)
+    host.plot_view.dataSelected.emit(ids, selections)
+
+
+def test_a_click_on_the_volume_curve_shows_that_frame(ready, host):
+    run(host, ready)
+    nodes = ready.view.result.nodes
+    chart = nodes.chart
+    series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
+    by_name = {node.GetName(): node for node in series}
+    volume, cursor, ecg = (by_name[name] for name in ("LV volume", "shown frame", "ECG lead II (scaled)"))
+    click_chart(host, volume, 3)
+    assert nodes.browser.GetSelectedItemNumber() == 0  # nobody listens before the chart is shown
+    ready.ui.showChartButton.click()
+    ready.ui.showChartButton.click()
+    click_chart(host, volume, 3)
+    assert nodes.browser.GetSelectedItemNumber() == 3
+    assert not nodes.browser.GetPlaybackActive()
+    click_chart(host, cursor, 0)
+    assert nodes.browser.GetSelectedItemNumber() == 3
+    click_chart(host, volume, nodes.cine.GetNumberOfDataNodes())  # the point that closes the cycle
+    assert nodes.browser.GetSelectedItemNumber() == 0
+    rows = nodes.beat.GetNumberOfRows()
+    click_chart(host, ecg, rows // 2)
+    assert nodes.browser.GetSelectedItemNumber() == 3  # half of six frames
+    host.scene.Clear(0)
+    click_chart(host, volume, 1)

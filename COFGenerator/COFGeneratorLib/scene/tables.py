@@ -153,6 +153,26 @@ def move_cursor(table, time_ms: float) -> None:
     table.Modified()
 
 
+def clicked_frame(nodes, points) -> int | None:
+    """Return the frame next to a point that was clicked in the chart of a result; None if it was none of its curves.
+
+    Args:
+        nodes: ``ResultNodes`` with cursor and chart.
+        points: (ID of a plot series node, selected rows) of everything that is selected now.
+    """
+    times_ms = np.array([float(nodes.cine.GetNthIndexValue(n)) for n in range(nodes.cine.GetNumberOfDataNodes())])
+    rr_ms = float(nodes.cine.GetAttribute("COF.rr_ms"))
+    for series_id, rows in points:
+        series = nodes.chart.GetScene().GetNodeByID(series_id) if nodes.chart.HasPlotSeriesNodeID(series_id) else None
+        table = series.GetTableNode() if series is not None else None
+        if table is None or table is nodes.cursor or not rows:
+            continue
+        time_ms = float(number_column(table, "time")[rows[-1]])
+        apart_ms = np.abs(times_ms - time_ms) % rr_ms  # the end of the cycle is its beginning
+        return int(np.argmin(np.minimum(apart_ms, rr_ms - apart_ms)))
+    return None
+
+
 def ecg_table(scene, name: str, time_ms: np.ndarray, signal_mv: np.ndarray, leads: Sequence[str]):
     """Add the table of all leads (columns ``time`` in ms and one a lead in mV) and return it."""
     table = new_table(scene, name)

@@ -6,8 +6,9 @@ from slicer.i18n import tr as _
 
 from COFGeneratorLib.scene import find_results, surfaces
 from COFGeneratorLib.scene.attributes import INDEX_UNIT
-from COFGeneratorLib.scene.tables import move_cursor
+from COFGeneratorLib.scene.tables import clicked_frame, move_cursor
 from COFGeneratorLib.ui.bullseye import MEASURES, bullseye
+from COFGeneratorLib.ui.chart_clicks import ChartClicks
 
 LABEL_OPACITY = 0.8
 MIN_BULLSEYE_WIDTH = 340
@@ -24,6 +25,7 @@ class ResultView:
     def __init__(self, ui):
         self._ui, self._nodes, self._tag = ui, None, None
         self._show_labels = True
+        self._clicks = ChartClicks(self._on_chart_points)
         ui.resultSelector.addAttribute("vtkMRMLSequenceBrowserNode", "COF.role", "browser")
         ui.showCineButton.connect("clicked(bool)", self.show_cine)
         ui.showChartButton.connect("clicked(bool)", self.show_chart)
@@ -71,6 +73,7 @@ class ResultView:
         """Forget the nodes; the scene may be going away."""
         if self._nodes is not None and self._tag is not None:
             self._nodes.browser.RemoveObserver(self._tag)
+        self._clicks.stop()
         self._nodes, self._tag = None, None
 
     def show_labels(self, on: bool) -> None:
@@ -89,9 +92,10 @@ class ResultView:
         self._nodes.browser.SetPlaybackActive(True)
 
     def show_chart(self, *_args) -> None:
-        """Show the volume curve in the layout."""
+        """Show the volume curve in the layout; from then on a click on a point of it shows that frame."""
         if self._nodes is not None and self._nodes.chart is not None:
             slicer.modules.plots.logic().ShowChartInLayout(self._nodes.chart)
+            self._clicks.listen()
 
     def show_surfaces(self, *_args) -> None:
         """Make surfaces of the labels of the shown frame; made again, they replace those of before."""
@@ -117,6 +121,15 @@ class ResultView:
         slices.UnRegister(None)
         for index in range(slices.GetNumberOfItems()):
             slices.GetItemAsObject(index).SetUseLabelOutline(True)
+
+    def _on_chart_points(self, points) -> None:
+        """Stop at the frame of the clicked point."""
+        frame = (
+            clicked_frame(self._nodes, points) if self._nodes is not None and self._nodes.chart is not None else None
+        )
+        if frame is not None:
+            self._nodes.browser.SetPlaybackActive(False)
+            self._nodes.browser.SetSelectedItemNumber(frame)
 
     def _on_browser(self, *_args) -> None:
         """Move the line in the chart to the shown frame."""
