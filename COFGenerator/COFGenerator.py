@@ -17,7 +17,7 @@ from slicer import (
 )
 from slicer.i18n import tr as _
 from slicer.i18n import translate
-from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -68,6 +68,7 @@ def registerSampleData():
 class COFGeneratorParameterNode:
     """Choices that belong to the scene; those of the machine (model, device, Python) are in the settings.
 
+    engine - Chain of Flow sets an anchor in motion; ECG alone draws a heart that is not the patient's.
     anchorVolume - The short-axis stack that is set in motion.
     registerReal - Measure the motion of the real cine that the anchor belongs to, instead of generating one.
     ecgTable - ECG as a table, instead of a file.
@@ -84,6 +85,7 @@ class COFGeneratorParameterNode:
     realBrowser - Real cine that the generated one is compared with.
     """
 
+    engine: Annotated[str, Choice(["Chain of Flow", "ECG alone"])] = "Chain of Flow"
     anchorVolume: vtkMRMLScalarVolumeNode
     registerReal: bool = False
     ecgTable: vtkMRMLTableNode

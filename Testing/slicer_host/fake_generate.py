@@ -18,6 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     for name in (
         "anchor",
+        "engine",
         "ecg",
         "out",
         "events",

@@ -300,3 +300,31 @@ def test_a_click_on_the_volume_curve_shows_that_frame(ready, host):
     assert nodes.browser.GetSelectedItemNumber() == 3  # half of six frames
     host.scene.Clear(0)
     click_chart(host, volume, 1)
+
+
+def test_the_other_engine_needs_no_anchor_and_says_whose_anatomy_it_is_not(panel, inputs, host):
+    anchor, ecg = inputs()
+    panel._parameterNode.anchorVolume = anchor
+    panel.ui.ecgPathEdit.currentPath = ecg
+    usual = panel.view.computer.model
+    assert not panel.ui.engineNoteLabel.isVisibleTo(panel.parent)
+    panel.ui.engineSelector.currentIndex = panel.ui.engineSelector.findText("ECG alone")
+    assert panel._parameterNode.engine == "ECG alone"
+    assert panel.ui.engineNoteLabel.isVisibleTo(panel.parent)
+    assert "NOT the patient's" in panel.ui.engineNoteLabel.text
+    assert not panel.ui.anchorSelector.enabled
+    assert "No anchor is needed" in panel.ui.anchorSelector.toolTip
+    assert Path(panel.view.computer.model).name == "ecgflowcmr-small"
+    panel.view.computer.add_model(usual)
+    assert "other engine" in panel.ui.modelCardLabel.text
+    panel._parameterNode.anchorVolume = None
+    assert panel.ui.generateButton.enabled, panel.ui.generateButton.toolTip
+    argv = run(host, panel)
+    assert "--anchor" not in argv
+    assert argv[argv.index("--engine") + 1] == "ecgflowcmr"
+    assert argv[argv.index("--model") + 1].endswith("ecgflowcmr-small")
+    assert panel._parameterNode.resultBrowser.GetName() == "ECG alone synthetic cine browser"
+    panel._parameterNode.engine = "Chain of Flow"
+    assert panel.view.computer.model == usual
+    assert panel.ui.anchorSelector.enabled
+    assert "anchor" in panel.ui.generateButton.toolTip

@@ -19,6 +19,9 @@ from COFGeneratorLib.scene.result import ResultNodes
 RESULT = "cine"
 """Folder under the job's ``result/`` that the command makes."""
 
+ECG_ALONE = "ecgflowcmr"
+"""Engine that takes no anchor."""
+
 
 @dataclass(frozen=True)
 class GenerationOptions:
@@ -33,6 +36,7 @@ class GenerationOptions:
         device: ``"auto"``, ``"cpu"``, ``"cuda:N"`` or ``"mps"``.
         model: Folder of a model bundle.
         beat: Index of the beat whose R–R is used; the one that stands best for all where None.
+        engine: Name of the engine; with ``ECG_ALONE`` there is no anchor.
     """
 
     frames: int = 50
@@ -43,6 +47,7 @@ class GenerationOptions:
     device: str = "auto"
     model: str | os.PathLike | None = None
     beat: int | None = None
+    engine: str | None = None
 
     def arguments(self) -> list[str]:
         """Return the options as command-line arguments."""
@@ -55,6 +60,7 @@ class GenerationOptions:
             "--device": self.device,
             "--model": self.model,
             "--beat": self.beat,
+            "--engine": self.engine,
         }
         return [text for flag, value in pairs.items() if value is not None for text in (flag, str(value))]
 
@@ -98,7 +104,7 @@ def start_generation(
 
     Args:
         folder: The job's folder, new.
-        anchor: vtkMRMLScalarVolumeNode.
+        anchor: vtkMRMLScalarVolumeNode; not used, nor are labels and region, by the engine ``ECG_ALONE``.
         ecg: Path of an ECG file, or a vtkMRMLTableNode with twelve leads.
         labels: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode of the anchor, or None.
         label_mapping: ``lv=…, myo=…, rv=…``; guessed from the names where empty.
@@ -111,15 +117,19 @@ def start_generation(
         SceneError: If an input cannot be used.
         JobError: If the process cannot be started.
     """
-    reason = export.why_not_an_anchor(anchor)
+    alone = options.engine == ECG_ALONE
+    reason = "" if alone else export.why_not_an_anchor(anchor)
     if reason:
         raise SceneError(reason)
+    if alone:
+        anchor = labels = roi = None
     runner = JobRunner(folder)
     inputs = runner.folder.root / "inputs"
     inputs.mkdir(parents=True, exist_ok=True)
-    anchor_file, ecg_file = inputs / "anchor.nrrd", _ecg_file(ecg, inputs)
-    export.export_volume(anchor, anchor_file)
-    argv = [*(command or generation_command()), "--anchor", str(anchor_file), "--ecg", str(ecg_file)]
+    argv = [*(command or generation_command()), "--ecg", str(_ecg_file(ecg, inputs))]
+    if anchor is not None:
+        export.export_volume(anchor, inputs / "anchor.nrrd")
+        argv += ["--anchor", str(inputs / "anchor.nrrd")]
     if labels is not None:
         names = export.label_names(labels)
         mapping = export.parse_label_mapping(label_mapping or export.guess_label_mapping(names), names)
@@ -131,7 +141,7 @@ def start_generation(
     runner.start(
         argv,
         kind="generate",
-        title=f"Generate a cine from {anchor.GetName()}",
+        title=f"Generate a cine from {anchor.GetName() if anchor is not None else 'an ECG'}",
         env=child_environment(os.environ, options.device) if env is None else env,
         expect=[f"{RESULT}/{CINE_FILE}"],
     )

@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState
 from COFGeneratorLib.resources import model_bundles
-from COFGeneratorLib.scene.generation import child_environment
+from COFGeneratorLib.scene.generation import ECG_ALONE, child_environment
 from COFGeneratorLib.ui import dependencies, settings
 from COFGeneratorLib.ui.monitor import JobMonitor
 
@@ -33,6 +33,7 @@ class ComputerView:
         self._ui, self._requirements, self._new_folder, self._on_change = ui, requirements, new_folder, on_change
         self._monitor = JobMonitor(lambda update: None, self._on_probed)
         self._missing: list[str] | None = None
+        self._alone = False
         self._fill_models()
         self._fill_devices(json.loads(settings.get(settings.DEVICES_FOUND, "[]")))
         ui.pythonPathEdit.currentPath = settings.get(settings.PYTHON)
@@ -115,15 +116,29 @@ class ComputerView:
         shutil.rmtree(runner.folder.root, ignore_errors=True)
         self._on_change()
 
+    def use_engine(self, alone: bool) -> None:
+        """Offer the bundles of one engine: that which needs the ECG alone, or the one that moves an anchor."""
+        if alone != self._alone:
+            self._alone = alone
+            self._fill_models()
+            self._show_card()
+
     def _fill_models(self) -> None:
-        chosen = settings.get(settings.MODEL)
-        folders = [str(folder) for folder in model_bundles() if not needs_no_anchor(folder)]
+        selector, chosen = self._ui.modelSelector, settings.get(self._setting)
+        folders = [str(folder) for folder in (model_bundles(ECG_ALONE) if self._alone else model_bundles())]
         if chosen and chosen not in folders and Path(chosen, "configs", "metadata.json").is_file():
             folders.append(chosen)
+        selector.blockSignals(True)
+        selector.clear()
         for folder in folders:
-            self._ui.modelSelector.addItem(Path(folder).name, folder)
+            selector.addItem(Path(folder).name, folder)
         if chosen in folders:
-            self._ui.modelSelector.currentIndex = folders.index(chosen)
+            selector.currentIndex = folders.index(chosen)
+        selector.blockSignals(False)
+
+    @property
+    def _setting(self) -> str:
+        return settings.MODEL_ECG_ALONE if self._alone else settings.MODEL
 
     def _fill_devices(self, devices) -> None:
         kept = self.device if self._ui.deviceSelector.count else settings.get(settings.DEVICE, "auto")
@@ -138,7 +153,7 @@ class ComputerView:
         self._ui.deviceSelector.blockSignals(False)
 
     def _on_model(self, *_args) -> None:
-        settings.put(settings.MODEL, self.model or "")
+        settings.put(self._setting, self.model or "")
         self._show_card()
         self._on_change()
 
@@ -153,6 +168,10 @@ class ComputerView:
             self._ui.modelCardLabel.text = _("{folder} is not a model bundle: it has no configs/metadata.json.").format(
                 folder=folder
             )
+            return
+        if needs_no_anchor(Path(folder)) != self._alone:
+            words = _("{folder} is a model of the other engine. Choose that engine first, above the anchor.")
+            self._ui.modelCardLabel.text = words.format(folder=folder)
             return
         if self._ui.modelSelector.findData(folder) < 0:
             self._ui.modelSelector.addItem(Path(folder).name, folder)
@@ -207,9 +226,10 @@ class ComputerView:
 
 
 def needs_no_anchor(folder: Path) -> bool:
-    """Tell whether a bundle generates from the ECG alone: a model of another engine, for the command line."""
+    """Tell whether a bundle generates from the ECG alone."""
     try:
-        return "engine" in json.loads(Path(folder, "configs", "metadata.json").read_text("utf-8")).get("cof", {})
+        cof = json.loads(Path(folder, "configs", "metadata.json").read_text("utf-8")).get("cof", {})
+        return cof.get("engine") == ECG_ALONE
     except (OSError, ValueError, AttributeError):
         return False
 

@@ -14,7 +14,6 @@ from slicer.i18n import tr as _
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState
 from COFGeneratorLib.scene import export
-from COFGeneratorLib.scene.registration import told_cycle_ms, why_not_a_real_cine
 from COFGeneratorLib.ui.comparison_view import ComparisonView, ask_where_to_save
 from COFGeneratorLib.ui.computer_view import ComputerView
 from COFGeneratorLib.ui.ecg_preview import AUTOMATIC, EcgPreview
@@ -22,7 +21,7 @@ from COFGeneratorLib.ui.events import on_drop
 from COFGeneratorLib.ui.job_view import JobView, copy_to_clipboard
 from COFGeneratorLib.ui.monitor import JobMonitor
 from COFGeneratorLib.ui.result_view import ResultView
-from COFGeneratorLib.ui.starting import start_job
+from COFGeneratorLib.ui.starting import is_alone, start_job, why_no_start
 
 
 class PanelState(Enum):
@@ -48,6 +47,7 @@ class GeneratorView:
         self._ui, self._logic, self._node = ui, logic, None
         self._last_end: JobState | None = None
         self._last_labels = None
+        self._anchor_words = ui.anchorSelector.toolTip
         self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
         self.result = ResultView(ui)
         self.comparison = ComparisonView(ui, logic, self.result)
@@ -108,6 +108,7 @@ class GeneratorView:
     def on_parameters(self, *_args) -> None:
         """React to a change of the parameter node."""
         if self._node is not None:
+            self.computer.use_engine(is_alone(self._node))
             self._propose_mapping()
             if self._node.ecgTable is not None and self.ecg_path:
                 self._ui.ecgPathEdit.currentPath = ""
@@ -135,7 +136,9 @@ class GeneratorView:
     @property
     def registers(self) -> bool:
         """Whether the motion of a real cine is measured instead of generated."""
-        several = self._node is not None and export.browser_showing(self._node.anchorVolume)[1] is not None
+        if self._node is None or is_alone(self._node):
+            return False
+        several = export.browser_showing(self._node.anchorVolume)[1] is not None
         return several and self._node.registerReal
 
     def why_not(self) -> str:
@@ -143,28 +146,7 @@ class GeneratorView:
         node = self._node
         if node is None:
             return _("There is no scene.")
-        reason = export.why_not_an_anchor(node.anchorVolume)
-        if reason:
-            return reason
-        if self.registers:
-            reason = why_not_a_real_cine(node.anchorVolume)
-            if not reason and told_cycle_ms(node.anchorVolume) is None and not self.ecg.facts.get("rr_ms"):
-                reason = _("The cine does not say how long its cycle is. Choose the patient's ECG too.")
-        elif node.ecgTable is not None:
-            reason = export.why_not_an_ecg_table(node.ecgTable)
-        elif not self.ecg_path:
-            reason = _("Choose the patient's 12-lead ECG: a file or a table.")
-        elif not Path(self.ecg_path).is_file():
-            reason = _("The ECG file does not exist: {path}").format(path=self.ecg_path)
-        if not reason and node.anchorLabels is not None:
-            try:
-                export.parse_label_mapping(node.labelMapping, export.label_names(node.anchorLabels))
-            except ChainOfFlowError as error:
-                reason = str(error)
-        if not reason and not self.registers and self.ecg.beats and node.beat >= len(self.ecg.beats) - 1:
-            reason = _("The ECG has no whole beat {n}; the last one is {last}.").format(
-                n=node.beat, last=len(self.ecg.beats) - 2
-            )
+        reason = why_no_start(node, self.ecg_path, self.ecg, self.registers)
         return reason or self.computer.why_not_ready()
 
     def refresh(self) -> None:
@@ -178,11 +160,16 @@ class GeneratorView:
             _("Measure the motion of the real cine") if self.registers else _("Generate the beating heart")
         )
         has_ecg = bool(self.ecg.beats)
-        self._ui.beatLabel.visible = self._ui.beatSpinBox.visible = has_ecg and not self.registers
+        alone = is_alone(self._node)
+        self._ui.beatLabel.visible = self._ui.beatSpinBox.visible = has_ecg and not self.registers and not alone
+        self._ui.engineNoteLabel.visible = alone
+        for name in ("anchorSelector", "anchorFrameWidget", "registerCheckBox", "labelsSelector", "roiSelector"):
+            getattr(self._ui, name).enabled = not alone
+        self._ui.anchorSelector.toolTip = _("No anchor is needed by this engine.") if alone else self._anchor_words
         self._ui.cancelButton.enabled = running
         for section in ("inputsCollapsibleButton", "modelCollapsibleButton", "advancedCollapsibleButton"):
             getattr(self._ui, section).enabled = not running
-        has_labels = self._node is not None and self._node.anchorLabels is not None
+        has_labels = self._node is not None and self._node.anchorLabels is not None and not alone
         self._ui.labelMappingEdit.visible = self._ui.labelMappingLabel.visible = has_labels
         self._ui.openFolderButton.enabled = self._folder is not None and self._folder.is_dir()
         self.comparison.refresh()
@@ -203,7 +190,7 @@ class GeneratorView:
             self.job_view.end(JobState.FAILED, str(error), "")
             self.refresh()
             return
-        self._name = node.anchorVolume.GetName()
+        self._name = node.engine if is_alone(node) else node.anchorVolume.GetName()
         self._last_end, self._folder = None, runner.folder.root
         self.job_view.begin(_("Starting …"))
         self.generation.follow(runner)

@@ -62,11 +62,12 @@ class ResultView:
         ui.show3dButton.enabled = self._nodes is not None and self._nodes.labels is not None
         self._show_bullseye()
         has_chart = self._nodes is not None and self._nodes.chart is not None
+        has_chart = has_chart and self._nodes.volumes.GetNumberOfColumns() > 1  # a single plane has areas only
         self._ui.showChartButton.enabled = has_chart
         self._ui.showChartButton.toolTip = (
             _("Show LV and RV volume over time beside the slices, with a line at the shown frame.")
             if has_chart or self._nodes is None
-            else _("This result has no volumes, because no labels were known.")
+            else _("This result has no volumes: no labels were known, or it is a single plane.")
         )
 
     def release(self) -> None:
