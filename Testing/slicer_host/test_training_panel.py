@@ -121,6 +121,43 @@ def test_a_check_shows_its_ledger(training, fake, host, tmp_path):
     assert "in order" in training.ui.statusLabel.text
 
 
+def test_a_table_is_imported_and_the_ledger_of_its_check_is_a_table(training, host, tmp_path):
+    """The real command line: a table of three subjects, one of whom has no files."""
+    training.ui.cohortPathEdit.currentPath = str(tmp_path / "cohort")
+    assert not training.ui.importButton.enabled
+    assert "Choose what to import" in training.ui.importButton.toolTip
+    rows = ["id,anchor,ecg,person", "a,a.nrrd,a.csv,p1", "b,b.nrrd,b.csv,p2", "c,c.nrrd,c.csv,p3"]
+    (tmp_path / "subjects.csv").write_text("\n".join(rows) + "\n")
+    for name in "ab":
+        (tmp_path / f"{name}.nrrd").write_text("no image")
+        (tmp_path / f"{name}.csv").write_text("no ECG")
+    training.ui.importPathEdit.currentPath = str(tmp_path / "subjects.csv")
+    training.ui.importButton.click()
+    host.wait_for(lambda: not training.view.monitor.active)
+    assert (tmp_path / "cohort").is_dir(), training.view.job_view.log_text()
+    training.ui.checkButton.click()
+    host.wait_for(lambda: not training.view.monitor.active)
+    table = training.ui.ledgerTable
+    cells = [[table.item(row, column).text() for column in range(3)] for row in range(table.rowCount)]
+    assert ["listed", "3", "3 persons"] in cells, training.view.job_view.log_text()
+    assert ["used", "0"] in [row[:2] for row in cells]
+    assert {row[0] for row in cells} >= {"a", "b"}
+    assert training.ui.cohortSummaryLabel.text == ""
+    assert "cannot be used" in training.ui.statusLabel.text
+
+
+def test_every_kind_of_import_of_the_command_line_is_offered(training):
+    import argparse
+
+    from COFTrainingLib.commands import cohort
+
+    verbs = argparse.ArgumentParser().add_subparsers()
+    cohort._add_import(verbs)
+    flags = {option for group in verbs.choices["import"]._mutually_exclusive_groups for option in group._group_actions}
+    offered = {training.ui.importKindSelector.itemData(n) for n in range(training.ui.importKindSelector.count)}
+    assert offered == {option.dest for option in flags}
+
+
 def test_an_existing_run_is_resumed_and_not_started_over(training, tmp_path):
     (tmp_path / "runs" / "run-1").mkdir(parents=True)
     training.view.refresh()

@@ -14,6 +14,7 @@ from COFGeneratorLib.ui.monitor import JobMonitor
 from slicer.i18n import tr as _
 
 from COFTrainingLib.ui import commands
+from COFTrainingLib.ui.cohort_page import CohortPage, ledger_file
 from COFTrainingLib.ui.curve_picture import curve_picture, metric_words
 from COFTrainingLib.ui.curves import RunCurves
 from COFTrainingLib.ui.preview import SamplePreview
@@ -42,6 +43,7 @@ class TrainingView:
         self.curves, self.preview = RunCurves(), SamplePreview()
         self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
         self.monitor = JobMonitor(self._on_update, self._on_end)
+        self.cohort_page = CohortPage(ui, self.refresh)
         for name, key in PATHS.items():
             edit = getattr(ui, name)
             edit.currentPath = settings.get(key)
@@ -54,6 +56,7 @@ class TrainingView:
             getattr(ui, name).connect("currentPathChanged(QString)", self.refresh)
         for name, slot in (
             ("synthesizeButton", self.synthesize),
+            ("importButton", self.import_),
             ("checkButton", self.check),
             ("startButton", lambda *_args: self.train(resume=False)),
             ("resumeButton", lambda *_args: self.train(resume=True)),
@@ -90,7 +93,8 @@ class TrainingView:
 
         Args:
             needs: Out of ``"cohort"`` (exists), ``"cohort path"``, ``"runs"``, ``"new"`` and ``"run"`` (a new or an
-                existing run), ``"stage"`` (what the chosen network needs), ``"bundle"`` (exists), ``"bundle path"``.
+                existing run), ``"stage"`` (what the chosen network needs), ``"source"`` (of an import, exists),
+                ``"bundle"`` (exists), ``"bundle path"``.
         """
         if self._node is None:
             return _("There is no scene.")
@@ -116,6 +120,8 @@ class TrainingView:
                 return _("There is a run of this name already. Resume it or choose another name.")
             if "run" in needs and not run.is_dir():
                 return _("There is no run of this name in the runs folder.")
+        if "source" in needs and self.cohort_page.why_no_import():
+            return self.cohort_page.why_no_import()
         if ("bundle" in needs or "bundle path" in needs) and bundle is None:
             return _("Choose the folder of the bundle.")
         if "bundle" in needs and not (bundle / "configs" / "metadata.json").is_file():
@@ -127,6 +133,7 @@ class TrainingView:
         running = self.monitor.active
         for name, needs, words in (
             ("synthesizeButton", ("cohort path", "runs"), _("Make a cohort of synthetic hearts with ECGs.")),
+            ("importButton", ("cohort path", "runs", "source"), _("Write the manifest of these recordings.")),
             ("checkButton", ("cohort", "runs"), _("Check every subject and show the ledger.")),
             ("startButton", ("runs", "new", "stage"), _("Start training; it goes on when Slicer is closed.")),
             ("resumeButton", ("runs", "run", "stage"), _("Go on from the run's last checkpoint.")),
@@ -175,9 +182,17 @@ class TrainingView:
         arguments = ["cohort", "synthesize", "--subjects", str(self._node.subjects), "--seed", "0"]
         self._start("cohort", _("Making a synthetic cohort"), [*arguments, "--out", str(cohort)])
 
+    def import_(self, *_args) -> None:
+        """Write the manifest of recordings."""
+        arguments = self.cohort_page.import_arguments(self.path("cohortPathEdit"))
+        self._start("cohort", _("Importing a cohort"), arguments)
+
     def check(self, *_args) -> None:
-        """Check the cohort; its ledger comes in the log."""
-        self._start("check", _("Checking the cohort"), ["cohort", "check", str(self.path("cohortPathEdit"))])
+        """Check the cohort; its ledger comes as a table."""
+        cohort = self.path("cohortPathEdit")
+        file = ledger_file(self.path("runsPathEdit"), cohort)
+        file.unlink(missing_ok=True)
+        self._start("check", _("Checking the cohort"), ["cohort", "check", str(cohort), "--json", str(file)])
 
     def export(self, *_args) -> None:
         """Write the run as a bundle."""
@@ -283,13 +298,20 @@ class TrainingView:
         self.job_view.end(runner.state, runner.reason, "\n".join([done, *self.job_view.warnings]))
         if self._kind == "check" and runner.returncode in (0, 2):  # 2: checked, and not to be used as it is
             self._ended = JobState.SUCCEEDED
-            self._ui.cohortSummaryLabel.text = runner.folder.log.read_text("utf-8", errors="replace").strip()
+            self._show_ledger(runner)
             self.job_view.say(
                 _("The cohort is in order.")
                 if runner.returncode == 0
                 else _("The cohort cannot be used as it is: see the ledger above.")
             )
         self.refresh()
+
+    def _show_ledger(self, runner: JobRunner) -> None:
+        """Show the ledger of a check, if it is one of the chosen cohort; else what the check said."""
+        file = ledger_file(self.path("runsPathEdit"), self.path("cohortPathEdit") or Path())
+        asked = " ".join(runner.folder.read(runner.folder.job)["argv"])
+        log = runner.folder.log.read_text("utf-8", errors="replace")
+        self.cohort_page.show_ledger(file if str(file) in asked else Path(), log)
 
     def _remember(self, *_args) -> None:
         for name, key in PATHS.items():

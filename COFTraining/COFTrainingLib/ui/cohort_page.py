@@ -1,0 +1,104 @@
+"""The page "Cohort": what makes, imports and checks cohorts, and the ledger of a check as a table."""
+
+import json
+from pathlib import Path
+
+import qt
+from slicer.i18n import tr as _
+
+SOURCES = {
+    "table": "Table (CSV)",
+    "ukbiobank": "UK Biobank downloads",
+    "acdc": "ACDC folders",
+    "mnms": "M&Ms folders",
+}
+"""Kind of ``cof cohort import`` and its words."""
+
+TITLES = ("what", "subjects", "remarks")
+ROW_PX, MOST_ROWS_SEEN, MOST_PROBLEMS = 24, 12, 200
+
+
+class CohortPage:
+    """Works on the widgets of the page.
+
+    Args:
+        ui: Widgets by name.
+        on_change: Called when another source is chosen.
+    """
+
+    def __init__(self, ui, on_change):
+        self._ui = ui
+        for key, words in SOURCES.items():
+            ui.importKindSelector.addItem(_(words), key)
+        ui.importPathEdit.connect("currentPathChanged(QString)", on_change)
+        ui.ledgerTable.setColumnCount(len(TITLES))
+        ui.ledgerTable.setHorizontalHeaderLabels([_(title) for title in TITLES])
+        ui.ledgerTable.visible = False
+
+    @property
+    def source(self) -> Path | None:
+        """What is imported, or None."""
+        text = str(self._ui.importPathEdit.currentPath or "").strip()
+        return Path(text) if text else None
+
+    def why_no_import(self) -> str:
+        """Return why nothing can be imported, in words; empty if it can."""
+        if self.source is None:
+            return _("Choose what to import: a table, or the folder of the downloads.")
+        return "" if self.source.exists() else _("What is to be imported does not exist.")
+
+    def import_arguments(self, cohort: Path) -> list[str]:
+        """Return the arguments of ``cof cohort import``."""
+        return [
+            "cohort",
+            "import",
+            f"--{self._ui.importKindSelector.currentData}",
+            str(self.source),
+            "--out",
+            str(cohort),
+        ]
+
+    def show_ledger(self, file: Path, log: str) -> None:
+        """Show what a check found: its file as a table, or where there is none the words of its log."""
+        try:
+            rows = ledger_rows(json.loads(file.read_text("utf-8")))
+        except (OSError, ValueError, KeyError):
+            rows = []
+        table = self._ui.ledgerTable
+        table.setRowCount(len(rows))
+        for row, cells in enumerate(rows):
+            for column, text in enumerate(cells):
+                table.setItem(row, column, qt.QTableWidgetItem(text))
+        table.resizeColumnsToContents()
+        table.setMinimumHeight(ROW_PX * (min(len(rows), MOST_ROWS_SEEN) + 2))
+        table.visible = bool(rows)
+        self._ui.cohortSummaryLabel.text = "" if rows else log.strip()
+
+
+def ledger_file(runs: Path, cohort: Path) -> Path:
+    """Return where a check of a cohort leaves its ledger."""
+    return runs / f"ledger-{cohort.name}.json"
+
+
+def ledger_rows(found: dict) -> list[tuple[str, str, str]]:
+    """Return the rows of the table: the ledger, then leaks and the subjects that cannot be used.
+
+    Args:
+        found: Content of the file that ``cof cohort check --json`` writes.
+    """
+    ledger = found["ledger"]
+    rows = [
+        (_("listed"), str(ledger["subjects_listed"]), _("{n} persons").format(n=ledger["persons_listed"])),
+        *((_("excluded"), str(count), reason) for reason, count in ledger["excluded"].items()),
+        (_("used"), str(ledger["subjects_used"]), f"{ledger['name']} ({ledger['kind']}); {ledger['licence']}"),
+        *((f"  {split}", str(count), "") for split, count in ledger["splits"].items()),
+        *((_("with {role}").format(role=role), str(count), "") for role, count in ledger["with_files"].items()),
+        *((_("leak"), "", leak) for leak in found["leaks"]),
+    ]
+    problems = list(found["problems"].items())
+    rows += [
+        (name, "", "; ".join(f"{kind} ({words})" for kind, words in kinds)) for name, kinds in problems[:MOST_PROBLEMS]
+    ]
+    if len(problems) > MOST_PROBLEMS:
+        rows.append(("…", str(len(problems) - MOST_PROBLEMS), _("more that cannot be used")))
+    return rows
