@@ -23,6 +23,8 @@ COHORTS = {
     "ecg": "not used: it draws phantoms of its own",
     "flow": "phantoms, or cines with ECGs (default: the phantoms of the configuration)",
 }
+SAMPLED_FROM = 100
+"""Steps from which a training of Stage 2 writes samples, where the user does not say: tiny ones are over at once."""
 TOLD_BESIDE = ("samples_per_s", "peak_memory_mb")
 """Numbers of a training loop that a watching window shows beside the curves."""
 STAGES = {
@@ -65,6 +67,11 @@ def add(commands) -> None:
             one.add_argument(
                 "--scheduler", metavar="ADDRESS",
                 help="make the examples of recorded cines on a Dask cluster: its scheduler's address, or local",
+            )  # fmt: skip
+            one.add_argument(
+                "--samples", action=argparse.BooleanOptionalAction, default=None,
+                help="write a small cine of a validation subject to RUN/samples at each validation (default: yes, but "
+                "for trainings of a few steps)",
             )  # fmt: skip
         if kind in ("flow", "teacher"):
             one.add_argument(
@@ -181,6 +188,7 @@ def _flow(arguments, config, cohort, current: Session) -> Path:
         segmenter=arguments.segmenter,
         workers=arguments.workers,
         scheduler=arguments.scheduler,
+        samples=loops["mean_loop"].steps >= SAMPLED_FROM if arguments.samples is None else arguments.samples,
         resume=arguments.resume,
         told=lambda stage, event: listeners[stage](event),
     )
@@ -217,6 +225,8 @@ def listener(current: Session, stage: str, steps: int = 0) -> Callable[[dict[str
                     current.events.metric(name, value, step)
             if "score" in event:
                 current.say(f"{stage}: step {step}   validation {event['score']:.4f}")
+        elif event["event"] == "artifact":
+            current.events.artifact(event["path"])
         elif event["event"] == "warning":
             current.warn(event["message"])
 

@@ -1,5 +1,6 @@
 """Stage 2: the regression of motion on anatomy and ECG, and flow matching of what it leaves open."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -77,9 +78,13 @@ def train_mean(
     config: StageTwoConfig,
     network: MeanConfig,
     initial: dict[str, torch.Tensor] | None = None,
+    preview: Callable[[torch.Tensor, torch.Tensor, int], None] | None = None,
     **options,
 ) -> tuple[MotionMean, TrainedRun]:
-    """Train the regression network, from ``initial`` weights where given; returns it with its averaged weights."""
+    """Train the regression network, from ``initial`` weights where given; returns it with its averaged weights.
+
+    ``preview`` is called at each validation with maps and predicted velocities of a subject, and the step.
+    """
     torch.manual_seed(loop.seed)
     model = MotionMean(data.cache.grid, network)
     if initial is not None:
@@ -94,9 +99,10 @@ def train_mean(
         parts = [data.valid[start : start + 16] for start in range(0, len(data.valid), 16)]
         for part in parts:
             batch = to_device(data.batch(part), next(model.parameters()).device)
-            loss, metrics = motion_loss(
-                model(batch["maps"], batch["condition"], data.phases), batch, data.scale, data.cache.grid, config
-            )
+            predicted = model(batch["maps"], batch["condition"], data.phases)
+            if preview is not None and part is parts[0]:
+                preview(batch["maps"][:1], predicted[:1].float(), step)
+            loss, metrics = motion_loss(predicted, batch, data.scale, data.cache.grid, config)
             for name, value in {"score": loss, **metrics}.items():
                 totals[f"{name}"] = totals.get(name, 0.0) + float(value) * len(part) / len(data.valid)
         return totals

@@ -33,6 +33,7 @@ from COFTrainingLib.training.flow_cache import build_flow_cache
 from COFTrainingLib.training.flow_data import FlowData, load_flow_data
 from COFTrainingLib.training.ranks import Ranks, first_rank_first
 from COFTrainingLib.training.run_folder import EventLog, config_diff, plain, save_weights, versions, write_json
+from COFTrainingLib.training.samples import FOLDER, write_final_sample, write_mean_sample
 from COFTrainingLib.training.stage_two_settings import StageTwoTraining, is_recorded, of_cohort
 
 CONFIG, FINISHED, DATA, POPULATION = "config.json", "stage2.json", "data.json", "population.safetensors"
@@ -55,6 +56,7 @@ class Sources:
         cache: Folder of the examples, to share them between runs; in the run folder where None.
         workers: Processes that make examples and records.
         scheduler: Dask scheduler that makes the examples of recorded cines, see ``cohort.work.spread``.
+        samples: Write a small cine of a validation subject to ``RUN/samples`` at each validation and at the end.
     """
 
     cohort: Cohort | None = None
@@ -64,6 +66,7 @@ class Sources:
     cache: Path | str | None = None
     workers: int = 1
     scheduler: str | None = None
+    samples: bool = False
 
 
 def train_stage_two(
@@ -130,7 +133,8 @@ def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources
     mean = flow = None
     spread = (1.0, 1.0, 1.0)
     if training.mean is not None:
-        mean = _mean(run / "mean", training, data, lambda event: tell("mean", event))
+        preview = _preview(run, data, tell) if given.samples else None
+        mean = _mean(run / "mean", training, data, lambda event: tell("mean", event), preview)
     if training.flow is not None:
         flow, spread = _flow(run / "flow", training, data, mean, lambda event: tell("flow", event))
     model = MotionModel(data.cache.grid, encoder, data.scale, mean, flow, tuple(spread), 1.0, training.sampler).to(
@@ -138,6 +142,9 @@ def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources
     )
     if ranks.first:
         _calibrate(model, training, given.cohort, data, recipe, tell)
+        if given.samples:
+            path = write_final_sample(run / FOLDER, data, model)
+            tell("flow", {"event": "artifact", "path": str(path)})
         write_json(run / FINISHED, {
             "rms": list(data.scale.rms),
             "spread": list(spread),
@@ -276,13 +283,27 @@ def _held_back(data: FlowData, train: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.array(kept, dtype=int), np.array([n for s, n in data.cache.first_of(train) if s.id in held], dtype=int)
 
 
-def _mean(folder: Path, training: StageTwoTraining, data: FlowData, progress) -> MotionMean:
+def _preview(run: Path, data: FlowData, tell):
+    """Return what writes a sample of the regression and tells where it is."""
+
+    def write(maps, velocity, step: int) -> None:
+        try:
+            path = write_mean_sample(run / FOLDER, data, maps, velocity, step)
+        except OSError as error:  # a picture is not worth a training
+            tell("mean", {"event": "warning", "message": f"No sample at step {step}: {error}"})
+        else:
+            tell("mean", {"event": "artifact", "path": str(path)})
+
+    return write
+
+
+def _mean(folder: Path, training: StageTwoTraining, data: FlowData, progress, preview) -> MotionMean:
     if (folder / WEIGHTS).is_file():
         mean = MotionMean(data.cache.grid, training.mean)
         mean.load_state_dict(load_file(folder / WEIGHTS))
         return mean.eval()
     mean, _ = train_mean(
-        data, folder, training.mean_loop, training.stage, training.mean,
+        data, folder, training.mean_loop, training.stage, training.mean, preview=preview,
         resume=(folder / CONFIG).exists(), progress=lambda event: progress({**event, "of": training.mean_loop.steps}),
     )  # fmt: skip
     return mean.eval()
