@@ -7,10 +7,10 @@ import qt
 from slicer.i18n import tr as _
 
 SOURCES = {
-    "table": "Table (CSV)",
-    "ukbiobank": "UK Biobank downloads",
-    "acdc": "ACDC folders",
-    "mnms": "M&Ms folders",
+    "table": "CSV table",
+    "ukbiobank": "UK Biobank",
+    "acdc": "ACDC",
+    "mnms": "M&Ms",
 }
 """Kind of ``cof cohort import`` and its words."""
 
