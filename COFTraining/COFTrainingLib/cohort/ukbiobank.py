@@ -6,6 +6,7 @@ and an ECG of the same participant and visit. Both visits of a participant share
 
 import re
 from pathlib import Path
+from typing import Any
 
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
@@ -16,7 +17,7 @@ from COFTrainingLib.cohort.table import relative_root
 
 CINE_FIELD, ECG_FIELD = "20209", "20205"
 LICENCE = "UK Biobank material transfer agreement; not to be passed on"
-_NAME = re.compile(r"^(?P<person>\d+)_(?P<field>20209|20205)_(?P<visit>\d+)_(?P<array>\d+)\.(?:zip|xml)$", re.I)
+_NAME = re.compile(r"^(?P<person>\d+)_(?P<field>\d+)_(?P<visit>\d+)_(?P<array>\d+)\.(?:zip|xml)$", re.I)
 
 
 def import_ukbiobank(
@@ -29,19 +30,45 @@ def import_ukbiobank(
     Raises:
         CohortError: If the folder holds no file of these fields.
     """
+    facts = {"anchor_frame": 0}
+    return import_pairs(data, out, CINE_FIELD, facts, name=name or "ukbiobank", licence=licence, splits=splits)
+
+
+def import_pairs(
+    data: Path | str,
+    out: Path | str,
+    cine_field: str,
+    facts: dict[str, Any],
+    *,
+    name: str,
+    licence: str = LICENCE,
+    splits: SplitRule | None = None,
+) -> Cohort:
+    """Write the manifest of the cines of one field with the ECGs of the same visit.
+
+    Args:
+        data: Folder of the downloads.
+        out: Folder of the manifest.
+        cine_field: Number of the field of the cines.
+        facts: What holds of every subject.
+        name, licence, splits: Of the cohort.
+
+    Raises:
+        CohortError: If the folder holds no file of these fields.
+    """
     data, out, splits = Path(data), Path(out), splits or SplitRule()
     found: dict[tuple[str, str], dict[str, tuple[int, str]]] = {}
     for path in sorted(data.rglob("*")):
         match = _NAME.match(path.name)
-        if match is None:
+        if match is None or match["field"] not in (cine_field, ECG_FIELD):
             continue
-        role = "cine" if match["field"] == CINE_FIELD else "ecg"
+        role = "cine" if match["field"] == cine_field else "ecg"
         visit = found.setdefault((match["person"], match["visit"]), {})
         entry = (int(match["array"]), path.relative_to(data).as_posix())
         visit[role] = min(visit.get(role, entry), entry)  # a repeated recording: the first one counts
     if not found:
         raise CohortError(
-            f"Files named like 1234567_{CINE_FIELD}_2_0.zip and 1234567_{ECG_FIELD}_2_0.xml were expected; found none "
+            f"Files named like 1234567_{cine_field}_2_0.zip and 1234567_{ECG_FIELD}_2_0.xml were expected; found none "
             f"in {data}. Name the folder of the downloads."
         )
     subjects = []
@@ -53,13 +80,13 @@ def import_ukbiobank(
                 person,
                 splits.split_of(person),
                 {role: file for role, (_, file) in files.items()},
-                {"visit": int(visit), "anchor_frame": 0},
+                {"visit": int(visit), **facts},
                 excluded=f"{missing[0]} of the same visit" if missing else "",
             )
         )
     header = CohortHeader(
-        name=name or "ukbiobank", kind="ukbiobank", licence=licence, root=relative_root(data, out),
-        needs=("cine", "ecg"), splits=splits, settings={"fields": [CINE_FIELD, ECG_FIELD]}, made_with=__version__,
+        name=name, kind="ukbiobank", licence=licence, root=relative_root(data, out),
+        needs=("cine", "ecg"), splits=splits, settings={"fields": [cine_field, ECG_FIELD]}, made_with=__version__,
     )  # fmt: skip
     cohort = Cohort(out, header, tuple(subjects))
     write_cohort(cohort)

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from COFGeneratorLib import __version__
-from COFGeneratorLib.errors import AnatomyError, CohortError
+from COFGeneratorLib.errors import AnatomyError
 
-from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
+from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.splits import SplitRule
-from COFTrainingLib.cohort.table import relative_root
+from COFTrainingLib.cohort.ukbiobank import import_pairs
 
-FIELD, ECG_FIELD = "20208", "20205"
-LICENCE = "UK Biobank material transfer agreement; not to be passed on"
+FIELD = "20208"
 PLANE = "four-chamber"
-_NAME = re.compile(r"^(?P<person>\d+)_(?P<field>20208|20205)_(?P<visit>\d+)_(?P<array>\d+)\.(?:zip|xml)$", re.I)
 _FOUR = re.compile(r"4\s*[-_ ]?\s*ch", re.I)
 _LARGEST_MEMBER = 1 << 26
 
@@ -39,41 +36,8 @@ def import_long_axis(data: Path | str, out: Path | str, *, name: str = "", split
     Raises:
         CohortError: If the folder holds no file of these fields.
     """
-    data, out, splits = Path(data), Path(out), splits or SplitRule()
-    found: dict[tuple[str, str], dict[str, tuple[int, str]]] = {}
-    for path in sorted(data.rglob("*")):
-        match = _NAME.match(path.name)
-        if match is None:
-            continue
-        role = "cine" if match["field"] == FIELD else "ecg"
-        visit = found.setdefault((match["person"], match["visit"]), {})
-        entry = (int(match["array"]), path.relative_to(data).as_posix())
-        visit[role] = min(visit.get(role, entry), entry)
-    if not found:
-        raise CohortError(
-            f"Files named like 1234567_{FIELD}_2_0.zip and 1234567_{ECG_FIELD}_2_0.xml were expected; found none in "
-            f"{data}. Name the folder of the downloads."
-        )
-    subjects = []
-    for (person, visit), files in sorted(found.items()):
-        missing = [words for role, words in (("cine", "no cine"), ("ecg", "no ECG")) if role not in files]
-        subjects.append(
-            Subject(
-                f"{person}-{visit}",
-                person,
-                splits.split_of(person),
-                {role: file for role, (_, file) in files.items()},
-                {"visit": int(visit), "plane": PLANE},
-                excluded=f"{missing[0]} of the same visit" if missing else "",
-            )
-        )
-    header = CohortHeader(
-        name=name or "ukbiobank four-chamber", kind="ukbiobank", licence=LICENCE, root=relative_root(data, out),
-        needs=("cine", "ecg"), splits=splits, settings={"fields": [FIELD, ECG_FIELD]}, made_with=__version__,
-    )  # fmt: skip
-    cohort = Cohort(out, header, tuple(subjects))
-    write_cohort(cohort)
-    return cohort
+    name = name or "ukbiobank four-chamber"
+    return import_pairs(data, out, FIELD, {"plane": PLANE}, name=name, splits=splits)
 
 
 def read_four_chamber(path: Path | str) -> PlaneFrames:
