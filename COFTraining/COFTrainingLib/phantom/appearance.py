@@ -72,7 +72,7 @@ def draw_acquisition(rng: np.random.Generator, kind: str | None = None, clean: b
         bands=sometimes(0.25, 0.3, 0.95),
         band_cycles=float(rng.uniform(0.5, 3.0)),
         slice_gain=float(rng.uniform(0.0, 0.08 if rng.random() < 0.7 else 0.3 * often + 0.08)),
-        inflow=float(rng.normal(0.0, 0.45 * often)) if rng.random() < 0.4 else 0.0,
+        inflow=float(rng.normal(0.0, 0.6 * often)) if rng.random() < 0.5 else 0.0,
         clutter=sometimes(0.2, 0.2, 0.9),
     )
 

@@ -27,6 +27,7 @@ class Interior:
         self.lv_noise = NoiseField(rng, rng.uniform(3.0, 5.5))
         self.rv_noise = NoiseField(rng, rng.uniform(3.0, 6.5))
         self.lv_layer = rng.choice([0.0, rng.uniform(0.08, 0.2), rng.uniform(0.15, 0.4)])
+        self.lv_rim_mm, self.rv_rim_mm = rng.spawn(1)[0].uniform(0.2, 3.2, 2)  # of its own: other draws stay as they were
         self.lv_share = rng.uniform(0.0, 1.1)
         self.rv_share = rng.uniform(-0.8, 0.7)
         self.band = rng.random() < 0.7
@@ -70,7 +71,10 @@ class Interior:
         points = np.stack([z, j, i], axis=1).astype(np.float32)
         # trabeculae: a meshwork along the wall, thicker towards the apex
         layer = self.lv_layer * (0.6 + 0.8 * level) * cavity
-        mesh = (cavity - r < layer) & (self.lv_noise(points) > 1.0 - 1.4 * self.lv_share)
+        rough = self.lv_noise(points)
+        mesh = (cavity - r < layer) & (rough > 1.0 - 1.4 * self.lv_share)
+        # the innermost wall is never smooth: muscle and blood mixed, which readers give to the cavity
+        mesh |= (cavity - r) * scale < self.lv_rim_mm * (0.8 + 0.5 * level) * (1.0 + 0.4 * rough)
         tissue[index[mesh]] = Tissue.LV_TRABECULA
         for head in self.heads:
             middle = np.clip((level - head["top"]) / (head["foot"] - head["top"]), 0.0, 1.0)
@@ -78,17 +82,19 @@ class Interior:
             at = np.sqrt(self.shape.cavity_sq(np.full_like(z, head["angle"]), z)) - inset
             away = np.hypot(j - at * np.sin(head["angle"]), i - at * np.cos(head["angle"])) * scale
             taper = np.clip(np.minimum(level - head["top"], head["foot"] - level) / 0.08, 0.0, 1.0)
-            inside = away < head["radius_mm"] * np.sqrt(taper) * (1.0 + 0.15 * self.lv_noise(points))
+            inside = away < head["radius_mm"] * np.sqrt(taper) * (1.0 + 0.15 * rough)
             tissue[index[inside]] = Tissue.LV_PAPILLARY
 
     def _paint_rv(self, tissue, index, r, theta, z):
         shape = self.shape
         level = z / shape.length_mm
         epi = shape.epicardium(theta, z)
-        share = np.clip((r - epi) / np.maximum(shape.rv_depth_mm * shape.rv_profile(theta, z), 1.0), 0.0, 1.0)
+        depth = np.maximum(shape.rv_depth_mm * shape.rv_profile(theta, z), 1.0)
+        share = np.clip((r - epi) / depth, 0.0, 1.0)
         points = np.stack([z, r * np.sin(theta), r * np.cos(theta)], axis=1).astype(np.float32)
         noise = self.rv_noise(points)
         mesh = noise > 1.9 - self.rv_share - 1.1 * np.clip(level, 0.0, 1.0) - 0.5 * share
+        mesh |= (1.0 - share) * depth < self.rv_rim_mm * (1.0 + 0.4 * noise)
         if self.band:
             band = np.abs(level - self.band_level - self.band_slope * (share - 0.5)) * shape.length_mm
             mesh |= (band < self.band_mm) & (np.abs(np.sin(theta - shape.rv_angle_rad)) < 0.25)
