@@ -141,6 +141,7 @@ def _build(folder: Path, metadata: dict[str, Any]) -> Bundle:
         float(facts.get("gain", 1.0)),
         SamplerDefaults(**facts.get("sampler", {})),
         None if facts.get("ef_z90") is None else float(facts["ef_z90"]),
+        float(facts.get("ef_shift", 0.0)),
     )
     return Bundle(folder, metadata, model, segmenter)
 
@@ -174,6 +175,7 @@ def save_bundle(folder: Path, model, facts: dict[str, Any], segmenter_files: Pat
         "gain": model.gain,
         "sampler": asdict(model.sampler),
         "ef_z90": model.ef_z90,
+        "ef_shift": model.ef_shift,
         "pack": "channel = component*D + slice; components v_k, v_j, v_i, confidence",
     }
     for name, network in (("ecg", model.encoder), ("mean", model.mean), ("flow", model.flow)):

@@ -50,6 +50,7 @@ class MotionModel:
         ef_z90: Half-width of the 90 % interval of the EF that the encoder states, in the SDs that it states. With it
             every motion is given the EF of its ECG; None for a model whose encoder's reading of EF was not trained on
             the hearts that its motion was trained on.
+        ef_shift: Added to the EF that the encoder states, 0…1: its median error on validation subjects, taken off.
     """
 
     grid: MotionGrid
@@ -61,6 +62,7 @@ class MotionModel:
     gain: float = 1.0
     sampler: SamplerDefaults = field(default_factory=SamplerDefaults)
     ef_z90: float | None = None
+    ef_shift: float = 0.0
 
     def to(self, device) -> "MotionModel":
         """Move all networks to a device, in place."""
@@ -92,7 +94,7 @@ class MotionModel:
         beat = torch.from_numpy(np.ascontiguousarray(cycle.beat_mv, dtype=np.float32))[None].to(device)
         embedding, _ = self.encoder(beat, torch.from_numpy(cycle.scalars())[None].to(device))
         reading = self.encoder.latents(embedding)
-        return StatedEf(float(reading.ef), float(reading.ef_log_variance.mul(0.5).exp()), self.ef_z90)
+        return StatedEf(float(reading.ef) + self.ef_shift, float(reading.ef_log_variance.mul(0.5).exp()), self.ef_z90)
 
     @torch.inference_mode()
     def velocities(

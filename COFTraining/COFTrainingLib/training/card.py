@@ -49,7 +49,7 @@ def write_card(metadata: dict[str, Any], commands: list[str], figures: dict[str,
             ("optimiser steps", _pairs(training["steps"])),
             ("seeds of the training", _pairs(training["seeds"])),
             ("gain on motion", _gain(training["gain"])),
-            ("ejection fraction", _ejection(cof.get("ef_z90"))),
+            ("ejection fraction", _ejection(cof.get("ef_z90"), cof.get("ef_shift", 0.0))),
             ("segmenter", _segmenter(metadata)),
             ("versions", _pairs(training["versions"])),
         ]),
@@ -105,10 +105,11 @@ def _gain(gain: dict[str, Any]) -> str:
     return f"{gain['value']:.4f}, fitted on {gain['subjects']} subjects from seed {gain['first_seed']}"
 
 
-def _ejection(z90: float | None) -> str:
+def _ejection(z90: float | None, shift: float) -> str:
     if z90 is None:
         return "as the motion networks make it"
-    return f"as the ECG encoder states it; 90 % interval ± {z90:.2f} of its SD (split conformal)"
+    width = f"90 % interval ± {z90:.2f} of its SD (split conformal)"
+    return f"as the ECG encoder states it, {100 * shift:+.1f} points; {width}"
 
 
 def _segmenter(metadata: dict[str, Any]) -> str:

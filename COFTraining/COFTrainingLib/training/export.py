@@ -124,6 +124,7 @@ def assemble(run: Path | str) -> MotionModel:
         float(finished["gain"]),
         SamplerDefaults(**training["sampler"]),
         finished.get("ef_z90"),
+        float(finished.get("ef_shift", 0.0)),
     ).to("cpu")
 
 

@@ -46,7 +46,7 @@ def mixed_precision(device: torch.device, precision: str) -> contextlib.Abstract
 def is_fast(device: torch.device, precision: str) -> bool:
     """Return whether a device computes in this precision as fast as in fp32.
 
-    Processors without AVX-512 emulate half-precision convolutions: measured 27 times slower than fp32 (AVX2, torch 2.13).
+    Processors without AVX-512 emulate half-precision convolutions: 27 times slower than fp32 (AVX2, torch 2.13).
     """
     return precision == "fp32" or device.type != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX2"
 

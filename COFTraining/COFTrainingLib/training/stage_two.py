@@ -27,7 +27,7 @@ from COFTrainingLib.training.calibrate import fit_gain, fit_gain_on_cines, popul
 from COFTrainingLib.training.cine_data import CineCache, cine_recipe, load_cines, weights_hash
 from COFTrainingLib.training.cine_example import Recipe
 from COFTrainingLib.training.ecg_training import WEIGHTS, EcgTraining, adopt_encoder, load_encoder, train_ecg
-from COFTrainingLib.training.ef_interval import fit_ef_z90
+from COFTrainingLib.training.ef_interval import fit_ef_interval
 from COFTrainingLib.training.flow import train_flow, train_mean
 from COFTrainingLib.training.flow_cache import build_flow_cache
 from COFTrainingLib.training.flow_data import FlowData, load_flow_data
@@ -150,6 +150,7 @@ def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources
             "spread": list(spread),
             "gain": model.gain,
             "ef_z90": model.ef_z90,
+            "ef_shift": model.ef_shift,
             "subjects": {"train": len(data.train), "valid": len(data.valid)},
             **({"cines": examples.summary()} if recipe is not None else {}),
             "weights": weights_of(run),
@@ -206,7 +207,8 @@ def _calibrate(model: MotionModel, training: StageTwoTraining, cohort, data: Flo
         return
     model.gain = fit_gain(model, held.first_seed, held.subjects, told("gain"))
     if held.records:
-        model.ef_z90 = fit_ef_z90(model, held.first_seed, held.records, told("interval"))
+        fitted = fit_ef_interval(model, held.first_seed, held.records, told("interval"))
+        model.ef_shift, model.ef_z90 = fitted.shift, fitted.z90
 
 
 def weights_of(run: Path) -> dict[str, str]:

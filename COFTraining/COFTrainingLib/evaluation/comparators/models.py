@@ -52,7 +52,7 @@ class ModelMethod:
         """Changes with the weights and with the variant."""
         model = self.bundle.model
         variant = (self.ecg, self.draws, self.direct, self.stated_ef, self.keep_wall, self.seed, model.gain,
-                   model.ef_z90)  # fmt: skip
+                   model.ef_z90, model.ef_shift)  # fmt: skip
         return f"{self.bundle.weights_sha256[:16]}:{variant}"
 
     def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
