@@ -1,214 +1,291 @@
-"""The ablations of the paper's tables on the phantom cohort, at a size that is stated with them.
+"""The ablations of the paper's tables (COF Table 7, and Table 2's COF-w/Diffusion), by the commands a user types.
 
-    python Testing/Benchmarks/ablations.py [--subjects 48] [--held-out 12] [--steps 80] [--seeds 0 1 2] [--json FILE]
-    python Testing/Benchmarks/ablations.py --teacher [--teacher-steps 60] …        also the teacher's rows
+    python Testing/Benchmarks/ablations.py --out DIR [--subjects 72] [--held-out 12] [--steps 240] [--seeds 0 1 2]
+                                           [--rows NAME …] [--teacher-steps 100] [--json FILE]
 
-Stage 2: the full model (``cof-v2``), without anatomy, with the ECG in space, without a teacher, with a diffusion's
-objective, in physical time; every one a network of the same size, trained on the same examples with the same budget,
-one draw a held-out subject. Read-outs are taken on the motion grid against the exact motion: Dice of the moved anatomy,
-correlation of the displacement (M-Corr), EF, end-systole, folds. Stage 1: λ_seg and the maximum-field term.
+``cof cohort synthesize`` makes the phantoms, ``cof train flow --config`` trains every row and seed by a configuration
+that names an ablation as its base and shrinks all rows alike, ``cof bundle export`` makes bundles, and one
+``cof evaluate`` measures one random draw of each on held-out cines. Without a teacher (w/o TOPPR) the network makes
+frames, not motion, which no bundle holds: its labels enter ``cof evaluate`` as ``--predictions``. Rows of Stage 1
+are ``cof train teacher`` and what it measures on held-out pairs.
 
-The rows are the paper's; the numbers are not comparable with it: other hearts, another network, a training of minutes.
+Run it again after a stop: what is done is kept. The rows are the paper's; the numbers cannot be compared with it:
+other hearts, a smaller network, a training of minutes.
 """
 
 import argparse
 import json
+import shlex
 import sys
-import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 for _floor in ("COFGenerator", "COFTraining"):
     sys.path.insert(0, str(ROOT / _floor))
 
-from COFGeneratorLib import load_bundle  # noqa: E402
-from COFGeneratorLib.generator.grid import MotionGrid  # noqa: E402
-from COFGeneratorLib.generator.pack import unpack  # noqa: E402
-from COFGeneratorLib.generator.sampler import integrate  # noqa: E402
-from COFGeneratorLib.motion.fields import exponential, folded_fraction, warp  # noqa: E402
+from COFGeneratorLib.cli import main as cof  # noqa: E402
 from COFGeneratorLib.resources import default_bundle  # noqa: E402
-from COFTrainingLib.training.configurations import read_configuration  # noqa: E402
-from COFTrainingLib.training.flow import train_flow  # noqa: E402
-from COFTrainingLib.training.flow_cache import build_flow_cache  # noqa: E402
-from COFTrainingLib.training.flow_data import FlowData, load_flow_data  # noqa: E402
-from COFTrainingLib.training.loop import LoopConfig  # noqa: E402
 
 ROWS = {
-    "COF (full)": "cof-v2",
-    "w/o REA": "ablations/no-rea",
-    "w/o temporal ECG": "ablations/spatial-ecg",
-    "w/o TOPPR": "ablations/no-toppr",
-    "COF-w/Diffusion": "ablations/diffusion",
-    "physical time (v1)": "ablations/physical-time",
+    "full": ("COF (full)", "cof-v2"),
+    "no-rea": ("w/o REA", "ablations/no-rea"),
+    "spatial-ecg": ("w/o temporal ECG", "ablations/spatial-ecg"),
+    "no-toppr": ("w/o TOPPR", "ablations/no-toppr"),
+    "diffusion": ("COF-w/Diffusion", "ablations/diffusion"),
+    "physical-time": ("physical time (v1)", "ablations/physical-time"),
 }
-TEACHER_ROWS = {
-    "λ_seg = 1": "cof-v2",
-    "λ_seg = 0.5": "ablations/lambda-seg-0.5",
-    "λ_seg = 3": "ablations/lambda-seg-3",
-    "no max field": "ablations/no-max-field",
+TEACHERS = {
+    "lambda-1": ("λ_seg = 1 (main)", "cof-v2"),
+    "lambda-0.5": ("λ_seg = 0.5", "ablations/lambda-seg-0.5"),
+    "lambda-3": ("λ_seg = 3", "ablations/lambda-seg-3"),
+    "no-max-field": ("no max field", "ablations/no-max-field"),
 }
-GRID = MotionGrid(shape=(8, 24, 24), spacing_mm=(16.0, 7.0, 7.0), phases=10)
-WIDTHS, HIDDEN = (24, 32, 48), 64
-FIRST_SEED = 950_000
-COLUMNS = ("dice_lv", "dice_myo", "dice_rv", "m_corr", "ef_mae_points", "es_error_percent", "folded_percent")
+FIRST_SEED, HELD_OUT_SEED = 951_000, 7_300_000
+FRAMES, SPACING = 8, "14,2.8"
+"""Of the held-out cines; as many frames as the motion grid has phases."""
+MAIN = ("full", "no-rea", "spatial-ecg", "no-toppr", "diffusion")
+REFERENCE = "reference"
+"""Name of the main model of the evaluation: the full one of the first seed, which brings the rows without an ECG."""
+COLUMNS = (
+    ("image", "ssim_heart", "SSIM heart ↑", 3), ("image", "psnr_heart_db", "PSNR heart dB ↑", 2),
+    ("image", "motion_correlation_heart", "M-Corr heart ↑", 3), ("image", "motion_ssim_heart", "M-SSIM heart ↑", 3),
+    ("anatomy", "dice_lv", "Dice LV ↑", 3), ("anatomy", "dice_rv", "Dice RV ↑", 3),
+    ("anatomy", "dice_myo", "Dice myo ↑", 3), ("function", "ef_error_points", "EF MAE points ↓", 1),
+    ("function", "es_error_frames", "ES error, of 50 ↓", 2), ("anatomy", "epe_wall_mm", "wall error mm ↓", 2),
+)  # fmt: skip
+TEACHER_COLUMNS = (
+    ("held_out_segmentation", "Dice loss ↓", 3), ("held_out_reconstruction", "1 − NCC ↓", 3),
+    ("held_out_displacement", "displacement error mm ↓", 2), ("held_out_folded", "folded share ↓", 4),
+)  # fmt: skip
+SMALL = """base = {base!r}
+# all rows alike: a smaller grid and network, fewer steps, no epochs
+[teacher]
+epochs = 0
+network = {{plane = [32, 32], pixel_mm = 5.4, filters = [8, 12, 16]}}
+pairs = {{subjects = 24, phases = 3, stacks = [[6, 14.0, 16.0]], slab = 1, batch = 4}}
+validation_batches = 6
+[teacher.loop]
+steps = {teacher_steps}
+learning_rate = 2e-3
+checkpoint_every = {teacher_steps}
+seed = {seed}
+[flow]
+flow_epochs = 0
+[flow.grid]
+shape = [8, 20, 20]
+spacing_mm = [16.0, 8.0, 8.0]
+centre_mm = [10.5, 0.0, -19.0]
+phases = 8
+[flow.flow]
+widths = [24, 32, 48]
+hidden = 64
+[flow.flow_loop]
+steps = {steps}
+learning_rate = 2e-3
+ema_decay = 0.9
+warmup_steps = 5
+checkpoint_every = {steps}
+seed = {seed}
+"""
 
 
-def trained(name: str, data: FlowData, steps: int, seed: int, folder: Path):
-    """Return the network of a row and its configuration, at this bench's size."""
-    config = read_configuration("flow", name)
-    network = replace(config.flow, widths=WIDTHS, hidden=HIDDEN, residual=False)
-    loop = LoopConfig(
-        steps=steps, learning_rate=1.5e-3, warmup_steps=5, ema_decay=0.9, schedule=config.flow_loop.schedule,
-        drop_at=config.flow_loop.drop_at, precision="bf16", seed=seed, device="cpu", threads=torch.get_num_threads(),
-        checkpoint_every=10**6, log_every=10**6,
-    )  # fmt: skip
-    stage = replace(config.stage, batch=8)
-    model, _, _ = train_flow(data, folder, loop, stage, network, None, config.tau_draw)
-    return model.eval(), config
+def command(*words: object) -> None:
+    """Run a command of ``cof``, showing it.
+
+    Raises:
+        SystemExit: If it fails.
+    """
+    line = [str(word) for word in words]
+    print(f"$ cof {shlex.join(line)}", flush=True)
+    if code := cof([*line, "--quiet"]):
+        raise SystemExit(code)
 
 
-@torch.inference_mode()
-def measured(model, config, data: FlowData, held: np.ndarray, seed: int) -> dict[str, float]:
-    """Return the mean read-outs over held-out subjects, one draw each."""
-    rows = []
-    for index in held:
-        batch = data.batch(np.array([index]))
-        phases = data.phases
-
-        def predict(x, tau, batch=batch, phases=phases):
-            return model(x, tau, batch["maps"], batch["condition"], phases)
-
-        shape = (1, len(phases), 4 * GRID.shape[0], *GRID.shape[1:])
-        start = torch.randn(shape, generator=torch.Generator().manual_seed(1000 * seed + int(index)))
-        packed = integrate(predict, start, config.sampler.steps, "euler", model.config.prediction)
-        true = _moved(batch["maps"], data.scale.restore(batch["velocity"])[0])
-        normalised = unpack(packed)[0][0]
-        if model.config.target == "frames":
-            found = ((normalised + 1.0) / 2.0).clamp(0, 1), None
-        else:
-            velocity = data.scale.restore(normalised)
-            found = _moved(batch["maps"], velocity - velocity[:1])
-        rows.append(_read_outs(found, true, batch["maps"][0]))
-    return _means(rows)
+def configured(folder: Path, key: str, base: str, seed: int, arguments) -> Path:
+    """Write the configuration of a row and seed; returns the file."""
+    path = folder / "configurations" / f"{key}-{seed}.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = {"steps": arguments.steps, "teacher_steps": arguments.teacher_steps}
+    path.write_text(SMALL.format(base=base, seed=seed, **settings), encoding="utf-8")
+    return path
 
 
-def _moved(maps: torch.Tensor, velocity: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the anatomy (T, 3, D, H, W) under a velocity (T, 3, D, H, W), and the displacement."""
-    displacement = exponential(velocity.float())
-    return warp(maps.float().expand(len(velocity), -1, -1, -1, -1), displacement), displacement
+def train_row(folder: Path, key: str, base: str, seed: int, arguments) -> tuple[str, Path]:
+    """Train a row and make what ``cof evaluate`` takes of it; returns the option and the folder."""
+    run, config = folder / "runs" / f"{key}-{seed}", configured(folder, key, base, seed, arguments)
+    command("train", "flow", "--cohort", folder / "cohort", "--out", run, "--config", config, "--ecg",
+            default_bundle(), "--cache", folder / "cache", "--threads", arguments.threads, "--device", "cpu",
+            "--no-samples", "--resume")  # fmt: skip
+    if key == "no-toppr":
+        out = folder / "frames" / f"{key}-{seed}"
+        if not out.is_dir():
+            generate_frames(run, folder / "held-out", out, seed)
+        return "--predictions", out
+    out = folder / "bundles" / f"{key}-{seed}"
+    if not out.is_dir():
+        command("bundle", "export", "--run", run, "--name", f"{key}-{seed}", "--out", out)
+    return "--model", out
 
 
-def _read_outs(found, true, maps: torch.Tensor) -> dict[str, float]:
-    anatomy, displacement = found
-    overlap = 2.0 * torch.minimum(anatomy, true[0]).sum(dim=(0, 2, 3, 4))
-    dice = overlap / (anatomy + true[0]).sum(dim=(0, 2, 3, 4)).clamp(min=1e-6)
-    curves = [part[:, 0].sum(dim=(1, 2, 3)) for part in (anatomy, true[0])]
-    ef = [100.0 * float(1.0 - curve.min() / curve.max().clamp(min=1e-6)) for curve in curves]
-    es = [int(curve.argmin()) for curve in curves]
-    apart = abs(es[0] - es[1])
-    row = {"dice_lv": dice[0], "dice_myo": dice[1], "dice_rv": dice[2], "ef_mae_points": abs(ef[0] - ef[1]),
-           "es_error_percent": 100.0 * min(apart, len(anatomy) - apart) / len(anatomy),
-           "m_corr": np.nan, "folded_percent": np.nan}  # fmt: skip
-    if displacement is not None:
-        heart = maps.sum(dim=0) > 0.3
-        pair = torch.stack([part[1:][..., heart].flatten() for part in (displacement, true[1])])
-        row["m_corr"] = float(torch.corrcoef(pair)[0, 1]) if float(pair[0].std()) > 0 else 0.0
-        row["folded_percent"] = 100.0 * folded_fraction(displacement, heart)
-    return {name: float(value) for name, value in row.items()}
+def generate_frames(run: Path, cohort: Path, out: Path, seed: int) -> None:
+    """Draw the frames that a network without a teacher makes of every held-out subject, as labelled cines.
+
+    What it makes is anatomy, not intensities: images are painted with the anchor's mean intensity of each structure.
+    """
+    import torch
+    from COFGeneratorLib.anatomy.geometry import resample
+    from COFGeneratorLib.generator.grid import anatomy_maps, grid_for_heart, label_fractions
+    from COFGeneratorLib.generator.pack import unpack
+    from COFGeneratorLib.generator.sampler import integrate
+    from COFTrainingLib.cohort.manifest import read_cohort
+    from COFTrainingLib.cohort.nrrd import write_nrrd
+    from COFTrainingLib.evaluation.cases import read_case
+    from COFTrainingLib.training.export import assemble
+
+    model, held = assemble(run), read_cohort(cohort)
+    for number, subject in enumerate(held.used()):
+        case = read_case(held, subject)
+        fractions = label_fractions(case.labels)
+        grid = grid_for_heart(case.labels, case.anchor.ijk_to_ras, case.frame, model.grid)
+        maps = torch.from_numpy(anatomy_maps(fractions, case.anchor.ijk_to_ras, case.frame, grid))[None]
+        shape = (1, grid.phases, 4 * grid.shape[0], *grid.shape[1:])
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(1000 * seed + number))
+        condition, phases = model.condition(case.cycle, "cpu"), model.phases
+        with torch.inference_mode():
+            packed = integrate(
+                lambda x, tau, m=maps, c=condition, p=phases: model.flow(x, tau, m, c, p), noise,
+                model.sampler.steps, model.sampler.solver, model.flow.config.prediction,
+            )  # fmt: skip
+        made = ((unpack(packed)[0][0].numpy() + 1.0) / 2.0).clip(0.0, 1.0)
+        geometry = np.eye(4)
+        geometry[:3, :3] = (case.frame.axes_ras * np.array(grid.spacing_mm)[:, None])[::-1].T
+        first = np.array([axis[0] for axis in grid.axes_mm()])
+        geometry[:3, 3] = case.frame.origin_ras + case.frame.axes_ras.T @ first
+        occupied = np.stack([
+            [resample(part, geometry, case.anchor.shape, case.anchor.ijk_to_ras) for part in frame] for frame in made
+        ])  # fmt: skip
+        most, best = occupied.max(axis=1), occupied.argmax(axis=1)
+        labels = np.where(most > 1.0 - occupied.sum(axis=1), best + 1, 0).astype(np.uint8)
+        folder = out / subject.id
+        folder.mkdir(parents=True, exist_ok=True)
+        times = np.arange(len(labels)) / len(labels) * case.rr_ms
+        write_nrrd(folder / "labels.seq.nrrd", labels, case.anchor.ijk_to_ras, times)
+        write_nrrd(folder / "cine.seq.nrrd", painted(case, occupied), case.anchor.ijk_to_ras, times)
 
 
-def copied(data: FlowData, held: np.ndarray) -> dict[str, float]:
-    """Return the read-outs of an anchor that does not move."""
-    rows = []
-    for index in held:
-        batch = data.batch(np.array([index]))
-        true = _moved(batch["maps"], data.scale.restore(batch["velocity"])[0])
-        still = _moved(batch["maps"], torch.zeros_like(batch["velocity"][0]))
-        rows.append(_read_outs(still, true, batch["maps"][0]))
-    return _means(rows)
+def painted(case, occupied: np.ndarray) -> np.ndarray:
+    """Return (T, D, H, W) float32: the anchor, its heart replaced by (T, 3, D, H, W) occupancies in mean tones."""
+    from scipy.ndimage import binary_dilation
+
+    heart, voxels = case.labels > 0, case.anchor.voxels.astype(np.float32)
+    around = np.stack([binary_dilation(plane, iterations=4) for plane in heart]) & ~heart
+    still = np.where(heart, voxels[around].mean(), voxels)
+    tones = np.array([voxels[case.labels == code].mean() if (case.labels == code).any() else 0.0 for code in (1, 2, 3)])
+    inside = occupied.sum(axis=1).clip(0.0, 1.0)
+    return ((1.0 - inside) * still + np.einsum("tcdhw,c->tdhw", occupied, tones)).astype(np.float32)
 
 
-def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Return the means over subjects; what a row does not have stays unknown."""
-    return {name: float(np.mean([row[name] for row in rows])) for name in COLUMNS}
+def teacher_row(folder: Path, key: str, base: str, seed: int, arguments) -> dict[str, float]:
+    """Train a teacher; returns what it measured on held-out pairs at its end."""
+    run, config = folder / "teachers" / f"{key}-{seed}", configured(folder, key, base, seed, arguments)
+    command("train", "teacher", "--out", run, "--config", config, "--threads", arguments.threads, "--device", "cpu",
+            *(["--resume"] if run.is_dir() else []))  # fmt: skip
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [event for event in events if event["event"] == "metric"][-1]
 
 
-def teacher_row(name: str, steps: int, seed: int, folder: Path) -> dict[str, float]:
-    """Return the held-out terms of a teacher trained at this bench's size."""
-    from COFTrainingLib.training.teacher import train_teacher
-
-    own, small = read_configuration("teacher", name), read_configuration("teacher", "smoke")
-    loop = replace(small.loop, steps=steps, seed=seed, checkpoint_every=steps, threads=torch.get_num_threads())
-    pairs = replace(small.pairs, subjects=12)
-    config = replace(small, objective=own.objective, loop=loop, pairs=pairs, validation_batches=4)
-    found = train_teacher(None, folder, config).metrics
-    return {
-        "dice": 1.0 - found["held_out_segmentation"],
-        "correlation": 1.0 - found["held_out_reconstruction"],
-        "displacement_mm": found["held_out_displacement"],
-        "folded_percent": 100.0 * found["held_out_folded"],
-    }
+def evaluate(folder: Path, entries: dict[tuple[str, int], tuple[str, Path]]) -> dict:
+    """Measure everything that was trained in one evaluation; returns its ``metrics.json``."""
+    words = ["--cohort", folder / "held-out", "--out", folder / "report", "--library", "0"]
+    for protocol in ("image", "function", "anatomy", "topology", "ablations"):
+        words += ["--protocol", protocol]
+    first = next(path for option, path in entries.values() if option == "--model")
+    words += ["--model", f"{REFERENCE}={first}"]
+    for (key, seed), (option, path) in entries.items():
+        words += [option, f"{key}-{seed}={path}"]
+    command("evaluate", *words)
+    return json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
 
 
-def _table(title: str, rows: dict[str, list[dict[str, float]]]) -> None:
-    columns = list(next(iter(rows.values()))[0])
-    print(f"\n{title}\n| | " + " | ".join(columns) + " |\n|---" * 1 + "|---" * len(columns) + "|")
+def numbers_of(metrics: dict, method: str) -> dict[str, float]:
+    """Return the columns of a method of ``metrics.json``; NaN where something cannot be measured."""
+    found = {}
+    for protocol, name, label, _ in COLUMNS:
+        value = metrics["protocols"].get(protocol, {}).get(method, {}).get(name)
+        found[label] = float("nan") if value is None else value
+    return found
+
+
+def table(rows: dict[str, list[dict[str, float]]], columns) -> None:
+    """Print a table of mean ± SD over seeds."""
+    labels = [(label, digits) for *_, label, digits in columns]
+    print("\n| | " + " | ".join(label for label, _ in labels) + " |\n|---" + "|---" * len(labels) + "|")
     for name, seeds in rows.items():
         cells = []
-        for column in columns:
-            values = np.array([seed[column] for seed in seeds])
-            spread = f" ± {values.std(ddof=1):.3g}" if len(values) > 1 else ""
-            cells.append("—" if np.isnan(values).all() else f"{values.mean():.3g}{spread}")
+        for label, digits in labels:
+            values = np.array([seed[label] for seed in seeds], dtype=float)
+            spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.{digits}f}{spread}" if np.isfinite(values).all() else "–")
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 
 def main() -> int:
     """Train and measure every row; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--subjects", type=int, default=48, help="phantoms to train on")
-    parser.add_argument("--held-out", type=int, default=12, help="phantoms to measure on")
-    parser.add_argument("--steps", type=int, default=80, help="of every network of Stage 2, of batch 8")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of everything that is made")
+    parser.add_argument("--subjects", type=int, default=72, help="phantoms to train on (default 72)")
+    parser.add_argument("--held-out", type=int, default=12, help="phantoms to measure on (default 12)")
+    parser.add_argument("--steps", type=int, default=240, help="of every network of Stage 2, of batch 4 (default 240)")
+    parser.add_argument("--teacher-steps", type=int, default=100, help="of every teacher, of batch 4 (default 100)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--teacher", action="store_true", help="also the rows of Stage 1")
-    parser.add_argument("--teacher-steps", type=int, default=60)
+    parser.add_argument("--rows", nargs="*", default=[*MAIN, *TEACHERS], choices=[*ROWS, *TEACHERS], metavar="NAME",
+                        help=f"which of {', '.join([*ROWS, *TEACHERS])} (default all but physical-time)")  # fmt: skip
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--json", metavar="FILE", help="also write the figures")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    start, results = time.process_time(), {}
-    with tempfile.TemporaryDirectory() as folder:
-        count = arguments.subjects + arguments.held_out
-        cache = build_flow_cache(Path(folder) / "cache", count, FIRST_SEED, GRID, workers=1)
-        data = load_flow_data(cache, load_bundle(default_bundle()).model.encoder)
-        held = data.cache.ready[-arguments.held_out :]
-        data = replace(data, train=data.cache.ready[: arguments.subjects], valid=held)
-        rows = {"copy anchor": [copied(data, held)]}
-        for name, configuration in ROWS.items():
-            rows[name] = []
-            for seed in arguments.seeds:
-                run = Path(folder) / f"{name.replace('/', '')}-{seed}"
-                model, config = trained(configuration, data, arguments.steps, seed, run)
-                rows[name].append(measured(model, config, data, held, seed))
-        size = f"{arguments.subjects} subjects, {arguments.steps} steps of batch 8, {len(arguments.seeds)} seeds"
-        _table(f"Stage 2: {size}, {arguments.held_out} held out", rows)
+    folder, start, results = Path(arguments.out), time.process_time(), {}
+    entries = {}
+    if any(key in ROWS for key in arguments.rows):
+        command("cohort", "synthesize", "--subjects", arguments.subjects, "--seed", FIRST_SEED, "--prevalence",
+                "enriched", "--manifest-only", "--out", folder / "cohort")  # fmt: skip
+        command("cohort", "synthesize", "--subjects", arguments.held_out, "--seed", HELD_OUT_SEED, "--prevalence",
+                "enriched", "--cines", "--frames", FRAMES, "--spacing", SPACING, "--out",
+                folder / "held-out")  # fmt: skip
+        for seed in arguments.seeds:
+            for key in (key for key in arguments.rows if key in ROWS):
+                begun = time.process_time()
+                entries[key, seed] = train_row(folder, key, ROWS[key][1], seed, arguments)
+                print(f"  {time.process_time() - begun:.0f} s of CPU time", flush=True)
+        metrics = evaluate(folder, entries)
+        rows = {}
+        for key in (key for key in arguments.rows if key in ROWS):
+            methods = [f"{key}-{seed}" + ("" if key == "no-toppr" else " · one draw") for seed in arguments.seeds]
+            rows[ROWS[key][0]] = [numbers_of(metrics, method) for method in methods]
+        for variant in ("null ECG", "shuffled ECG"):
+            rows[f"{variant} (first seed, central)"] = [numbers_of(metrics, f"{REFERENCE} · {variant}")]
+        rows["copy anchor"] = [numbers_of(metrics, "copy anchor")]
+        table(rows, COLUMNS)
         results["stage_2"] = rows
-        if arguments.teacher:
-            rows = {
-                name: [teacher_row(configuration, arguments.teacher_steps, seed, Path(folder) / f"{name}-{seed}")
-                       for seed in arguments.seeds]
-                for name, configuration in TEACHER_ROWS.items()
-            }  # fmt: skip
-            _table(f"Stage 1: 12 subjects, {arguments.teacher_steps} steps", rows)
-            results["stage_1"] = rows
-    results["settings"] = vars(arguments) | {"cpu_seconds": round(time.process_time() - start)}
-    print(f"\n{results['settings']['cpu_seconds']} s of CPU time in this process")
+        results["failures"] = metrics["failures"]
+    teachers = {
+        TEACHERS[key][0]: [
+            {label: found[name] for name, label, _ in TEACHER_COLUMNS}
+            for found in (teacher_row(folder, key, TEACHERS[key][1], seed, arguments) for seed in arguments.seeds)
+        ]
+        for key in arguments.rows if key in TEACHERS
+    }  # fmt: skip
+    if teachers:
+        table(teachers, TEACHER_COLUMNS)
+        results["stage_1"] = teachers
+    seconds = round(time.process_time() - start)
+    asked = {name: value for name, value in vars(arguments).items() if name not in ("out", "json")}
+    results["settings"] = {**asked, "first_seed": FIRST_SEED, "held_out_seed": HELD_OUT_SEED, "cpu_seconds": seconds}
+    print(f"\n{seconds} s of CPU time")
     if arguments.json:
-        Path(arguments.json).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        Path(arguments.json).write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 

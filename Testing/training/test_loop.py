@@ -202,7 +202,8 @@ def test_a_run_folder_in_use_is_refused_and_a_changed_setting_is_named(tmp_path)
     fit(tmp_path / "run", a_config(steps=2, threads=1, log_every=2), resume=True)
 
 
-def test_bf16_runs_the_network_in_half_precision_and_keeps_the_weights_in_full(tmp_path):
+def test_bf16_runs_the_network_in_half_precision_and_keeps_the_weights_in_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     seen = []
 
     def loss_fn(model, batch, generator):
@@ -210,9 +211,31 @@ def test_bf16_runs_the_network_in_half_precision_and_keeps_the_weights_in_full(t
         return noisy_regression_loss(model, batch, generator)
 
     model = a_model()
-    train(model, loss_fn, regression_batches, tmp_path / "run", a_config(steps=2, precision="bf16"))
+    result = train(model, loss_fn, regression_batches, tmp_path / "run", a_config(steps=2, precision="bf16"))
     assert seen[0] == torch.bfloat16
     assert model[0].weight.dtype == torch.float32
+    assert "warning" not in {event["event"] for event in read_events(result.run / "events.jsonl")}
+
+
+def test_a_processor_that_only_emulates_bf16_computes_in_fp32_and_says_so_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    seen, told = [], []
+
+    def loss_fn(model, batch, generator):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return noisy_regression_loss(model, batch, generator)
+
+    def listen(event):
+        told.append(event["event"])
+
+    asked = train(a_model(), loss_fn, regression_batches, tmp_path / "run", a_config(precision="bf16"), progress=listen)
+    assert not any(seen)
+    warnings = [event for event in read_events(asked.run / "events.jsonl") if event["event"] == "warning"]
+    assert [event["message"].split()[0] for event in warnings] == ["bf16"]
+    assert told.count("warning") == 1
+    plain = fit(tmp_path / "plain", a_config())
+    assert loss_curve(asked.run) == loss_curve(plain.run)  # exactly what fp32 computes
+    assert json.loads((asked.run / "config.json").read_text())["loop"]["precision"] == "bf16"  # what was asked for
 
 
 def test_schedules_follow_their_closed_forms():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from COFGeneratorLib.cli import main
-from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.errors import BundleError, TrainingError
 from COFGeneratorLib.generator.bundle import load_bundle
 from COFTrainingLib.cohort.manifest import read_cohort
 from COFTrainingLib.training.configurations import read_configuration
@@ -91,6 +91,25 @@ def test_an_encoder_that_does_not_fit_is_refused(walked, tmp_path):
         start(walked, tmp_path / "run", ecg_weights=tmp_path)
     with pytest.raises(TrainingError, match="cof train ecg"):
         start(walked, tmp_path / "other", ecg_weights=tmp_path / "nowhere")
+
+
+def test_the_encoder_of_a_bundle_is_adopted_with_what_the_bundle_says_of_it(walked, tmp_path):
+    from COFTrainingLib.training.ecg_training import adopt_encoder, encoder_facts, load_encoder
+
+    bundle = walked.folder / "smoke" / "bundle"
+    run = start(walked, tmp_path / "run", ecg_weights=bundle)
+    first, second = (walked.folder / "smoke" / "run", run)
+    assert (second / "ecg" / "model.safetensors").read_bytes() == (first / "ecg" / "model.safetensors").read_bytes()
+    facts = load_bundle(export_bundle(run, tmp_path / "again")).metadata["training"]
+    assert (facts["steps"]["ecg"], facts["seeds"]["ecg"]) == (12, 0)
+    bare = shutil.copytree(bundle, tmp_path / "bare")
+    shutil.rmtree(bare / "docs")
+    adopt_encoder(bare, tmp_path / "other", None)
+    assert load_encoder(tmp_path / "other").config.embedding == 32  # its size is known, its training is not
+    assert encoder_facts(tmp_path / "other")["trained_with"] is None
+    (bare / "models" / "ecg.safetensors").write_bytes(b"other")
+    with pytest.raises(BundleError, match="altered"):
+        adopt_encoder(bare, tmp_path / "third", None)
 
 
 @pytest.mark.parametrize("name", ["stage2.json", "config.json"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.generator.bundle import METADATA, read_metadata
 from COFGeneratorLib.generator.ecg_encoder import EcgEncoder, EcgEncoderConfig
 from safetensors.torch import load_file
 
@@ -19,6 +20,7 @@ from COFTrainingLib.training.ranks import first_rank_first
 from COFTrainingLib.training.run_folder import write_json
 
 WEIGHTS, CONFIG, SOURCE, RECORDS = "model.safetensors", "config.json", "source.json", "cohort.safetensors"
+BUNDLED = Path("models", "ecg.safetensors")
 SETTINGS = "configuration.json"
 """What ``cof train ecg`` was asked for; ``config.json`` is the loop's own, which every run has."""
 
@@ -90,23 +92,29 @@ def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig)
     """Copy trained weights into a run, with all that is known of their training.
 
     Args:
-        weights: A finished run of ``cof train ecg``, or a file of weights (with its run's ``config.json`` beside it).
+        weights: A finished run of ``cof train ecg``, a model bundle, or a file of weights (with its run's
+            ``config.json`` beside it).
         folder: Where to; afterwards ``load_encoder`` reads it.
         fallback: Size of the network where no ``config.json`` says it.
 
     Raises:
         TrainingError: If there are no weights, or they do not fit.
+        BundleError: If a bundle is not complete.
     """
     weights = Path(weights)
-    file = weights / WEIGHTS if weights.is_dir() else weights
+    bundled = (weights / METADATA).is_file()
+    file = weights / BUNDLED if bundled else weights / WEIGHTS if weights.is_dir() else weights
     if not file.is_file():
         raise TrainingError(
-            f"Trained weights of an ECG encoder are a finished run of `cof train ecg` or a .safetensors file; found no "
-            f"{file}. Finish that run, or leave --ecg out to train an encoder now."
+            "Trained weights of an ECG encoder are a finished run of `cof train ecg`, a model bundle or a .safetensors "
+            f"file; found no {file}. Finish that run, or leave --ecg out to train an encoder now."
         )
     facts: dict[str, Any] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    facts |= {"trained_with": _json(file.with_name(CONFIG)), "settings": _json(file.with_name(SETTINGS))}
-    size = (facts["trained_with"] or {}).get("model", {}).get("encoder")
+    if bundled:
+        facts |= _bundled(weights)
+    else:
+        facts |= {"trained_with": _json(file.with_name(CONFIG)), "settings": _json(file.with_name(SETTINGS))}
+    size = facts.get("encoder") or (facts["trained_with"] or {}).get("model", {}).get("encoder")
     config = EcgEncoderConfig(**_tuples(size)) if size else fallback
     _filled(config, file)
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,6 +145,22 @@ def encoder_facts(folder: Path) -> dict[str, Any]:
         return adopted
     trained = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     return {"encoder": trained["model"]["encoder"], "trained_with": trained, "settings": _json(folder / SETTINGS)}
+
+
+def _bundled(bundle: Path) -> dict[str, Any]:
+    """Return how the encoder of a bundle was trained, as the bundle itself says."""
+    metadata = read_metadata(bundle)
+    known = (_json(bundle / "docs" / SETTINGS) or {}).get("ecg")
+    trained = None
+    if known is not None:
+        model = {"encoder": metadata["cof"]["ecg"], **{name: known[name] for name in ("batch", "records")}}
+        trained = {"loop": known["loop"], "model": model}
+    return {
+        "bundle": f"{metadata['name']} {metadata['version']}",
+        "encoder": metadata["cof"]["ecg"],
+        "trained_with": trained,
+        "settings": known if known and "held_out" in known else None,
+    }
 
 
 def _json(path: Path) -> Any:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from COFTrainingLib.training.clock import Clock
 from COFTrainingLib.training.loop_config import LoopConfig, schedule_factor
-from COFTrainingLib.training.precision import mixed_precision, peak_memory_mb, resolve_device, to_device
+from COFTrainingLib.training.precision import fallback, mixed_precision, peak_memory_mb, resolve_device, to_device
 from COFTrainingLib.training.ranks import Ranks, current_ranks, own_device, rows_of, shards_of
 from COFTrainingLib.training.run_folder import CheckpointRing, EventLog, open_run, plain, save_weights
 from COFTrainingLib.training.run_state import RunState
@@ -100,6 +100,8 @@ def train(
         recompute_blocks(model)
     step = state.restore(ring.load(device=device) if resume else None)
     emit, boards = _reporter(run, step if resume else None, config, ranks, progress)
+    if words := fallback(device, config.precision):
+        emit("warning", step=step, message=words)
     try:
         metrics = _run(state, loss_fn, batches, validate if ranks.first else None, ring, emit, step, ranks)
         weights = _finish(state, ring, run, validate is not None, ranks)

@@ -51,6 +51,16 @@ def is_fast(device: torch.device, precision: str) -> bool:
     return precision == "fp32" or device.type != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX2"
 
 
+def fallback(device: torch.device, precision: str) -> str:
+    """Return words for the user where a run computes in another precision than it asks for, else an empty string."""
+    if is_fast(device, precision):
+        return ""
+    return (
+        f"{precision} was asked for; this processor would only emulate it, many times slower than fp32. Computing in "
+        "fp32; on a GPU, or a processor with AVX-512, the same configuration runs as written."
+    )
+
+
 def full_precision(device: torch.device | str) -> contextlib.AbstractContextManager:
     """Return a context in which autocast is off: for warps, local correlation, integrals and other differences of
     large numbers. Cast inputs with ``.float()``."""
