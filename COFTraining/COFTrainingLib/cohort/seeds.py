@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 STREAMS_OF_A_SUBJECT = 15
-"""A subject of a phantom cohort owns the streams (seed, 0) … (seed, 15): body, anatomy, stack, ECG, and some to come."""
+"""A subject of a phantom cohort owns the streams (seed, 0) … (seed, 15): body, anatomy, stack, ECG, some to come."""
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ from COFTrainingLib.commands import train_ecgflowcmr
 KINDS = {
     "teacher": "the registration teacher (Stage 1)",
     "segmenter": "the segmenter that finds and labels the heart in an anchor",
+    "assessor": "the assessor: a second network, of another family, that judges cines in evaluation",
     "ecg": "the ECG encoder",
     "flow": "Stage 2: regression mean and flow of motion on anatomy and ECG",
 }
 COHORTS = {
     "teacher": "cohort with cines, or labelled pairs of frames (default: phantoms)",
     "segmenter": "not used: it draws phantoms of its own",
+    "assessor": "not used: it draws phantoms of its own",
     "ecg": "not used: it draws phantoms of its own",
     "flow": "phantoms, or cines with ECGs (default: the phantoms of the configuration)",
 }
@@ -59,7 +61,9 @@ def add(commands) -> None:
         one.add_argument("--quiet", action="store_true", help="print errors only")
         if kind == "flow":
             one.add_argument(
-                "--ecg", metavar="RUN|FILE", help="trained ECG encoder (default: RUN/ecg; trained there if need be)"
+                "--ecg",
+                metavar="RUN|BUNDLE|FILE",
+                help="trained ECG encoder (default: RUN/ecg; trained there if need be)",
             )
             one.add_argument(
                 "--teacher", metavar="RUN", help="registration teacher for recorded cines (default: RUN/teacher)"
@@ -78,7 +82,7 @@ def add(commands) -> None:
                 "--segmenter", metavar="RUN|BUNDLE",
                 help="labels frames that have none (default: RUN/segmenter, or the default model's)",
             )  # fmt: skip
-        if kind in ("flow", "segmenter"):
+        if kind in ("flow", "segmenter", "assessor"):
             one.add_argument("--cache", metavar="DIR", help="folder of the examples, to share them between runs")
         one.set_defaults(run=run, kind=kind)
     train_ecgflowcmr.add(kinds)
@@ -98,7 +102,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not current_ranks().first:  # of several processes that train together, one talks
         arguments.quiet, arguments.events = True, None
-    work: dict[str, Callable] = {"teacher": _teacher, "segmenter": _segmenter, "ecg": _ecg, "flow": _flow}
+    work: dict[str, Callable] = {
+        "teacher": _teacher, "segmenter": _segmenter, "assessor": _assessor, "ecg": _ecg, "flow": _flow,
+    }  # fmt: skip
     config = read_configuration(arguments.kind, arguments.config)
     with session(arguments) as current:
         cohort = None
@@ -158,6 +164,21 @@ def _segmenter(arguments, config, cohort, current: Session) -> Path:
         workers=arguments.workers,
         resume=arguments.resume,
         progress=listener(current, "segmenter", max(config.fine_loop.steps, config.coarse_loop.steps)),
+    )
+
+
+def _assessor(arguments, config, cohort, current: Session) -> Path:
+    from COFTrainingLib.training.assessor import train_assessor
+
+    _own_phantoms(cohort, current)
+    config = replace(config, loop=_placed(config.loop, arguments))
+    return train_assessor(
+        arguments.out,
+        config,
+        cache_dir=arguments.cache,
+        workers=arguments.workers,
+        resume=arguments.resume,
+        progress=listener(current, "assessor", config.loop.steps),
     )
 
 
@@ -228,6 +249,8 @@ def listener(current: Session, stage: str, steps: int = 0) -> Callable[[dict[str
         elif event["event"] == "artifact":
             current.events.artifact(event["path"])
         elif event["event"] == "warning":
+            if event["message"] not in current.warnings:
+                current.say(f"{stage}: {event['message']}")  # now, and again at the end of a run of days
             current.warn(event["message"])
 
     return hear

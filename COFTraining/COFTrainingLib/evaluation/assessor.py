@@ -40,8 +40,8 @@ FLAT = 1000.0
 """Slice pitch over pixel size as told to SegResNetDS: so large that slices are never joined into fewer."""
 FRAMES_AT_ONCE = 4
 SMALL = 20480
-"""Torch convolves a single 3-D image of at most that many channels × slices × rows by a method three times slower on one
-thread (ATen's ``use_mkldnn``); two of them go the fast way."""
+"""Torch convolves one 3-D image of at most that many channels × slices × rows by a method that is three times slower on
+a thread (ATen's ``use_mkldnn``); two of them go the fast way."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The named configurations of every training: small TOML files, and a user's own file of what differs from one of them.
 
-A file has one table for each kind of training (``[teacher]``, ``[segmenter]``, ``[ecg]``, ``[flow]``) and may name the
-configuration it changes (``base = "cof-plus"``). What differs between two configurations is what their files say.
+A file has one table for each kind of training (``[teacher]``, ``[segmenter]``, ``[assessor]``, ``[ecg]``, ``[flow]``)
+and may name the configuration it changes (``base = "cof-plus"``). What differs between two configurations is what their
+files say.
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from COFGeneratorLib.errors import TrainingError
 
+from COFTrainingLib.training.assessor import AssessorTraining
 from COFTrainingLib.training.ecg_training import EcgTraining
 from COFTrainingLib.training.segmenter import SegmenterConfig
 from COFTrainingLib.training.settings import applied, merged, read_table
@@ -17,7 +19,13 @@ from COFTrainingLib.training.teacher import TeacherTraining
 
 FOLDER = Path(__file__).resolve().parents[1] / "configurations"
 DEFAULT = "cof-plus"
-KINDS = {"teacher": TeacherTraining, "segmenter": SegmenterConfig, "ecg": EcgTraining, "flow": StageTwoTraining}
+KINDS = {
+    "teacher": TeacherTraining,
+    "segmenter": SegmenterConfig,
+    "assessor": AssessorTraining,
+    "ecg": EcgTraining,
+    "flow": StageTwoTraining,
+}
 LARGEST_CHAIN = 8
 
 

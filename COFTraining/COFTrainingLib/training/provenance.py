@@ -11,7 +11,8 @@ from COFTrainingLib.cohort.synthesis import LICENCE, PREVALENCES
 from COFTrainingLib.phantom.physiology import Prevalence
 from COFTrainingLib.training.ecg_training import WEIGHTS, encoder_facts
 from COFTrainingLib.training.run_folder import config_diff, plain, write_json
-from COFTrainingLib.training.segmenter import SegmenterConfig
+from COFTrainingLib.training.segmenter import STARTED_FROM, SegmenterConfig, subject_seeds
+from COFTrainingLib.training.settings import applied
 from COFTrainingLib.training.stage_two import CONFIG, FINISHED, weights_of
 
 SEGMENTER, SETTINGS = "segmenter.json", "configuration.json"
@@ -188,16 +189,56 @@ def segmenter_of(run: Path, given: Path | str | None) -> tuple[Path, dict[str, A
     settings = files.parent / SETTINGS
     if settings.is_file():
         facts["configuration"] = without_place(json.loads(settings.read_text(encoding="utf-8")))
+        facts["subject_seeds"] = _segmenters_subjects(files.parent, facts["configuration"])
     return files, {"trained_on": "analytic phantoms of random contrast; no person's data", **facts}
 
 
-def retraining_commands(config: dict[str, Any], metadata: dict[str, Any], segmenter: bool) -> list[str]:
+def _segmenters_subjects(run: Path, configuration: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Return whom a segmenter has met, as JSON; None where it began with weights that do not say whom they had met."""
+    blocks = [block.to_json() for block in subject_seeds(applied(SegmenterConfig(), configuration, "segmenter"))]
+    before = run / STARTED_FROM
+    if before.is_file():
+        stated = json.loads(before.read_text(encoding="utf-8"))["subject_seeds"]
+        return None if stated is None else blocks + stated
+    return blocks
+
+
+def teacher_of(run: Path, given: Path | str | None) -> tuple[Path, dict[str, Any]] | None:
+    """Return the folder of the registration teacher's files and how it was trained; None where there is none.
+
+    Args:
+        run: Run of Stage 2; ``RUN/teacher`` is taken where nothing is given.
+        given: Run folder of ``cof train teacher``.
+
+    Raises:
+        TrainingError: If what is given is no finished training of a teacher.
+    """
+    folder = Path(given) if given is not None else run / "teacher"
+    if given is None and not folder.is_dir():
+        return None
+    files = folder / "teacher"
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        loop, pairs, objective = config["loop"], config["model"]["pairs"], config["model"]["objective"]
+        if not (files / WEIGHTS).is_file():
+            raise FileNotFoundError(f"no teacher/{WEIGHTS}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"A bundle's teacher is a finished run of cof train teacher; {folder} does not read as one ({error}). "
+            "Finish it with --resume."
+        ) from error
+    return files, {"steps": loop["steps"], "seed": loop["seed"], "pairs": pairs, "objective": objective}
+
+
+def retraining_commands(
+    config: dict[str, Any], metadata: dict[str, Any], segmenter: bool, teacher: bool = False
+) -> list[str]:
     """Return the commands that train a model again from an empty folder, given its ``docs/configuration.json``.
 
     Args:
         config: The run's frozen configuration.
         metadata: The bundle's.
-        segmenter: Whether the configuration says how to train the segmenter, too.
+        segmenter, teacher: Whether the configuration says how to train these, too.
     """
     facts, name = metadata["training"], metadata["name"]
     if recorded(config):
@@ -214,6 +255,8 @@ def retraining_commands(config: dict[str, Any], metadata: dict[str, Any], segmen
         cohort = "--cohort cohort "
     if segmenter:
         commands.append("cof train segmenter --out run/segmenter --config configuration.json")
+    if teacher:
+        commands.append("cof train teacher --out run/teacher --config configuration.json")
     commands.append("cof train ecg --out run/ecg --config configuration.json")
     commands.append(f"cof train flow {cohort}--out run --config configuration.json")
     commands.append(f"cof bundle export --run run --name {name} --out {name}")

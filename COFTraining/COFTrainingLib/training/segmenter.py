@@ -12,12 +12,16 @@ from pathlib import Path
 import torch
 from COFGeneratorLib.anatomy.segmenter_network import NetworkConfig, build_network
 
+from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects
 from COFTrainingLib.training.loop import LoopConfig, TrainedRun, train
 from COFTrainingLib.training.precision import full_precision
+from COFTrainingLib.training.run_folder import write_json
 from COFTrainingLib.training.segmenter_batches import BatchConfig, SegmenterBatches, coarse_batches
 from COFTrainingLib.training.segmenter_cache import CacheConfig, TissueCache, make_cache
 
 VALIDATION_SEED_OFFSET = 1_000_003
+STARTED_FROM = "started_from.json"
+"""In the run folder of a training that began with other weights: whom those had met."""
 
 
 def segmenter_loop(steps: int, **changes) -> LoopConfig:
@@ -125,6 +129,9 @@ def train_segmenter(
     config, out_dir, cache_dir = config or SegmenterConfig(), Path(out_dir), Path(cache_dir)
     held_out = CacheConfig(**{**asdict(config.cache), "subjects": config.validation_subjects,
                               "seed": config.cache.seed + VALIDATION_SEED_OFFSET})  # fmt: skip
+    if start_from is not None:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        write_json(out_dir / STARTED_FROM, {"subject_seeds": _met_before(Path(start_from))})
     cache = TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects)
     validation = TissueCache(make_cache(cache_dir / "validation", held_out, workers), config.validation_subjects)
     for scale in ("fine", "coarse"):
@@ -143,6 +150,21 @@ def train_segmenter(
             progress=progress,
         )
     return write_segmenter(out_dir, config)
+
+
+def subject_seeds(config: SegmenterConfig) -> list[SeedBlock]:
+    """Return whom a training meets: the patients of its two caches."""
+    seed = config.cache.seed
+    return [
+        numbered_subjects("segmenter, training", seed, config.cache.subjects),
+        numbered_subjects("segmenter, validation", seed + VALIDATION_SEED_OFFSET, config.validation_subjects),
+    ]
+
+
+def _met_before(folder: Path) -> list | None:
+    """Return whom a segmenter's folder says that its weights had met, as JSON; None where it does not say."""
+    stated = folder / "provenance.json"
+    return json.loads(stated.read_text(encoding="utf-8")).get("subject_seeds") if stated.is_file() else None
 
 
 def write_segmenter(run: Path, config: SegmenterConfig) -> Path:
