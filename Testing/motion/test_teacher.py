@@ -8,7 +8,7 @@ from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import MotionError
 from COFGeneratorLib.motion.fields import folded_fraction, voxels_from_mm
 from COFGeneratorLib.motion.teacher import Refinement, RegistrationTeacher
-from COFGeneratorLib.motion.teacher_grid import heart_centred_grid, scale_intensity
+from COFGeneratorLib.motion.teacher_grid import FINE, heart_centred_grid, scale_intensity
 from COFGeneratorLib.motion.teacher_network import TeacherConfig, TeacherNetwork, displace, nodes_to_pixels
 
 CONFIG = TeacherConfig(plane=(32, 32), pixel_mm=4.0, filters=(4, 8))
@@ -114,8 +114,8 @@ def test_a_motion_in_mm_comes_back_to_the_stack_along_its_own_axes(flip):
     grid = heart_centred_grid(CONFIG, SHAPE, matrix, heart_frame_from_labels(labels, matrix))
     motion_ras = np.array([1.0, -2.0, 3.0])
     along_grid = np.linalg.inv(grid.kji_to_ras[:3, :3] / grid.spacing_mm) @ motion_ras
-    nodes = torch.as_tensor(along_grid, dtype=torch.float32).view(1, 3, 1, 1, 1).expand(1, 3, 5, 16, 16)
-    on_stack = grid.to_stack(nodes, SHAPE, matrix)[0].numpy()
+    fine = torch.as_tensor(along_grid, dtype=torch.float32).view(1, 3, 1, 1, 1).expand(1, 3, 5, 64, 64)
+    on_stack = grid.to_stack(fine, SHAPE, matrix)[0].numpy()
     columns = matrix[:3, :3][:, ::-1] / np.linalg.norm(matrix[:3, :3][:, ::-1], axis=0)
     back = columns @ on_stack[:, 2, 30, 34]
     assert back == pytest.approx(motion_ras, abs=1e-4)
@@ -133,7 +133,7 @@ def test_a_smooth_motion_survives_the_way_to_the_stack():
         return 4.0 * np.sin(kji[1] / 9.0) * np.cos(kji[2] / 11.0) + 0.3 * kji[0]
 
     nodes = torch.as_tensor(np.stack([0 * k, wave(stack_kji), 0 * k]), dtype=torch.float32)[None]
-    found = grid.to_stack(nodes, SHAPE, matrix)[0].numpy()
+    found = grid.to_stack(nodes_to_pixels(nodes, FINE), SHAPE, matrix)[0].numpy()
     axes = np.meshgrid(*(np.arange(n) for n in SHAPE), indexing="ij")
     same_way = np.sign(grid.kji_to_ras[:3, 1] @ matrix[:3, 1])  # the heart's j may run against the stack's
     error = np.abs(same_way * found[1] - wave(np.stack(axes)))[:, 8:-8, 8:-8]

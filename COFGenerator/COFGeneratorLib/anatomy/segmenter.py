@@ -127,6 +127,25 @@ class Segmenter:
             check_heart_in(roi, labels, stack.ijk_to_ras, "segmenter")
         return Segmentation(labels, probabilities, frame.origin_ras, frame, confidence)
 
+    def follow(self, stack: SaxStack, found: Segmentation, frames: np.ndarray) -> np.ndarray:
+        """Return the probabilities of LV, myocardium and RV in other frames of a cine that was segmented at one.
+
+        Nothing is searched for: the fine network looks where the heart was found.
+
+        Args:
+            stack: The frame that was segmented.
+            found: What was found in it.
+            frames: (T, D, H, W) on the stack's grid.
+
+        Returns:
+            (T, 3, D, H, W) float32.
+        """
+        centre = _middle(found.labels, stack.ijk_to_ras, found.frame)
+        out = np.empty((len(frames), 3, *stack.shape), dtype=np.float32)
+        for one, frame in zip(out, frames, strict=True):
+            one[:] = self._fine_pass(SaxStack(frame, stack.ijk_to_ras), found.frame, centre)[1:]
+        return out
+
     def _localise(self, stack: SaxStack, roi: Roi | None):
         """Return the heart's frame and middle as seen most surely of several looks at the whole view.
 

@@ -23,10 +23,24 @@ def add(commands) -> None:
     verb = verbs.add_parser("export", help="make a bundle from a training run", description="Make a bundle.")
     verb.add_argument("--run", required=True, dest="training_run", metavar="RUN", help="finished run of cof train flow")
     verb.add_argument("--segmenter", metavar="RUN", help="finished run of cof train segmenter (default: RUN/segmenter)")
+    verb.add_argument("--teacher", metavar="RUN", help="finished run of cof train teacher (default: RUN/teacher)")
     verb.add_argument("--name", default="cof-plus", help="name of the model (default cof-plus)")
     verb.add_argument("--metrics", metavar="FILE", help="figures measured on these weights, for the card (JSON)")
     options.add_output(verb)
     verb.set_defaults(run=export)
+    verb = verbs.add_parser(
+        "renew", help="put a newly trained part into a bundle",
+        description="Make a bundle of another one: with a new segmenter or teacher, an interval of EF fitted again, or "
+        "figures measured since. The networks of motion stay as they are.",
+    )  # fmt: skip
+    verb.add_argument("bundle", metavar="BUNDLE", nargs="?", help="bundle to begin with (default: the one that ships)")
+    verb.add_argument("--segmenter", metavar="RUN", help="finished run of cof train segmenter")
+    verb.add_argument("--teacher", metavar="RUN", help="finished run of cof train teacher")
+    verb.add_argument("--interval", type=options.positive, metavar="N", help="fit the interval of EF on N new ECGs")
+    verb.add_argument("--metrics", metavar="FILE", help="figures measured on these weights, for the card (JSON)")
+    verb.add_argument("--real-hearts", metavar="FILE", help="figures of Testing/Benchmarks/real_hearts.py (JSON)")
+    options.add_output(verb)
+    verb.set_defaults(run=renew)
 
 
 def info(arguments: argparse.Namespace) -> int:
@@ -51,21 +65,50 @@ def verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def export(arguments: argparse.Namespace) -> int:
-    """Make a bundle with the training side, which is looked up by name; returns the exit code."""
+def _training_side(module: str):
+    """Return a module of the training side, which is looked up by name: nothing here imports it.
+
+    Raises:
+        BundleError: If only the generator is installed.
+    """
     try:
-        module = importlib.import_module("COFTrainingLib.training.export")
+        return importlib.import_module(f"COFTrainingLib.training.{module}")
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("COFTrainingLib"):
             raise
         raise BundleError(
-            "Exporting needs the package COFTrainingLib; found none. Install the whole product."
+            "Making a bundle needs the package COFTrainingLib; found none. Install the whole product."
         ) from error
+
+
+def renew(arguments: argparse.Namespace) -> int:
+    """Put new parts into a bundle; returns the exit code."""
+    module = _training_side("renew")
+    with session(arguments) as current:
+        folder = module.renew_bundle(
+            _folder(arguments),
+            arguments.out,
+            segmenter=arguments.segmenter,
+            teacher=arguments.teacher,
+            interval_records=arguments.interval or 0,
+            metrics=arguments.metrics,
+            real_hearts=arguments.real_hearts,
+            overwrite=arguments.overwrite,
+            progress=lambda done, total: current.progress(done, total, "interval of EF"),
+        )
+        current.say(f"Bundle written to {folder}; check it with: cof bundle verify {folder}")
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Make a bundle of a run; returns the exit code."""
+    module = _training_side("export")
     with session(arguments) as current:
         folder = module.export_bundle(
             arguments.training_run,
             arguments.out,
             segmenter=arguments.segmenter,
+            teacher=arguments.teacher,
             name=arguments.name,
             metrics=arguments.metrics,
             overwrite=arguments.overwrite,

@@ -67,19 +67,18 @@ def compute(arguments: argparse.Namespace, current):
         rr_ms = arguments.rr or cycle_length_ms(real.frame_times_ms)
     bundle = Path(arguments.model) if arguments.model else _or_none(default_bundle)
     labels, source = None, "none"
+    segmenter = load_bundle(bundle).segmenter if bundle is not None else None
     if arguments.labels:
         codes = {"label_map": arguments.label_map} if arguments.label_map else {}
         labels, source = read_labels(arguments.labels, anchor, **codes), "user"
-    elif bundle is not None:
+    elif segmenter is not None:
         with current.watch.stage("segmenting"):
             current.progress(0, 1, "segmenting")
-            segmenter = load_bundle(bundle).segmenter
-            if segmenter is not None:
-                labels, source = segmenter.segment(anchor, None).labels, "segmenter"
+            labels, source = segmenter.segment(anchor, None).labels, "segmenter"
     teacher = Path(arguments.teacher) if arguments.teacher else find_teacher(bundle)
     with current.watch.stage("registration"):
         cine = register_cine(
-            anchor, real.frames, rr_ms, labels=labels, labels_from=source, teacher=teacher,
+            anchor, real.frames, rr_ms, labels=labels, labels_from=source, teacher=teacher, segmenter=segmenter,
             device=str(choose_device(arguments.device)),
             progress=lambda stage, done, total: current.progress(done, total, stage),
         )  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -20,8 +20,9 @@ from COFGeneratorLib.motion.similarity import (
     largest_field_loss,
     smoothness_loss,
 )
-from COFGeneratorLib.motion.teacher_grid import TeacherGrid, heart_centred_grid, scale_intensity
+from COFGeneratorLib.motion.teacher_grid import FINE, TeacherGrid, heart_centred_grid, scale_intensity
 from COFGeneratorLib.motion.teacher_network import TeacherConfig, TeacherNetwork, displace, nodes_to_pixels
+from COFGeneratorLib.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,16 @@ class Registration:
 
     def displacement_on_stack(self, frame: int) -> np.ndarray:
         """Return the displacement of a frame on the anchor's grid, (3, D, H, W) mm along its own (k, j, i)."""
-        nodes = self.displacement_mm[frame : frame + 1]
-        return self.grid.to_stack(nodes, self.stack_shape, self.stack_to_ras)[0].numpy()
+        fine = self.fine_displacement_mm(frame)
+        return self.grid.to_stack(fine, self.stack_shape, self.stack_to_ras)[0].numpy()
+
+    def fine_displacement_mm(self, frame: int) -> torch.Tensor:
+        """Return the displacement of a frame on nodes ``FINE`` times denser in-plane, (1, 3, D, FINE·h, FINE·w) mm.
+
+        The velocity, not the displacement, is brought up by splines: where the exponential is taken nothing folds.
+        """
+        velocity = nodes_to_pixels(self.velocity_mm[frame : frame + 1].float(), FINE)
+        return displace(velocity, self.grid.fine_mm)
 
     def warp_on_stack(self, volumes: np.ndarray, frame: int, mode: str = "bilinear") -> np.ndarray:
         """Warp (C, D, H, W) volumes on the anchor's grid with the motion of a frame."""
@@ -98,7 +107,7 @@ class RegistrationTeacher:
         try:
             config = TeacherConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
             network = TeacherNetwork(config)
-            network.load_state_dict(load_file(folder / "model.safetensors"))
+            network.load_state_dict(load_weights(folder / "model.safetensors"))
         except MotionError:
             raise
         except Exception as error:

@@ -7,8 +7,10 @@ import torch
 
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.motion.fields import sample_at
-from COFGeneratorLib.motion.teacher_network import REDUCTION, TeacherConfig, nodes_to_pixels
+from COFGeneratorLib.motion.teacher_network import REDUCTION, TeacherConfig
 
+FINE = 4
+"""Density in-plane of the grid from which a stack's voxels are read, relative to the velocity nodes."""
 TOWARDS_RV_MM = 12.0
 """The view is centred this far from the LV cavity towards the RV, so that both ventricles fit."""
 
@@ -51,26 +53,31 @@ class TeacherGrid:
         positions = _positions(self.shape, self.kji_to_stack)
         return sample_at(source, positions, mode)[0]
 
-    def to_stack(self, nodes: torch.Tensor, stack_shape, stack_to_ras: np.ndarray) -> torch.Tensor:
-        """Bring a displacement in mm from the velocity nodes onto the stack.
+    @property
+    def fine_mm(self) -> tuple[float, float, float]:
+        """Distance of the points of a field refined by ``FINE`` along (k, j, i), mm."""
+        return (self.node_mm[0], self.node_mm[1] / FINE, self.node_mm[2] / FINE)
+
+    def to_stack(self, fine: torch.Tensor, stack_shape, stack_to_ras: np.ndarray) -> torch.Tensor:
+        """Bring a displacement in mm onto the stack.
 
         Args:
-            nodes: (T, 3, D, h, w) mm along the grid's axes.
+            fine: (T, 3, D, FINE·h, FINE·w) mm along the grid's axes, from the velocity nodes by ``nodes_to_pixels``:
+                cubic splines there, so that linear sampling here loses nothing.
             stack_shape: (D, H, W) of the stack.
             stack_to_ras: (4, 4) its ijk → RAS.
 
         Returns:
             (T, 3, D, H, W) mm along the stack's own axes (k, j, i); zero outside the grid's plane.
         """
-        fine = nodes_to_pixels(nodes.float(), 4)  # cubic splines here, so that linear sampling below loses nothing
         to_grid = np.linalg.inv(self.kji_to_stack)
         pixels = _positions(stack_shape, to_grid)
-        scale = torch.tensor([1.0, 4.0 / REDUCTION, 4.0 / REDUCTION]).view(1, 3, 1, 1, 1)
-        offset = torch.tensor([0.0, *[0.5 * (4.0 / REDUCTION - 1.0)] * 2]).view(1, 3, 1, 1, 1)
+        scale = torch.tensor([1.0, FINE / REDUCTION, FINE / REDUCTION]).view(1, 3, 1, 1, 1)
+        offset = torch.tensor([0.0, *[0.5 * (FINE / REDUCTION - 1.0)] * 2]).view(1, 3, 1, 1, 1)
         positions = pixels * scale + offset
         size = torch.tensor(fine.shape[2:]).view(1, 3, 1, 1, 1)
         inside = ((positions >= -0.5) & (positions <= size - 0.5))[:, 1:].all(dim=1, keepdim=True)
-        sampled = torch.cat([sample_at(frame[None], positions) for frame in fine]) * inside
+        sampled = torch.cat([sample_at(frame[None].float(), positions) for frame in fine]) * inside
         grid_axes = self.kji_to_ras[:3, :3] / self.spacing_mm
         stack_kji = stack_to_ras[:3, :3][:, ::-1]
         turn = np.linalg.inv(stack_kji / np.linalg.norm(stack_kji, axis=0)) @ grid_axes

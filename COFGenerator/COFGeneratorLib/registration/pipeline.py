@@ -10,7 +10,7 @@ import torch
 
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.stack import SaxStack
-from COFGeneratorLib.errors import FunctionError, MotionError
+from COFGeneratorLib.errors import AnatomyError, FunctionError, MotionError
 from COFGeneratorLib.function import measure_function
 from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.motion.fields import folded_fraction, warp
@@ -52,6 +52,7 @@ def register_cine(
     labels: np.ndarray | None = None,
     labels_from: str = "none",
     teacher: Path | None = None,
+    segmenter=None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Cine:
@@ -64,6 +65,8 @@ def register_cine(
         labels: (D, H, W) of the anchor, or None.
         labels_from: ``"user"``, ``"segmenter"`` or ``"none"``.
         teacher: Folder of a trained ``RegistrationTeacher``; demons where None.
+        segmenter: A ``Segmenter``; what it sees in anchor and frames then guides the teacher's refinement, as the
+            frozen segmentation network of Chain of Flow's stage 1 does. The labels given are only moved.
         device: Of the teacher.
         progress: Called with (stage, done, total).
 
@@ -88,7 +91,7 @@ def register_cine(
 
     tell(0)
     if teacher is not None:
-        displacements, method = _by_teacher(anchor, targets, labels, teacher, device, tell)
+        displacements, method = _by_teacher(anchor, targets, labels, teacher, segmenter, device, tell)
     else:
         displacements, method = np.zeros((count, 3, *anchor.shape), np.float32), "demons (SimpleITK)"
         for frame in range(1, count):
@@ -98,15 +101,30 @@ def register_cine(
     return _cine(anchor, displacements, rr_ms, labels, labels_from, method, teacher is None)
 
 
-def _by_teacher(anchor, targets, labels, folder: Path, device: str, tell):
+def _by_teacher(anchor, targets, labels, folder: Path, segmenter, device: str, tell):
     from COFGeneratorLib.motion.teacher import Refinement, RegistrationTeacher
 
     frame = heart_frame_from_labels(labels, anchor.ijk_to_ras) if labels is not None else None
+    seen = seen_in(segmenter, anchor, targets)
     found = RegistrationTeacher.load(folder, device).register(
-        anchor, targets, frame, refinement=Refinement(), progress=tell
+        anchor, targets, frame, refinement=Refinement(), anchor_labels=seen[0], target_labels=seen[1], progress=tell
     )
     fields = np.stack([found.displacement_on_stack(index) for index in range(len(targets))]).astype(np.float32)
     return fields, f"teacher {Path(folder).name}, refined"
+
+
+def seen_in(segmenter, anchor: SaxStack, targets: np.ndarray):
+    """Return the probabilities that a segmenter sees in anchor (3, D, H, W) and frames (T, 3, D, H, W).
+
+    (None, None) without a segmenter, or where it finds no heart.
+    """
+    if segmenter is None:
+        return None, None
+    try:
+        found = segmenter.segment(anchor)
+    except AnatomyError:
+        return None, None
+    return found.probabilities[1:], segmenter.follow(anchor, found, targets)
 
 
 def _cine(anchor, displacements, rr_ms, labels, labels_from, method, untrained: bool) -> Cine:

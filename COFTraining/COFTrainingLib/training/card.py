@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from COFTrainingLib.training.card_real_hearts import real_hearts_figures
+
 TITLES = {
     "ef_mae_points": "EF, mean absolute error (points)",
     "ef_bias_points": "EF, bias (points)",
@@ -25,13 +27,19 @@ LIMITS = (
 )
 
 
-def write_card(metadata: dict[str, Any], commands: list[str], figures: dict[str, Any] | None) -> str:
+def write_card(
+    metadata: dict[str, Any],
+    commands: list[str],
+    figures: dict[str, Any] | None,
+    real_hearts: dict[str, Any] | None = None,
+) -> str:
     """Return the card in Markdown.
 
     Args:
         metadata: The bundle's.
         commands: That train it again.
         figures: What ``--metrics`` gave, or None.
+        real_hearts: What ``Testing/Benchmarks/real_hearts.py --json`` wrote, or None.
     """
     training, cof = metadata["training"], metadata["cof"]
     grid = cof["grid"]
@@ -51,6 +59,7 @@ def write_card(metadata: dict[str, Any], commands: list[str], figures: dict[str,
             ("gain on motion", _gain(training["gain"])),
             ("ejection fraction", _ejection(cof.get("ef_z90"), cof.get("ef_shift", 0.0))),
             ("segmenter", _segmenter(metadata)),
+            ("registration teacher", _teacher(metadata)),
             ("versions", _pairs(training["versions"])),
         ]),
         "## Motion grid",
@@ -59,10 +68,11 @@ def write_card(metadata: dict[str, Any], commands: list[str], figures: dict[str,
             ("spacing (mm)", " × ".join(map(str, grid["spacing_mm"]))),
             ("phases of a cycle", str(grid["phases"])),
             ("sampler", _pairs(cof["sampler"])),
-            ("networks", ", ".join(name for name in ("ecg", "mean", "flow", "segmenter") if cof.get(name))),
+            ("networks", ", ".join(name for name in ("ecg", "mean", "flow", "segmenter", "teacher") if cof.get(name))),
         ]),
         "## Figures",
         _figures(figures),
+        *real_hearts_figures(real_hearts),
         "## Limits",
         "\n".join(f"- {limit}" for limit in (RECORDED_LIMIT if "motion" in training else SYNTHETIC_LIMIT, *LIMITS)),
         "## Train it again",
@@ -118,6 +128,16 @@ def _segmenter(metadata: dict[str, Any]) -> str:
         return "none: labels of the anchor must be given"
     steps = ", ".join(f"{scale} {part['steps']} steps" for scale, part in facts.items() if isinstance(part, dict))
     return f"{facts.get('trained_on', 'see its provenance')}{f'; {steps}' if steps else ''}"
+
+
+def _teacher(metadata: dict[str, Any]) -> str:
+    facts = metadata.get("teacher")
+    if not facts:
+        return "none: real cines are registered by SimpleITK's demons"
+    pairs = facts["pairs"]
+    if pairs.get("first_seed") is None:
+        return f"{facts['steps']} steps"
+    return f"{facts['steps']} steps on {pairs['subjects']} phantoms from seed {pairs['first_seed']}"
 
 
 def _figures(figures: dict[str, Any] | None) -> str:

@@ -14,12 +14,10 @@ from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.motion.fields import sample_at
 from COFGeneratorLib.motion.teacher import Refinement, RegistrationTeacher
-from COFGeneratorLib.motion.teacher_grid import heart_centred_grid, scale_intensity
-from COFGeneratorLib.motion.teacher_network import REDUCTION, TeacherConfig, nodes_to_pixels
+from COFGeneratorLib.motion.teacher_grid import FINE, heart_centred_grid, scale_intensity
+from COFGeneratorLib.motion.teacher_network import REDUCTION, TeacherConfig
 
 SOURCES = ("teacher", "demons", "truth")
-FINE = 2 * REDUCTION
-"""Nodes of the teacher are brought up this much by cubic splines, so that linear sampling after it loses nothing."""
 DEMONS_GRID = TeacherConfig()
 DEMONS_ITERATIONS, DEMONS_LEVELS, DEMONS_SIGMA = 60, (4, 2, 1), 1.5
 
@@ -80,7 +78,7 @@ def teacher_motion(
     """Return the motion from an anchor to frames (T, D, H, W) of its cine as the registration teacher sees it."""
     refinement = Refinement(steps=refinement_steps) if refinement_steps else None
     found = teacher.register(anchor, targets, frame, refinement=refinement)
-    fine = nodes_to_pixels(found.displacement_mm.float(), FINE)
+    fine = torch.cat([found.fine_displacement_mm(frame) for frame in range(len(found.velocity_mm))])
     step = np.eye(4)  # fine pixel → pixel of the grid; both are centres of blocks of the same plane
     step[1, 1] = step[2, 2] = REDUCTION / FINE
     step[1:3, 3] = 0.5 * (REDUCTION / FINE - 1.0)

@@ -22,6 +22,7 @@ from COFTrainingLib.training.provenance import (
     read_run,
     retraining_commands,
     segmenter_of,
+    teacher_of,
     trained_on,
     without_place,
 )
@@ -40,6 +41,7 @@ def export_bundle(
     out: Path | str,
     *,
     segmenter: Path | str | None = None,
+    teacher: Path | str | None = None,
     name: str = "cof-plus",
     metrics: Path | str | None = None,
     overwrite: bool = False,
@@ -51,6 +53,7 @@ def export_bundle(
         out: Folder of the bundle.
         segmenter: Run folder of ``cof train segmenter``; ``RUN/segmenter`` where None and there; without one, users
             must give labels.
+        teacher: Run folder of ``cof train teacher``; ``RUN/teacher`` where None and there.
         name: Name of the model.
         metrics: File of figures measured on these very weights (``Testing/Benchmarks/heldout.py --json``, or
             ``metrics.json`` of ``cof evaluate``), for the card.
@@ -65,13 +68,13 @@ def export_bundle(
     """
     run, out = Path(run), Path(out)
     facts = trained_on(run)
-    parts = segmenter_of(run, segmenter)
+    parts, registration = segmenter_of(run, segmenter), teacher_of(run, teacher)
     if out.exists() and any(out.iterdir()) and not (overwrite and (out / METADATA).is_file()):
         raise TrainingError(
             f"A bundle needs an empty folder; found other files in {out}. Choose another, or replace a bundle with "
             "--overwrite."
         )
-    figures = _figures(metrics)
+    figures = read_figures(metrics)
     model = assemble(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
@@ -84,17 +87,31 @@ def export_bundle(
         if parts is not None:
             described["segmenter"] = {key: value for key, value in parts[1].items() if key != "configuration"}
             settings |= {"segmenter": parts[1]["configuration"]} if "configuration" in parts[1] else {}
-        metadata = save_bundle(folder, model, described, parts and parts[0])
-        _write_docs(folder, run, metadata, figures, settings)
-        finished = load_bundle(folder)  # what cannot be loaded is not published
-        if figures and figures.get("weights_sha256", finished.weights_sha256) != finished.weights_sha256:
-            raise TrainingError(
-                f"Figures on a card are of the model's own weights; {metrics} was measured on weights "
-                f"{figures['weights_sha256'][:12]}…, these are {finished.weights_sha256[:12]}…. Measure this model."
-            )
-        shutil.rmtree(out, ignore_errors=True)
-        folder.rename(out)
+        if registration is not None:
+            described["teacher"] = registration[1]
+        config, _ = read_run(run)
+        commands = retraining_commands(config, described, "segmenter" in settings, registration is not None)
+        described["training"]["commands"] = commands
+        metadata = save_bundle(folder, model, described, parts and parts[0], registration and registration[0])
+        write_docs(folder, metadata, settings, {"metrics": figures})
+        publish(folder, out, figures, metrics)
     return out
+
+
+def publish(folder: Path, out: Path, figures: dict[str, Any] | None, source: Path | str | None) -> None:
+    """Give a finished bundle its final name, in place of what is there.
+
+    Raises:
+        TrainingError: If the figures on its card are of other weights.
+    """
+    finished = load_bundle(folder)  # what cannot be loaded is not published
+    if figures and figures.get("weights_sha256", finished.weights_sha256) != finished.weights_sha256:
+        raise TrainingError(
+            f"Figures on a card are of the model's own weights; {source} was measured on weights "
+            f"{figures['weights_sha256'][:12]}…, these are {finished.weights_sha256[:12]}…. Measure this model."
+        )
+    shutil.rmtree(out, ignore_errors=True)
+    folder.rename(out)
 
 
 def assemble(run: Path | str) -> MotionModel:
@@ -128,16 +145,23 @@ def assemble(run: Path | str) -> MotionModel:
     ).to("cpu")
 
 
-def _write_docs(folder: Path, run: Path, metadata: dict[str, Any], figures, settings: dict[str, Any]) -> None:
-    """Write the card, the configuration to train it again, and the figures."""
+def write_docs(folder: Path, metadata: dict[str, Any], settings: dict[str, Any], figures: dict[str, Any]) -> None:
+    """Write the card, the configuration to train it again, and the figures.
+
+    Args:
+        folder: The bundle.
+        metadata: Of the bundle; ``training.commands`` train it again.
+        settings: Configuration file of these commands.
+        figures: ``metrics`` of held-out subjects and ``real_hearts``, as their benches write them; any may be missing.
+    """
     docs = folder / "docs"
-    docs.mkdir()
-    config, _ = read_run(run)
+    docs.mkdir(exist_ok=True)
     (docs / "configuration.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    commands = retraining_commands(config, metadata, "segmenter" in settings)
-    (docs / "README.md").write_text(write_card(metadata, commands, figures), encoding="utf-8")
-    if figures:
-        (docs / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    card = write_card(metadata, metadata["training"]["commands"], figures.get("metrics"), figures.get("real_hearts"))
+    (docs / "README.md").write_text(card, encoding="utf-8")
+    for name, values in figures.items():
+        if values:
+            (docs / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def configuration_of(run: Path) -> dict[str, Any]:
@@ -152,7 +176,7 @@ def configuration_of(run: Path) -> dict[str, Any]:
     return without_place({"base": "cof-plus", "ecg": ecg, "flow": training})
 
 
-def _figures(path: Path | str | None) -> dict[str, Any] | None:
+def read_figures(path: Path | str | None) -> dict[str, Any] | None:
     """Read the figures for the card.
 
     Raises:

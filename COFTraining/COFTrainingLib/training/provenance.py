@@ -109,6 +109,7 @@ def _recorded(cohort: dict[str, Any], training: dict[str, Any], finished: dict[s
         "kind": f"recorded cines and ECGs ({cohort['kind']})",
         "licence": cohort["licence"],
         "manifest_sha256": cohort["manifest_sha256"],
+        "people_sha256": cohort.get("people_sha256"),
         "subjects_listed": training["subjects"],
         "motion": {**motion, **finished["cines"], "networks": cohort["networks"]},
         "gain": {"value": finished["gain"], "subjects": fitted, "first_seed": None},

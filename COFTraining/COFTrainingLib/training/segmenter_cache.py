@@ -20,7 +20,6 @@ from COFTrainingLib.phantom.surroundings import Scene
 from COFTrainingLib.phantom.tissues import Tissue
 from COFTrainingLib.phantom.varied_shape import TabulatedShape, draw_varied_shape
 
-
 LUMEN = (Tissue.LV_BLOOD, Tissue.LV_PAPILLARY, Tissue.LV_TRABECULA, Tissue.LV_ORIFICE)
 ENOUGH_MYOCARDIUM = 0.4
 """A basal slice counts to the LV where this share of its lumen's border is myocardium: readers' half, less the outflow

@@ -23,10 +23,10 @@ _spec.loader.exec_module(_common)
 NAME = "generation"
 BARS = {
     "normal_ef_percent": [40.0, 70.0],
-    "infarct_drop_points": 8.0,
-    "rv_ef_percent": 25.0,
+    "drop_points": 10.0,
+    "rv_ef_percent": [30.0, 70.0],
     "es_share": [0.28, 0.50],
-    "mass_change_percent": 10.0,
+    "mass_change_percent": 8.0,
     "energy_near_heart_percent": 90.0,
     "changed_anchor_ef_points": 4.0,
 }
@@ -103,11 +103,13 @@ def _short(own: dict, changed: dict) -> list[str]:
     low, high = BARS["normal_ef_percent"]
     if normal["edv_ml"] < DILATED_EDV_ML and not low <= normal["ef_percent"] <= high:
         missed.append(f"EF under a normal ECG is {normal['ef_percent']:.1f} %")
-    drop = normal["ef_percent"] - own["infarct"]["ef_percent"]
-    if drop < BARS["infarct_drop_points"]:
-        missed.append(f"an infarct ECG lowers EF by {drop:.1f} points only")
+    for name in own.keys() - {"normal"}:
+        drop = normal["ef_percent"] - own[name]["ef_percent"]
+        if drop < BARS["drop_points"]:
+            missed.append(f"the ECG of {name} lowers EF by {drop:.1f} points only")
+    lowest, highest = BARS["rv_ef_percent"]
     for name, figures in own.items():
-        if figures["rv_ef_percent"] < BARS["rv_ef_percent"]:  # NaN, no RV labelled, passes
+        if figures["rv_ef_percent"] < lowest or figures["rv_ef_percent"] > highest:  # NaN, no RV labelled, passes
             missed.append(f"RV EF is {figures['rv_ef_percent']:.1f} % ({name})")
         if figures["mass_change_percent"] > BARS["mass_change_percent"]:
             missed.append(f"mass changes by {figures['mass_change_percent']:.1f} % ({name})")
