@@ -184,3 +184,31 @@ def _placed(image, spacing_mm):
     image.SetDirection(direction.ravel().tolist())
     image.SetOrigin([*(np.diag([-1, -1, 1]) @ axes[:3, 3]).tolist(), 0.0])
     return image
+
+
+def test_labels_of_ones_own_join_the_cines_that_they_are_named_after(tmp_path):
+    data, labels = tmp_path / "ukb", tmp_path / "segmentations" / "nnunet"
+    data.mkdir()
+    labels.mkdir(parents=True)
+    for person in (1000001, 1000002):
+        (data / f"{person}_20209_2_0.zip").write_bytes(b"")
+        (data / f"{person}_20205_2_0.xml").write_bytes(b"")
+    for name in ("1000001_20209_2_0.nii.gz", "1000009_20209_2_0.nii.gz", "1000002_20209_3_0.nii.gz", "readme.txt"):
+        (labels / name).write_bytes(b"")
+    cohort = import_ukbiobank(data, tmp_path / "out", labels=labels, label_map={"lv": 3, "myo": 2, "rv": 1})
+    first, second = cohort.subjects
+    assert cohort.path(first, "cine_labels") == labels / "1000001_20209_2_0.nii.gz"
+    assert cohort.path(first, "cine") == data / "1000001_20209_2_0.zip"
+    assert first.facts["label_map"]["lv"] == 3
+    assert "cine_labels" not in second.files
+    assert check_cohort(cohort, read=False).ok
+    with pytest.raises(CohortError, match="named like 1234567_20209_2_0"):
+        import_ukbiobank(data, tmp_path / "other", labels=data)
+
+
+def test_labels_are_asked_for_where_they_belong(tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out")]
+    assert main(["cohort", "import", "--acdc", str(tmp_path), "--labels", str(tmp_path), *out]) == 2
+    assert "belongs to --ukbiobank" in capsys.readouterr().err
+    assert main(["cohort", "synthesize", "--subjects", "1", "--seed", "1", "--labels", *out]) == 2
+    assert "--layout ukbiobank" in capsys.readouterr().err

@@ -2,15 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
 from COFTrainingLib.cohort.inspection import Finding, inspect
 from COFTrainingLib.cohort.manifest import Cohort, write_cohort
 from COFTrainingLib.cohort.splits import SPLITS
+from COFTrainingLib.cohort.work import spread
 
 
 @dataclass
@@ -73,12 +72,14 @@ def check_cohort(
     """
     report = Report(cohort)
     used = cohort.used()
-    for done, finding in enumerate(_inspect_all(cohort, used, read, workers), start=1):
-        report.findings[finding.subject] = finding
-        if finding.problems:
-            report.problems[finding.subject] = finding.problems
+    found = {}
+    work = partial(inspect, replace(cohort, subjects=()), read=read)  # what a worker is sent stays small
+    for done, finding in enumerate(spread(work, used, workers=workers if read else 1), start=1):
+        found[finding.subject] = finding
         if progress is not None:
             progress(done, len(used))
+    report.findings = {subject.id: found[subject.id] for subject in used}
+    report.problems = {name: finding.problems for name, finding in report.findings.items() if finding.problems}
     _find_duplicates(report)
     _find_leaks(report)
     for other in others:
@@ -98,15 +99,6 @@ def exclude_problems(report: Report) -> Cohort:
     cohort = replace(report.cohort, subjects=marked)
     write_cohort(cohort)
     return cohort
-
-
-def _inspect_all(cohort: Cohort, subjects, read: bool, workers: int):
-    work = partial(inspect, cohort, read=read)
-    if workers == 1 or not read:
-        yield from map(work, subjects)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, subjects, chunksize=4)
 
 
 def _marks(cohort: Cohort, findings: dict[str, Finding]) -> dict[tuple[str, str], list[str]]:

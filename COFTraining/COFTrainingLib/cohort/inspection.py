@@ -12,6 +12,8 @@ PIXEL_MM = (0.4, 4.0)
 PITCH_MM = (2.0, 25.0)
 """Slice pitch with gap; sparse research stacks reach 20 mm."""
 MIN_SLICES = 3
+MIN_FRAMES = 8
+"""Of a cine with an ECG: fewer do not show when the heart is smallest."""
 MIN_ECG_S = 2.0
 
 
@@ -63,16 +65,18 @@ def inspect(cohort: Cohort, subject: Subject, read: bool = True) -> Finding:
             look(finding, subject, there)
         except ChainOfFlowError as error:
             finding.problems.append(("unreadable", str(error)))
+        except Exception as error:  # one strange file must not end the check of a whole cohort
+            finding.problems.append(("unreadable", f"{type(error).__name__}: {error}"))
     return finding
 
 
 def _look_at_images(finding: Finding, subject: Subject, there: dict) -> None:
     from COFGeneratorLib.anatomy import read_labels, read_sax
 
-    role = "anchor" if "anchor" in there else "cine"
+    role, first = "anchor" if "anchor" in there else "cine", int(subject.facts.get("anchor_frame", 0))
     if role not in there:
         return
-    stack = read_sax(there[role], int(subject.facts.get("anchor_frame", 0)))
+    stack = _look_at_cine(finding, subject, there).stack(first) if role == "cine" else read_sax(there[role], first)
     finding.spacing_mm = tuple(round(float(s), 4) for s in stack.spacing_mm)
     finding.content["anchor"] = _content(stack.voxels)
     pitch, *pixel = stack.spacing_mm
@@ -96,6 +100,27 @@ def _look_at_images(finding: Finding, subject: Subject, there: dict) -> None:
         absent = [name for name, code in (("LV cavity", 1), ("myocardium", 2)) if not (labels == code).any()]
         if absent:
             finding.problems.append(("unusable labels", f"no {' and no '.join(absent)}"))
+
+
+def _look_at_cine(finding: Finding, subject: Subject, there: dict):
+    """Look at all frames of a cine and their labels; returns it."""
+    from COFGeneratorLib.anatomy.geometry import same_grid
+    from COFGeneratorLib.anatomy.readers import read_cine
+
+    cine = read_cine(there["cine"])
+    if "ecg" in subject.files and len(cine.frames) < MIN_FRAMES:
+        words = f"cine: {len(cine.frames)} frames, at least {MIN_FRAMES} of one beat needed"
+        finding.problems.append(("too few frames", words))
+    if "cine_labels" in there:
+        marked = read_cine(there["cine_labels"])
+        ours, theirs = cine.frames.shape, marked.frames.shape
+        if ours != theirs or not same_grid(cine.ijk_to_ras, ours[1:], marked.ijk_to_ras, theirs[1:]):
+            words = f"cine_labels: frames and grid {theirs} are not those of the cine, {ours}"
+            finding.problems.append(("unusable labels", words))
+        code = subject.facts.get("label_map", {"lv": 1}).get("lv")
+        if not (marked.frames == code).any():
+            finding.problems.append(("unusable labels", f"cine_labels: no LV cavity (code {code})"))
+    return cine
 
 
 def _look_at_ecg(finding: Finding, subject: Subject, there: dict) -> None:

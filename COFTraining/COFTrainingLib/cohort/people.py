@@ -25,6 +25,12 @@ def marks(cohort: Cohort, *splits: str) -> dict[str, str]:
     return {_mark(cohort.header.kind, person): person for person in sorted(people)}
 
 
+def people_sha256(cohort: Cohort) -> str:
+    """Return one hash over everybody whom a cohort trains on: the same however its files and labels change."""
+    seen = sorted({_mark(cohort.header.kind, s.person) for s in cohort.subjects if s.split != "test"})
+    return hashlib.sha256("\n".join(seen).encode()).hexdigest()
+
+
 def write_people(path: Path, cohort: Cohort) -> None:
     """Write whom a run sees: to train on, and to validate and calibrate with."""
     path.parent.mkdir(parents=True, exist_ok=True)

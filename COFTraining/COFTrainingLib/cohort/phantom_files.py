@@ -169,12 +169,17 @@ def _all_frames(case: PhantomCase, times_ms: np.ndarray) -> tuple[np.ndarray, np
     points, heart = case.plan.heart_points(), case.subject.heart
     steps = (case.plan.ras_to_heart @ case.plan.ijk_to_ras)[:3, [2, 1, 0]]
     axes = steps / np.linalg.norm(steps, axis=0)  # columns: the stack's k, j, i in the heart's axes
-    labels = [case.labels]
     displacement = np.zeros((len(times_ms), 3, *case.plan.shape), dtype=np.float16)
     for index, time_ms in enumerate(times_ms[1:], start=1):
-        labels.append(heart.label_at(points, float(time_ms)))
         displacement[index] = np.moveaxis(heart.pull_mm(points, float(time_ms)) @ axes, -1, 0)
-    return np.stack(labels), displacement
+    return labels_of(case, times_ms), displacement
+
+
+def labels_of(case: PhantomCase, times_ms: np.ndarray) -> np.ndarray:
+    """Return the exact labels of a case, (T, D, H, W) uint8; the first time is that of its anchor."""
+    points = case.plan.heart_points()
+    later = [case.subject.heart.label_at(points, float(time_ms)) for time_ms in times_ms[1:]]
+    return np.stack([case.labels, *later])
 
 
 def write_ecg(folder: Path, record: EcgRecord, name: str = "ecg") -> None:

@@ -1,7 +1,9 @@
 """Phantoms in UK Biobank's layout: to try an import, a cluster and a whole training before real data are touched.
 
 A visit is ``PERSON_20209_2_0.zip``, one DICOM series a slice with a ``manifest.csv`` beside the images, and
-``PERSON_20205_2_0.xml``, a CardioSoft resting ECG. Nothing in them says what is true of the phantom.
+``PERSON_20205_2_0.xml``, a CardioSoft resting ECG. Nothing in them says what is true of the phantom; where they are
+asked for, ``labels/PERSON_20209_2_0.seq.nrrd`` are its labels, in place of those that a segmentation of the lab's own
+would give.
 """
 
 import csv
@@ -18,11 +20,14 @@ import numpy as np
 from COFGeneratorLib.anatomy.geometry import LPS_TO_RAS
 from COFGeneratorLib.ecg.record import LEADS, EcgRecord
 
-from COFTrainingLib.cohort.phantom_files import PhantomOptions
+from COFTrainingLib.cohort.nrrd import write_nrrd
+from COFTrainingLib.cohort.phantom_files import PhantomOptions, labels_of
 from COFTrainingLib.cohort.phantom_images import render_case
 from COFTrainingLib.cohort.work import spread
 from COFTrainingLib.evaluation.phantom_cases import draw_case
 
+LABELS = "labels"
+"""Folder of the labelled cines, beside the downloads."""
 VISIT = 2
 """The first imaging visit is instance 2."""
 FIRST_PERSON = 1_000_000
@@ -37,40 +42,48 @@ def person_of(seed: int) -> str:
     return str(FIRST_PERSON + seed % 9_000_000)
 
 
-def write_visits(folder: Path, seeds: Sequence[int], options: PhantomOptions, workers: int = 1) -> Iterator[list[Path]]:
+def write_visits(
+    folder: Path, seeds: Sequence[int], options: PhantomOptions, workers: int = 1, labels: bool = False
+) -> Iterator[list[Path]]:
     """Write the visits of some phantoms, yielding their files as they are done."""
-    return spread(partial(_write, folder, options), list(seeds), workers=workers)
+    return spread(partial(_write, folder, options, labels), list(seeds), workers=workers)
 
 
-def _write(folder: Path, options: PhantomOptions, seed: int) -> list[Path]:
-    return write_visit(folder, seed, options)
+def _write(folder: Path, options: PhantomOptions, labels: bool, seed: int) -> list[Path]:
+    return write_visit(folder, seed, options, labels)
 
 
-def write_visit(folder: Path, seed: int, options: PhantomOptions) -> list[Path]:
+def write_visit(folder: Path, seed: int, options: PhantomOptions, labels: bool = False) -> list[Path]:
     """Write the files of a phantom's visit, complete or not at all, unless they are there.
 
     Args:
         folder: Where to.
         seed: The phantom's.
         options: Prevalence, frames and spacing.
+        labels: Also write the labels of all frames.
 
     Returns:
-        The zip of the cine and the XML of the ECG.
+        The zip of the cine and the XML of the ECG, and the labels where they are asked for.
     """
     person = person_of(seed)
     cine, ecg = folder / f"{person}_20209_{VISIT}_0.zip", folder / f"{person}_20205_{VISIT}_0.xml"
-    if cine.is_file() and ecg.is_file():
-        return [cine, ecg]
+    marked = folder / LABELS / f"{cine.stem}.seq.nrrd"
+    wanted = [cine, ecg, marked] if labels else [cine, ecg]
+    if all(path.is_file() for path in wanted):
+        return wanted
     folder.mkdir(parents=True, exist_ok=True)
     case = draw_case(seed, options.spacing_mm, prevalence=options.prevalence)
     rr_ms = case.subject.physiology.rr_ms
     times = np.arange(options.frames) / options.frames * rr_ms
+    if labels:
+        marked.parent.mkdir(exist_ok=True)
+        write_nrrd(marked, labels_of(case, times), case.plan.ijk_to_ras, times)
     images = render_case(case, times)
     for path, content in ((cine, _zip(images, case.plan.ijk_to_ras, times, rr_ms, person)), (ecg, _xml(case.record))):
         beside = path.with_name(f".{path.name}.{os.getpid()}")
         beside.write_bytes(content)
         shutil.move(beside, path)
-    return [cine, ecg]
+    return wanted
 
 
 def _zip(images: np.ndarray, ijk_to_ras: np.ndarray, times_ms: np.ndarray, rr_ms: float, person: str) -> bytes:

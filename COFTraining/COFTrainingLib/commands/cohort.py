@@ -16,6 +16,7 @@ def add(commands) -> None:
     _add_synthesize(verbs)
     _add_import(verbs)
     _add_check(verbs)
+    _add_label(verbs)
 
 
 def _add_synthesize(verbs) -> None:
@@ -43,6 +44,9 @@ def _add_synthesize(verbs) -> None:
         "--layout", choices=("cohort", "ukbiobank"), default="cohort",
         help="a cohort (default), or downloads as UK Biobank gives them, to try an import with",
     )  # fmt: skip
+    verb.add_argument(
+        "--labels", action="store_true", help="with --layout ukbiobank: labelled cines, too, as a lab's own would be"
+    )
     verb.add_argument("--out", required=True, metavar="DIR", help="folder of the cohort")
     _add_common(verb)
     verb.set_defaults(run=synthesize)
@@ -59,6 +63,14 @@ def _add_import(verbs) -> None:
     source.add_argument("--ukbiobank", metavar="DIR", help="downloads of the fields 20209 (zip) and 20205 (XML)")
     source.add_argument("--acdc", metavar="DIR", help="folders patientNNN with Info.cfg (MRI only)")
     source.add_argument("--mnms", metavar="DIR", help="folders CODE with CODE_sa.nii.gz, and their CSV (MRI only)")
+    verb.add_argument(
+        "--labels",
+        metavar="DIR",
+        help="with --ukbiobank: labelled cines, named as the zips are (1234567_20209_2_0.nii.gz)",
+    )
+    verb.add_argument(
+        "--label-map", type=options.label_map, metavar="lv=1,myo=2,rv=3", help="codes in them (default as shown)"
+    )
     verb.add_argument("--name", default="", help="name of the cohort")
     verb.add_argument("--licence", help="terms of the data, for the card of what is trained on it")
     verb.add_argument(
@@ -86,6 +98,21 @@ def _add_check(verbs) -> None:
     verb.add_argument("--json", metavar="FILE", help="also write the ledger and all findings")
     _add_common(verb)
     verb.set_defaults(run=check)
+
+
+def _add_label(verbs) -> None:
+    verb = verbs.add_parser(
+        "label",
+        help="label the cines of a cohort that has no labels",
+        description="Label every frame of the cines that have no labels with a segmenter, so that an evaluation has "
+        "something to compare with. Run it again after a stop: finished subjects are kept.",
+    )
+    verb.add_argument("cohort", metavar="DIR", help="folder of the cohort; its manifest is extended")
+    verb.add_argument("--segmenter", metavar="RUN|BUNDLE", help="default: the default model's")
+    verb.add_argument("--split", choices=("train", "valid", "test"), help="only subjects of this split")
+    verb.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster: its scheduler's address, or local")
+    _add_common(verb)
+    verb.set_defaults(run=label)
 
 
 def _add_common(verb, workers: bool = True) -> None:
@@ -126,6 +153,8 @@ def synthesize(arguments: argparse.Namespace) -> int:
     how = PhantomOptions(PREVALENCES[arguments.prevalence], arguments.cines, arguments.frames, arguments.spacing)
     if arguments.layout == "ukbiobank":
         return _downloads(arguments, how)
+    if arguments.labels:
+        raise CohortError("A cohort has its labels anyhow; --labels is for --layout ukbiobank. Leave it out.")
     with session(arguments) as current:
         cohort = make(
             arguments.out,
@@ -142,14 +171,16 @@ def synthesize(arguments: argparse.Namespace) -> int:
 
 def _downloads(arguments: argparse.Namespace, how) -> int:
     """Write phantoms as UK Biobank's downloads; returns the exit code."""
-    from COFTrainingLib.cohort.ukbiobank_files import write_visits
+    from COFTrainingLib.cohort.ukbiobank_files import LABELS, write_visits
 
     with session(arguments) as current:
         seeds = range(arguments.seed, arguments.seed + arguments.subjects)
-        for done, _ in enumerate(write_visits(Path(arguments.out), seeds, how, arguments.workers), start=1):
+        visits = write_visits(Path(arguments.out), seeds, how, arguments.workers, arguments.labels)
+        for done, _ in enumerate(visits, start=1):
             current.progress(done, len(seeds), "phantoms")
         current.say(f"{len(seeds)} visits in {arguments.out}")
-        current.say(f"Import them: cof cohort import --ukbiobank {arguments.out} --out COHORT")
+        labels = f" --labels {arguments.out}/{LABELS}" if arguments.labels else ""
+        current.say(f"Import them: cof cohort import --ukbiobank {arguments.out}{labels} --out COHORT")
     return 0
 
 
@@ -165,8 +196,14 @@ def import_(arguments: argparse.Namespace) -> int:
     terms = {"licence": arguments.licence} if arguments.licence else {}
     sources = {"table": import_table, "ukbiobank": import_ukbiobank, "acdc": import_acdc, "mnms": import_mnms}
     kind = next(name for name in sources if getattr(arguments, name))
+    if arguments.labels and kind != "ukbiobank":
+        raise CohortError(
+            f"--labels belongs to --ukbiobank; found it with --{kind}. A table names labels in its columns labels and "
+            "cine_labels; ACDC and M&Ms bring their own."
+        )
+    given = {"labels": arguments.labels, "label_map": arguments.label_map} if arguments.labels else {}
     with session(arguments) as current:
-        cohort = sources[kind](getattr(arguments, kind), arguments.out, name=arguments.name, **rule, **terms)
+        cohort = sources[kind](getattr(arguments, kind), arguments.out, name=arguments.name, **rule, **terms, **given)
         current.say(f"{_counts(cohort)} in {arguments.out}")
         current.say(f"Check it before training: cof cohort check {arguments.out}")
     return 0
@@ -208,6 +245,35 @@ def check(arguments: argparse.Namespace) -> int:
                 f"Every subject of a cohort must be usable; found {len(report.problems)} of {cohort.header.name} that "
                 "are not. Mend them, or leave them out with --exclude."
             )
+    return 0
+
+
+def label(arguments: argparse.Namespace) -> int:
+    """Label a cohort's cines; returns the exit code.
+
+    Raises:
+        CohortError: If there is nothing to label, no segmenter, or one that has seen somebody of the test split.
+    """
+    from COFTrainingLib.cohort.labelling import label_cohort
+    from COFTrainingLib.cohort.manifest import read_cohort
+    from COFTrainingLib.cohort.people import refuse_leaks
+    from COFTrainingLib.training.cine_data import segmenter_folder
+
+    cohort = read_cohort(arguments.cohort)
+    segmenter = segmenter_folder(Path(arguments.cohort), arguments.segmenter)
+    if not segmenter:
+        raise CohortError("Labels come from a segmenter; found none in the default model. Give --segmenter.")
+    refuse_leaks(cohort, [Path(segmenter)])
+    with session(arguments) as current:
+        labelled, failed = label_cohort(
+            cohort, segmenter, split=arguments.split, workers=arguments.workers, scheduler=arguments.scheduler,
+            progress=lambda done, total: current.progress(done, total, "cines"),
+        )  # fmt: skip
+        for name, reason in failed.items():
+            current.warn(f"{name} has no labels: {reason}")
+        made = sum("cine_labels" in subject.files for subject in labelled.used())
+        current.say(f"{made} of {len(labelled.used())} subjects of {arguments.cohort} have labelled cines")
+        current.say_warnings()
     return 0
 
 

@@ -7,6 +7,7 @@ from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.generator.bundle import read_metadata
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject
+from COFTrainingLib.cohort.people import people_sha256
 
 
 def check_no_leak(cohort: Cohort, subjects: Sequence[Subject], models: Sequence[tuple[str, Path]]) -> None:
@@ -22,7 +23,8 @@ def check_no_leak(cohort: Cohort, subjects: Sequence[Subject], models: Sequence[
     """
     for name, folder in models:
         training = read_metadata(folder).get("training", {})
-        if training.get("manifest_sha256") == cohort.fingerprint() and any(s.split != "test" for s in subjects):
+        same = training.get("manifest_sha256") == cohort.fingerprint()
+        if (same or _same_people(training, cohort)) and any(s.split != "test" for s in subjects):
             raise CohortError(
                 f"{name} was trained on this cohort, so only its test subjects may judge it; found others among those "
                 "chosen. Use --split test."
@@ -34,6 +36,11 @@ def check_no_leak(cohort: Cohort, subjects: Sequence[Subject], models: Sequence[
                 f"A model is judged on phantoms that it never saw; {name} was trained or calibrated on seeds such as "
                 f"{shared[0]}, {len(shared)} of which are in this cohort. Synthesise one with other seeds."
             )
+
+
+def _same_people(training: dict, cohort: Cohort) -> bool:
+    """Return whether a model was trained on a cohort's people, whatever was added to its manifest since."""
+    return cohort.header.kind != "phantom" and training.get("people_sha256") == people_sha256(cohort)
 
 
 def _ranges(training: dict) -> list[tuple[int, int]]:

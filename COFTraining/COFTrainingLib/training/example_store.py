@@ -6,16 +6,18 @@ which keys, so that planning looks at no file's content: ten thousand subjects t
 nothing but unfinished subjects is lost.
 """
 
+import errno
 import hashlib
 import json
 import os
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from COFGeneratorLib.errors import ChainOfFlowError
+from COFGeneratorLib.errors import ChainOfFlowError, CohortError
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -32,12 +34,13 @@ ARRAYS = ("maps", "velocity", "sensitivity", "deficit", "beats", "scalars", "vol
 
 @dataclass(frozen=True)
 class Made:
-    """What became of a subject: the keys of its examples, or why there are none."""
+    """The keys of a subject's examples, or why there are none; what is ``passing`` is tried again by the next run."""
 
     subject: str
     stamp: str
     keys: tuple[str, ...] = ()
     reason: str = ""
+    passing: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,9 @@ def fill(
     memory.parent.mkdir(parents=True, exist_ok=True)
     for done, result in enumerate(spread(_make, jobs, workers=workers, scheduler=scheduler), start=1):
         made[result.subject] = result
-        with memory.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(result)) + "\n")
+        if not result.passing:
+            with memory.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({k: v for k, v in asdict(result).items() if k != "passing"}) + "\n")
         if progress is not None:
             progress(done, len(jobs))
     return made
@@ -150,8 +154,19 @@ def _make(job: _Job) -> Made:
             for key, example in zip(keys, made, strict=True):
                 if not object_path(store, key).is_file():
                     _save(object_path(store, key), example)
-    except (ChainOfFlowError, OSError) as error:
+    except ChainOfFlowError as error:
         return Made(job.subject.id, job.stamp, reason=str(error))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise CohortError(
+                f"Examples are written to {store}; writing failed ({error.strerror}). Free some space, or name another "
+                "folder with --cache, and run it again: what is done is kept."
+            ) from error
+        return Made(job.subject.id, job.stamp, reason=str(error), passing=True)
+    except Exception as error:  # one strange file of ten thousand is left out, not the end of the work
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        words = f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
+        return Made(job.subject.id, job.stamp, reason=words, passing=True)
     return Made(job.subject.id, job.stamp, keys)
 
 

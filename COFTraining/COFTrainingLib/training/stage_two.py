@@ -22,7 +22,7 @@ from COFGeneratorLib.generator.pack import PackScale
 from safetensors.torch import load_file
 
 from COFTrainingLib.cohort.manifest import Cohort
-from COFTrainingLib.cohort.people import PEOPLE, refuse_leaks, write_people
+from COFTrainingLib.cohort.people import PEOPLE, people_sha256, refuse_leaks, write_people
 from COFTrainingLib.training.calibrate import fit_gain, fit_gain_on_cines, population_velocity
 from COFTrainingLib.training.cine_data import CineCache, cine_recipe, load_cines, weights_hash
 from COFTrainingLib.training.cine_example import Recipe
@@ -229,6 +229,7 @@ def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, recipe: 
         source = {"manifest_sha256": cohort.fingerprint(), **{k: header[k] for k in
                   ("name", "kind", "licence", "version", "seed", "settings")}}  # fmt: skip
     if recipe is not None:
+        source["people_sha256"] = people_sha256(cohort)
         source["networks"] = {name: weights_hash(getattr(recipe, name)) for name in ("teacher", "segmenter")}
     asked = json.loads(json.dumps({"training": asdict(training), "cohort": source, "versions": versions()}))
     frozen = run / CONFIG

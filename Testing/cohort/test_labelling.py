@@ -1,0 +1,98 @@
+"""Cines without labels, labelled by a segmenter: what an evaluation then compares with."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from COFGeneratorLib.anatomy.readers import read_cine
+from COFGeneratorLib.cli import main
+from COFGeneratorLib.errors import AnatomyError, CohortError
+from COFTrainingLib.cohort.check import check_cohort
+from COFTrainingLib.cohort.labelling import label_cohort
+from COFTrainingLib.cohort.manifest import Cohort, read_cohort, write_cohort
+from COFTrainingLib.evaluation.cases import read_case
+from COFTrainingLib.training import cine_motion
+
+
+@pytest.fixture
+def unlabelled(cine_cohort, tmp_path) -> Cohort:
+    """Return the cohort as recordings come: a cine and an ECG that lie elsewhere, in codes of the lab's own."""
+    (subject,) = cine_cohort.subjects
+    files = {role: subject.files[role] for role in ("cine", "ecg")}
+    facts = {"anchor_frame": 0, "label_map": {"lv": 7, "myo": 5, "rv": 2}}
+    header = replace(cine_cohort.header, kind="table", root=str(cine_cohort.folder), needs=("cine", "ecg"))
+    write_cohort(Cohort(tmp_path / "mine", header, (replace(subject, files=files, facts=facts, sha256={}),)))
+    return read_cohort(tmp_path / "mine")
+
+
+@pytest.fixture
+def reader(cine_cohort, monkeypatch):
+    """Put a reader in the segmenter's place that knows the truth of every frame; returns the list of what it read."""
+    (subject,) = cine_cohort.subjects
+    known = {
+        image.tobytes(): labels
+        for image, labels in zip(
+            read_cine(cine_cohort.path(subject, "cine")).frames,
+            read_cine(cine_cohort.path(subject, "cine_labels")).frames,
+            strict=True,
+        )
+    }
+    seen = []
+
+    def segment(stack):
+        seen.append(stack.frame)
+        return SimpleNamespace(labels=known[stack.voxels.tobytes()].astype(np.uint8))
+
+    monkeypatch.setattr(cine_motion, "load_segmenter", lambda _: SimpleNamespace(segment=segment))
+    return seen
+
+
+def test_a_labelled_cohort_can_be_evaluated(unlabelled, cine_cohort, reader, tmp_path):
+    with pytest.raises(CohortError, match="labels are needed"):
+        read_case(unlabelled, unlabelled.subjects[0])
+    labelled, failed = label_cohort(unlabelled, tmp_path)
+    assert failed == {}
+    again = read_cohort(unlabelled.folder)
+    assert again.subjects == labelled.subjects
+    assert again.subjects[0].facts["cine_labels_from"].startswith("segmenter ")
+    assert check_cohort(again).ok
+    case, true = read_case(again, again.subjects[0]), cine_cohort.subjects[0]
+    expected = read_cine(cine_cohort.path(true, "cine_labels")).frames
+    np.testing.assert_array_equal(case.reference_labels, expected)
+    assert set(np.unique(read_cine(again.path(again.subjects[0], "cine_labels")).frames)) == {0, 2, 5, 7}
+
+
+def test_a_stopped_labelling_goes_on_and_a_finished_one_has_nothing_to_do(unlabelled, reader, tmp_path):
+    label_cohort(unlabelled, tmp_path)
+    read = len(reader)
+    assert read == 8
+    write_cohort(unlabelled)  # as if it had been stopped before the manifest was written
+    label_cohort(unlabelled, tmp_path)
+    assert len(reader) == read
+    with pytest.raises(CohortError, match="Nothing is left to do"):
+        label_cohort(read_cohort(unlabelled.folder), tmp_path)
+
+
+def test_a_cine_in_which_no_heart_is_found_stays_without_labels(unlabelled, monkeypatch, tmp_path, capsys):
+    def segment(stack):
+        raise AnatomyError("A heart in view was expected; found none.")
+
+    monkeypatch.setattr(cine_motion, "load_segmenter", lambda _: SimpleNamespace(segment=segment))
+    assert main(["cohort", "label", str(unlabelled.folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "0 of 1 subjects" in shown
+    assert "found none" in shown
+    assert "cine_labels" not in read_cohort(unlabelled.folder).subjects[0].files
+
+
+def test_labels_of_another_grid_or_number_of_frames_are_found(unlabelled, cine_cohort, reader, tmp_path):
+    from COFTrainingLib.cohort.nrrd import write_nrrd
+
+    labelled, _ = label_cohort(unlabelled, tmp_path)
+    path = labelled.path(labelled.subjects[0], "cine_labels")
+    marked = read_cine(path)
+    write_nrrd(path, marked.frames[:5].astype(np.uint8), marked.ijk_to_ras, np.arange(5.0))
+    report = check_cohort(labelled)
+    assert [kind for kind, _ in report.problems[labelled.subjects[0].id]] == ["unusable labels"]
+    assert "are not those of the cine" in report.problems[labelled.subjects[0].id][0][1]
