@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, action="append")
     parser.add_argument("--guidance", type=float, nargs="*", default=[1.0, 2.0, 3.0], help="of the part curve")
     parser.add_argument("--alpha", type=float, nargs="*", default=[1.0, 0.5, 0.0], help="of the part curve")
+    parser.add_argument("--paper-size", action="store_true", help="part speed: also one forward of the paper's size")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
@@ -68,7 +69,7 @@ def main() -> int:
             both += [(1.0, alpha) for alpha in options.alpha if (1.0, alpha) not in both]
             facts["curve"] = run_curve(bundle, options.subjects, options.seed, config.data.body, both)
         if "speed" in wanted:
-            facts["speed"] = _speed(bundle)
+            facts["speed"] = _speed(bundle, options.paper_size)
     facts["table"] = table(facts)
     print("\n" + facts["table"])
     if options.json:
@@ -129,13 +130,13 @@ def _frechet(bundle, cines, clips) -> dict:
     return {**{name: float(value) for name, value in rows.items()}, "n": count, "d": real.shape[1]}
 
 
-def _speed(bundle) -> dict:
+def _speed(bundle, paper: bool) -> dict:
     import torch
 
     model = bundle.model
     config = model.amdf.velocity.config
     shape = (1, config.latent, config.frames, config.side, config.side)
-    tokens, scalars = torch.randn(1, config.ecg_tokens, config.ecg), torch.zeros(1, 2)
+    tokens, scalars = torch.randn(1, config.ecg_tokens, config.ecg), torch.zeros(1, config.scalars)
     times = {}
     with torch.no_grad():
         for name, work in (
@@ -148,8 +149,25 @@ def _speed(bundle) -> dict:
                 work()
             times[name] = (time.perf_counter() - begin) / 5
     times["threads"] = torch.get_num_threads()
+    if paper:
+        times["paper_forward_s"] = _paper_forward()
     print("\nspeed:", json.dumps(times))
     return times
+
+
+def _paper_forward() -> float:
+    """Return seconds of one forward of the paper's transformer, weights random: its size is what costs."""
+    import torch
+    from COFGeneratorLib.ecgflowcmr.transformer import VelocityTransformer
+    from COFTrainingLib.ecgflowcmr.settings import read_settings
+
+    config = read_settings("ecgflowcmr").dit()
+    network = VelocityTransformer(config).eval()
+    z = torch.randn(1, config.latent, config.frames, config.side, config.side)
+    with torch.no_grad():
+        begin = time.perf_counter()
+        network(z, torch.rand(1), torch.randn(1, config.ecg_tokens, config.ecg), torch.zeros(1, config.scalars))
+    return time.perf_counter() - begin
 
 
 def _sheet(cines, path: Path) -> None:
@@ -170,6 +188,8 @@ def _sheet(cines, path: Path) -> None:
 
 def table(facts: dict) -> str:
     """Return what was measured as Markdown."""
+    from COFTrainingLib.ecgflowcmr.heldout import r_words
+
     lines = []
     if "arms" in facts:
         lines += [
@@ -179,9 +199,17 @@ def table(facts: dict) -> str:
             "|---|---|---|---|---|---|",
         ]
         for arm, row in facts["arms"].items():
-            cells = [f"{row['fac_mae_points']:.1f}", _r(row["fac_r"]), f"{row['es_mae_frames']:.2f}", _r(row["es_r"]),
-                     f"{row['weak_auc']:.2f}"]  # fmt: skip
+            cells = [f"{row['fac_mae_points']:.1f}", r_words(row["fac_r"]), f"{row['es_mae_frames']:.2f}",
+                     r_words(row["es_r"]), f"{row['weak_auc']:.2f}"]  # fmt: skip
             lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+        if facts.get("reading"):
+            told = facts["reading"]
+            lines.append("")
+            lines.append(
+                f"The phenotype head alone, from the ECG: EF to {told['ef_mae_points']:.1f} points (median of all: "
+                f"{told['constant_mae_points']:.1f}), r {r_words(told['ef_r'])}, "
+                f"AUC of EF < 50 % {told['weak_auc']:.2f}."
+            )
         for name, pair in facts["own_against_shuffled"].items():
             lines.append("")
             lines.append(
@@ -202,8 +230,8 @@ def table(facts: dict) -> str:
         lines.append("|---|---|---|---|---|---|")
         for row in facts["curve"]:
             lines.append(
-                f"| {row['guidance']:g} | {row['alpha']:g} | {row['fac_mae_points']:.1f} | {_r(row['fac_r'])} | "
-                f"{row['es_mae_frames']:.2f} | {_r(row['es_r'])} |"
+                f"| {row['guidance']:g} | {row['alpha']:g} | {row['fac_mae_points']:.1f} | {r_words(row['fac_r'])} | "
+                f"{row['es_mae_frames']:.2f} | {r_words(row['es_r'])} |"
             )
     if "boundaries" in facts:
         lines += ["", *_boundary_lines(facts["boundaries"])]
@@ -235,11 +263,6 @@ def _boundary_row(name: str, row: dict) -> str:
         f"| {name} | {row['beats']} | {row['median_ms']:.1f} ms | {row['p95_ms']:.1f} ms | "
         f"{100 * row['within_20_ms']:.0f} % | {row['missed']} | {row['extra']} |"
     )
-
-
-def _r(interval) -> str:
-    value, low, high = interval
-    return "–" if np.isnan(value) else f"{value:.2f} ({low:.2f} … {high:.2f})"
 
 
 if __name__ == "__main__":

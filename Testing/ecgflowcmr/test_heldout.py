@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
-from COFTrainingLib.ecgflowcmr.heldout import _row, draw_case
+from COFTrainingLib.ecgflowcmr.heldout import arm_row, draw_case
 from COFTrainingLib.ecgflowcmr.rhythm_check import boundary_errors, summary
 from COFTrainingLib.ecgflowcmr.train_pa_mae import boundary_errors_ms
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
@@ -14,14 +14,14 @@ def test_a_perfect_arm_has_no_error_and_a_constant_one_no_correlation():
     rng = np.random.default_rng(0)
     ef = rng.uniform(0.3, 0.7, 40)
     truth = np.stack([80 * ef, rng.uniform(0.3, 0.5, 40)], axis=1)
-    row = _row(truth, truth, ef)
+    row = arm_row(truth, truth, ef)
     assert (row["fac_mae_points"], row["es_mae_frames"], row["weak_auc"]) == (0.0, 0.0, 1.0)
     assert row["fac_r"][0] == pytest.approx(1.0)
-    row = _row(np.tile(truth.mean(axis=0), (40, 1)), truth, ef)
+    row = arm_row(np.tile(truth.mean(axis=0), (40, 1)), truth, ef)
     assert np.isnan(row["fac_r"][0])
     assert row["weak_auc"] == 0.5
     late = truth + np.array([0.0, 0.04])
-    assert _row(late, truth, ef)["es_mae_frames"] == pytest.approx(2.0)
+    assert arm_row(late, truth, ef)["es_mae_frames"] == pytest.approx(2.0)
 
 
 def test_forcing_the_rate_moves_the_true_end_of_systole_and_nothing_of_the_anatomy(smoke_bundle):

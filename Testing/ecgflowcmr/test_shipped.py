@@ -6,7 +6,7 @@ from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.readers import read_ecg
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
 from COFGeneratorLib.resources import model_bundles
-from COFTrainingLib.ecgflowcmr.heldout import _cines, draw_case, measured
+from COFTrainingLib.ecgflowcmr.heldout import cines_of, draw_case, measured
 from COFTrainingLib.ecgflowcmr.rhythm_check import boundary_errors
 
 RECORDS = (
@@ -38,7 +38,7 @@ def test_a_faster_heart_ends_systole_later_in_its_cycle(shipped):
     ends = []
     for rate in (50.0, 90.0):
         case = draw_case(7_900_001, shipped, 1, hr_bpm=rate, atrial_fibrillation=False, conduction="")
-        cine = _cines(shipped.model, *shipped.model.read([case.record])[:2], seed=1)[0]
+        cine = cines_of(shipped.model, *shipped.model.read([case.record])[:2], seed=1)[0]
         ends.append((50 * measured(shipped, cine, case.truth.rr_ms)[1], 50 * case.truth.es_time_ms / case.truth.rr_ms))
     assert ends[1][0] - ends[0][0] > 3.0
     assert ends[1][0] - ends[0][0] == pytest.approx(ends[1][1] - ends[0][1], abs=3.0)

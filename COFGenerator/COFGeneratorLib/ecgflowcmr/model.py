@@ -76,13 +76,17 @@ class Amdf(nn.Module):
             real: (B, M) bool, which of them are there.
 
         Returns:
-            (B, n, d) tokens of the pooled cycle, (B, 2) rate and its variation, (B, 2, N) predicted phase.
+            (B, n, d) tokens of the pooled cycle; (B, 2 + phenotypes) rate, its variation, and what the phenotype head
+            reads (standard units); (B, 2, N) predicted phase.
         """
         tokens, phase = self.pa_mae.encode(signal)
         cycles = align(tokens, bounds, self.velocity.config.ecg_tokens)  # (B, M, n, d)
         score = self.beat(cycles.mean(dim=2))[..., 0].masked_fill(~real, -torch.inf)
         pooled = (score.softmax(dim=1)[..., None, None] * cycles).sum(dim=1)
-        return pooled, rate_scalars(bounds, real).to(pooled), phase
+        scalars = rate_scalars(bounds, real).to(pooled)
+        if self.pa_mae.phenotype is not None:
+            scalars = torch.cat([scalars, self.pa_mae.phenotype(pooled, scalars[:, :1])], dim=1)
+        return pooled, scalars, phase
 
     def forward(self, z, t, tokens, scalars):
         """Return the velocity, see ``VelocityTransformer``."""
@@ -127,7 +131,7 @@ class EcgFlowModel(nn.Module):
 
     @torch.no_grad()
     def read(self, records) -> tuple[torch.Tensor, torch.Tensor, list[Cycles]]:
-        """Return the conditions of records, (B, n, d) and (B, 2), and their cycles.
+        """Return the conditions of records, (B, n, d) and (B, 2 + phenotypes), and their cycles.
 
         Raises:
             EcgError: If a record is too short or has no complete cycle.

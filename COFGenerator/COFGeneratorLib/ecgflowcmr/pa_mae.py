@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from COFGeneratorLib.ecg.conditioning import condition
 from COFGeneratorLib.ecg.record import EcgRecord
+from COFGeneratorLib.ecgflowcmr.phenotype import PhenotypeHead
 from COFGeneratorLib.errors import EcgError
 
 FS_HZ = 500.0
@@ -39,6 +40,8 @@ class PaMaeConfig:
         phase_hidden: Hidden width of the phase head.
         mask_patch: Samples of a masked patch; all leads are masked together (they are linearly dependent).
         mask_ratio: Share of the patches that are masked.
+        phenotypes: What a head reads from the mean cycle, see ``phenotype``; the paper has no such head.
+        phenotype_hidden: Its hidden width.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
@@ -49,6 +52,8 @@ class PaMaeConfig:
     phase_hidden: int = 256
     mask_patch: int = 40
     mask_ratio: float = 0.5
+    phenotypes: tuple[str, ...] = ()
+    phenotype_hidden: int = 64
 
 
 class _Block(nn.Module):
@@ -69,7 +74,7 @@ class _Block(nn.Module):
 
 
 class PaMae(nn.Module):
-    """Encoder, decoder and phase head."""
+    """Encoder, decoder, phase head and, where asked for, a phenotype head (else None)."""
 
     def __init__(self, config: PaMaeConfig):
         super().__init__()
@@ -97,6 +102,9 @@ class PaMae(nn.Module):
             ]  # fmt: skip
         self.decoder = nn.Sequential(*steps, nn.Conv1d(config.decoder[-1], 12, 7, 1, 3))
         self.mask_token = nn.Parameter(torch.zeros(12))
+        self.phenotype = None
+        if config.phenotypes:
+            self.phenotype = PhenotypeHead(config.tokens, config.phenotypes, config.phenotype_hidden)
 
     def encode(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return tokens and phase of prepared signals.

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 TIME_SCALE = 1000.0
 """Flow time 0…1 enters the sinusoids times 1000: unscaled, nearly all of their frequencies would be constant."""
-MOST_SCALARS = 2
+RATE_SCALARS = 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class DitConfig:
         ecg_tokens: Tokens a cycle.
         aligned: Add each frame's own ECG token to its image tokens, so that the common clock need not be learned; the
             paper leaves it to cross-attention.
+        scalars: Numbers beside the mean ECG token in the global condition: rate, its variation, and phenotypes.
     """
 
     frames: int = 50
@@ -46,6 +47,7 @@ class DitConfig:
     ecg: int = 768
     ecg_tokens: int = 50
     aligned: bool = False
+    scalars: int = RATE_SCALARS
 
 
 def sinusoids(value: torch.Tensor, width: int, longest: float = 10_000.0) -> torch.Tensor:
@@ -125,7 +127,7 @@ class VelocityTransformer(nn.Module):
         periodic = torch.cat([(phase[:, None] * harmonics).cos(), (phase[:, None] * harmonics).sin()], dim=1)
         self.ecg_position = nn.Parameter(0.3 * functional.pad(periodic, (0, width - periodic.shape[1])))
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
-        self.overall = nn.Sequential(nn.Linear(config.ecg + MOST_SCALARS, width), nn.SiLU(), nn.Linear(width, width))
+        self.overall = nn.Sequential(nn.Linear(config.ecg + config.scalars, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.last_modulation, self.last = nn.Linear(width, 2 * width), nn.Linear(width, inside)
@@ -140,7 +142,7 @@ class VelocityTransformer(nn.Module):
             z: (B, latent, T, h, w) latent between template and data.
             t: (B,) flow time.
             tokens: (B, ecg_tokens, ecg) of one cycle; zeros for "no ECG".
-            scalars: (B, 2) rate and its variation, see ``condition``; zeros for "no ECG".
+            scalars: (B, scalars), see ``Amdf.condition``; zeros for "no ECG".
         """
         config = self.config
         x = self.embed(_patches(z, config.patch)) + self.position

@@ -39,8 +39,27 @@ def add(commands) -> None:
     verb.add_argument("--body", type=options.natural, default=1, help="body of the phantoms, as in training (small: 1)")
     verb.add_argument("--pretrain-steps", type=options.positive, default=200)
     verb.add_argument("--finetune-steps", type=options.positive, default=80)
+    verb.add_argument("--patch", type=options.positive, default=8, help="pixels a token of the studied network spans")
     options.add_output(verb)
     verb.set_defaults(run=downstream)
+    words = "train small flows of a run with one component taken out, and compare them"
+    verb = verbs.add_parser("ablate", help=words, description=words.capitalize() + ".")
+    verb.add_argument("--run", required=True, dest="training_run", metavar="RUN", help="run of cof train ecgflowcmr")
+    verb.add_argument("--steps", type=options.positive, default=150, help="of each small flow (default 150)")
+    verb.add_argument("--subjects", type=options.positive, default=32, help="held-out phantoms (default 32)")
+    options.add_output(verb)
+    verb.set_defaults(run=ablate)
+    words = "write figures of this engine as one page with tables"
+    verb = verbs.add_parser("report", help=words, description=words.capitalize() + ".")
+    verb.add_argument(
+        "--figures", required=True, metavar="FILE", help="JSON of Testing/Benchmarks/ecgflowcmr_heldout.py"
+    )
+    verb.add_argument("--curve", metavar="FILE", help="JSON of its part curve, where that was run apart")
+    verb.add_argument("--ablations", metavar="DIR", help="folder of cof ecgflowcmr ablate")
+    verb.add_argument("--downstream", metavar="DIR", help="folder of cof ecgflowcmr downstream")
+    verb.add_argument("--sheet", metavar="PNG", help="picture of real clips beside generated ones")
+    options.add_output(verb)
+    verb.set_defaults(run=report)
     verb = verbs.add_parser(
         "reader-study", help="make shuffled real and synthetic clips with a key", description="Make a reader study."
     )
@@ -91,7 +110,10 @@ def downstream(arguments: argparse.Namespace) -> int:
     from COFTrainingLib.ecgflowcmr.downstream import StudySettings, run_study, table
     from COFTrainingLib.ecgflowcmr.studies import cohort_study, phantom_studies, synthetic_clips
 
-    settings = StudySettings(pretrain_steps=arguments.pretrain_steps, finetune_steps=arguments.finetune_steps)
+    settings = StudySettings(
+        tube=(5, arguments.patch, arguments.patch), pretrain_steps=arguments.pretrain_steps,
+        finetune_steps=arguments.finetune_steps,
+    )  # fmt: skip
     targets = arguments.target or ["weak", "ef_percent"]
     with session(arguments) as current, ResultFolder(arguments.out, arguments.overwrite) as folder:
         bundle = load_ecgflow_bundle(arguments.model)
@@ -119,6 +141,59 @@ def downstream(arguments: argparse.Namespace) -> int:
         write_manifest(folder, "ecgflowcmr downstream", facts, current.watch, current.warnings)
         current.say("\n\n".join(pages))
     return 0
+
+
+def ablate(arguments: argparse.Namespace) -> int:
+    """Train and judge small flows without one component each; returns the exit code."""
+    import tempfile
+
+    from COFGeneratorLib.results.folder import ResultFolder
+    from COFGeneratorLib.results.manifest import write_manifest
+
+    from COFTrainingLib.ecgflowcmr.ablations import run_ablations, table
+    from COFTrainingLib.ecgflowcmr.export import settings_of
+
+    run = Path(arguments.training_run)
+    with session(arguments) as current, ResultFolder(arguments.out, arguments.overwrite) as folder:
+        config = settings_of(run)
+        with tempfile.TemporaryDirectory() as trainings:
+            rows = run_ablations(
+                run, Path(trainings), config, steps=arguments.steps, subjects=arguments.subjects, say=current.say
+            )
+        (folder / "ablations.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        (folder / "ablations.md").write_text(table(rows) + "\n", encoding="utf-8")
+        facts = {"steps": arguments.steps, "subjects": arguments.subjects}
+        write_manifest(folder, "ecgflowcmr ablate", facts, current.watch, current.warnings)
+        current.say(table(rows))
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the page of figures that were measured; returns the exit code."""
+    from COFGeneratorLib.results.folder import ResultFolder
+
+    from COFTrainingLib.ecgflowcmr.report import write_ecgflow_report
+
+    figures, curve = _read(arguments.figures), _read(arguments.curve)
+    ablations = _read(arguments.ablations and Path(arguments.ablations) / "ablations.json")
+    studies = _read(arguments.downstream and Path(arguments.downstream) / "downstream.json")
+    sheet = Path(arguments.sheet).read_bytes() if arguments.sheet else None
+    with session(arguments) as current, ResultFolder(arguments.out, arguments.overwrite) as folder:
+        write_ecgflow_report(folder, figures, curve=curve, ablations=ablations, downstream=studies, sheet=sheet)
+        current.say(f"Report written to {Path(arguments.out) / 'report.html'}")
+    return 0
+
+
+def _read(path):
+    """Return the content of a JSON file, or None where none is named."""
+    from COFGeneratorLib.errors import CohortError
+
+    if path is None:
+        return None
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CohortError(f"Figures were expected in {path}; they do not read ({error}). Name another file.") from error
 
 
 def reader_study(arguments: argparse.Namespace) -> int:

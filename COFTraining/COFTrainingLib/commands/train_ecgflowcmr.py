@@ -23,6 +23,7 @@ def add(kinds) -> None:
         "--config", default="ecgflowcmr-small", metavar="NAME|FILE",
         help="ecgflowcmr (the paper's sizes), ecgflowcmr-small (default), ecgflowcmr-smoke, or a file of differences",
     )  # fmt: skip
+    one.add_argument("--start", metavar="BUNDLE", help="begin from the weights of a bundle, as far as they fit")
     one.add_argument("--resume", action="store_true", help="go on with the stages in this folder")
     one.add_argument("--device", type=options.device, help="auto, cpu, cuda:N or mps (default: the configuration's)")
     one.add_argument("--threads", type=options.positive, help="CPU threads (default: the configuration's)")
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
                 continue
             folder = run_stage(
                 stage, out, config, cohort=cohort, workers=arguments.workers, resume=arguments.resume,
-                told=lambda name, event: hear[name](event),
+                start=arguments.start, told=lambda name, event: hear[name](event),
             )  # fmt: skip
             current.say(f"Trained: {folder}")
         current.say_warnings()

@@ -1,6 +1,7 @@
 """Cines of one plane and ECGs of a real (or any) cohort of the one manifest, brought onto the model's grid."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ def cohort_examples(cohort: Cohort, split: str, data: DataSettings) -> Examples:
     parts = []
     for subject in cohort.used(split):
         try:
-            parts.append(_example(cohort, subject, data.grid))
+            parts.append((*_example(cohort, subject, data.grid), _truths(subject.facts)))
         except ChainOfFlowError as error:
             logger.warning("%s is left out: %s", subject.id, error)
     if not parts:
@@ -41,7 +42,7 @@ def cohort_examples(cohort: Cohort, split: str, data: DataSettings) -> Examples:
             f"Subjects with a cine and an ECG are needed; the split {split!r} of {cohort.header.name!r} has none that "
             "can be used. Import a cohort with both."
         )
-    read, clips, labels = zip(*parts, strict=True)
+    read, clips, labels, truths = zip(*parts, strict=True)
     signals, phase, known = zip(*read, strict=True)
     marked = None if any(item is None for item in labels) else torch.from_numpy(np.stack(labels))
     return Examples(
@@ -51,9 +52,17 @@ def cohort_examples(cohort: Cohort, split: str, data: DataSettings) -> Examples:
         torch.arange(len(parts)),
         torch.from_numpy(np.stack(clips)),
         marked,
-        torch.full((len(parts), len(TRUTHS)), torch.nan),
+        torch.tensor(truths, dtype=torch.float32),
         torch.arange(len(parts)),
     )
+
+
+def _truths(facts: dict[str, Any]) -> list[float]:
+    """Return what a cohort's table says of a subject, in the order of ``TRUTHS``; NaN where it says nothing."""
+    known = {name: facts.get(name) for name in TRUTHS}
+    if known["ef"] is None and isinstance(facts.get("ef_percent"), int | float):
+        known["ef"] = facts["ef_percent"] / 100.0
+    return [float(value) if isinstance(value, bool | int | float) else np.nan for value in known.values()]
 
 
 def _example(cohort: Cohort, subject: Subject, grid: PlaneGrid):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import t as student
 from torch import nn
 from torch.nn import functional
 
@@ -19,8 +20,6 @@ from COFTrainingLib.training.loop_config import LoopConfig, schedule_factor
 
 MIXES = (0, 100, 200, 300, 400, 500)
 FOLDS = 5
-TUBE = (5, 8, 8)
-"""Frames, rows and columns of one token of a cine."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class StudySettings:
 
     Args:
         width, depth, heads: Of the cine encoder (a vision transformer over space-time tubes).
+        tube: Frames, rows and columns of one token of a cine.
         mask: Share of the tokens hidden in pre-training.
         pretrain_steps, finetune_steps: Optimiser steps; the same for every mix, so that a larger mix is not a longer
             training.
@@ -39,6 +39,7 @@ class StudySettings:
     width: int = 64
     depth: int = 2
     heads: int = 4
+    tube: tuple[int, int, int] = (5, 8, 8)
     mask: float = 0.6
     pretrain_steps: int = 200
     finetune_steps: int = 80
@@ -51,22 +52,23 @@ class CineEncoder(nn.Module):
 
     def __init__(self, settings: StudySettings, shape: tuple[int, int, int]):
         super().__init__()
-        self.grid = tuple(size // tube for size, tube in zip(shape, TUBE, strict=True))
+        self.tube = settings.tube
+        self.grid = tuple(size // tube for size, tube in zip(shape, self.tube, strict=True))
         count, width = int(np.prod(self.grid)), settings.width
-        self.embed = nn.Linear(int(np.prod(TUBE)), width)
+        self.embed = nn.Linear(int(np.prod(self.tube)), width)
         self.position = nn.Parameter(0.02 * torch.randn(count, width))
         layer = nn.TransformerEncoderLayer(
             width, settings.heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerEncoder(layer, settings.depth, enable_nested_tensor=False)
         self.mask_token = nn.Parameter(torch.zeros(width))
-        self.rebuild = nn.Linear(width, int(np.prod(TUBE)))
+        self.rebuild = nn.Linear(width, int(np.prod(self.tube)))
 
     def tubes(self, cine: torch.Tensor) -> torch.Tensor:
         """Return (B, tokens, voxels of a tube)."""
-        t, h, w = self.grid
-        cine = cine[:, : t * TUBE[0], : h * TUBE[1], : w * TUBE[2]]
-        cine = cine.reshape(len(cine), t, TUBE[0], h, TUBE[1], w, TUBE[2])
+        (t, h, w), (frames, rows, columns) = self.grid, self.tube
+        cine = cine[:, : t * frames, : h * rows, : w * columns]
+        cine = cine.reshape(len(cine), t, frames, h, rows, w, columns)
         return cine.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(cine), t * h * w, -1)
 
     def features(self, cine: torch.Tensor) -> torch.Tensor:
@@ -129,10 +131,11 @@ def run_study(
         say: Told how far it is.
 
     Returns:
-        One row a mix: ``mix``, ``synthetic`` used, and each metric as mean, SD and 95 % interval over folds and seeds;
-        and ``real only, no pre-training`` first.
+        One row a mix, from scratch (``mix`` None) first: ``mix``, ``synthetic`` used, each metric as mean, SD and 95 %
+        interval over folds and seeds, and ``gain``: by metric, the mean difference to pre-training on the real cines
+        alone on the same folds, and its interval; empty where that is not among the mixes.
     """
-    rows = []
+    rows, all_values = [], []
     for mix in (None, *mixes):
         values, used = [], 0
         for seed in seeds:
@@ -143,8 +146,25 @@ def run_study(
                 pool = torch.cat([study.cines[train], synthetic[:used]])
                 values.append(_one(study, train, test, None if mix is None else pool, settings, 10 * seed + fold))
         rows.append({"mix": mix, "synthetic": used, **_summary(values)})
+        all_values.append(values)
         say(f"{study.name}, mix {mix}: " + ", ".join(f"{k} {v[0]:.3f}" for k, v in _summary(values).items()))
+    real = next((values for row, values in zip(rows, all_values, strict=True) if row["mix"] == 0), None)
+    for row, values in zip(rows, all_values, strict=True):
+        row["gain"] = {} if real is None or values is real else _gain(values, real)
     return rows
+
+
+def _gain(values: list[dict[str, float]], real: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Return mean and 95 % interval (Student) of paired differences, fold by fold and seed by seed."""
+    out = {}
+    for name in values[0]:
+        difference = np.array([one[name] - other[name] for one, other in zip(values, real, strict=True)])
+        difference = difference[np.isfinite(difference)]
+        mean, reach = float(difference.mean()), float("nan")
+        if len(difference) > 1:
+            reach = float(student.ppf(0.975, len(difference) - 1) * difference.std(ddof=1) / np.sqrt(len(difference)))
+        out[name] = [mean, mean - reach, mean + reach]
+    return out
 
 
 def _fold(study: Labelled, fold: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -221,12 +241,17 @@ def _summary(values: list[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def table(rows: list[dict[str, Any]], name: str) -> str:
-    """Return a study as a Markdown table in the layout of the paper's tables 2–4."""
-    metrics = [key for key in rows[0] if key not in ("mix", "synthetic")]
-    lines = [f"| {name} | synthetic | " + " | ".join(metric.upper() for metric in metrics) + " |"]
-    lines.append("|---" * (len(metrics) + 2) + "|")
+    """Return a study as a Markdown table in the layout of the paper's tables 2–4, and the gain over real cines alone.
+
+    Metrics are mean ± SD (95 % interval of the mean).
+    """
+    metrics = [key for key in rows[0] if key not in ("mix", "synthetic", "gain")]
+    names = [metric.upper() for metric in metrics] + [f"{metric.upper()} over MAE (real)" for metric in metrics]
+    lines = [f"| {name} | synthetic | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     for row in rows:
         words = {None: "from scratch", 0: "MAE (real)"}.get(row["mix"], f"– mix {row['mix']} %")
         cells = [f"{row[m][0]:.3f} ± {row[m][1]:.3f} ({row[m][2]:.3f} … {row[m][3]:.3f})" for m in metrics]
+        gain = row.get("gain") or {}
+        cells += [f"{gain[m][0]:+.3f} ({gain[m][1]:+.3f} … {gain[m][2]:+.3f})" if m in gain else "–" for m in metrics]
         lines.append(f"| {words} | {row['synthetic']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

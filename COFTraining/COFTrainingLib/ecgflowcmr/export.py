@@ -38,6 +38,7 @@ def settings_of(run: Path | str) -> EcgFlowTraining:
             f"A run of `cof train ecgflowcmr` has a {SETTINGS}; reading {path} failed ({error}). Name that folder."
         ) from error
     table.pop("cohort", None)
+    table.pop("start", None)
     return applied(EcgFlowTraining(), table)
 
 
@@ -62,13 +63,15 @@ def export_ecgflow(
     if out.exists() and any(out.iterdir()) and not (overwrite and (out / METADATA).is_file()):
         raise TrainingError(f"A bundle needs an empty folder; found other files in {out}. Choose another folder.")
     figures = None if metrics is None else json.loads(Path(metrics).read_text(encoding="utf-8"))
-    origin = json.loads((run / SETTINGS).read_text(encoding="utf-8"))["cohort"]
+    frozen = json.loads((run / SETTINGS).read_text(encoding="utf-8"))
     data = config.data
     training = {
-        **origin,
+        **frozen["cohort"],
         "subjects": data.subjects,
         "first_seed": data.first_seed,
         "steps": {stage: _steps(run, stage) for stage in STAGES},
+        "ecgs": data.records,
+        "started_from": frozen.get("start", {}),
     }
     facts = {
         "name": name, "version": __version__, "description": DESCRIPTION, "licence": LICENCE,
@@ -99,6 +102,10 @@ def _steps(run: Path, stage: str) -> int:
     return json.loads(path.read_text(encoding="utf-8"))["loop"]["steps"] if path.is_file() else 0
 
 
+def _started(origin: dict[str, str]) -> str:
+    return f"{origin['model']}, {origin['weights_sha256'][:12]}…" if origin else "none"
+
+
 def _card(metadata: dict[str, Any], figures: dict[str, Any] | None) -> str:
     training, grid = metadata["training"], metadata["cof"]["grid"]
     rows = [
@@ -106,6 +113,8 @@ def _card(metadata: dict[str, Any], figures: dict[str, Any] | None) -> str:
         ("cine", f"{grid['frames']} × {grid['size']} × {grid['size']} at {grid['pixel_mm']} mm"),
         ("cohort", f"{training['name']} ({training['kind']}), {training['subjects']} subjects"),
         ("licence of the cohort", training["licence"]),
+        ("further ECGs, without images", training["ecgs"]),
+        ("started from the weights of", _started(training["started_from"])),
         ("optimiser steps", ", ".join(f"{stage} {steps}" for stage, steps in training["steps"].items())),
     ]
     parts = [

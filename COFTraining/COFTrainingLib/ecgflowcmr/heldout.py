@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.ecgflowcmr.read_outs import PlaneReport, measure_plane
+from COFGeneratorLib.ecgflowcmr.transformer import RATE_SCALARS
 from COFGeneratorLib.errors import EcgError, FunctionError
 from COFGeneratorLib.generator.bundle import Bundle
 
@@ -72,7 +73,8 @@ def run_heldout(
         say: Told how far it is.
 
     Returns:
-        ``arms``: errors and correlations by arm; ``subjects``: what was measured of each; ``seconds_per_clip``.
+        ``arms``: errors and correlations by arm; ``own_against_shuffled``: wins and losses; ``reading``: what the
+        phenotype head says of EF, or None; ``subject_values``: what was measured of each; ``seconds_per_clip``.
     """
     model, rng = bundle.model, np.random.default_rng([seed, 3])
     cases, tokens, scalars = [], [], []
@@ -91,11 +93,11 @@ def run_heldout(
     say(f"{count} phantoms read")
     other = np.roll(np.arange(count), 1 + int(rng.integers(count - 2)))  # nobody keeps their own
     begin = time.perf_counter()
-    own = _cines(model, tokens, scalars, seed=1)
+    own = cines_of(model, tokens, scalars, seed=1)
     seconds = (time.perf_counter() - begin) / count
     say("own ECG done")
-    shuffled = _cines(model, tokens[other], scalars[other], seed=1)
-    free = _cines(model, torch.zeros_like(tokens), torch.zeros_like(scalars), seed=1)
+    shuffled = cines_of(model, tokens[other], scalars[other], seed=1)
+    free = cines_of(model, torch.zeros_like(tokens), torch.zeros_like(scalars), seed=1)
     say("shuffled and none done")
     mean_clip = train_clips.float().mean(dim=0) / 255.0
     with torch.no_grad():
@@ -114,7 +116,7 @@ def run_heldout(
     }
     draws = [values["own ECG"]]
     for draw in range(1, DRAWS):
-        cines = _cines(model, tokens, scalars, seed=1 + draw)
+        cines = cines_of(model, tokens, scalars, seed=1 + draw)
         pairs = zip(cines, cases, strict=True)
         draws.append(np.array([measured(bundle, cine, case.truth.rr_ms) for cine, case in pairs]))
     values["own ECG, mean of 4"] = np.nanmean(draws, axis=0)
@@ -122,17 +124,13 @@ def run_heldout(
     truth = np.array([(case.truth.fac_percent, case.truth.es_time_ms / case.truth.rr_ms) for case in cases])
     ef = np.array([case.physiology.ef for case in cases])
     real = np.array([measured(bundle, torch.from_numpy(case.clip).float() / 255.0, case.truth.rr_ms) for case in cases])
-    arms = {"real clip, same read-out": _row(real, truth, ef)}
-    arms |= {arm: _row(values[arm], truth, ef) for arm in ARMS}
-    best, worst = np.abs(values["own ECG"] - truth), np.abs(values["shuffled ECG"] - truth)
-    pairs = {}
-    for column, name in enumerate(("fac", "es")):
-        wins = int((best[:, column] < worst[:, column]).sum())
-        losses = int((best[:, column] > worst[:, column]).sum())
-        pairs[name] = {"wins": wins, "losses": losses, "p_sign": sign_test(wins, losses)}
+    arms = {"real clip, same read-out": arm_row(real, truth, ef)}
+    arms |= {arm: arm_row(values[arm], truth, ef) for arm in ARMS}
+    pairs = pair_tests(values["own ECG"], values["shuffled ECG"], truth)
     return {
         "arms": arms,
         "own_against_shuffled": pairs,
+        "reading": _reading(bundle, scalars, ef),
         "seconds_per_clip": seconds,
         "subject_values": {
             "ef": ef.tolist(), "true": truth.tolist(), "own": values["own ECG"].tolist(),
@@ -140,6 +138,32 @@ def run_heldout(
         },
         "cines": {"true": [case.clip for case in cases], "own": own, "shuffled": shuffled, "no ECG": free},
     }  # fmt: skip
+
+
+def pair_tests(own: np.ndarray, other: np.ndarray, truth: np.ndarray) -> dict[str, dict[str, float]]:
+    """Count on how many subjects each of FAC and end-systole is nearer to the truth with the own ECG, (N, 2) each."""
+    best, worst = np.abs(own - truth), np.abs(other - truth)
+    pairs = {}
+    for column, name in enumerate(("fac", "es")):
+        wins = int((best[:, column] < worst[:, column]).sum())
+        losses = int((best[:, column] > worst[:, column]).sum())
+        pairs[name] = {"wins": wins, "losses": losses, "p_sign": sign_test(wins, losses)}
+    return pairs
+
+
+def _reading(bundle: Bundle, scalars: torch.Tensor, ef: np.ndarray) -> dict[str, Any] | None:
+    """Return how well the phenotype head alone tells EF from the ECG, before any image is made."""
+    head = bundle.model.amdf.pa_mae.phenotype
+    if head is None or "ef" not in head.names:
+        return None
+    told = head.in_units(scalars[:, RATE_SCALARS:].cpu())["ef"].numpy()
+    r = correlation_interval(told, ef)
+    return {
+        "ef_mae_points": float(100.0 * np.abs(told - ef).mean()),
+        "constant_mae_points": float(100.0 * np.abs(np.median(ef) - ef).mean()),
+        "ef_r": [r.value, r.low, r.high],
+        "weak_auc": auc(-told, ef < WEAK_EF),
+    }
 
 
 def run_curve(
@@ -152,9 +176,9 @@ def run_curve(
     ef, own, rows = np.array([case.physiology.ef for case in cases]), bundle.model.defaults, []
     for guidance, alpha in settings:
         bundle.model.defaults = replace(own, guidance=guidance, alpha=alpha)
-        cines = _cines(bundle.model, tokens, scalars, seed=1)
+        cines = cines_of(bundle.model, tokens, scalars, seed=1)
         found = [measured(bundle, cine, case.truth.rr_ms) for cine, case in zip(cines, cases, strict=True)]
-        rows.append({"guidance": guidance, "alpha": alpha, **_row(np.array(found), truth, ef)})
+        rows.append({"guidance": guidance, "alpha": alpha, **arm_row(np.array(found), truth, ef)})
     bundle.model.defaults = own
     return rows
 
@@ -169,7 +193,7 @@ def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int,
                 seed + index, bundle, body, hr_bpm=rate, atrial_fibrillation=False, conduction="",
             )  # fmt: skip
             parts = bundle.model.read([case.record])
-            cine = _cines(bundle.model, parts[0], parts[1], seed=1)[0]
+            cine = cines_of(bundle.model, parts[0], parts[1], seed=1)[0]
             times.append((FRAMES * measured(bundle, cine, case.truth.rr_ms)[1],
                           FRAMES * case.truth.es_time_ms / case.truth.rr_ms))  # fmt: skip
         shifts.append(times[1][0] - times[0][0])
@@ -181,7 +205,7 @@ def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int,
     }  # fmt: skip
 
 
-def _cines(model, tokens, scalars, seed: int) -> list[torch.Tensor]:
+def cines_of(model, tokens, scalars, seed: int) -> list[torch.Tensor]:
     """Return one cine (T, H, W) for each condition; subject k has the same noise in every arm."""
     out = []
     for first in range(0, len(tokens), BATCH):
@@ -190,7 +214,7 @@ def _cines(model, tokens, scalars, seed: int) -> list[torch.Tensor]:
     return out
 
 
-def _row(values: np.ndarray, truth: np.ndarray, ef: np.ndarray) -> dict[str, Any]:
+def arm_row(values: np.ndarray, truth: np.ndarray, ef: np.ndarray) -> dict[str, Any]:
     """Return what one arm achieves: errors, correlations with intervals, and how well FAC tells a weak heart."""
     fac, es = values.T
     es_error = FRAMES * np.abs(es - truth[:, 1])
@@ -215,3 +239,9 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
         return float("nan")
     greater = (yes[:, None] > no[None]).sum() + 0.5 * (yes[:, None] == no[None]).sum()
     return float(greater / (len(yes) * len(no)))
+
+
+def r_words(interval) -> str:
+    """Return a correlation with its interval; a dash where it is not defined."""
+    value, low, high = (float("nan") if part is None else part for part in interval)
+    return "–" if np.isnan(value) else f"{value:.2f} ({low:.2f} … {high:.2f})"

@@ -6,8 +6,9 @@ from typing import Any
 
 from COFGeneratorLib.ecgflowcmr.model import FlowDefaults, PlaneGrid
 from COFGeneratorLib.ecgflowcmr.pa_mae import PaMaeConfig
+from COFGeneratorLib.ecgflowcmr.phenotype import UNITS
 from COFGeneratorLib.ecgflowcmr.plane_segmenter import PlaneSegmenterConfig
-from COFGeneratorLib.ecgflowcmr.transformer import DitConfig
+from COFGeneratorLib.ecgflowcmr.transformer import RATE_SCALARS, DitConfig
 from COFGeneratorLib.ecgflowcmr.video_vae import VaeConfig
 from COFGeneratorLib.errors import TrainingError
 
@@ -48,12 +49,30 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class PaMaeTraining:
-    """PA-MAE: loss = reconstruct · MSE of the masked part + phase · MSE of (sin, cos); 100 and 10 as published."""
+    """PA-MAE: loss = reconstruct · MSE of the masked part + phase · MSE of (sin, cos) + phenotype · MSE of phenotypes.
+
+    Args:
+        network: Its size.
+        batch: Records a step.
+        reconstruct, phase: Weights; 100 and 10 as published.
+        phenotype: Weight of the head's error in standard units, where the network has one.
+        window: Samples of a record a step sees, around one of its cycles; 0 is all. Short windows show more hearts in
+            the same time.
+        masked_share: Share of the batch that is masked and restored; the other losses see all of it.
+        near_r: Extra weight of the phase error at R, where the boundaries are found; 0 weighs all phases alike.
+        variation: Scale of the variation of gain and noise, see ``vary``; 1 deletes half of what voltages tell.
+        loop: Of the training.
+    """
 
     network: PaMaeConfig = field(default_factory=PaMaeConfig)
     batch: int = 32
     reconstruct: float = 100.0
     phase: float = 10.0
+    phenotype: float = 10.0
+    window: int = 0
+    masked_share: float = 1.0
+    near_r: float = 0.0
+    variation: float = 1.0
     loop: LoopConfig = field(
         default_factory=lambda: _loop(
             steps=92_000, learning_rate=1e-4, weight_decay=0.05, betas=(0.9, 0.95), clip_norm=3.0
@@ -112,8 +131,12 @@ class AmdfTraining:
         aligned: See ``DitConfig``.
         batch: Clips a step.
         alpha: Scale of the noise on the template (paper: 1).
+        template: Whether the flow starts from the mean latent of all cines, as in the paper, or from noise alone.
         drop: Share of the conditions that are dropped, for guidance.
         phase: Weight of the phase loss that keeps the fine-tuned encoder's phase head true.
+        phenotype: Weight of the phenotype head's error, which keeps its reading true; the flow does not move it.
+        encoder_gradient: Share of the flow's gradient that reaches the encoder; with 1 (the paper) a small encoder
+            gives up its phase for the flow.
         moving: Extra weight of the latent's deviation from its mean over time; 0 is the paper's plain loss.
         sampler: What the bundle samples with.
         loop: Of the training.
@@ -127,8 +150,11 @@ class AmdfTraining:
     aligned: bool = False
     batch: int = 4
     alpha: float = 1.0
+    template: bool = True
     drop: float = 0.1
     phase: float = 0.1
+    phenotype: float = 0.1
+    encoder_gradient: float = 1.0
     moving: float = 0.0
     sampler: FlowDefaults = field(default_factory=FlowDefaults)
     loop: LoopConfig = field(
@@ -150,9 +176,12 @@ class EcgFlowTraining:
         """Return the transformer's size.
 
         Raises:
-            TrainingError: If plane, VAE and transformer do not fit each other.
+            TrainingError: If plane, VAE and transformer do not fit each other, or a phenotype is not known.
         """
         grid, vae, amdf = self.data.grid, self.vae.network, self.amdf
+        unknown = [name for name in self.pa_mae.network.phenotypes if name not in UNITS]
+        if unknown:
+            raise TrainingError(f"Phenotypes are {', '.join(UNITS)}; found {unknown[0]!r}. Name some of them.")
         side, rest = divmod(grid.size, vae.factor)
         if rest or side % amdf.patch or amdf.width % amdf.heads:
             raise TrainingError(
@@ -161,7 +190,7 @@ class EcgFlowTraining:
             )
         return DitConfig(
             grid.frames, side, vae.latent, amdf.patch, amdf.width, amdf.depth, amdf.heads, amdf.mlp,
-            self.pa_mae.network.tokens, 50, amdf.aligned,
+            self.pa_mae.network.tokens, 50, amdf.aligned, RATE_SCALARS + len(self.pa_mae.network.phenotypes),
         )  # fmt: skip
 
 

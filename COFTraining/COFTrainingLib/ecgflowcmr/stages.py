@@ -16,28 +16,31 @@ from safetensors.torch import load_file, save_file
 from COFTrainingLib.ecgflowcmr.cohort_clips import cohort_examples
 from COFTrainingLib.ecgflowcmr.data import Examples, make_clips, make_records
 from COFTrainingLib.ecgflowcmr.settings import EcgFlowTraining
-from COFTrainingLib.ecgflowcmr.train_amdf import train_amdf
+from COFTrainingLib.ecgflowcmr.train_amdf import flow_data, train_amdf
 from COFTrainingLib.ecgflowcmr.train_pa_mae import train_pa_mae
 from COFTrainingLib.ecgflowcmr.train_vae import VaeWithCritic, train_segmenter, train_vae
-from COFTrainingLib.training.run_folder import write_json
+from COFTrainingLib.ecgflowcmr.warm_start import states_of, taken_whole
+from COFTrainingLib.training.run_folder import save_weights, write_json
 
 STAGES = ("pa-mae", "vae", "segmenter", "amdf")
+TAKEN_OVER = ("vae", "segmenter")
+"""Stages that may have no steps: their networks then come from the bundle that a run starts from."""
 SETTINGS, WEIGHTS, TEMPLATE = "settings.json", "model.safetensors", "template.safetensors"
 HELD_OUT_SEED_OFFSET, RECORD_SEED_OFFSET = 1_000_000, 2_000_000
 
 
-def open_stages(out: Path, config: EcgFlowTraining, cohort=None) -> None:
-    """Create the folder of a run and freeze its settings, or check that they are the same.
+def open_stages(out: Path, config: EcgFlowTraining, cohort=None, start: dict[str, str] | None = None) -> None:
+    """Create the folder of a run and freeze its settings (and what it starts from), or check that they are the same.
 
     Raises:
         TrainingError: If the folder holds a run with other settings.
     """
     out.mkdir(parents=True, exist_ok=True)
-    content = json.loads(json.dumps({**asdict(config), "cohort": _origin(cohort)}))
+    content = json.loads(json.dumps({**asdict(config), "cohort": _origin(cohort), "start": start or {}}))
     path = out / SETTINGS
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
-        changed = [name for name in content if _seen(before.get(name)) != _seen(content[name])]
+        changed = [name for name in content if _seen(before.get(name, {})) != _seen(content[name])]
         if changed:
             raise TrainingError(
                 f"All stages of a run share their settings; in {out} these tables differ: {', '.join(changed)}. Choose "
@@ -79,21 +82,28 @@ def examples_of(out: Path, config: EcgFlowTraining, cohort=None, workers: int = 
     return tuple(found)
 
 
-def records_of(out: Path, config: EcgFlowTraining, clips: Examples, workers: int = 1, told=None) -> Examples:
-    """Return the ECGs that PA-MAE learns from: those of the clips, and further ones without images."""
-    count = config.data.records
-    if not count:
-        return clips
-    path = out / "data" / "records.safetensors"
-    if not path.is_file():
-        make_records(config.data.first_seed + RECORD_SEED_OFFSET, count, config.data, workers, told).save(path)
-    more = Examples.load(path)
-    names = ("signals", "phase", "known", "owner")
-    return Examples(*(torch.cat([getattr(clips, name), getattr(more, name)]) for name in names))
+def records_of(
+    out: Path, config: EcgFlowTraining, clips: Examples, cohort=None, workers: int = 1, told=None
+) -> Examples:
+    """Return the ECGs that PA-MAE learns from: those of a cohort's cines, and phantom ECGs without images.
+
+    Where all are phantoms and there are such ECGs, those of the cines are left to the flow: its subjects are then as
+    new to the phenotype head as a patient is.
+    """
+    parts = [clips] if cohort is not None or not config.data.records else []
+    if config.data.records:
+        path = out / "data" / "records.safetensors"
+        if not path.is_file():
+            first = config.data.first_seed + RECORD_SEED_OFFSET
+            make_records(first, config.data.records, config.data, workers, told).save(path)
+        parts.append(Examples.load(path))
+    joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("signals", "phase", "known")]
+    truths = torch.cat([part.truths_by_ecg() for part in parts])
+    return Examples(*joined, torch.arange(len(truths)), truths=truths)
 
 
 def run_stage(
-    stage: str, out: Path, config: EcgFlowTraining, *, cohort=None, workers=1, resume=False, told=None
+    stage: str, out: Path, config: EcgFlowTraining, *, cohort=None, workers=1, resume=False, told=None, start=None
 ) -> Path:
     """Run one stage; those before it must be finished.
 
@@ -105,6 +115,7 @@ def run_stage(
         workers: Processes that make data.
         resume: Go on with this stage.
         told: Called as ``told(stage, event)`` with every event.
+        start: Bundle to begin from; a stage of no steps is taken over from it.
 
     Returns:
         The stage's folder.
@@ -112,18 +123,22 @@ def run_stage(
     if stage not in STAGES:
         raise TrainingError(f"A stage is one of {', '.join(STAGES)}; found {stage!r}. Name one of them.")
     out = Path(out)
-    open_stages(out, config, cohort)
+    states, origin = states_of(start) if start is not None else ({}, {})
+    open_stages(out, config, cohort, origin)
 
     def hear(name):
         return None if told is None else lambda event: told(name, event)
 
     clips, held_out = examples_of(out, config, cohort, workers, hear("data"))
-    folder, options = (
-        out / stage,
-        {"resume": resume and (out / stage / "config.json").exists(), "progress": hear(stage)},
-    )
-    if stage == "pa-mae":
-        records = records_of(out, config, clips, workers, hear("data"))
+    folder = out / stage
+    resume = resume and (folder / "config.json").exists()
+    options = {"resume": resume, "progress": hear(stage), "start": states.get(stage)}
+    if stage in TAKEN_OVER and not getattr(config, stage).loop.steps:
+        network = VaeWithCritic(config.vae) if stage == "vae" else PlaneSegmenter(config.segmenter.network)
+        folder.mkdir(exist_ok=True)
+        save_weights(folder / WEIGHTS, taken_whole(network, states.get(stage), stage))
+    elif stage == "pa-mae":
+        records = records_of(out, config, clips, cohort, workers, hear("data"))
         train_pa_mae(folder, config.pa_mae, records, held_out, **options)
     elif stage == "vae":
         train_vae(folder, config.vae, clips, held_out, **options)
@@ -136,7 +151,9 @@ def run_stage(
         train_segmenter(folder, config.segmenter, clips, held_out, **options)
     else:
         pa_mae, vae = load_pa_mae(out, config), load_vae(out, config)
-        _, latents, _ = train_amdf(folder, config, pa_mae, vae, clips, held_out, **options)
+        data, kept = flow_data(pa_mae, vae, clips, held_out, config.amdf.template)
+        train_amdf(folder, config, pa_mae, data, kept, **options)
+        latents = data.latents
         save_file({"template": latents.template.contiguous(), "scale": torch.tensor(latents.scale)}, folder / TEMPLATE)
     return folder
 

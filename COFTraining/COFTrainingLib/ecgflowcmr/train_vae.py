@@ -15,6 +15,7 @@ from torch.nn import functional
 from COFTrainingLib.ecgflowcmr.data import Examples
 from COFTrainingLib.ecgflowcmr.settings import SegmenterTraining, VaeTraining
 from COFTrainingLib.ecgflowcmr.vae_losses import PatchCritic, Perceptual, adaptive_weight, hinge
+from COFTrainingLib.ecgflowcmr.warm_start import take_over
 from COFTrainingLib.training.loop import TrainedRun, train
 
 VALIDATION_CLIPS = 16
@@ -35,11 +36,12 @@ def as_input(clips: torch.Tensor) -> torch.Tensor:
 
 
 def train_vae(
-    out: Path, config: VaeTraining, examples: Examples, held_out: Examples, *, resume=False, progress=None
+    out: Path, config: VaeTraining, examples: Examples, held_out: Examples, *, resume=False, progress=None, start=None
 ) -> tuple[VideoVae, TrainedRun]:
-    """Train the VAE; returns it with the best weights, and its run."""
+    """Train the VAE, from ``start`` where given; returns it with the best weights, and its run."""
     torch.manual_seed(config.loop.seed)
     model = VaeWithCritic(config)
+    take_over(model, start)
     perceptual = Perceptual(config.perceptual_weights) if config.perceptual and config.perceptual_weights else None
 
     def batches(step: int) -> dict[str, torch.Tensor]:
@@ -95,11 +97,20 @@ def loss_function(config: VaeTraining, perceptual: Perceptual | None) -> Callabl
 
 
 def train_segmenter(
-    out: Path, config: SegmenterTraining, examples: Examples, held_out: Examples, *, resume=False, progress=None
+    out: Path,
+    config: SegmenterTraining,
+    examples: Examples,
+    held_out: Examples,
+    *,
+    resume=False,
+    progress=None,
+    start=None,
 ) -> tuple[PlaneSegmenter, TrainedRun]:
-    """Train the plane segmenter on true labels; returns it with the best weights, and its run."""
+    """Train the plane segmenter on true labels, from ``start`` where given; returns it with the best weights, and its
+    run."""
     torch.manual_seed(config.loop.seed)
     model = PlaneSegmenter(config.network)
+    take_over(model, start)
 
     def batches(step: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([config.loop.seed, 23, step])
