@@ -10,6 +10,7 @@ from COFGeneratorLib.commands import options
 from COFGeneratorLib.commands.generate_from_ecg import add_engine, need_anchor, run_ecgflowcmr
 from COFGeneratorLib.commands.generate_from_template import run_template
 from COFGeneratorLib.commands.session import Session, session
+from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 from COFGeneratorLib.results.writer import write_result
@@ -37,6 +38,17 @@ def add(commands) -> None:
     parser.add_argument(
         "--anchor-frame", type=options.natural, default=0, metavar="N", help="frame of a cine to use (default 0)"
     )
+    parser.add_argument(
+        "--segmenter",
+        metavar="FOLDER",
+        help="your own segmenter in place of the model's: an nnU-Net v2 model folder or a MONAI bundle",
+    )
+    parser.add_argument(
+        "--segmenter-labels",
+        type=options.label_map,
+        metavar="CODES",
+        help='its classes, as "lv=3,myo=2,rv=1" (default: by their names)',
+    )
     options.add_roi(parser)
     options.add_beat(parser)
     options.add_generation(parser)
@@ -47,6 +59,7 @@ def add(commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate and write; returns the exit code."""
+    _check_segmenter(arguments)
     if arguments.engine == "ecgflowcmr":
         return run_ecgflowcmr(arguments)
     if arguments.template:
@@ -56,6 +69,24 @@ def run(arguments: argparse.Namespace) -> int:
         cine = generate_into(arguments, current, "generate")
         describe(cine, Path(arguments.out), current)
     return 0
+
+
+def _check_segmenter(arguments: argparse.Namespace) -> None:
+    """Refuse a segmenter that would not be asked.
+
+    Raises:
+        AnatomyError: If labels are given as well, there is no anchor to label, or only its label codes are given.
+    """
+    reasons = {
+        "--labels": arguments.labels,
+        "--template": arguments.template,
+        "--engine ecgflowcmr": arguments.engine == "ecgflowcmr",
+    }
+    beside = next((name for name, given in reasons.items() if given), None)
+    if arguments.segmenter and beside:
+        raise AnatomyError(f"A segmenter labels an anchor that has no labels; found {beside} as well. Leave one out.")
+    if arguments.segmenter_labels and not arguments.segmenter:
+        raise AnatomyError("Codes of a segmenter's classes need the segmenter; found none. Give --segmenter FOLDER.")
 
 
 def generate_into(arguments: argparse.Namespace, current: Session, command: str, bundle=None, facts=None):
@@ -98,6 +129,13 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
         from COFGeneratorLib.resources import default_bundle
 
         bundle = bundle or load_bundle(arguments.model or default_bundle())
+        segmenter = None
+        if getattr(arguments, "segmenter", None):  # a batch has none
+            from COFGeneratorLib.anatomy.foreign_segmenter import load_segmenter
+            from COFGeneratorLib.generator.device import choose_device
+
+            device = str(choose_device(arguments.device))
+            segmenter = load_segmenter(arguments.segmenter, arguments.segmenter_labels, device)
     current.progress(3, 3, "reading")
     cine = generate(
         anchor,
@@ -112,6 +150,7 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
         device=arguments.device,
         cycle=cycle,
         roi=roi,
+        segmenter=segmenter,
         progress=lambda stage, done, total: current.progress(done, total, stage),
     )
     for stage, seconds in cine.provenance["seconds"].items():

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from COFGeneratorLib.anatomy.roi import Roi, as_roi
+from COFGeneratorLib.anatomy.segmenter import StackSegmenter
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.cycle import EcgCycle
@@ -49,6 +50,7 @@ def generate(
     beat: int | None = None,
     cycle: EcgCycle | None = None,
     roi: Roi | Sequence[float] | None = None,
+    segmenter: StackSegmenter | None = None,
     progress: Progress | None = None,
 ) -> Cine:
     """Generate the beating heart of an anchor under an ECG.
@@ -69,6 +71,7 @@ def generate(
         beat: Which beat of the record to use; chosen where None.
         cycle: The analysed ECG where the caller has it already.
         roi: Where the heart is, if the user says: a ``Roi`` or (xmin, xmax, ymin, ymax, zmin, zmax), RAS mm.
+        segmenter: What labels the anchor in place of the bundle's own, see ``anatomy.foreign_segmenter``.
         progress: Called with (stage, done, total).
 
     Raises:
@@ -83,6 +86,8 @@ def generate(
             f"A rhythm is needed, {SHORTEST_RECORD_S:g} s of ECG or more; found {record.duration_s:.2f} s, in which "
             "one premature beat would pass for the heart's rate. Export the full 10-second record."
         )
+    if segmenter is not None:
+        bundle = replace(bundle, segmenter=segmenter)
     stages = _Stages(progress)
     target = choose_device(device)
     model = bundle.model.to(target)
@@ -208,6 +213,7 @@ def _provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, se
         "ecg_sha256": record.source_sha256 or hashlib.sha256(record.signal_mv.tobytes()).hexdigest(),
         "anchor_sha256": anchor.source_sha256 or hashlib.sha256(anchor.voxels.tobytes()).hexdigest(),
         "labels_from": ready.labels_from,
+        "segmenter": getattr(bundle.segmenter, "described", None) if ready.labels_from == "segmenter" else None,
         "labels_sha256": hashlib.sha256(np.ascontiguousarray(ready.labels).tobytes()).hexdigest(),
         "heart_centre_ras_mm": [round(float(v), 1) for v in ready.frame.origin_ras],
         "roi": None if ready.roi is None else ready.roi.described(),
