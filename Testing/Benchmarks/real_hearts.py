@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--sections", nargs="*", help="run these only")
     parser.add_argument("--segmenter", type=Path, help="segmenter folder; by default the shipped one")
     parser.add_argument("--model", type=Path, help="bundle; by default the shipped one")
+    parser.add_argument("--assessor", type=Path, help="assessor folder; by default the shipped one, if there is one")
     parser.add_argument("--figures", type=Path, help="folder for contact sheets")
     options = parser.parse_args(arguments)
     try:
