@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from COFGeneratorLib.function import volume_curves
 from COFTrainingLib.cohort.manifest import read_cohort
 from COFTrainingLib.evaluation.cases import read_case
@@ -11,6 +12,7 @@ from COFTrainingLib.evaluation.comparators.copies import CopyAnchor, RandomSampl
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
 from COFTrainingLib.evaluation.comparators.motions import library_methods
 from COFTrainingLib.evaluation.measure import measure
+from COFTrainingLib.evaluation.metrics.function import resample_curve
 from COFTrainingLib.evaluation.protocols.anchor_phase import shift_back, shift_case
 from COFTrainingLib.evaluation.run import Plan
 
@@ -77,3 +79,17 @@ def test_an_anchor_shifted_and_shifted_back_compares_with_the_same_cine(case):
     assert back["dice_macro"] == 1.0
     assert back["curve_rmse_ml"] == pytest.approx(0.0, abs=1e-6)
     assert back["psnr_db"] == 100.0
+
+
+def test_every_second_of_fifty_frames_gives_the_volumes_of_all(case, bundle):
+    """Motion has a dozen phases: 25 frames hold all of it, and the periodic spline gives those between."""
+    long = replace(case, frames=50, reference=None, reference_labels=None)
+    assert long.label_frames == list(range(0, 50, 2))
+    assert set(long.timing_frames) | set(long.motion_frames) <= set(long.label_frames)
+    all_frames = ModelMethod("m", bundle, every_frame=True).predict(long, {})
+    some = ModelMethod("m", bundle).predict(long, {})
+    assert (len(all_frames.labels), len(some.labels), some.labelled) == (50, 25, tuple(range(0, 50, 2)))
+    assert np.array_equal(some.labels, all_frames.labels[::2])
+    assert resample_curve(some.lv_ml, 50) == pytest.approx(all_frames.lv_ml, rel=2e-3)
+    for frame, field in some.displacement_voxels.items():
+        assert torch.equal(field, all_frames.displacement_voxels[frame])

@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from COFTrainingLib.evaluation.metrics.image import compare_cines, pearson, psnr, scale_of, ssim_map
+from COFTrainingLib.evaluation.metrics.image import (
+    ReferenceImages,
+    compare_cines,
+    local,
+    pearson,
+    psnr,
+    scale_of,
+    ssim_map,
+)
 
 
 def slow_ssim(one, other, window=7):
@@ -63,19 +71,19 @@ def a_cine(shift=0):
 def test_a_cine_is_like_itself_and_a_still_one_has_no_motion_correlation():
     cine, heart = a_cine(), np.zeros((2, 32, 32), dtype=bool)
     heart[:, 6:26, 6:26] = True
-    same = compare_cines(cine, cine, heart)
+    same = compare_cines(ReferenceImages(cine), cine, heart)
     assert same["psnr_db"] == 100.0
     assert same["ssim"] == same["motion_correlation"] == pytest.approx(1.0)
-    still = compare_cines(cine, np.repeat(cine[:1], 8, axis=0), heart)
+    still = compare_cines(ReferenceImages(cine), np.repeat(cine[:1], 8, axis=0), heart)
     assert np.isnan(still["motion_correlation"])
     assert still["psnr_heart_db"] < still["psnr_db"] < 40
 
 
 def test_motion_out_of_phase_is_found_by_motion_metrics_first():
     cine, heart = a_cine(), np.ones((2, 32, 32), dtype=bool)
-    late = compare_cines(cine, np.concatenate([cine[:1], a_cine(shift=3)[1:]]), heart)
+    late = compare_cines(ReferenceImages(cine), np.concatenate([cine[:1], a_cine(shift=3)[1:]]), heart)
     assert late["motion_correlation"] < 0.75
-    assert late["motion_ssim_heart"] < compare_cines(cine, cine, heart)["motion_ssim_heart"]
+    assert late["motion_ssim_heart"] < compare_cines(ReferenceImages(cine), cine, heart)["motion_ssim_heart"]
 
 
 def test_correlation_and_scale_survive_constants():
@@ -83,3 +91,8 @@ def test_correlation_and_scale_survive_constants():
     assert pearson(np.arange(5), -2.0 * np.arange(5)) == pytest.approx(-1.0)
     scale = scale_of(np.linspace(100, 200, 1001).reshape(7, 11, 13))
     assert scale(np.array([0.0, 150.0, 900.0])) == pytest.approx([0.0, 0.5, 1.0], abs=0.01)
+
+
+def test_what_is_kept_of_a_reference_changes_nothing():
+    one, other = np.random.default_rng(4).random((2, 2, 24, 20))
+    assert np.array_equal(ssim_map(local(one), other), ssim_map(one, other), equal_nan=True)

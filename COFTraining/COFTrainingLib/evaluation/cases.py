@@ -17,13 +17,14 @@ from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.function import volume_curves
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject
-from COFTrainingLib.evaluation.metrics.function import TrueFunction, true_function
-from COFTrainingLib.evaluation.metrics.image import Scale, scale_of
+from COFTrainingLib.evaluation.metrics.function import TrueFunction, circular, true_function
+from COFTrainingLib.evaluation.metrics.image import ReferenceImages, Scale, scale_of
 from COFTrainingLib.evaluation.metrics.regional import excursion_curves, half_time
 
 MARGIN_MM = 18.0
 """Around the labelled heart: further than any of its borders moves."""
-FEWEST_IMAGE_FRAMES = 8
+FEWEST_IMAGE_FRAMES, FEWEST_LABEL_FRAMES = 8, 24
+"""Of a cycle: the papers' canonical grid has about ten images; volumes need twice the phases of any motion here."""
 DISTANCE_FRAMES = 4
 TIMING_FRAMES = 12
 
@@ -100,36 +101,55 @@ class EvaluationCase:
     @cached_property
     def image_step(self) -> int:
         """Every how many frames images are compared: about ten of a cycle, as the papers' canonical grid has."""
-        steps = [
-            n for n in range(1, self.frames + 1) if self.frames % n == 0 and self.frames // n >= FEWEST_IMAGE_FRAMES
-        ]
-        return max(steps, default=1)
+        return _coarsest_step(self.frames, FEWEST_IMAGE_FRAMES)
 
     @property
     def image_frames(self) -> list[int]:
         """Frames in which images are compared."""
         return list(range(0, self.frames, self.image_step))
 
+    @cached_property
+    def label_frames(self) -> list[int]:
+        """Frames in which labels are compared and volumes measured: all, or every n-th of a cine of many."""
+        return list(range(0, self.frames, _coarsest_step(self.frames, FEWEST_LABEL_FRAMES)))
+
     @property
     def distance_frames(self) -> list[int]:
-        """Frames in which borders and endpoint errors are measured; ED and ES are among or beside them."""
-        return [frame for frame in self.image_frames if frame][:: max(1, len(self.image_frames) // DISTANCE_FRAMES)]
+        """Some of ``label_frames`` in which borders and motion are looked at; ED and ES are among or beside them."""
+        frames = self.label_frames
+        step = max(1, len(frames) // DISTANCE_FRAMES)
+        return frames[max(1, step // 2) :: step]
+
+    @cached_property
+    def motion_frames(self) -> list[int]:
+        """Frames in which motion is judged: ``distance_frames``, and the one nearest to ES."""
+        return sorted({*self.distance_frames, *([] if self.near_reference is None else [self.nearest_to_es])})
 
     @cached_property
     def timing_frames(self) -> list[int]:
-        """Frames in which the segments' motion is followed: about a dozen of a cycle."""
-        return list(range(0, self.frames, max(1, self.frames // TIMING_FRAMES)))
+        """Some of ``label_frames`` in which the segments' motion is followed: about a dozen of a cycle."""
+        return self.label_frames[:: max(1, len(self.label_frames) // TIMING_FRAMES)]
 
-    def half_times(self, labels: np.ndarray) -> np.ndarray:
-        """Return when each AHA segment of labels (T, d, h, w) has made half of its inward motion, (17,) phase."""
-        frames = self.timing_frames
-        curves = excursion_curves(labels, self.near.ijk_to_ras, self.frame, frames)
-        return half_time(curves, np.array(frames) / self.frames)
+    def half_times(self, labels: np.ndarray, frames: list[int]) -> np.ndarray:
+        """Return when each AHA segment has made half of its inward motion, (17,) phase.
+
+        Args:
+            labels: (F, d, h, w).
+            frames: Which frames of the cycle they are of; ``timing_frames`` are among them.
+        """
+        chosen = [frames.index(frame) for frame in self.timing_frames]
+        curves = excursion_curves(labels[chosen], self.near.ijk_to_ras, self.frame)
+        return half_time(curves, np.array(self.timing_frames) / self.frames)
 
     @cached_property
     def reference_half_times(self) -> np.ndarray:
         """The same of the reference."""
-        return self.half_times(self.near_reference)
+        return self.half_times(self.near_reference, list(range(self.frames)))
+
+    @cached_property
+    def reference_images(self) -> ReferenceImages:
+        """The recorded images in ``image_frames``, scaled, with what similarity needs of them."""
+        return ReferenceImages(self.scale(self.reference[self.image_frames]))
 
     @cached_property
     def scale(self) -> Scale:
@@ -163,6 +183,16 @@ class EvaluationCase:
         if np.isnan(truth.es_frame):
             return int(truth.es_argmin_frame / len(truth.lv_ml) * self.frames)
         return round(truth.es_frame / len(truth.lv_ml) * self.frames) % self.frames
+
+    @cached_property
+    def nearest_to_es(self) -> int:
+        """The one of ``label_frames`` that is nearest to ES."""
+        return min(self.label_frames, key=lambda frame: circular(frame, self.es, self.frames))
+
+
+def _coarsest_step(frames: int, fewest: int) -> int:
+    """Return the largest step that divides a cycle and leaves at least ``fewest`` frames; 1 where none does."""
+    return max((n for n in range(1, frames + 1) if frames % n == 0 and frames // n >= fewest), default=1)
 
 
 def read_case(cohort: Cohort, subject: Subject) -> EvaluationCase:

@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
+import torch
 from COFGeneratorLib.errors import ChainOfFlowError
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction
 from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, compare_slices, compare_volumes, slice_ranks
-from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, compare_function, es_of, resample_curve
+from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, circular, compare_function, es_of, resample_curve
 from COFTrainingLib.evaluation.metrics.image import compare_cines, mean_within
 from COFTrainingLib.evaluation.metrics.motion import compare_motion, jacobian_stats, parts_kept
 from COFTrainingLib.evaluation.metrics.regional import compare_regional, compare_timing
@@ -24,8 +25,7 @@ def measure(case: EvaluationCase, prediction: Prediction) -> dict[str, Any]:
     row: dict[str, Any] = {"metrics": {}, "labels_from": prediction.labels_from}
     metrics = row["metrics"]
     if prediction.images is not None and case.reference is not None:
-        reference = case.scale(case.reference[case.image_frames])
-        metrics |= compare_cines(reference, case.scale(prediction.images), _heart(case))
+        metrics |= compare_cines(case.reference_images, case.scale(prediction.images), _heart(case))
     if prediction.lv_ml is not None and case.truth is not None:
         curve = resample_curve(prediction.lv_ml, case.frames)
         row["curve_ml"] = np.round(curve, 2)
@@ -38,10 +38,11 @@ def measure(case: EvaluationCase, prediction: Prediction) -> dict[str, Any]:
             metrics["wall_volume_change_percent"] = 100.0 * float(np.abs(wall - 1.0).max())
     if prediction.labels is not None and case.near_reference is not None:
         metrics |= _anatomy(case, prediction, row)
-    if prediction.displacement_mm is not None and case.displacement is not None:
-        metrics |= _motion(case, prediction)
-    if prediction.displacement_voxels is not None:
-        metrics |= jacobian_stats(prediction.displacement_voxels, case.near_labels > 0)
+    fields = prediction.displacement_voxels
+    if fields:
+        if case.displacement is not None and case.near_reference is not None:
+            metrics |= _motion(case, fields)
+        metrics |= jacobian_stats(torch.stack(list(fields.values())), case.near_labels > 0)
     return row
 
 
@@ -57,7 +58,7 @@ def _anatomy(case: EvaluationCase, prediction: Prediction, row: dict[str, Any]) 
     frames = list(range(case.frames)) if prediction.labelled is None else list(prediction.labelled)
     reference, found = case.near_reference[frames], prediction.labels
     spacing, es = case.near.spacing_mm, case.es
-    at_es = int(np.argmin([min(abs(frame - es), case.frames - abs(frame - es)) for frame in frames]))
+    at_es = int(np.argmin([circular(frame, es, case.frames) for frame in frames]))
     distances = sorted({at_es} | {frames.index(frame) for frame in case.distance_frames if frame in frames})
     metrics = compare_volumes(reference, found, spacing, distances)
     es_only = compare_volumes(reference[[at_es]], found[[at_es]], spacing, [])
@@ -72,27 +73,29 @@ def _anatomy(case: EvaluationCase, prediction: Prediction, row: dict[str, Any]) 
         distances_mm = [part["hd95_mm"] for part in row["slices"] if part["structure"] == name]
         metrics[f"hd95_{name}_plane_mm"] = mean_within(np.array(distances_mm))
     metrics["parts_kept_percent"] = parts_kept(case.near_labels, found, distances)
-    if len(frames) == case.frames and prediction.lv_ml is not None:
-        metrics |= _regions(case, prediction, es)
+    if prediction.lv_ml is not None and set(case.timing_frames) <= set(frames):
+        metrics |= _regions(case, prediction, frames)
     return metrics
 
 
-def _regions(case: EvaluationCase, prediction: Prediction, es: int) -> dict[str, float]:
+def _regions(case: EvaluationCase, prediction: Prediction, frames: list[int]) -> dict[str, float]:
     """Return regional errors; none where the base slice has too little to measure."""
     geometry = case.near.ijk_to_ras
     try:
-        found_es = es_of(prediction.lv_ml, prediction.rr_ms)
-        row = compare_regional(case.near_reference, prediction.labels, (es, found_es), geometry, case.frame)
-        return row | compare_timing(case.reference_half_times, case.half_times(prediction.labels), NATIVE_FRAMES)
+        phase = es_of(prediction.lv_ml, prediction.rr_ms) / len(prediction.lv_ml)
+        found_es = min(range(len(frames)), key=lambda at: circular(frames[at] / case.frames, phase, 1.0))
+        row = compare_regional(case.near_reference, prediction.labels, (case.es, found_es), geometry, case.frame)
+        timing = case.half_times(prediction.labels, frames)
+        return row | compare_timing(case.reference_half_times, timing, NATIVE_FRAMES)
     except ChainOfFlowError:
         return {}
 
 
-def _motion(case: EvaluationCase, prediction: Prediction) -> dict[str, float]:
-    where = (slice(None), slice(None), *case.crop)
-    frames = sorted({*case.distance_frames, case.es})
-    true = {frame: np.asarray(case.displacement[frame])[where[1:]] for frame in frames}
-    return compare_motion(prediction.displacement_mm, true, case.near_reference, frames)
+def _motion(case: EvaluationCase, fields: dict[int, torch.Tensor]) -> dict[str, float]:
+    where = (slice(None), *case.crop)
+    true = {frame: np.asarray(case.displacement[frame])[where] for frame in fields}
+    spacing = np.asarray(case.near.spacing_mm, dtype=np.float32)[:, None, None, None]
+    return compare_motion(lambda frame: fields[frame].numpy() * spacing, true, case.near_reference, sorted(fields))
 
 
 def reference_row(case: EvaluationCase) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction
+from COFTrainingLib.evaluation.metrics.function import circular
 
 FOLDER = "pictures"
 
@@ -23,7 +24,8 @@ def keep_pictures(plan, case: EvaluationCase, method: str, prediction: Predictio
     k = _middle(case.near_labels)
     frames = list(range(case.frames)) if prediction.labelled is None else list(prediction.labelled)
     es = case.es
-    nearest = min(case.image_frames, key=lambda frame: min(abs(frame - es), case.frames - abs(frame - es)))
+    labelled = [frame for frame in case.image_frames if frame in frames] or case.image_frames
+    nearest = min(labelled, key=lambda frame: circular(frame, es, case.frames))
     rows, columns = case.crop[1:]
     kept = {"pixel_mm": case.anchor.spacing_mm[1:], "es_frame": nearest}
     for phase, frame in (("ed", 0), ("es", nearest)):

@@ -18,7 +18,7 @@ from COFTrainingLib.cohort.manifest import Cohort, Subject, read_cohort
 from COFTrainingLib.evaluation.store import Store
 
 CINE, REFERENCE = "cine", "reference"
-METRICS_VERSION = 3
+METRICS_VERSION = 4
 """Raised when a metric changes its meaning: old results are then not continued."""
 
 
@@ -146,7 +146,8 @@ def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], refere
         try:
             prediction = method.predict(case, shared)
             row = measure(case, prediction)
-            if work.embed is not None and prediction.images is not None:
+            # variants of one set of weights lie so close together that distances of distributions say nothing of them
+            if work.embed is not None and prediction.images is not None and method.role != "ablation":
                 row["features"] = work.embed(case, prediction.images)
             if method.role in ("model", "prediction"):
                 keep_pictures(work.plan, case, method.name, prediction)

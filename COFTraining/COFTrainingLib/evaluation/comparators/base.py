@@ -1,6 +1,6 @@
 """What a method must give, and how motion becomes it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -11,10 +11,12 @@ from COFGeneratorLib.generator.conditioned import Conditioned
 from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.native import NativeMotion
 from COFGeneratorLib.generator.settled import settled
+from COFGeneratorLib.motion.fields import warp
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 
-FOLDING_EVERY = 5
+CHUNK_FRAMES = 10
+"""Frames that are moved at once."""
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,12 @@ class Prediction:
 
     Attributes:
         labels: (F, d, h, w) uint8 within ``case.crop`` in the frames ``labelled``.
-        labelled: Frames of the cycle that the labels are of; all T where None.
-        lv_ml, myocardium_ml: (F,) volumes in the same frames.
+        labelled: Frames of the cycle that the labels are of, equidistant from 0; all T where None.
+        lv_ml, myocardium_ml: Volumes at equidistant phases, in the same frames or more.
         rr_ms: Length of the predicted cycle.
         images: (S, D, H, W) in ``case.image_frames``, in the anchor's unit, or None.
-        displacement_mm: Frame → (3, d, h, w) within ``case.crop``, or None for a method without motion.
-        displacement_voxels: (N, 3, d, h, w) of some frames, to judge folding, or None.
+        displacement_voxels: Frame → (3, d, h, w) within ``case.crop`` in ``case.motion_frames``; None for a method
+            without motion.
         labels_from: How the labels were made.
     """
 
@@ -38,8 +40,7 @@ class Prediction:
     rr_ms: float
     images: np.ndarray | None
     labelled: tuple[int, ...] | None = None
-    displacement_mm: Callable[[int], np.ndarray] | None = None
-    displacement_voxels: torch.Tensor | None = None
+    displacement_voxels: dict[int, torch.Tensor] | None = None
     labels_from: str = "motion"
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -73,10 +74,11 @@ def from_velocity(
     rr_ms: float,
     wanted_ef: float | None = None,
     keep_wall: bool = False,
+    frames: Sequence[int] | None = None,
 ) -> Prediction:
     """Return the prediction of velocities (T, 3, D, H, W), grid voxels of the model, as the product makes it.
 
-    Labels are warped in all frames within the heart's box; the image on its whole grid in the frames that are compared.
+    Labels are warped within the heart's box, the image on its whole grid in the frames that are compared.
 
     Args:
         model: A ``MotionModel``.
@@ -86,7 +88,9 @@ def from_velocity(
         rr_ms: Length of the cycle.
         wanted_ef: EF 0…1 that the LV is given; None leaves it as the velocities have it.
         keep_wall: Keep the wall's volume, as the product does.
+        frames: Equidistant frames to label; ``case.label_frames`` where None.
     """
+    frames = list(frames or case.label_frames)
     near = replace(ready, labels=case.near_labels)
     velocity = settled(model, velocity, near, case.near, wanted_ef, keep_wall)
     displacement = model.displacements_mm(velocity[None], ready.grid)[0].cpu().numpy()
@@ -94,21 +98,34 @@ def from_velocity(
     def motion(stack, frames: int) -> NativeMotion:
         return NativeMotion(displacement, ready.fine_grid, ready.frame, stack.ijk_to_ras, stack.shape, frames)
 
-    close = motion(case.near, case.frames)
-    moved = close.warp_all(label_fractions(case.near_labels))
+    moved, fields = _moved(motion(case.near, len(frames)), label_fractions(case.near_labels), frames, case)
     curves = volume_curves(moved, case.near.ijk_to_ras)
     images = None
     if case.reference is not None:
         images = motion(case.anchor, len(case.image_frames)).warp_all(case.anchor.voxels[None])[:, 0]
-    fields = torch.stack([_whole(close, frame) for frame in range(0, case.frames, FOLDING_EVERY)])
     return Prediction(
         hard_labels(moved, case.near_labels), curves.lv_ml, curves.myocardium_ml, rr_ms, images,
-        displacement_mm=close.displacement_mm, displacement_voxels=fields,
+        None if len(frames) == case.frames else tuple(frames), fields,
     )  # fmt: skip
 
 
-def _whole(motion: NativeMotion, frame: int) -> torch.Tensor:
-    """Return one frame's displacement, (3, D, H, W) voxels, on the whole stack."""
-    full = torch.zeros(3, *motion.shape)
-    full[(slice(None), *motion.box)] = motion.displacement_voxels(frame, frame + 1)[0]
-    return full
+def _moved(
+    motion: NativeMotion, fractions: np.ndarray, frames: list[int], case: EvaluationCase
+) -> tuple[np.ndarray, dict[int, torch.Tensor]]:
+    """Return fractions (3, d, h, w) in every frame, (F, 3, d, h, w), and the motion in ``case.motion_frames``.
+
+    As ``NativeMotion.warp_all``, which does not keep the motion; evaluating it twice would take as long as the warp.
+    """
+    fractions = np.ascontiguousarray(fractions, dtype=np.float32)
+    moved, fields = np.repeat(fractions[None], len(frames), axis=0), {}
+    cropped = torch.from_numpy(fractions[(slice(None), *motion.box)].copy())[None]
+    for start in range(0, len(frames), CHUNK_FRAMES):
+        stop = min(start + CHUNK_FRAMES, len(frames))
+        field = motion.displacement_voxels(start, stop)
+        moved[(slice(start, stop), slice(None), *motion.box)] = warp(cropped, field).numpy()
+        for place in range(start, stop):
+            if frames[place] in case.motion_frames:
+                fields[frames[place]] = torch.zeros(3, *motion.shape)
+                fields[frames[place]][(slice(None), *motion.box)] = field[place - start]
+    moved[0] = fractions
+    return moved, fields

@@ -17,21 +17,21 @@ class CopyAnchor:
     """The anchor in every frame: what a static image already scores."""
 
     name: str = "copy anchor"
-    identity: str = "2"
+    identity: str = "3"
     role: str = "no ECG"
 
     def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
         """Return the cine of a case."""
         curves = volume_curves(case.near_labels[None], case.near.ijk_to_ras)
-        still = np.zeros((3, *case.near.shape), dtype=np.float32)
+        frames, still = case.label_frames, torch.zeros(3, *case.near.shape)
         return Prediction(
-            np.repeat(case.near_labels[None], case.frames, axis=0),
-            np.repeat(curves.lv_ml, case.frames),
-            np.repeat(curves.myocardium_ml, case.frames),
+            np.repeat(case.near_labels[None], len(frames), axis=0),
+            np.repeat(curves.lv_ml, len(frames)),
+            np.repeat(curves.myocardium_ml, len(frames)),
             case.cycle.rr_ms,
             None if case.reference is None else np.repeat(case.anchor.voxels[None], len(case.image_frames), axis=0),
-            displacement_mm=lambda frame: still,
-            displacement_voxels=torch.zeros(1, *still.shape),
+            tuple(frames),
+            dict.fromkeys(case.motion_frames, still),
         )
 
 
@@ -40,13 +40,13 @@ class RandomSample:
     """The recorded cine of another subject, laid heart upon heart: likeness that needs no patient at all."""
 
     name: str = "random sample"
-    identity: str = "1"
+    identity: str = "2"
     role: str = "no ECG"
 
     def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
         """Return the cine of a case."""
         other: EvaluationCase = shared["partner_case"]()
-        labels = _laid_on(other, case, other.reference_labels, case.frames, order=0, near=True)
+        labels = _laid_on(other, case, other.reference_labels, len(case.label_frames), order=0, near=True)
         curves = volume_curves(other.reference_labels, other.anchor.ijk_to_ras)  # on its own grid: nothing is cut off
         images = None
         if case.reference is not None and other.reference is not None:
@@ -61,7 +61,7 @@ class RandomSample:
 
         return Prediction(
             labels.astype(np.uint8), resampled(curves.lv_ml), resampled(curves.myocardium_ml), other.rr_ms, images,
-            labels_from="recorded labels of the other subject",
+            tuple(case.label_frames), labels_from="recorded labels of the other subject",
         )  # fmt: skip
 
 

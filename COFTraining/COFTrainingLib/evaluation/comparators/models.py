@@ -35,6 +35,7 @@ class ModelMethod:
         stated_ef: Give the LV the EF that the ECG states, where the bundle goes by it.
         keep_wall: Keep the wall's volume, as the product does.
         seed: Of the draws.
+        every_frame: Label all frames of the cycle, not the case's label frames alone.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ModelMethod:
     stated_ef: bool = True
     keep_wall: bool = True
     seed: int = 0
+    every_frame: bool = False
 
     @property
     def identity(self) -> str:
@@ -71,7 +73,8 @@ class ModelMethod:
         if stated is not None:  # a single draw has a random EF of the stated spread
             wanted = stated.draw(self.seed + sum(case.id.encode())) if self.draws == 1 else stated.mean
         rr_ms = (cycle or case.cycle).rr_ms
-        return from_velocity(model, case, ready, velocity, rr_ms, wanted, self.keep_wall)
+        frames = range(case.frames) if self.every_frame else None
+        return from_velocity(model, case, ready, velocity, rr_ms, wanted, self.keep_wall, frames)
 
 
 def _other(shared: dict[str, Any]):

@@ -66,11 +66,11 @@ class GivenPredictions:
             images = np.stack([_onto(cine.frames[n], cine.ijk_to_ras, case.anchor, order=1) for n in chosen])
         if labels_path is not None:
             labelled = read_cine(labels_path)
-            source, near = "its own", None
+            source = "its own"
             curves = volume_curves(labelled.frames.astype(np.uint8), labelled.ijk_to_ras)
-            chosen = _nearest(range(case.frames), case.frames, len(labelled.frames))
+            frames = tuple(case.label_frames)
+            chosen = _nearest(frames, case.frames, len(labelled.frames))
             near = np.stack([_onto(labelled.frames[n], labelled.ijk_to_ras, case.near, order=0) for n in chosen])
-            frames = None
         elif self.bundle is not None and self.bundle.segmenter is not None:
             source = "the model's segmenter"
             frames = tuple(range(0, case.frames, max(1, case.frames // ASSESSED_FRAMES)))

@@ -56,35 +56,70 @@ def psnr(one: np.ndarray, other: np.ndarray, mask: np.ndarray | None = None) -> 
     return float("inf") if mean == 0 else float(-10.0 * np.log10(mean))
 
 
-def ssim_map(one: np.ndarray, other: np.ndarray, window: int = WINDOW) -> np.ndarray:
+@dataclass(frozen=True)
+class Local:
+    """What similarity needs of one image alone, computed once where several are compared with it.
+
+    Attributes:
+        image: (…, H, W) float64.
+        mean, variance: Over the window about each pixel, the same shape; the variance unbiased.
+    """
+
+    image: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+def local(image: np.ndarray, window: int = WINDOW) -> Local:
+    """Return local mean and variance of slices (…, H, W)."""
+    image = np.asarray(image, dtype=np.float64)
+    mean = _window_mean(image, window)
+    return Local(image, mean, _unbiased(window) * (_window_mean(image * image, window) - mean**2))
+
+
+def _window_mean(image: np.ndarray, window: int) -> np.ndarray:
+    return uniform_filter(image, (1,) * (image.ndim - 2) + (window, window), mode="reflect")
+
+
+def _unbiased(window: int) -> float:
+    count = window * window
+    return count / (count - 1.0)
+
+
+def ssim_map(one: np.ndarray | Local, other: np.ndarray, window: int = WINDOW) -> np.ndarray:
     """Return the local structural similarity of slices (…, H, W) in 0…1; each slice by itself.
 
     Near the border, where a window does not fit, values are NaN; so they are where a slice is smaller than a window.
 
     Args:
-        one, other: Arrays of one shape, range 0…1.
+        one, other: Arrays of one shape, range 0…1; of the first also its ``local``.
         window: Odd side of the uniform window, pixels.
     """
-    one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
-    size = (1,) * (one.ndim - 2) + (window, window)
-
-    def mean(image):
-        return uniform_filter(image, size, mode="reflect")
-
-    count = window * window
-    unbiased = count / (count - 1.0)
-    mean_one, mean_other = mean(one), mean(other)
-    variance_one = unbiased * (mean(one * one) - mean_one**2)
-    variance_other = unbiased * (mean(other * other) - mean_other**2)
-    covariance = unbiased * (mean(one * other) - mean_one * mean_other)
-    value = ((2 * mean_one * mean_other + K1**2) * (2 * covariance + K2**2)) / (
-        (mean_one**2 + mean_other**2 + K1**2) * (variance_one + variance_other + K2**2)
+    one, other = one if isinstance(one, Local) else local(one, window), local(other, window)
+    both = one.mean * other.mean
+    covariance = _unbiased(window) * (_window_mean(one.image * other.image, window) - both)
+    value = ((2 * both + K1**2) * (2 * covariance + K2**2)) / (
+        (one.mean**2 + other.mean**2 + K1**2) * (one.variance + other.variance + K2**2)
     )
     edge = window // 2
-    inside = np.zeros(one.shape[-2:], dtype=bool)
+    inside = np.zeros(value.shape[-2:], dtype=bool)
     if min(inside.shape) >= window:
         inside[edge : inside.shape[0] - edge, edge : inside.shape[1] - edge] = True
     return np.where(inside, value, np.nan)
+
+
+class ReferenceImages:
+    """Recorded images (S, D, H, W) in 0…1, and what is needed of them for every method that is compared with them."""
+
+    def __init__(self, images: np.ndarray):
+        self.images, self.body = images, body_mask(images[0])
+        self._local: dict[int, Local] = {}
+
+    def local(self, frame: int) -> Local:
+        """Return local mean and variance of a frame, computed once."""
+        if frame not in self._local:
+            self._local[frame] = local(self.images[frame])
+        return self._local[frame]
 
 
 def mean_within(values: np.ndarray, mask: np.ndarray | None = None) -> float:
@@ -103,16 +138,13 @@ def pearson(one: np.ndarray, other: np.ndarray) -> float:
     return float(one @ other / size) if size > 0 else float("nan")
 
 
-def compare_cines(
-    reference: np.ndarray, generated: np.ndarray, heart: np.ndarray, every: int = 1, body: np.ndarray | None = None
-) -> dict[str, float]:
+def compare_cines(known: ReferenceImages, generated: np.ndarray, heart: np.ndarray) -> dict[str, float]:
     """Return the image metrics of one subject.
 
     Args:
-        reference, generated: (T, D, H, W) scaled to 0…1, frame 0 of both the anchor's phase.
+        known: The recorded frames, frame 0 the anchor's phase; the body is found in it.
+        generated: (T, D, H, W) scaled to 0…1, the same frames.
         heart: (D, H, W) bool, the region of interest.
-        every: Measure similarity (SSIM, M-Corr, M-SSIM) in every n-th frame.
-        body: (D, H, W) bool for the motion correlation; found in frame 0 of the reference where None.
 
     Returns:
         ``psnr_db`` and ``psnr_heart_db`` over all voxels of all frames, 100 where equal; ``ssim`` and ``ssim_heart``,
@@ -120,28 +152,24 @@ def compare_cines(
         correlation of both changes since frame 0 in the body; ``motion_ssim_heart``: mean SSIM of the absolute changes
         from one measured frame to the next around the heart. Motion metrics of a cine that does not move are NaN.
     """
-    body = body_mask(reference[0]) if body is None else body
+    reference, body = known.images, known.body
     square = heart_square = 0.0
     similar, similar_heart, correlation, correlation_heart, changes = [], [], [], [], []
     box = _box(heart)
-    before = None
     for frame in range(len(reference)):
         one, other = reference[frame], generated[frame]
         error = (one - other) ** 2
         square += float(error.mean(dtype=np.float64))
         heart_square += float(error[heart].mean(dtype=np.float64)) if heart.any() else np.nan
-        if frame % every:
-            continue
-        values = ssim_map(one, other)
+        values = ssim_map(known.local(frame), other)
         similar.append(mean_within(values))
         similar_heart.append(mean_within(values, heart))
         if frame:
             moved, moved_too = one - reference[0], other - generated[0]
             correlation.append(pearson(moved[body], moved_too[body]))
             correlation_heart.append(pearson(moved[heart], moved_too[heart]))
-            step = np.abs(one - reference[before])[box], np.abs(other - generated[before])[box]
+            step = np.abs(one - reference[frame - 1])[box], np.abs(other - generated[frame - 1])[box]
             changes.append(mean_within(ssim_map(*step)))
-        before = frame
     count = len(reference)
     return {
         "psnr_db": _decibel(square / count),

@@ -41,9 +41,12 @@ def compare_regional(reference: np.ndarray, found: np.ndarray, es: tuple[int, in
     }
 
 
-def excursion_curves(labels: np.ndarray, ijk_to_ras, frame: HeartFrame, frames) -> np.ndarray:
-    """Return the inward motion of each segment in chosen frames, (F, 17) mm; NaN where not covered."""
-    return np.stack([measure_regional(labels[0], labels[t], ijk_to_ras, frame).excursion_mm for t in frames])
+def excursion_curves(labels: np.ndarray, ijk_to_ras, frame: HeartFrame) -> np.ndarray:
+    """Return the inward motion of each segment since frame 0 of labels (F, D, H, W), (F, 17) mm; NaN: not covered."""
+    heart = (labels > 0).any(axis=(0, 1))
+    box = tuple(slice(n.min(), n.max() + 1) for n in np.nonzero(heart)) if heart.any() else ()
+    labels = np.ascontiguousarray(labels[(slice(None), slice(None), *box)])  # sectors turn about the cavity's centre
+    return np.stack([measure_regional(labels[0], moved, ijk_to_ras, frame).excursion_mm for moved in labels])
 
 
 def half_time(curves: np.ndarray, phases: np.ndarray) -> np.ndarray:

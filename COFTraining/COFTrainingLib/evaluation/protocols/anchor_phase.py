@@ -42,7 +42,6 @@ def shift_back(prediction: Prediction, frame: int, image_step: int) -> Predictio
         lv_ml=np.roll(prediction.lv_ml, frame),
         myocardium_ml=np.roll(prediction.myocardium_ml, frame),
         images=None if prediction.images is None else np.roll(prediction.images, frame // image_step, axis=0),
-        displacement_mm=None,
         displacement_voxels=None,
     )
 
@@ -53,7 +52,8 @@ def every_anchor(work, name: str) -> dict:
     if case.reference is None or case.reference_labels is None:
         return {"anchors": []}
     case = replace(case, displacement=None, closed_form=None)
-    method, rows = ModelMethod("", bundle_of(work.plan), seed=work.plan.seed), []
+    method = ModelMethod("", bundle_of(work.plan), seed=work.plan.seed, every_frame=True)
+    rows = []
     for frame in case.image_frames:
         shifted = shift_case(case, frame)
         shifted.__dict__["crop"] = case.crop  # the same box, so that labels can be compared

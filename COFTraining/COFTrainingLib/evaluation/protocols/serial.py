@@ -41,7 +41,7 @@ def compare_visits(work, name: str) -> dict:
         prior = visits.phantom_prior(work.cohort, subject, current.frames)
     else:
         return {"arms": {}}
-    method = ModelMethod("", bundle_of(work.plan), seed=work.plan.seed)
+    method = ModelMethod("", bundle_of(work.plan), seed=work.plan.seed, every_frame=True)
     before = _labels_only(prior)
     under_ecg = method.predict(replace(before, cycle=current.cycle), {})
     today = method.predict(_labels_only(current), {})
