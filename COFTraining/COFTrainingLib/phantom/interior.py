@@ -28,7 +28,7 @@ class Interior:
         self.rv_noise = NoiseField(rng, rng.uniform(3.0, 6.5))
         self.lv_layer = rng.choice([0.0, rng.uniform(0.08, 0.2), rng.uniform(0.15, 0.4)])
         own = rng.spawn(1)[0]  # so that all other draws stay as they were
-        self.lv_rim_mm, self.rv_rim_mm = own.uniform(0.2, 3.2, 2)
+        self.lv_rim_mm, self.rv_rim_mm = own.uniform(0.4, 4.0, 2)
         self.lv_share = rng.uniform(0.0, 1.1)
         self.rv_share = rng.uniform(-0.8, 0.7)
         self.band = rng.random() < 0.7

@@ -63,7 +63,7 @@ def draw_varied_shape(rng: np.random.Generator, physiology: Physiology) -> Varie
     plain["wall_mm"] *= thickness
     plain["apex_wall_mm"] *= thickness * rng.uniform(0.6, 1.2)
     plain["rv_half_width_rad"] = float(rng.uniform(0.95, 1.65))
-    plain["base_tilt"] = tuple(rng.normal(0.08, 0.14, 2).tolist())  # the outflow side reaches higher
+    plain["base_tilt"] = tuple(rng.normal(0.06, 0.28, 2).tolist())  # valves are seldom parallel to the slices
     plain["rv_base_mm"] = float(rng.uniform(-8.0, 18.0))
     plain["rv_wall_mm"] = float(rng.uniform(1.5, 5.0))
     plain["rv_angle_rad"] = float(np.pi + rng.normal(0.0, 0.25))

@@ -91,21 +91,23 @@ def contour_base(tissues: np.ndarray, enough: float = ENOUGH_MYOCARDIUM) -> np.n
 
     Args:
         tissues: (D, S, H, W) uint8; changed in place.
-        enough: Share of the lumen's border that must be myocardium; a lumen of less than half of the next slice's
-            area is none.
+        enough: Share of the lumen's border that must be myocardium; a lumen of less than half of the largest one's
+            area is none, and so is all above a slice that is none.
     """
     lumens = [np.isin(stack[len(stack) // 2], LUMEN) for stack in tissues]
-    areas = [lumen.sum() for lumen in lumens]
-    for stack, lumen, area, below in zip(tissues, lumens, areas, [*areas[1:], areas[-1]], strict=True):
-        if not (stack == Tissue.LV_ORIFICE).any() or not area:
-            continue
-        border = binary_dilation(lumen, iterations=2) & ~lumen
-        walled = (stack[len(stack) // 2][border] == Tissue.MYOCARDIUM).mean()
-        if walled >= enough and area >= 0.5 * below:
-            stack[stack == Tissue.LV_ORIFICE] = Tissue.LV_BLOOD
-        else:
+    areas = np.array([lumen.sum() for lumen in lumens])
+    beyond = False  # above a slice that is not the LV's, none is
+    for k in range(len(tissues) - 1, -1, -1):
+        stack, lumen = tissues[k], lumens[k]
+        if not beyond and areas[k] and (stack == Tissue.LV_ORIFICE).any():
+            border = binary_dilation(lumen, iterations=2) & ~lumen
+            walled = (stack[len(stack) // 2][border] == Tissue.MYOCARDIUM).mean()
+            beyond = walled < enough or areas[k] < 0.5 * areas.max()
+        if beyond:
             stack[np.isin(stack, LUMEN)] = Tissue.LV_ORIFICE
             stack[stack == Tissue.MYOCARDIUM] = Tissue.RV_WALL
+        else:
+            stack[stack == Tissue.LV_ORIFICE] = Tissue.LV_BLOOD
     return tissues
 
 
