@@ -146,3 +146,41 @@ def test_the_encoder_answers_the_contract_of_all_encoders(smoke_bundle, record):
     found = PaMaeEncoder.of_bundle(smoke_bundle).encode(record.signal_mv, record.fs_hz)
     assert [tuple(part.shape) for part in found] == [(16,), (50, 16)]
     assert torch.allclose(found[0], found[1].mean(dim=0))
+
+
+def test_a_four_chamber_model_trains_and_draws_its_plane(record, tmp_path):
+    from COFTrainingLib.ecgflowcmr.export import export_ecgflow
+    from COFTrainingLib.ecgflowcmr.stages import STAGES
+
+    path = tmp_path / "four.toml"
+    path.write_text(
+        'base = "ecgflowcmr-smoke"\n[data]\ngrid = {plane = "four-chamber", frames = 8, size = 32, pixel_mm = 5.0}\n'
+        "records = 6\n[pa_mae.loop]\nsteps = 40\n"
+    )
+    config = read_settings(path)
+    for stage in STAGES:
+        run_stage(stage, tmp_path / "run", config)
+    bundle = load_ecgflow_bundle(export_ecgflow(tmp_path / "run", tmp_path / "bundle", name="four"))
+    bundle.segmenter = None  # its eight steps see no heart yet
+    cine = generate_from_ecg(record, bundle, device="cpu")
+    assert bundle.metadata["cof"]["grid"]["plane"] == "four-chamber"
+    assert cine.frames.shape == (8, 1, 32, 32)
+    rows = cine.anchor.ijk_to_ras[:3, 1]
+    assert rows @ np.array(plane_geometry(PlaneGrid("sax"))[:3, 1]) < 0.9 * np.linalg.norm(rows) ** 2
+
+
+def test_the_encoder_contract_is_kept_for_records_of_any_rate_and_length(smoke_bundle, record):
+    from inspect import signature
+
+    from COFGeneratorLib.ecgflowcmr.encoder import CYCLE_TOKENS, PaMaeEncoder
+    from COFGeneratorLib.errors import EcgError
+    from COFGeneratorLib.generator.encoders.contract import AnyEcgEncoder, EcgEmbedding
+
+    encoder = PaMaeEncoder.of_bundle(smoke_bundle)
+    assert list(signature(encoder.encode).parameters) == list(signature(AnyEcgEncoder.encode).parameters)[1:]
+    short = encoder.encode(record.signal_mv[:, ::2][:, :1500], record.fs_hz / 2)
+    assert isinstance(short, EcgEmbedding)
+    assert short.tokens.shape[0] == CYCLE_TOKENS
+    assert torch.isfinite(short.tokens).all()
+    with pytest.raises(EcgError, match="at least"):
+        encoder.encode(record.signal_mv[:, :500], record.fs_hz)

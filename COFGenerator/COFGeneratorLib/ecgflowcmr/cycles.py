@@ -74,9 +74,10 @@ def _crossing(sine: np.ndarray, cosine: np.ndarray, rise: int) -> float:
     for part in (np.arange(max(rise + 1 - REACH, 0), rise + 1), np.arange(rise + 1, min(rise + 1 + REACH, len(sine)))):
         if len(part) < 2:
             continue
-        slope, level = np.polyfit(part - rise, angle[part], 1)
+        at, wanted = part - part.mean(), angle[part]
+        slope = float(at @ wanted) / float(at @ at)
         if slope > 0:
-            found.append(np.clip(-level / slope, -1.0, 2.0))
+            found.append(np.clip(part.mean() - rise - wanted.mean() / slope, -1.0, 2.0))
     return rise + float(np.mean(found)) if found else rise + 0.5
 
 
