@@ -123,6 +123,21 @@ def test_a_subject_more_or_less_decides(parts, tmp_path):
     assert independence_problems(last, [parts["model"]])
 
 
+def test_a_bundles_teacher_states_its_phantoms_too(parts, tmp_path):
+    model = shutil.copytree(parts["model"], tmp_path / "model")
+    path = model / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    for facts, words in (({"first_seed": 50_000, "subjects": 180}, "teacher: seeds 50000…90023"), (None, "pairs")):
+        metadata["cof"]["teacher"], metadata["teacher"] = True, {"pairs": facts}
+        path.write_text(json.dumps(metadata), encoding="utf-8")
+        folder = an_assessor(tmp_path / words[-5:], [numbered_subjects("assessor", 90_000, 4)])
+        with pytest.raises(CohortError, match=words):
+            check_independent(folder, [model])
+    metadata["teacher"] = {"pairs": {"first_seed": None}}
+    path.write_text(json.dumps(metadata), encoding="utf-8")
+    check_independent(parts["assessor"], [model])
+
+
 def test_the_same_family_is_refused_in_either_direction(parts, tmp_path):
     twin = an_assessor(tmp_path / "twin", network=build_network(SEGMENTER))
     with pytest.raises(CohortError, match=r"family of parts/coarse\.safetensors \(DynUNet\)"):

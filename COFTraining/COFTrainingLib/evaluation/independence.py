@@ -28,6 +28,8 @@ LARGE = 512
 ALIKE = 0.98
 """Cosine between tensors of two networks above which one is a copy of the other, rounded or trained on."""
 UNKNOWN_COUNT = 10**9
+TEACHER_SPAN = 40_024
+"""A teacher validates on 24 phantoms 40,000 seeds after its first one; what lies between is its own, too."""
 
 
 def check_independent(
@@ -118,9 +120,8 @@ def subjects_of(model: Path) -> list[SeedBlock]:
         blocks.append(numbered_subjects("ECGs", seed, count))
     if cof.get("segmenter") is True:
         blocks += _stated(metadata.get("segmenter", {}), "its segmenter")
-    for stated in sorted(model.glob("models/*/provenance.json")):
-        if stated.parent.name != "segmenter":
-            blocks += _stated(json.loads(stated.read_text(encoding="utf-8")), f"its {stated.parent.name}")
+    if cof.get("teacher"):
+        blocks += _teachers(metadata.get("teacher", {}))
     return blocks
 
 
@@ -137,6 +138,20 @@ def _first_seeds(training: dict[str, Any], settings: dict[str, Any]) -> list[See
     parts = (("subjects", 0), ("held_out", HELD_OUT_SEED_OFFSET), ("records", RECORD_SEED_OFFSET))
     counts = {name: int(data.get(name, UNKNOWN_COUNT)) for name, _ in parts}
     return [seeded_subjects(f"cines, {name}", first + offset, counts[name]) for name, offset in parts if counts[name]]
+
+
+def _teachers(facts: dict[str, Any]) -> list[SeedBlock]:
+    """Return the phantoms that a registration teacher was trained on; none for one that was trained on recordings.
+
+    Raises:
+        CohortError: If it does not state them.
+    """
+    pairs = facts.get("pairs")
+    if not isinstance(pairs, dict):
+        raise CohortError("a network must state the seeds of its subjects; its teacher does not (pairs)")
+    if pairs.get("first_seed") is None:
+        return []
+    return [seeded_subjects("teacher", int(pairs["first_seed"]), max(TEACHER_SPAN, int(pairs["subjects"])))]
 
 
 def _stated(facts: dict[str, Any], who: str) -> list[SeedBlock]:
