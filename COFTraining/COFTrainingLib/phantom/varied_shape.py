@@ -22,6 +22,8 @@ class VariedShape(HeartShape):
         rv_ridges: ((order, amplitude, angle_rad), …) undulation of the free wall.
         rv_taper: How much the crescent's angular width narrows towards its apex, 0…1.
         wall_harmonics: ((order, amplitude, angle_rad), …) of wall thickness.
+        septal_flattening: How far the septum is pressed in by a loaded RV, share of the cavity's radius there.
+        scar: (angle_rad, level 0…1, thinning 0…1) of an old infarct's thin wall; no thinning, no scar.
     """
 
     rv_edge: float = 2.0
@@ -30,6 +32,13 @@ class VariedShape(HeartShape):
     rv_ridges: tuple[tuple[int, float, float], ...] = ()
     rv_taper: float = 0.0
     wall_harmonics: tuple[tuple[int, float, float], ...] = ()
+    septal_flattening: float = 0.0
+    scar: tuple[float, float, float] = (0.0, 0.5, 0.0)
+
+    def cavity_sq(self, theta, z):
+        """Return r0²(θ, z), mm², pressed in at the septum."""
+        away = np.angle(np.exp(1j * (theta - self.rv_angle_rad))) / 0.75
+        return super().cavity_sq(theta, z) * (1.0 - self.septal_flattening * np.exp(-(away**2))) ** 2
 
     def rv_profile(self, theta, z):
         """Return the crescent's depth beyond the epicardium relative to ``rv_depth_mm``."""
@@ -49,6 +58,9 @@ class VariedShape(HeartShape):
         factor = 1.0
         for order, amplitude, phase in self.wall_harmonics:
             factor = factor + amplitude * np.cos(order * (theta - phase))
+        angle, level, thinning = self.scar
+        away = np.angle(np.exp(1j * (theta - angle))) / 0.8
+        factor = factor * (1.0 - thinning * np.exp(-(away**2) - ((z / self.length_mm - level) / 0.35) ** 2))
         return np.where(outer > cavity, cavity + (outer - cavity) * factor, outer)
 
 
@@ -69,8 +81,13 @@ def draw_varied_shape(rng: np.random.Generator, physiology: Physiology) -> Varie
     plain["rv_angle_rad"] = float(np.pi + rng.normal(0.0, 0.25))
     plain["rv_length"] = float(rng.uniform(0.7, 1.05))
     plain["harmonics"] = (*plain["harmonics"], (4, float(rng.uniform(0.0, 0.04)), float(rng.uniform(0, np.pi))))
+    own = rng.spawn(1)[0]  # so that all other draws stay as they were
+    flattening = own.uniform(0.1, 0.35) if family == "rv_dilated" or own.random() < 0.06 else 0.0
+    thinning = own.uniform(0.3, 0.65) if own.random() < 0.12 else 0.0
     return VariedShape(
         **plain,
+        septal_flattening=float(flattening),
+        scar=(float(own.uniform(0.0, 2 * np.pi)), float(own.uniform(0.3, 0.9)), float(thinning)),
         rv_edge=float(rng.uniform(1.3, 4.0)),
         rv_fullness=float(rng.uniform(0.45, 1.1)),
         rv_lean=float(rng.uniform(-0.5, 0.5)),
