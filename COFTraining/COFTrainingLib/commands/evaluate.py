@@ -51,6 +51,9 @@ def add(commands) -> None:
                         help=f"its size (default {LIBRARY_SUBJECTS} subjects; 0: no such baselines)")  # fmt: skip
     parser.add_argument("--dinov2", metavar="FILE", help="DINOv2 weights (.safetensors or .pth) for the distances of "
                         "distributions")  # fmt: skip
+    parser.add_argument("--assessor", metavar="FOLDER|none", help="independent network that labels recorded and "
+                        "generated images (protocol assessor) and predictions without labels (default: the one that "
+                        "ships)")  # fmt: skip
     parser.add_argument("--no-model", action="store_true", help="judge --predictions alone")
     parser.add_argument("--seed", type=options.natural, default=0, help="seed of random draws (default 0)")
     parser.add_argument("--workers", type=options.positive, default=1, metavar="N", help="processes (default 1)")
@@ -84,6 +87,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         Path(arguments.cohort).resolve(), tuple(subject.id for subject in subjects), models,
         tuple(_named(text) for text in arguments.predictions), None, arguments.seed,
         Path(arguments.dinov2).resolve() if arguments.dinov2 else None, (out / STORE).resolve(),
+        *_assessor(arguments.assessor, cohort, models),
     )  # fmt: skip
     with session(arguments) as current:
         facts = {"cohort_sha256": cohort.fingerprint(), "seed": plan.seed, "metrics_version": METRICS_VERSION,
@@ -125,6 +129,27 @@ def _models(arguments: argparse.Namespace) -> tuple[tuple[str, Path], ...]:
             raise CohortError(f"Every model needs a name of its own; {name!r} is given twice. Use --model NAME=BUNDLE.")
         models[name] = folder.resolve()
     return tuple(models.items())
+
+
+def _assessor(given: str | None, cohort, models) -> tuple[Path | None, str]:
+    """Return the assessor's folder, and why it must not judge here; empty where it may.
+
+    Raises:
+        CohortError: If the user names one that is not independent of the models or has met the cohort.
+    """
+    from COFTrainingLib.evaluation.assessor import shipped_assessor
+    from COFTrainingLib.evaluation.independence import check_independent
+
+    folder = None if given == "none" else Path(given) if given else shipped_assessor()
+    if folder is None:
+        return None, ""
+    try:
+        check_independent(folder, [path for _, path in models], cohort)
+    except CohortError as error:
+        if given:
+            raise
+        return folder.resolve(), str(error)
+    return folder.resolve(), ""
 
 
 def _named(text: str) -> tuple[str, Path]:

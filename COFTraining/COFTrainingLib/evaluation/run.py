@@ -35,6 +35,8 @@ class Plan:
         seed: Of random draws.
         features: Weights of DINOv2 for the Fréchet distances; the segmenter's features where None.
         store: Folder of the store, for pictures; none are kept where None.
+        assessor: Folder of the independent assessor, or None.
+        assessor_refused: Why it must not judge here; empty where it may.
     """
 
     cohort: Path
@@ -45,6 +47,8 @@ class Plan:
     seed: int = 0
     features: Path | None = None
     store: Path | None = None
+    assessor: Path | None = None
+    assessor_refused: str = ""
 
     @property
     def main(self) -> str:
@@ -70,7 +74,7 @@ class Workplace:
         self.cohort: Cohort = read_cohort(plan.cohort)
         self.subjects: dict[str, Subject] = {subject.id: subject for subject in self.cohort.subjects}
         self.methods = build_methods(plan)
-        self._embed = None
+        self._embed = self._assessor = None
 
     def case(self, name: str):
         """Read a subject."""
@@ -103,6 +107,15 @@ class Workplace:
 
             self._embed = (feature_source(self.plan),)
         return self._embed[0]
+
+    @property
+    def assessor(self):
+        """The independent assessor of the plan."""
+        if self._assessor is None:
+            from COFTrainingLib.evaluation.assessor import load_assessor
+
+            self._assessor = load_assessor(self.plan.assessor)
+        return self._assessor
 
 
 _WORKPLACE: Workplace | None = None

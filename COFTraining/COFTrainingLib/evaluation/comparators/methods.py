@@ -28,7 +28,8 @@ def build_methods(plan) -> list[Method]:
     if len(plan.subjects) > 1:
         methods.append(RandomSample())
     main = bundles[0][1] if bundles else None
-    methods += [GivenPredictions(name, Path(folder), main) for name, folder in plan.predictions]
+    assessor = None if plan.assessor_refused else plan.assessor
+    methods += [GivenPredictions(name, Path(folder), main, assessor=assessor) for name, folder in plan.predictions]
     return methods
 
 

@@ -1,7 +1,7 @@
 """Anyone's predicted cines: a folder with one cine a subject, in any format that is read, through the same metrics.
 
 ``DIR/ID.*`` or ``DIR/ID/cine.*`` is the cine, ``DIR/ID_labels.*``, ``DIR/ID/labels.*`` its labels where there are any.
-Cines without labels are labelled by the model's segmenter in about a dozen frames.
+Cines without labels are labelled in about a dozen frames: by the independent assessor, or the model's segmenter.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from COFGeneratorLib.errors import AnatomyError, CohortError
 from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
 
+from COFTrainingLib.evaluation.assessor import Assessor, load_assessor, weights_sha256
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction
 
@@ -31,20 +32,25 @@ class GivenPredictions:
     Args:
         name: As it stands in tables.
         folder: Where its cines lie.
-        bundle: Whose segmenter labels cines that come without labels; None: they are judged as images only.
+        bundle: Whose segmenter labels cines that come without labels where there is no assessor; with neither they are
+            judged as images only.
+        role: As in ``ModelMethod``.
+        assessor: Folder of the independent assessor, or None.
     """
 
     name: str
     folder: Path
     bundle: Bundle | None
     role: str = "prediction"
+    assessor: Path | None = None
 
     @property
     def identity(self) -> str:
         """Changes with the list of files, their sizes and times."""
         files = sorted(path for path in self.folder.rglob("*") if path.is_file())
         listed = (f"{p.relative_to(self.folder)}:{p.stat().st_size}:{p.stat().st_mtime_ns}" for p in files)
-        return hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]
+        digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]
+        return digest if self.assessor is None else f"{digest}:{weights_sha256(self.assessor)[:16]}"
 
     def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
         """Return the cine of a case.
@@ -71,10 +77,10 @@ class GivenPredictions:
             frames = tuple(case.label_frames)
             chosen = _nearest(frames, case.frames, len(labelled.frames))
             near = np.stack([_onto(labelled.frames[n], labelled.ijk_to_ras, case.near, order=0) for n in chosen])
-        elif self.bundle is not None and self.bundle.segmenter is not None:
-            source = "the model's segmenter"
+        elif self.assessor is not None or (self.bundle is not None and self.bundle.segmenter is not None):
+            source = "the model's segmenter" if self.assessor is None else "the independent assessor"
             frames = tuple(range(0, case.frames, max(1, case.frames // ASSESSED_FRAMES)))
-            labelled = self._segmented(cine, _nearest(frames, case.frames, len(cine.frames)))
+            labelled = self._labelled(cine, _nearest(frames, case.frames, len(cine.frames)), case)
             curves = volume_curves(labelled.frames, labelled.ijk_to_ras)
             near = np.stack([_onto(frame, labelled.ijk_to_ras, case.near, order=0) for frame in labelled.frames])
         else:
@@ -84,8 +90,11 @@ class GivenPredictions:
             labels_from=source,
         )  # fmt: skip
 
-    def _segmented(self, cine: CineStack, chosen: list[int]) -> CineStack:
+    def _labelled(self, cine: CineStack, chosen: list[int], case: EvaluationCase) -> CineStack:
         """Label chosen frames; a frame in which no heart is found has no heart, and is charged as such."""
+        if self.assessor is not None:
+            found = _loaded(self.assessor).assess(cine.frames[chosen], cine.ijk_to_ras, case.frame)
+            return CineStack(found.labels, cine.ijk_to_ras)
         out = []
         for n in chosen:
             try:
@@ -105,6 +114,16 @@ class GivenPredictions:
         folder = self.folder / subject
         holds_series = what == "cine" and folder.is_dir() and not any(folder.glob("labels.*"))
         return folder if holds_series and any(folder.iterdir()) else None
+
+
+_KEPT: dict[Path, Assessor] = {}
+
+
+def _loaded(folder: Path) -> Assessor:
+    """Load an assessor once a process."""
+    if folder not in _KEPT:
+        _KEPT[folder] = load_assessor(folder)
+    return _KEPT[folder]
 
 
 def _nearest(frames, total: int, available: int) -> list[int]:

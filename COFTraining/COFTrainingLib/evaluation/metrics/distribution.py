@@ -81,6 +81,14 @@ def resampled(one: np.ndarray, other: np.ndarray, distance, resamples: int = RES
     return float(np.mean(values)), float(np.std(values))
 
 
+def standard_error(spread: float) -> float:
+    """Return the standard error that the SD over subsamples of ``SUBSAMPLE`` without replacement stands for.
+
+    The delete-d jackknife (Shao and Wu 1989): subsamples overlap, so their SD is too small by √(kept / left out).
+    """
+    return spread * np.sqrt(SUBSAMPLE / (1.0 - SUBSAMPLE))
+
+
 def half_split(sample: np.ndarray, distance, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
     """Return mean and SD of the distance of two random halves of one sample: its floor."""
     rng = np.random.default_rng(seed)

@@ -15,6 +15,7 @@ from COFTrainingLib.evaluation.cases import EvaluationCase
 PIXELS, SPACING_MM = 96, 1.8
 SHARES = (0.25, 0.5, 0.75)
 """Which of the heart's slices are looked at, from base to apex; the middle one over time."""
+SHUFFLE_SEED = 20
 Encoder = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -40,7 +41,7 @@ class SegmenterFeatures:
 
 
 class CineFeatures:
-    """Vectors of a cine: ``image`` for distances of images, ``temporal`` for distances of motion.
+    """Vectors of a cine: ``image`` for distances of images, ``temporal`` and its control for distances of motion.
 
     Args:
         encoder: Slices (N, h, w) in 0…1 → (N, d).
@@ -50,10 +51,11 @@ class CineFeatures:
         self.encoder = encoder
 
     def __call__(self, case: EvaluationCase, images: np.ndarray) -> dict[str, list[float]]:
-        """Return both vectors of a cine (S, D, H, W) in the anchor's unit.
+        """Return the vectors of a cine (S, D, H, W) in the anchor's unit.
 
         ``image`` is the mean over slices and frames; ``temporal`` joins mean, SD and mean absolute step over time of
-        the middle slice.
+        the middle slice; ``shuffled`` is ``temporal`` of the same frames in a random order: what a distance of motion
+        that is none would not notice.
         """
         window = SliceWindow(
             case.frame.origin_ras, case.frame.axes_ras[1], case.frame.axes_ras[2], (PIXELS, PIXELS), SPACING_MM
@@ -68,9 +70,18 @@ class CineFeatures:
         slices = torch.cat(cut).view(len(images), len(levels), PIXELS, PIXELS)
         vectors = self.encoder(slices.flatten(0, 1)).view(len(images), len(levels), -1).double().numpy()
         middle = vectors[:, len(levels) // 2]
-        steps = np.abs(np.diff(np.concatenate([middle, middle[:1]]), axis=0))
-        temporal = np.concatenate([middle.mean(0), middle.std(0), steps.mean(0)])
-        return {"image": _rounded(vectors.mean(axis=(0, 1))), "temporal": _rounded(temporal)}
+        order = np.random.default_rng(SHUFFLE_SEED).permutation(len(middle))
+        return {
+            "image": _rounded(vectors.mean(axis=(0, 1))),
+            "temporal": _rounded(temporal_vector(middle)),
+            "shuffled": _rounded(temporal_vector(middle[order])),
+        }
+
+
+def temporal_vector(frames: np.ndarray) -> np.ndarray:
+    """Return mean, SD and mean absolute step round the cycle of features (T, d), (3·d,)."""
+    steps = np.abs(np.diff(np.concatenate([frames, frames[:1]]), axis=0))
+    return np.concatenate([frames.mean(0), frames.std(0), steps.mean(0)])
 
 
 def _slices(case: EvaluationCase) -> list[int]:

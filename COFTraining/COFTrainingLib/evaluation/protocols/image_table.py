@@ -8,6 +8,7 @@ from COFTrainingLib.evaluation.metrics.distribution import (
     kernel_distance,
     paired_kernel_distance,
     resampled,
+    standard_error,
     standardise,
 )
 from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table
@@ -24,6 +25,7 @@ METRICS = (
 COMPONENTS = 16
 """Principal components kept for distances: below a hundred subjects, more only add bias."""
 FEWEST = 8
+SHUFFLED = "recorded cines, time shuffled (control)"
 
 
 def summarise(plan: Plan, store: Store) -> Section:
@@ -87,6 +89,8 @@ def _distances(plan: Plan, store: Store, methods: list[str]):
     if len(subjects) < FEWEST:
         return None
     rows, values, floors = [], {m: [] for m in found}, []
+    found |= {SHUFFLED: {s: {**reference[s], "temporal": reference[s]["shuffled"]} for s in subjects}}
+    values[SHUFFLED] = []
     for kind in ("image", "temporal"):
         true = np.array([reference[s][kind] for s in subjects])
         made = [np.array([found[m][s][kind] for s in subjects]) for m in found]
@@ -97,7 +101,7 @@ def _distances(plan: Plan, store: Store, methods: list[str]):
             kid = resampled(true, sample, paired_kernel_distance)
             values[method].append((resampled(true, sample, frechet), kid))
     for method, parts in values.items():
-        rows.append((method, *(f"{mean:.3f} ± {sd:.3f}" for part in parts for mean, sd in part)))
+        rows.append((method, *(f"{mean:.3f} ± {standard_error(sd):.3f}" for part in parts for mean, sd in part)))
     rows.append(("half of the recorded against the other half (floor)",
                  *(f"{mean:.3f} ± {sd:.3f}" for part in floors for mean, sd in part)))  # fmt: skip
     feature = "DINOv2, from a local file" if plan.features else "encoder of the main model's segmenter"
@@ -105,10 +109,11 @@ def _distances(plan: Plan, store: Store, methods: list[str]):
         "image_distances", f"Distances of distributions (features: {feature})",
         ("Method", "FD image ↓", "KID image ↓", "FD temporal ↓", "KID temporal ↓"), rows,
         f"N = {len(subjects)} (halves: {len(subjects) // 2} each), {keep} principal components of the recorded, unit "
-        "mean variance; mean ± SD of 50 "
-        "subsamples of 80 % without replacement. Not comparable with published FID and FVD. Methods that warp the "
-        "recorded anchor are near-copies of the reference, which these distances reward; a random sample is one of the "
-        "recorded cines.",
+        "mean variance; mean of 50 subsamples of 80 % without replacement ± standard error (delete-d jackknife; of the "
+        "floor: SD over splits). Not comparable with published FID and FVD. Methods that warp the recorded anchor are "
+        "near-copies of the reference, which these distances reward; a random sample is one of the recorded cines. "
+        "Variants of the main model are left out. Time shuffled: the recorded frames themselves in a random order, "
+        "which a distance of motion has to tell from the recorded cine.",
     )  # fmt: skip
     return table, {m: tuple(part[0][0] for part in parts) for m, parts in values.items()}
 

@@ -8,7 +8,7 @@ from COFTrainingLib.evaluation.protocols.section import Protocol
 
 FILES = (
     "image_table", "function_table", "anatomy_table", "slices", "resolution", "subgroups", "cases", "failures",
-    "topology", "ablations", "counterfactuals", "calibration", "anchor_phase", "serial",
+    "topology", "ablations", "counterfactuals", "calibration", "variance", "assessor_table", "anchor_phase", "serial",
 )  # fmt: skip
 
 
