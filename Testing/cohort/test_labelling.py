@@ -95,4 +95,24 @@ def test_labels_of_another_grid_or_number_of_frames_are_found(unlabelled, cine_c
     write_nrrd(path, marked.frames[:5].astype(np.uint8), marked.ijk_to_ras, np.arange(5.0))
     report = check_cohort(labelled)
     assert [kind for kind, _ in report.problems[labelled.subjects[0].id]] == ["unusable labels"]
-    assert "are not those of the cine" in report.problems[labelled.subjects[0].id][0][1]
+    assert "5 frames, the cine has 8" in report.problems[labelled.subjects[0].id][0][1]
+    away = marked.ijk_to_ras.copy()
+    away[:3, 3] += 40.0
+    write_nrrd(path, marked.frames.astype(np.uint8), away, np.arange(8.0))
+    assert "mL are found" in check_cohort(labelled).problems[labelled.subjects[0].id][0][1]
+
+
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_labels_stored_the_other_way_round_are_the_same_labels(unlabelled, reader, tmp_path, axis):
+    from COFTrainingLib.cohort.nrrd import write_nrrd
+
+    labelled, _ = label_cohort(unlabelled, tmp_path)
+    subject = labelled.subjects[0]
+    path, expected = labelled.path(subject, "cine_labels"), read_case(labelled, subject).reference_labels
+    marked = read_cine(path)
+    matrix, column = marked.ijk_to_ras.copy(), 3 - axis
+    matrix[:3, 3] += (marked.frames.shape[axis] - 1) * matrix[:3, column]
+    matrix[:3, column] *= -1
+    write_nrrd(path, np.flip(marked.frames, axis).astype(np.uint8), matrix, np.arange(8.0))
+    assert check_cohort(labelled).ok
+    np.testing.assert_array_equal(read_case(labelled, subject).reference_labels, expected)

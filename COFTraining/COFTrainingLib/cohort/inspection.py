@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
-from COFGeneratorLib.errors import ChainOfFlowError
+from COFGeneratorLib.errors import ChainOfFlowError, CohortError
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject
 
@@ -104,8 +104,9 @@ def _look_at_images(finding: Finding, subject: Subject, there: dict) -> None:
 
 def _look_at_cine(finding: Finding, subject: Subject, there: dict):
     """Look at all frames of a cine and their labels; returns it."""
-    from COFGeneratorLib.anatomy.geometry import same_grid
     from COFGeneratorLib.anatomy.readers import read_cine
+
+    from COFTrainingLib.cohort.cine_labels import onto_grid
 
     cine = read_cine(there["cine"])
     if "ecg" in subject.files and len(cine.frames) < MIN_FRAMES:
@@ -113,10 +114,13 @@ def _look_at_cine(finding: Finding, subject: Subject, there: dict):
         finding.problems.append(("too few frames", words))
     if "cine_labels" in there:
         marked = read_cine(there["cine_labels"])
-        ours, theirs = cine.frames.shape, marked.frames.shape
-        if ours != theirs or not same_grid(cine.ijk_to_ras, ours[1:], marked.ijk_to_ras, theirs[1:]):
-            words = f"cine_labels: frames and grid {theirs} are not those of the cine, {ours}"
+        if len(marked.frames) != len(cine.frames):
+            words = f"cine_labels: {len(marked.frames)} frames, the cine has {len(cine.frames)}"
             finding.problems.append(("unusable labels", words))
+        try:
+            onto_grid(marked, cine.ijk_to_ras, cine.frames.shape[1:], subject.id)
+        except CohortError as error:
+            finding.problems.append(("unusable labels", f"cine_labels: {error}"))
         code = subject.facts.get("label_map", {"lv": 1}).get("lv")
         if not (marked.frames == code).any():
             finding.problems.append(("unusable labels", f"cine_labels: no LV cavity (code {code})"))

@@ -16,6 +16,7 @@ from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.function import volume_curves
 
+from COFTrainingLib.cohort.cine_labels import onto_grid
 from COFTrainingLib.cohort.manifest import Cohort, Subject
 from COFTrainingLib.evaluation.metrics.function import TrueFunction, circular, true_function
 from COFTrainingLib.evaluation.metrics.image import ReferenceImages, Scale, scale_of
@@ -212,7 +213,7 @@ def read_case(cohort: Cohort, subject: Subject) -> EvaluationCase:
     labelled = _read_labels(cohort.path(subject, "cine_labels"), facts) if "cine_labels" in files else None
     known = cine if cine is not None else labelled
     if cine is not None and labelled is not None:
-        _check_same(subject.id, cine, labelled)
+        labelled = _on_cine(subject.id, cine, labelled)
     frames = len(known.frames)
     reference = None if cine is None else np.roll(cine.frames, -start, axis=0)
     reference_labels = None if labelled is None else np.roll(labelled.frames.astype(np.uint8), -start, axis=0)
@@ -267,16 +268,18 @@ def _anchor(cohort: Cohort, subject: Subject, cine, reference, reference_labels)
             f"The anchor's labels are needed to tell where the heart is; found none in {subject.id}. Label it, or "
             "give labels of the cine."
         )
-    return anchor, _read_labels(cohort.path(subject, "labels"), subject.facts).frames[0]
+    labelled = _read_labels(cohort.path(subject, "labels"), subject.facts)
+    return anchor, onto_grid(labelled, anchor.ijk_to_ras, anchor.shape, subject.id).frames[0]
 
 
-def _check_same(name: str, cine: CineStack, labelled: CineStack) -> None:
-    same = same_grid(cine.ijk_to_ras, cine.frames.shape[1:], labelled.ijk_to_ras, labelled.frames.shape[1:])
-    if not same or len(cine.frames) != len(labelled.frames):
+def _on_cine(name: str, cine: CineStack, labelled: CineStack) -> CineStack:
+    """Return labels on the cine's grid."""
+    if len(cine.frames) != len(labelled.frames):
         raise CohortError(
-            f"Cine and labels must share frames and grid; found {cine.frames.shape} and {labelled.frames.shape} in "
-            f"{name}. Export both from one series."
+            f"Cine and labels must share frames; found {len(cine.frames)} and {len(labelled.frames)} in {name}. Export "
+            "both from one series."
         )
+    return onto_grid(labelled, cine.ijk_to_ras, cine.frames.shape[1:], name)
 
 
 def _truth(cohort: Cohort, subject: Subject) -> dict[str, Any]:
