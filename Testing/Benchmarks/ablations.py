@@ -1,6 +1,6 @@
 """The ablations of the paper's tables (COF Table 7, and Table 2's COF-w/Diffusion), by the commands a user types.
 
-    python Testing/Benchmarks/ablations.py --out DIR [--subjects 72] [--held-out 12] [--steps 240] [--seeds 0 1 2]
+    python Testing/Benchmarks/ablations.py --out DIR [--subjects 72] [--held-out 8] [--steps 240] [--seeds 0 1 2]
                                            [--rows NAME …] [--teacher-steps 100] [--json FILE]
 
 ``cof cohort synthesize`` makes the phantoms, ``cof train flow --config`` trains every row and seed by a configuration
@@ -237,7 +237,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of everything that is made")
     parser.add_argument("--subjects", type=int, default=72, help="phantoms to train on (default 72)")
-    parser.add_argument("--held-out", type=int, default=12, help="phantoms to measure on (default 12)")
+    parser.add_argument("--held-out", type=int, default=8, help="phantoms to measure on (default 8)")
     parser.add_argument("--steps", type=int, default=240, help="of every network of Stage 2, of batch 4 (default 240)")
     parser.add_argument("--teacher-steps", type=int, default=100, help="of every teacher, of batch 4 (default 100)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -171,3 +171,25 @@ def test_the_commands_exit_with_2_and_say_what_is_wrong(copy, capsys, tmp_path):
     assert main(["cohort", "check", str(copy.folder), "--exclude", "--quiet"]) == 0
     assert main(["cohort", "check", str(copy.folder), "--quiet"]) == 0
     assert main(["cohort", "check", str(copy.folder), "--against", str(copy.folder), "--no-read"]) == 2
+
+
+def test_a_cohort_of_which_nothing_is_left_is_an_error(copy, capsys):
+    from COFGeneratorLib.cli import main
+
+    for subject in copy.subjects:
+        copy.path(subject, "ecg").unlink()
+    assert main(["cohort", "check", str(copy.folder), "--exclude"]) == 2
+    assert "none of phantom" in capsys.readouterr().err
+    assert main(["cohort", "check", str(copy.folder)]) == 2
+    assert check_cohort(read_cohort(copy.folder)).ledger()["excluded"] == {"missing file": 3}
+
+
+def test_one_file_that_breaks_a_reader_is_one_finding(copy, monkeypatch):
+    import COFGeneratorLib.ecg as ecg
+
+    def surprise(path):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(ecg, "read_ecg", surprise)
+    report = check_cohort(copy)
+    assert all(("unreadable", "ZeroDivisionError: division by zero") in found for found in report.problems.values())

@@ -75,6 +75,30 @@ def test_a_row_that_cannot_be_used_is_named(recordings, tmp_path, change, words)
         import_table(write_table(data / "cases.csv", rows), tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"), [({"id": ""}, "row 2 of t.csv has none"), ({"id": "case1"}, "rows 2, 3 of t.csv")]
+)
+def test_rows_without_an_id_of_their_own_are_named(recordings, tmp_path, change, words):
+    data, rows = recordings
+    rows[0] |= change
+    with pytest.raises(CohortError, match=words):
+        import_table(write_table(data / "t.csv", rows), tmp_path / "out")
+
+
+def test_a_table_from_a_spreadsheet_with_absolute_paths_is_read(recordings, tmp_path):
+    data, rows = recordings
+    rows = [{**row, "anchor": str(data / row["anchor"]), "label_map": ""} for row in rows]
+    table = tmp_path / "elsewhere" / "t.csv"
+    table.parent.mkdir()
+    lines = [";".join(rows[0]), *(";".join(row.values()) for row in rows)]
+    relative = [line.replace(";case", ";../data/case") for line in lines]  # from the table's folder to the data
+    table.write_text("\n".join(relative) + "\n", encoding="utf-8-sig")
+    cohort = read_cohort(import_table(table, tmp_path / "out").folder)
+    assert cohort.path(cohort.subjects[0], "anchor") == data / "case0" / "anchor.nrrd"
+    assert cohort.path(cohort.subjects[0], "ecg") == data / "case0" / "ecg.hea"
+    assert check_cohort(cohort).ok
+
+
 def test_a_table_without_the_needed_columns_is_refused(tmp_path):
     with pytest.raises(CohortError, match="id and anchor"):
         import_table(write_table(tmp_path / "t.csv", [{"case": "1", "mri": "x"}]), tmp_path / "out")

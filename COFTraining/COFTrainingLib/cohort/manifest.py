@@ -145,12 +145,13 @@ def read_cohort(path: Path | str) -> Cohort:
     path = Path(path)
     manifest = path / MANIFEST if path.is_dir() else path
     try:
-        rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = manifest.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         raise CohortError(
             f"A cohort is a folder with a {MANIFEST}; reading {manifest} failed ({error}). Make one with "
             "`cof cohort synthesize` or `cof cohort import`, or let a stopped one finish."
         ) from error
+    rows = [_row(line, number, manifest) for number, line in enumerate(lines, start=1) if line.strip()]
     head = rows[0] if rows and isinstance(rows[0], dict) else {}
     if (head.pop("format", None), head.pop("format_version", None)) != (FORMAT, FORMAT_VERSION):
         raise CohortError(
@@ -162,13 +163,26 @@ def read_cohort(path: Path | str) -> Cohort:
         head["needs"] = tuple(tuple(need) if isinstance(need, list) else need for need in head.get("needs", ()))
         header = CohortHeader(**head)
         subjects = tuple(Subject(**row) for row in rows[1:])
-    except TypeError as error:
-        raise CohortError(f"A line of {manifest} has fields that do not belong ({error}). Make it again.") from error
+    except (TypeError, AttributeError) as error:
+        raise CohortError(
+            f"A line of a manifest has the fields of a subject; one of {manifest} lacks some, or has names or values "
+            f"that do not belong ({error}). Make it again."
+        ) from error
     names = [subject.id for subject in subjects]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise CohortError(f"Every subject needs an id of its own; {manifest} has {', '.join(twice[:5])} twice.")
     return Cohort(manifest.parent, header, subjects)
+
+
+def _row(line: str, number: int, manifest: Path) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise CohortError(
+            f"Every line of a manifest is a JSON object; line {number} of {manifest} is none ({error}). It was cut "
+            "short or edited: import the cohort again."
+        ) from error
 
 
 def write_cohort(cohort: Cohort) -> Path:

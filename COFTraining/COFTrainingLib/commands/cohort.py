@@ -240,7 +240,12 @@ def check(arguments: argparse.Namespace) -> int:
         if report.problems and arguments.exclude:
             exclude_problems(report)
             current.say(f"{len(report.problems)} exclusions are written into the manifest.")
-        elif report.problems:
+        if not report.ledger()["subjects_used"]:
+            raise CohortError(
+                f"At least one subject of a cohort must be usable; none of {cohort.header.name} is. See the reasons "
+                "above, mend the files and import it again."
+            )
+        if report.problems and not arguments.exclude:
             raise CohortError(
                 f"Every subject of a cohort must be usable; found {len(report.problems)} of {cohort.header.name} that "
                 "are not. Mend them, or leave them out with --exclude."
