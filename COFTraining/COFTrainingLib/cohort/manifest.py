@@ -181,7 +181,7 @@ def _row(line: str, number: int, manifest: Path) -> Any:
     except ValueError as error:
         raise CohortError(
             f"Every line of a manifest is a JSON object; line {number} of {manifest} is none ({error}). It was cut "
-            "short or edited: import the cohort again."
+            "short or edited: make it again with `cof cohort import` or `cof cohort synthesize`."
         ) from error
 
 
