@@ -9,7 +9,7 @@ from COFGeneratorLib.function import volume_curves
 from COFTrainingLib.cohort.manifest import read_cohort
 from COFTrainingLib.evaluation.cases import read_case
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor, RandomSample
-from COFTrainingLib.evaluation.comparators.models import ModelMethod
+from COFTrainingLib.evaluation.comparators.models import ModelMethod, main_methods
 from COFTrainingLib.evaluation.comparators.motions import library_methods
 from COFTrainingLib.evaluation.measure import measure
 from COFTrainingLib.evaluation.metrics.function import resample_curve
@@ -93,3 +93,10 @@ def test_every_second_of_fifty_frames_gives_the_volumes_of_all(case, bundle):
     assert resample_curve(some.lv_ml, 50) == pytest.approx(all_frames.lv_ml, rel=2e-3)
     for frame, field in some.displacement_voxels.items():
         assert torch.equal(field, all_frames.displacement_voxels[frame])
+
+
+def test_variants_are_made_where_they_are_asked_for(bundle):
+    few, all_of_them = (main_methods("m", bundle, 0, variants) for variants in (False, True))
+    assert {m.name for m in few} == {"m", "m · null ECG", "m · shuffled ECG", "m · direct regression, no gain"}
+    assert {m.role for m in all_of_them if m.name not in {kept.name for kept in few}} == {"ablation"}
+    assert len({m.identity for m in all_of_them}) == len(all_of_them)

@@ -70,6 +70,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """
     from COFTrainingLib.cohort.manifest import read_cohort
     from COFTrainingLib.evaluation.leaks import check_no_leak
+    from COFTrainingLib.evaluation.protocols import ablations
     from COFTrainingLib.evaluation.protocols.registry import chosen
     from COFTrainingLib.evaluation.report.write import write_report
     from COFTrainingLib.evaluation.run import METRICS_VERSION, Plan, run_plan
@@ -87,7 +88,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         Path(arguments.cohort).resolve(), tuple(subject.id for subject in subjects), models,
         tuple(_named(text) for text in arguments.predictions), None, arguments.seed,
         Path(arguments.dinov2).resolve() if arguments.dinov2 else None, (out / STORE).resolve(),
-        *_assessor(arguments.assessor, cohort, models),
+        *_assessor(arguments.assessor, cohort, models), any(protocol.name == ablations.KIND for protocol in wanted),
     )  # fmt: skip
     with session(arguments) as current:
         facts = {"cohort_sha256": cohort.fingerprint(), "seed": plan.seed, "metrics_version": METRICS_VERSION,

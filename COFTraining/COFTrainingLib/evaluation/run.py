@@ -37,6 +37,7 @@ class Plan:
         store: Folder of the store, for pictures; none are kept where None.
         assessor: Folder of the independent assessor, or None.
         assessor_refused: Why it must not judge here; empty where it may.
+        variants: Also evaluate what each part of the main model adds (``comparators.models.main_methods``).
     """
 
     cohort: Path
@@ -49,6 +50,7 @@ class Plan:
     store: Path | None = None
     assessor: Path | None = None
     assessor_refused: str = ""
+    variants: bool = False
 
     @property
     def main(self) -> str:

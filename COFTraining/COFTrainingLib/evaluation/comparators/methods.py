@@ -20,8 +20,10 @@ def build_methods(plan) -> list[Method]:
     methods: list[Method] = []
     bundles = [(name, _loaded(folder)) for name, folder in plan.models]
     for place, (name, bundle) in enumerate(bundles):
-        make = main_methods if place == 0 else further_methods
-        methods += make(name, bundle, plan.seed)
+        if place == 0:
+            methods += main_methods(name, bundle, plan.seed, plan.variants)
+        else:
+            methods += further_methods(name, bundle, plan.seed)
     if bundles:
         methods += library_methods(bundles[0][1], plan)
     methods.append(CopyAnchor())

@@ -28,7 +28,7 @@ class ModelMethod:
     Args:
         name: As it stands in tables.
         bundle: The model.
-        role: ``"model"``, ``"ablation"`` or ``"no ECG"``.
+        role: ``"model"``, ``"no ECG"``, ``"regression"`` or ``"ablation"``.
         ecg: ``"own"``, ``"none"`` or ``"other"`` (of another subject of the cohort).
         draws: Random draws whose mean is taken; 0 for the central estimate.
         direct: The regression network alone, without flow, gain and the EF that the ECG states.
@@ -84,8 +84,16 @@ def _other(shared: dict[str, Any]):
     return shared["partner_cycle"]
 
 
-def main_methods(name: str, bundle: Bundle, seed: int) -> list[ModelMethod]:
-    """Return the bundle and its variants; what none of them is about is left as the product has it."""
+def main_methods(name: str, bundle: Bundle, seed: int, variants: bool = True) -> list[ModelMethod]:
+    """Return the bundle, what it makes of no ECG and of another's, and its regression; what these are not about is left
+    as the product has it.
+
+    Args:
+        name: Of the model.
+        bundle: The model.
+        seed: Of random draws.
+        variants: Also those that take a part of the product away, of the role ``"ablation"``.
+    """
 
     def make(label: str, **options) -> ModelMethod:
         return ModelMethod(f"{name} · {label}" if label else name, bundle, seed=seed, **options)
@@ -94,12 +102,14 @@ def main_methods(name: str, bundle: Bundle, seed: int) -> list[ModelMethod]:
         make(""),
         make("null ECG", ecg="none", role="no ECG", keep_wall=False),
         make("shuffled ECG", ecg="other", role="no ECG", keep_wall=False),
-        make("wall not kept", role="ablation", keep_wall=False),
     ]
+    if bundle.model.mean is not None:
+        methods.append(make("direct regression, no gain", direct=True, role="regression", keep_wall=False))
+    if not variants:
+        return methods
+    methods.append(make("wall not kept", role="ablation", keep_wall=False))
     if bundle.model.ef_z90 is not None:
         methods.append(make("EF of the motion network", role="ablation", stated_ef=False))
-    if bundle.model.mean is not None:
-        methods.append(make("direct regression, no gain", direct=True, role="ablation", keep_wall=False))
     if bundle.model.flow is not None:
         methods.append(make("one draw", draws=1, role="ablation", keep_wall=False))
         methods.append(make(f"mean of {DRAWS} draws", draws=DRAWS, role="ablation", keep_wall=False))

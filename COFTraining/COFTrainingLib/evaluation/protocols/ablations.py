@@ -10,6 +10,8 @@ from COFTrainingLib.evaluation.run import CINE, Plan
 from COFTrainingLib.evaluation.store import Store
 from COFTrainingLib.evaluation.store import Table as Numbers
 
+KIND = "ablations"
+"""Asked for, it adds the variants of the main bundle to the methods of the whole run."""
 COLUMNS = (
     ("ssim", "SSIM", 3), ("psnr_db", "PSNR dB", 2), ("motion_correlation", "M-Corr", 3),
     ("motion_ssim_heart", "M-SSIM", 3), ("dice_lv", "LV Dice", 3), ("dice_rv", "RV Dice", 3),
@@ -47,5 +49,5 @@ def summarise(plan: Plan, store: Store) -> Section:
 
 
 PROTOCOL = Protocol(
-    "ablations", "Ablations", "variants of the main bundle, and further bundles (COF Table 7)", summarise
+    KIND, "Ablations", "variants of the main bundle, and further bundles (COF Table 7)", summarise, cheap=False
 )

@@ -15,6 +15,7 @@ from COFGeneratorLib import __version__
 from COFGeneratorLib.generator.bundle import read_metadata
 
 from COFTrainingLib.cohort.manifest import read_cohort
+from COFTrainingLib.evaluation.protocols.registry import protocols
 from COFTrainingLib.evaluation.protocols.section import Section, Table
 from COFTrainingLib.evaluation.report.eligibility import eligibility
 from COFTrainingLib.evaluation.report.page import cell_text, page
@@ -120,6 +121,9 @@ def _closing(plan: Plan, store: Store, failures, sections: Sequence[Section], pr
     """Return what was not run, what failed, who could enter, and how all this was made."""
     section = Section("provenance", "What was not run, what failed, and how this was made")
     missed = [(s.title, s.not_run) for s in sections if s.not_run]
+    asked = {s.name for s in sections}
+    missed += [(known.title, f"not asked for: --protocol {name}") for name, known in protocols().items()
+               if name not in asked]  # fmt: skip
     if missed:
         section.tables.append(Table("not_run", "Not run", ("Protocol", "Why"), missed))
     if failures:
