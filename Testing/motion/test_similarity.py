@@ -8,6 +8,7 @@ from COFGeneratorLib.motion.similarity import (
     confidence_map,
     correlation_loss,
     dice_loss,
+    folding_loss,
     largest_field_loss,
     local_correlation,
     smoothness_loss,
@@ -111,3 +112,13 @@ def test_the_largest_field_costs_nothing_below_the_limit_and_its_squared_excess_
     assert float(largest_field_loss(field)) == 0.0
     field[0, 2, 1, 5, 5] = 24.0  # 6 mm over: the soft maximum is the maximum for one lonely voxel
     assert float(largest_field_loss(field)) == pytest.approx(36.0, rel=1e-3)
+
+
+def test_folding_costs_what_the_determinant_lacks():
+    line = torch.arange(6.0).view(1, 1, 1, 1, 6).expand(1, 1, 4, 5, 6)
+    still = torch.zeros(1, 2, 4, 5, 6)
+    squeezed = torch.cat([still, -0.5 * line], dim=1)  # half the width: det 0.5
+    folded = torch.cat([still, -1.2 * line], dim=1)  # det −0.2
+    assert float(folding_loss(squeezed)) == 0.0
+    assert float(folding_loss(folded)) == pytest.approx(0.3)
+    assert float(folding_loss(folded, margin=0.0)) == pytest.approx(0.2)

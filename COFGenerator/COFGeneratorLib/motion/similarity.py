@@ -6,6 +6,8 @@ All functions take (B, C, D, H, W) tensors, compute in float32 and return a scal
 import torch
 from torch.nn.functional import avg_pool3d, relu
 
+from COFGeneratorLib.motion.fields import jacobian_determinant
+
 LOCAL_WINDOW = (1, 9, 9)
 """In-plane windows: neighbouring short-axis slices lie about 10 mm apart and show different anatomy."""
 FLAT_VARIANCE = 1e-4
@@ -97,6 +99,18 @@ def smoothness_loss(field_mm: torch.Tensor, spacing_mm) -> torch.Tensor:
             gradient = torch.diff(field_mm.float(), dim=2 + axis) / spacing[:, axis : axis + 1]
             total = total + gradient.square().mean()
     return 3.0 * total  # per vector, not per component
+
+
+def folding_loss(displacement: torch.Tensor, margin: float = 0.1) -> torch.Tensor:
+    """Return the mean shortfall of det(I + ∇u) below ``margin``, 0 where nothing is near to folding.
+
+    An exponential folds nowhere, but slices lie far apart: their finite differences may.
+
+    Args:
+        displacement: (B, 3, D, H, W), voxels.
+        margin: Determinant that is left, as a share of the volume.
+    """
+    return relu(margin - jacobian_determinant(displacement.float())).mean()
 
 
 def largest_field_loss(displacement_mm: torch.Tensor, largest_mm=LARGEST_MM) -> torch.Tensor:

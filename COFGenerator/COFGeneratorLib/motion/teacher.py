@@ -17,6 +17,7 @@ from COFGeneratorLib.motion.similarity import (
     confidence_map,
     correlation_loss,
     dice_loss,
+    folding_loss,
     largest_field_loss,
     smoothness_loss,
 )
@@ -33,14 +34,16 @@ class Refinement:
         steps: Adam steps; 0 leaves the network's answer.
         step_mm: Learning rate, mm.
         reconstruction, segmentation, smoothness, largest_field: Weights, as in training.
+        folding: Weight of what folds, or nearly does, between slices.
     """
 
     steps: int = 60
-    step_mm: float = 0.3
+    step_mm: float = 0.5
     reconstruction: float = 1.0
-    segmentation: float = 1.0
-    smoothness: float = 0.3
+    segmentation: float = 2.0
+    smoothness: float = 0.1
     largest_field: float = 0.1
+    folding: float = 100.0
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ class RegistrationTeacher:
         if refinement is not None and refinement.steps:
             if labels is not None:
                 labels = tuple(one.to(self.device) for one in labels)
-            velocity = _refine(velocity, anchor, target, grid, refinement, labels)
+            velocity = _refine(velocity, anchor, target, grid, refinement, labels, self.network.window)
         with torch.no_grad():
             displacement = displace(velocity, grid.node_mm)
             warped = warp(anchor, _movement(displacement, grid))
@@ -200,22 +203,26 @@ def _movement(displacement_mm: torch.Tensor, grid: TeacherGrid) -> torch.Tensor:
     return nodes_to_pixels(displacement_mm) / spacing.view(1, 3, 1, 1, 1)
 
 
-def _refine(velocity, anchor, target, grid: TeacherGrid, settings: Refinement, labels) -> torch.Tensor:
-    """Improve the velocities of some pairs by Adam on the pairs' own objective."""
-    velocity = velocity.detach().clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([velocity], lr=settings.step_mm)
+def _refine(first, anchor, target, grid: TeacherGrid, settings: Refinement, labels, window) -> torch.Tensor:
+    """Improve the velocities of some pairs by Adam on the pairs' own objective; at the rim of the view nothing moves."""
+    first = first.detach()
+    change = torch.zeros_like(first, requires_grad=True)
+    optimizer = torch.optim.Adam([change], lr=settings.step_mm)
     for step in range(settings.steps):
         for group in optimizer.param_groups:
             group["lr"] = settings.step_mm * (1.0 - 0.9 * step / settings.steps)
         optimizer.zero_grad(set_to_none=True)
+        velocity = first + window * change
         displacement = displace(velocity, grid.node_mm)
         source = anchor if labels is None else torch.cat([anchor, labels[0].expand(len(anchor), -1, -1, -1, -1)], dim=1)
-        warped = warp(source, _movement(displacement, grid))
+        movement = _movement(displacement, grid)
+        warped = warp(source, movement)
         loss = settings.reconstruction * correlation_loss(warped[:, :1], target)
         loss = loss + settings.smoothness * smoothness_loss(velocity, grid.node_mm)
         loss = loss + settings.largest_field * largest_field_loss(displacement)
+        loss = loss + settings.folding * folding_loss(movement)
         if labels is not None:
             loss = loss + settings.segmentation * dice_loss(warped[:, 1:], labels[1])
         (len(anchor) * loss).backward()
         optimizer.step()
-    return velocity.detach()
+    return (first + window * change).detach()
