@@ -124,10 +124,28 @@ def test_what_cannot_be_is_refused_by_name(tmp_path, text, words):
 
 def test_a_circle_of_bases_is_refused(tmp_path):
     (tmp_path / "a.toml").write_text('base = "a.toml"\n')
-    with pytest.raises(TrainingError, match="is one of"):
+    with pytest.raises(TrainingError, match="circle"):
         read_configuration("flow", tmp_path / "a.toml")
 
 
 def test_configurations_stay_small():
     for path in FOLDER.glob("*.toml"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 120, path.name
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "words"),
+    [
+        ("flow", "[flow]\nsubjects = -3", "subjects = -3"),
+        ("flow", "[flow.grid]\nshape = [8, 22, 24]", "multiples of 4"),
+        ("flow", '[flow]\ntau_draw = "normal"', "tau_draw = 'normal'"),
+        ("flow", "[flow]\nflow_epochs = -1", "found -1"),
+        ("flow", '[flow.flow_loop]\nschedule = "linear"', "found 'linear'"),
+        ("teacher", "[teacher.loop]\ncheckpoint_every = 0", "checkpoint_every = 0"),
+        ("ecg", "[ecg.loop]\nema_decay = 1.5", "found 1.5"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_before_anything_is_computed(tmp_path, kind, settings, words):
+    (tmp_path / "mine.toml").write_text(f'base = "smoke"\n{settings}\n')
+    with pytest.raises(TrainingError, match=words):
+        read_configuration(kind, tmp_path / "mine.toml")

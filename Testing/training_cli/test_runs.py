@@ -84,6 +84,25 @@ def test_a_cohort_that_overlaps_the_calibration_is_refused(walked):
         of_cohort(config, bare)
 
 
+def test_a_cohort_that_is_too_small_is_refused_before_anything_is_trained(walked, tmp_path):
+    cohort = read_cohort(walked.folder / "smoke" / "cohort")
+    few = [replace(s, split="train" if n < 5 else "test") for n, s in enumerate(cohort.subjects)]
+    with pytest.raises(TrainingError, match="found 5 and 0"):
+        start(walked, tmp_path / "run", cohort=replace(cohort, subjects=tuple(few)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stopped_training_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    from COFTrainingLib.training import loop
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "_step", stopped)
+    assert main(["train", "teacher", "--config", "smoke", "--out", str(tmp_path / "run")]) == 130
+    assert f"--resume goes on from the last checkpoint in {tmp_path / 'run'}" in capsys.readouterr().err
+
+
 def test_an_encoder_that_does_not_fit_is_refused(walked, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     shutil.copyfile(walked.folder / "smoke" / "run" / "mean" / "model.safetensors", tmp_path / "model.safetensors")

@@ -1,6 +1,7 @@
 """``cof train``: the registration teacher, the segmenter, the ECG encoder, Stage 2."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from COFGeneratorLib.commands import options
 from COFGeneratorLib.commands.session import Session, session
+from COFGeneratorLib.jobs.events import CANCELLED_EXIT_CODE, JobCancelled
 
 from COFTrainingLib.commands import train_ecgflowcmr
 
@@ -106,15 +108,22 @@ def run(arguments: argparse.Namespace) -> int:
         "teacher": _teacher, "segmenter": _segmenter, "assessor": _assessor, "ecg": _ecg, "flow": _flow,
     }  # fmt: skip
     config = read_configuration(arguments.kind, arguments.config)
-    with session(arguments) as current:
-        cohort = None
-        if arguments.cohort:
-            from COFTrainingLib.cohort.manifest import read_cohort
+    try:
+        with session(arguments) as current:
+            cohort = None
+            if arguments.cohort:
+                from COFTrainingLib.cohort.manifest import read_cohort
 
-            cohort = read_cohort(arguments.cohort)
-        finished = work[arguments.kind](arguments, config, cohort, current)
-        current.say(f"Trained: {finished}")
-        current.say_warnings()
+                cohort = read_cohort(arguments.cohort)
+            finished = work[arguments.kind](arguments, config, cohort, current)
+            current.say(f"Trained: {finished}")
+            current.say_warnings()
+    except (JobCancelled, KeyboardInterrupt):
+        if not Path(arguments.out).is_dir():
+            raise
+        words = "the same command with --resume goes on from the last checkpoint"
+        print(f"cof: stopped on request; {words} in {arguments.out}.", file=sys.stderr)
+        return CANCELLED_EXIT_CODE
     return 0
 
 

@@ -159,8 +159,7 @@ def load_cines(
     Raises:
         TrainingError: If subjects lack what is needed, or most of them give no example.
     """
-    used = replace(cohort, subjects=tuple(s for s in cohort.used() if s.split != "test"))
-    _check_roles(used, recipe)
+    used = check_roles(cohort, recipe)
 
     def copies(subject: Subject) -> int:
         return recipe.motion.copies if subject.split == "train" else 1
@@ -177,15 +176,22 @@ def load_cines(
     return cache
 
 
-def _check_roles(cohort: Cohort, recipe: Recipe) -> None:
+def check_roles(cohort: Cohort, recipe: Recipe) -> Cohort:
+    """Return a cohort less its test subjects.
+
+    Raises:
+        TrainingError: If the manifest lists too little of any of them.
+    """
+    used = replace(cohort, subjects=tuple(s for s in cohort.used() if s.split != "test"))
     needed = ["cine", "ecg"] + (["displacement"] if recipe.motion.source == "truth" else [])
     for role in needed:
-        lacking = [subject.id for subject in cohort.subjects if role not in subject.files]
+        lacking = [subject.id for subject in used.subjects if role not in subject.files]
         if lacking:
             raise TrainingError(
                 f"Stage 2 learns from cines with an ECG; {len(lacking)} subjects of {cohort.header.name} have no "
                 f"{role}, e.g. {', '.join(lacking[:SHOWN])}. Leave them out (an MRI-only cohort trains the teacher)."
             )
+    return used
 
 
 def weights_hash(folder: str) -> str:

@@ -61,8 +61,13 @@ def read_configuration(kind: str, name: str | Path = DEFAULT) -> Any:
 
 def _read(name: str, left: int) -> dict[str, Any]:
     """Return the tables of a configuration, laid over those of its base."""
+    if left == 0:
+        raise TrainingError(
+            f"A configuration rests on another (base), and that at last on none; found more than {LARGEST_CHAIN} in a "
+            f"row at {name!r}, most likely a circle. Correct the bases."
+        )
     path = FOLDER / f"{name}.toml" if name in (*names(), *ablations()) else Path(name)
-    if not path.is_file() or left == 0:
+    if not path.is_file():
         raise TrainingError(
             f"A configuration is one of {', '.join((*names(), *ablations()))}, or a TOML or JSON file; found {name!r}. "
             "Give one."

@@ -83,6 +83,8 @@ def train(
     Raises:
         TrainingError: If the loss is not finite, the run folder does not fit, or the result cannot be written.
     """
+    if config.steps < 1:
+        raise TrainingError(f"A training takes at least one step; found {config.steps} for {out_dir}. Set steps.")
     ranks = current_ranks()
     config = _shared_out(config, Path(out_dir), ranks)
     device = resolve_device(own_device(config.device))

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from COFGeneratorLib.errors import TrainingError
 
+SCHEDULES = ("cosine", "constant", "drops")
+
 
 @dataclass(frozen=True)
 class LoopConfig:
@@ -59,6 +61,18 @@ class LoopConfig:
     recompute: bool = False
     tensorboard: bool = False
 
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise TrainingError(f"A schedule is {', '.join(SCHEDULES)}; found {self.schedule!r}. Choose one of them.")
+        least = {"steps": 0, "learning_rate": 0, "log_every": 1, "checkpoint_every": 1, "keep_last": 1, "shards": 1}
+        wrong = [f"{name} = {getattr(self, name)}" for name, value in least.items() if getattr(self, name) < value]
+        if wrong or not 0 <= self.ema_decay < 1:
+            raise TrainingError(
+                "Settings of a training loop: steps and learning_rate are not negative, log_every, checkpoint_every, "
+                f"keep_last and shards at least 1, ema_decay 0 … below 1; found {'; '.join(wrong) or self.ema_decay}. "
+                "Correct them."
+            )
+
 
 def schedule_factor(config: LoopConfig, step: int) -> float:
     """Return the share of the learning rate used at a step."""
@@ -68,7 +82,5 @@ def schedule_factor(config: LoopConfig, step: int) -> float:
         return 1.0
     if config.schedule == "drops":
         return config.drop_factor ** sum(step >= fraction * config.steps for fraction in config.drop_at)
-    if config.schedule == "cosine":
-        progress = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
-        return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    raise TrainingError(f"A schedule is cosine, constant or drops; found {config.schedule!r}.")
+    progress = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
+    return config.final_factor + (1 - config.final_factor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.people import PEOPLE, people_sha256, refuse_leaks, write_people
 from COFTrainingLib.training.calibrate import fit_gain, fit_gain_on_cines, population_velocity
-from COFTrainingLib.training.cine_data import CineCache, cine_recipe, load_cines, weights_hash
+from COFTrainingLib.training.cine_data import CineCache, check_roles, cine_recipe, load_cines, weights_hash
 from COFTrainingLib.training.cine_example import Recipe
 from COFTrainingLib.training.ecg_training import WEIGHTS, EcgTraining, adopt_encoder, load_encoder, train_ecg
 from COFTrainingLib.training.ef_interval import fit_ef_interval
@@ -97,9 +97,11 @@ def train_stage_two(
     run, given = Path(out_dir), Sources(**sources)
     if given.cohort is not None:
         training = of_cohort(training, given.cohort)
+        _check_size(*(len(given.cohort.used(split)) for split in ("train", "valid")))
     recipe = None
     if is_recorded(given.cohort):
         recipe = cine_recipe(training.grid, training.cines, run, given.teacher, given.segmenter)
+        check_roles(given.cohort, recipe)
         refuse_leaks(given.cohort, [Path(folder) for folder in (recipe.teacher, recipe.segmenter) if folder])
     with first_rank_first() as ranks:
         _open(run, training, given.cohort, recipe, resume or not ranks.first)
@@ -263,11 +265,7 @@ def _prepared(run: Path, data: FlowData, cohort: Cohort | None) -> FlowData:
         train, valid = (data.cache.of_split(cohort, split) for split in ("train", "valid"))
         if len(valid) < MIN_VALID:  # a small cohort: hold some of the training subjects back
             train, valid = _held_back(data, train)
-    if len(train) < MIN_TRAIN:
-        raise TrainingError(
-            f"Stage 2 needs at least {MIN_TRAIN} subjects to train on and {MIN_VALID} to validate; found {len(train)} "
-            f"and {len(valid)}. Make a larger cohort."
-        )
+    _check_size(len(train), len(valid))
     kept = run / DATA
     if kept.is_file():  # the sums behind the scale may round differently with other threads
         scale = PackScale(tuple(json.loads(kept.read_text(encoding="utf-8"))["rms"]))
@@ -275,6 +273,15 @@ def _prepared(run: Path, data: FlowData, cohort: Cohort | None) -> FlowData:
         scale = data.scale
         write_json(kept, {"rms": list(scale.rms), "train": len(train), "valid": len(valid)})
     return replace(data, train=train, valid=valid, scale=scale)
+
+
+def _check_size(train: int, valid: int) -> None:
+    """Check that there are enough subjects; a few of those to train on may be held back to validate."""
+    if train + min(valid, MIN_VALID) < MIN_TRAIN + MIN_VALID:
+        raise TrainingError(
+            f"Stage 2 needs at least {MIN_TRAIN} subjects to train on and {MIN_VALID} to validate; found {train} and "
+            f"{valid}. Make a larger cohort."
+        )
 
 
 def _held_back(data: FlowData, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

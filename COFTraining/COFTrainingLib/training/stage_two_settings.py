@@ -12,8 +12,11 @@ from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.phantom.physiology import Prevalence
 from COFTrainingLib.phantom.subject import ENRICHED
 from COFTrainingLib.training.cine_motion import CineMotion
-from COFTrainingLib.training.flow import StageTwoConfig
+from COFTrainingLib.training.flow import TAU_DRAWS, StageTwoConfig
 from COFTrainingLib.training.loop_config import LoopConfig
+
+DIVISOR = 4
+"""Of the grid's rows and columns: the networks halve them twice."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,16 @@ class StageTwoTraining:
         if self.mean is None and self.flow is None:
             raise TrainingError(
                 "Stage 2 trains a regression mean, a flow, or both; found neither. Keep flow.mean or flow.flow."
+            )
+        counts = {"subjects": self.subjects, "stage.batch": self.stage.batch, "grid.phases": self.grid.phases}
+        wrong = [f"{name} = {value}" for name, value in counts.items() if value < 1]
+        wrong += [f"grid.shape = {list(self.grid.shape)}"] * any(size % DIVISOR for size in self.grid.shape[1:])
+        wrong += [f"tau_draw = {self.tau_draw!r}"] * (self.tau_draw not in TAU_DRAWS)
+        if wrong or self.flow_epochs < 0:
+            raise TrainingError(
+                f"Stage 2 has at least one subject, batch and phase, a grid whose rows and columns are multiples of "
+                f"{DIVISOR}, and τ drawn {' or '.join(TAU_DRAWS)}; found {'; '.join(wrong) or self.flow_epochs}. "
+                "Correct them."
             )
 
 
