@@ -5,6 +5,7 @@
 For every network: samples a second of ``training.loop.train`` and of a bare loop (batch, autocast, loss, backward,
 AdamW; no average of weights, clipping, logging, checkpoints, NaN guard), their ratio, the share of a step that waits
 for its batch, and the peak memory of a process that does nothing else. On a GPU also bf16 against single precision.
+On a CPU both loops are timed by the CPU time of the process, so that other work on the machine does not count.
 Exit code 1 where the loop costs more than a tenth, or waiting for batches takes more than a tenth of the time.
 """
 
@@ -53,6 +54,8 @@ def plain_loop(model, loss_fn, batches, config, steps: int) -> float:
 
 
 def _now(device) -> float:
+    if device.type == "cpu":
+        return time.process_time()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
@@ -61,6 +64,7 @@ def _now(device) -> float:
 def measure(name: str, configuration: str, steps: int, device: str, threads: int, cache: str, precision: str) -> dict:
     """Return the figures of one network; a process should measure one."""
     from COFTrainingLib.training import loop
+    from COFTrainingLib.training.precision import resolve_device
 
     built = _build(name, configuration, device, threads, cache, precision)
     model, loss_fn, batches, config = built["model"], built["loss_fn"], built["batches"], built["config"]
@@ -72,13 +76,18 @@ def measure(name: str, configuration: str, steps: int, device: str, threads: int
     model.load_state_dict(initial)
     with tempfile.TemporaryDirectory() as folder:
         whole = replace(config, steps=steps + WARM_UP, log_every=1, checkpoint_every=10**6)
-        events = []
-        loop.train(model, loss_fn, batches, Path(folder) / "run", whole, progress=events.append)
-    told = [event for event in events if event["event"] == "progress"]
+        told, at, where = [], [], resolve_device(config.device)
+
+        def hear(event):
+            if event["event"] == "progress":
+                told.append(event)
+                at.append(_now(where))
+
+        loop.train(model, loss_fn, batches, Path(folder) / "run", whole, progress=hear)
     warm, last = told[WARM_UP - 1], told[-1]
     seconds = [event["step"] * built["batch"] / event["samples_per_s"] for event in (warm, last)]
     waited = [share["data_share"] * total for share, total in zip((warm, last), seconds, strict=True)]
-    ours = steps * built["batch"] / (seconds[1] - seconds[0])
+    ours = steps * built["batch"] / (at[-1] - at[WARM_UP - 1])
     return {
         "network": name, "batch": built["batch"], "precision": config.precision, "parameters": built["parameters"],
         "samples_per_s": ours, "plain_samples_per_s": plain, "ratio": ours / plain,
