@@ -90,3 +90,16 @@ def test_parts_are_counted_over_corners():
     mask = np.zeros((2, 4, 4), dtype=bool)
     mask[0, 0, 0] = mask[1, 1, 1] = mask[0, 3, 3] = True
     assert parts(mask) == 2
+
+
+def test_overlap_agrees_with_scipy():
+    from scipy.spatial.distance import dice, jaccard
+
+    reference, found = np.random.default_rng(3).integers(0, 4, (2, 2, 5, 9, 9))
+    table = confusion(reference, found)
+    for code in (1, 2, 3):
+        mine = overlap(table, code)
+        for frame in range(2):
+            one, other = (reference[frame] == code).ravel(), (found[frame] == code).ravel()
+            assert mine[0][frame] == pytest.approx(1.0 - dice(one, other))
+            assert mine[1][frame] == pytest.approx(1.0 - jaccard(one, other))

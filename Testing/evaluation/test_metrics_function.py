@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
+from COFGeneratorLib.function import measure_regional
 from COFTrainingLib.evaluation.metrics.function import compare_function, resample_curve, true_function
 from COFTrainingLib.evaluation.metrics.motion import endpoint_error, jacobian_stats, parts_kept
-from COFTrainingLib.evaluation.metrics.regional import compare_timing, half_time
+from COFTrainingLib.evaluation.metrics.regional import compare_regional, compare_timing, excursion_curves, half_time
 
 FRAMES = 50
 
@@ -93,3 +95,26 @@ def test_a_part_that_splits_is_noticed():
     split[:, 4] = 0
     assert parts_kept(anchor, np.stack([anchor, split]), [0]) == 100.0
     assert parts_kept(anchor, np.stack([anchor, split]), [1]) == pytest.approx(200 / 3)
+
+
+def beating_labels():
+    """Return (8, 5, 40, 40) labels of an LV in a wall beside an RV, whose cavity is smallest in frame 4."""
+    y, x = np.mgrid[:40, :40] - 20.0
+    labels = np.zeros((8, 5, 40, 40), dtype=np.uint8)
+    for t in range(8):
+        labels[t, :, (np.hypot(y, x + 14) < 8) & (np.hypot(y, x) >= 12)] = 3
+        labels[t, :, np.hypot(y, x) < 12] = 2
+        labels[t, :, np.hypot(y, x) < 8 * (1 - 0.4 * np.sin(np.pi * t / 8) ** 2)] = 1
+    return labels
+
+
+def test_regions_of_a_beating_ventricle_are_followed_whatever_the_background():
+    labels = beating_labels()
+    ijk_to_ras = np.diag([2.0, 2.0, 10.0, 1.0])
+    frame = heart_frame_from_labels(labels[0], ijk_to_ras)
+    curves = excursion_curves(labels, ijk_to_ras, frame)
+    whole = np.stack([measure_regional(labels[0], moved, ijk_to_ras, frame).excursion_mm for moved in labels])
+    assert np.array_equal(curves, whole, equal_nan=True)  # cut to the heart or not
+    row = compare_regional(labels, labels, (4, 4), ijk_to_ras, frame)
+    assert (row["thickening_mae_percent"], row["excursion_mae_mm"], row["worst_territory_right"]) == (0.0, 0.0, 1.0)
+    assert compare_regional(labels, labels, (4, 2), ijk_to_ras, frame)["excursion_mae_mm"] > 1.0
