@@ -46,6 +46,14 @@ def test_the_papers_teacher_is_the_papers():
     assert (paper.objective.reconstruction, paper.objective.segmentation, paper.objective.displacement) == (1, 1, 0)
 
 
+def test_the_first_version_of_the_paper_runs_in_physical_time():
+    first, second = (read_configuration("flow", name) for name in ("cof-v1", "cof-v2"))
+    assert (first.flow.prediction, first.stage.batch, first.flow_loop.steps) == ("rate", 32, 8000)
+    assert (first.flow_epochs, first.flow_loop.recompute, first.grid) == (0, True, second.grid)
+    teacher_loop = read_configuration("teacher", "cof-v1").loop
+    assert (teacher_loop.steps, teacher_loop.recompute) == (8000, True)
+
+
 @pytest.mark.parametrize("name", ablations())
 def test_an_ablation_differs_from_the_papers_model_by_one_line(name, capsys):
     assert main(["train", "diff", "cof-v2", name]) == 1

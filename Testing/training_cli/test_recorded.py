@@ -188,6 +188,11 @@ def test_nobody_of_the_test_split_is_touched_or_was_seen(folder, tmp_path):
     with pytest.raises(CohortError, match=cohort.subjects[0].person):
         refuse_leaks(moved, [folder / "own"])
     refuse_leaks(replace(cohort, subjects=cohort.subjects[1:]), [folder / "own"])
+    second = replace(cohort.subjects[0], id="again", split="test")
+    with pytest.raises(CohortError, match=f"{cohort.subjects[0].person} in test and train"):
+        torn = replace(cohort, subjects=(*cohort.subjects, second))
+        train_stage_two(tmp_path / "torn", read_configuration("flow", "smoke"), cohort=torn, teacher=folder / "own")
+    assert not (tmp_path / "torn").exists()
     write_people(tmp_path / "teacher" / "people.json", cohort)
     shutil.copytree(folder / "own" / "teacher" / "teacher", tmp_path / "teacher" / "teacher")
     config = read_configuration("flow", "smoke")

@@ -51,7 +51,7 @@ def people_of(folder: Path) -> set[str]:
 
 
 def refuse_leaks(cohort: Cohort, runs: Iterable[Path], splits: tuple[str, ...] = ("test",)) -> None:
-    """Check that nobody of a cohort's test split was seen by networks that training or evaluation rests on.
+    """Check that everybody is on one side of a cohort's splits, and that nobody of its test split was seen before.
 
     Args:
         cohort: The cohort.
@@ -59,8 +59,17 @@ def refuse_leaks(cohort: Cohort, runs: Iterable[Path], splits: tuple[str, ...] =
         splits: Splits that must be unseen.
 
     Raises:
-        CohortError: If somebody was.
+        CohortError: If somebody is in two splits, or was seen by networks that training or evaluation rests on.
     """
+    where: dict[str, set[str]] = {}
+    for subject in cohort.used():
+        where.setdefault(subject.person, set()).add(subject.split)
+    torn = [f"{person} in {' and '.join(sorted(found))}" for person, found in where.items() if len(found) > 1]
+    if torn:
+        raise CohortError(
+            f"All visits of a person share a split; {len(torn)} persons of {cohort.header.name} do not: "
+            f"{', '.join(torn[:SHOWN])}. Correct the manifest, or import the cohort again."
+        )
     ours = marks(cohort, *splits)
     for run in runs:
         seen = [ours[mark] for mark in sorted(people_of(run) & ours.keys())]

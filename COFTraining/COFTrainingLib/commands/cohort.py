@@ -221,7 +221,8 @@ def check(arguments: argparse.Namespace) -> int:
 
     cohort = read_cohort(arguments.cohort)
     runs = [Path(folder) for folder in arguments.against if (Path(folder) / PEOPLE).is_file()]
-    refuse_leaks(cohort, runs)
+    if runs:
+        refuse_leaks(cohort, runs)
     others = [read_cohort(folder) for folder in arguments.against if Path(folder) not in runs]
     with session(arguments) as current:
         report = check_cohort(
