@@ -189,8 +189,8 @@ def test_nobody_of_the_test_split_is_touched_or_was_seen(folder, tmp_path):
         refuse_leaks(moved, [folder / "own"])
     refuse_leaks(replace(cohort, subjects=cohort.subjects[1:]), [folder / "own"])
     second = replace(cohort.subjects[0], id="again", split="test")
+    torn = replace(cohort, subjects=(*cohort.subjects, second))
     with pytest.raises(CohortError, match=f"{cohort.subjects[0].person} in test and train"):
-        torn = replace(cohort, subjects=(*cohort.subjects, second))
         train_stage_two(tmp_path / "torn", read_configuration("flow", "smoke"), cohort=torn, teacher=folder / "own")
     assert not (tmp_path / "torn").exists()
     write_people(tmp_path / "teacher" / "people.json", cohort)
