@@ -138,6 +138,13 @@ def test_any_number_of_slices_goes_through_and_none_are_joined():
             assert network.encoder(image)[-1].shape == (2, config.features, depth, 4, 4)
 
 
+def test_the_deepest_level_looks_across_slices():
+    network = build_assessor(AssessorNetwork(filters=8, groups=4)).eval()
+    kernels = [module.kernel_size[0] for module in network.encoder.modules() if isinstance(module, torch.nn.Conv3d)]
+    assert kernels[-1] == 3
+    assert set(kernels[:8]) == {1}
+
+
 def test_the_default_network_is_small_and_its_vector_short():
     config = AssessorTraining().network
     assert sum(value.numel() for value in build_assessor(config).parameters()) < 6_000_000  # bytes, of eight bits

@@ -36,8 +36,6 @@ FORMAT = 1
 FAMILY = "SegResNet"
 TOWARDS_RV_MM = 14.0
 """The window's middle lies this far from the centre of the LV cavity, so that both ventricles are in it."""
-FLAT = 1000.0
-"""Slice pitch over pixel size as told to SegResNetDS: so large that slices are never joined into fewer."""
 FRAMES_AT_ONCE = 4
 SMALL = 20480
 """Torch convolves one 3-D image of at most that many channels × slices × rows by a method that is three times slower on
@@ -87,7 +85,11 @@ class AssessorNetwork:
 
 
 def build_assessor(config: AssessorNetwork) -> torch.nn.Module:
-    """Return MONAI's SegResNetDS: (B, 1, D, H, W) → logits (B, classes, D, H, W), for any number of slices."""
+    """Return MONAI's SegResNetDS: (B, 1, D, H, W) → logits (B, classes, D, H, W), for any number of slices.
+
+    It is told a slice pitch of as many pixels as its deepest level joins: so slices are never made fewer, and the
+    deepest level alone looks across them.
+    """
     from monai.networks.nets import SegResNetDS
 
     return SegResNetDS(
@@ -98,7 +100,7 @@ def build_assessor(config: AssessorNetwork) -> torch.nn.Module:
         norm=("GROUP", {"num_groups": config.groups}),
         blocks_down=config.blocks,
         dsdepth=1,
-        resolution=(FLAT, 1.0, 1.0),
+        resolution=(float(config.multiple), 1.0, 1.0),
     )
 
 
