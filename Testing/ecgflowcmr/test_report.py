@@ -60,6 +60,16 @@ def test_every_ablation_trains_and_is_judged(smoke_run, tmp_path):
     assert table(rows).count("\n") == len(rows) + 1
 
 
+def test_knock_outs_change_the_model_and_leave_it_as_it_was(cof, smoke_run, tmp_path):
+    run = cof("ecgflowcmr", "ablate", "--run", smoke_run, "--subjects", 4, "--out", tmp_path / "out")
+    assert run.code == 0, run.err
+    found = json.loads((tmp_path / "out" / "ablations.json").read_text())
+    assert found["trained"] == []
+    rows = {row["name"]: row for row in found["knock_outs"]}
+    assert len(rows) == 8
+    assert (tmp_path / "out" / "ablations.md").read_text().count("\n") == len(rows) + 2
+
+
 def test_the_report_is_one_page_with_its_tables(cof, tmp_path):
     figures = arms_of(np.random.default_rng(1))
     (tmp_path / "figures.json").write_text(json.dumps(figures))

@@ -42,10 +42,10 @@ def add(commands) -> None:
     verb.add_argument("--patch", type=options.positive, default=8, help="pixels a token of the studied network spans")
     options.add_output(verb)
     verb.set_defaults(run=downstream)
-    words = "train small flows of a run with one component taken out, and compare them"
+    words = "take components out of a run's model one at a time, and out of small flows trained without them"
     verb = verbs.add_parser("ablate", help=words, description=words.capitalize() + ".")
     verb.add_argument("--run", required=True, dest="training_run", metavar="RUN", help="run of cof train ecgflowcmr")
-    verb.add_argument("--steps", type=options.positive, default=150, help="of each small flow (default 150)")
+    verb.add_argument("--steps", type=options.natural, default=0, help="of each small flow (default 0: train none)")
     verb.add_argument("--subjects", type=options.positive, default=32, help="held-out phantoms (default 32)")
     options.add_output(verb)
     verb.set_defaults(run=ablate)
@@ -144,27 +144,29 @@ def downstream(arguments: argparse.Namespace) -> int:
 
 
 def ablate(arguments: argparse.Namespace) -> int:
-    """Train and judge small flows without one component each; returns the exit code."""
+    """Judge the model, and small flows where asked for, without one component each; returns the exit code."""
     import tempfile
 
     from COFGeneratorLib.results.folder import ResultFolder
     from COFGeneratorLib.results.manifest import write_manifest
 
-    from COFTrainingLib.ecgflowcmr.ablations import run_ablations, table
+    from COFTrainingLib.ecgflowcmr.ablations import run_ablations, run_knock_outs, table
     from COFTrainingLib.ecgflowcmr.export import settings_of
 
     run = Path(arguments.training_run)
     with session(arguments) as current, ResultFolder(arguments.out, arguments.overwrite) as folder:
         config = settings_of(run)
-        with tempfile.TemporaryDirectory() as trainings:
-            rows = run_ablations(
-                run, Path(trainings), config, steps=arguments.steps, subjects=arguments.subjects, say=current.say
-            )
-        (folder / "ablations.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        (folder / "ablations.md").write_text(table(rows) + "\n", encoding="utf-8")
+        options = {"subjects": arguments.subjects, "say": current.say}
+        found = {"knock_outs": run_knock_outs(run, config, **options), "trained": []}
+        if arguments.steps:
+            with tempfile.TemporaryDirectory() as trainings:
+                found["trained"] = run_ablations(run, Path(trainings), config, steps=arguments.steps, **options)
+        tables = [table(rows) for rows in found.values() if rows]
+        (folder / "ablations.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        (folder / "ablations.md").write_text("\n\n".join(tables) + "\n", encoding="utf-8")
         facts = {"steps": arguments.steps, "subjects": arguments.subjects}
         write_manifest(folder, "ecgflowcmr ablate", facts, current.watch, current.warnings)
-        current.say(table(rows))
+        current.say("\n\n".join(tables))
     return 0
 
 

@@ -1,8 +1,8 @@
-"""What each component of ECGFlowCMR adds: the flow of a finished run trained again, small, with one thing taken out.
+"""What each component of ECGFlowCMR adds, asked in two ways on the same held-out phantoms.
 
-Every variant learns on the run's own latents and ECGs with the same steps and batches, and is judged on the same
-held-out phantoms. The transformer is smaller than the run's, so that all variants train in minutes: rows compare with
-each other, not with the model that ships.
+Knock-outs take one thing away from the finished model and train nothing: they say what it *uses*. Trained ablations
+train the flow again with one thing taken out, on the run's own latents and ECGs, all with the same steps and batches,
+and a transformer small enough for minutes: they say what is *needed*; their rows compare with each other only.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,16 @@ import torch
 from COFGeneratorLib.ecgflowcmr.cycles import Cycles, padded_bounds
 from COFGeneratorLib.ecgflowcmr.model import MOST_CYCLES, Amdf, EcgFlowModel
 from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, prepare
+from COFGeneratorLib.ecgflowcmr.transformer import RATE_SCALARS
 from COFGeneratorLib.generator.bundle import Bundle
 
 from COFTrainingLib.ecgflowcmr.heldout import Case, arm_row, cines_of, draw_case, measured, pair_tests, r_words
 from COFTrainingLib.ecgflowcmr.settings import EcgFlowTraining
-from COFTrainingLib.ecgflowcmr.stages import examples_of, load_pa_mae, load_segmenter, load_vae
+from COFTrainingLib.ecgflowcmr.stages import assemble, examples_of, load_pa_mae, load_segmenter, load_vae
 from COFTrainingLib.ecgflowcmr.train_amdf import Beats, FlowData, flow_data, train_amdf
 
 SEED = 7_700_000
+PRE_TRAINED, NO_TEMPLATE = "pre-trained encoder, not fine-tuned", "no template (from noise alone)"
 
 
 class WithoutTokens(Amdf):
@@ -31,6 +33,22 @@ class WithoutTokens(Amdf):
     def condition(self, signal, bounds, real):
         tokens, scalars, phase = super().condition(signal, bounds, real)
         return torch.zeros_like(tokens), scalars, phase
+
+
+class WithoutPhenotypes(Amdf):
+    """Is not told what the phenotype head reads."""
+
+    def condition(self, signal, bounds, real):
+        tokens, scalars, phase = super().condition(signal, bounds, real)
+        return tokens, torch.cat([scalars[:, :RATE_SCALARS], torch.zeros_like(scalars[:, RATE_SCALARS:])], dim=1), phase
+
+
+class WithoutRate(Amdf):
+    """Is not told the heart rate, nor how it varies."""
+
+    def condition(self, signal, bounds, real):
+        tokens, scalars, phase = super().condition(signal, bounds, real)
+        return tokens, torch.cat([torch.zeros_like(scalars[:, :RATE_SCALARS]), scalars[:, RATE_SCALARS:]], dim=1), phase
 
 
 class WithoutScalars(Amdf):
@@ -64,13 +82,45 @@ VARIANTS = (
     Variant("full"),
     Variant("no phenotype head", _no_head),
     Variant("no phase (cycles begin anywhere)", phased=False),
-    Variant("no template (from noise alone)", _flow(template=False)),
+    Variant(NO_TEMPLATE, _flow(template=False)),
     Variant("no ECG tokens (no cross-attention)", network=WithoutTokens),
     Variant("no scalars (rate, phenotypes)", network=WithoutScalars),
     Variant("encoder frozen", _flow(encoder_gradient=0.0, phase=0.0, phenotype=0.0)),
     Variant("plain loss (no weight on motion)", _flow(moving=0.0)),
     Variant("frames not aligned to tokens", _flow(aligned=False)),
 )
+
+
+def run_knock_outs(run: Path, config: EcgFlowTraining, *, subjects: int, say: Callable[[str], None]) -> list[dict]:
+    """Judge the finished model of a run with one thing taken away at a time; nothing is trained.
+
+    Args:
+        run: A finished run.
+        config: Its settings.
+        subjects: Held-out phantoms.
+        say: Told how far it is.
+
+    Returns:
+        One row a knock-out: ``name``, those of ``arm_row``, ``own_against_shuffled``.
+    """
+    model = assemble(run, config)
+    whole, template = model.amdf, model.template
+    muted = {
+        "full": Amdf, "no phenotypes": WithoutPhenotypes, "no rate": WithoutRate, "no scalars": WithoutScalars,
+        "no ECG tokens (cross-attention, alignment)": WithoutTokens,
+    }  # fmt: skip
+    changes: list[tuple[str, type[Amdf], bool]] = [(name, network, True) for name, network in muted.items()]
+    changes += [("no phase (cycles begin anywhere)", Amdf, False), (PRE_TRAINED, Amdf, True)]
+    changes.append((NO_TEMPLATE, Amdf, True))
+    bundle = Bundle(run, {}, model, load_segmenter(run, config))
+    cases, rows = [draw_case(SEED + index, bundle, config.data.body) for index in range(subjects)], []
+    for name, network, phased in changes:
+        model.amdf = network(load_pa_mae(run, config) if name == PRE_TRAINED else whole.pa_mae, whole.velocity)
+        model.amdf.beat = whole.beat
+        model.template = torch.zeros_like(template) if name == NO_TEMPLATE else template
+        rows.append({"name": name, **_judged(bundle, cases, phased)})
+        say(f"{name}: r(FAC) {rows[-1]['fac_r'][0]:.2f}, ES error {rows[-1]['es_mae_frames']:.2f} of 50")
+    return rows
 
 
 def run_ablations(

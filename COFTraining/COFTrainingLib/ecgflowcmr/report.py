@@ -29,7 +29,7 @@ def write_ecgflow_report(
     figures: dict[str, Any],
     *,
     curve: dict[str, Any] | None = None,
-    ablations: list[dict[str, Any]] | None = None,
+    ablations: dict[str, list[dict[str, Any]]] | None = None,
     downstream: dict[str, Any] | None = None,
     sheet: bytes | None = None,
 ) -> Path:
@@ -39,7 +39,7 @@ def write_ecgflow_report(
         out: Folder.
         figures: JSON of ``Testing/Benchmarks/ecgflowcmr_heldout.py``.
         curve: JSON of its part ``curve``, where that was run apart.
-        ablations: Rows of ``cof ecgflowcmr ablate``.
+        ablations: Content of ``ablations.json``.
         downstream: Content of ``downstream.json``.
         sheet: PNG of real clips beside generated ones.
 
@@ -149,18 +149,26 @@ def _curve(rows: list[dict[str, Any]]) -> Section:
     return section
 
 
-def _ablations(rows: list[dict[str, Any]]) -> Section:
-    cells = []
-    for row in rows:
-        pairs = row["own_against_shuffled"]
-        told = [f"{pairs[name]['wins']} of {pairs[name]['wins'] + pairs[name]['losses']}" for name in ("fac", "es")]
-        cells.append((row["name"], row["fac_mae_points"], r_words(row["fac_r"]), told[0], row["es_mae_frames"],
-                      r_words(row["es_r"]), told[1]))  # fmt: skip
+def _ablations(found: dict[str, list[dict[str, Any]]]) -> Section:
+    section = Section("ablations", "Components", numbers={"ablations": found})
+    titles = {
+        "knock_outs": ("One thing taken away from the finished model", "Nothing is trained: what the model uses."),
+        "trained": (
+            "One component taken out before training",
+            "Small flows on the same latents, with the same steps: rows compare with each other, not with the model.",
+        ),
+    }
     columns = ("Flow", "FAC error, points", "r(FAC, true)", "Own nearer than shuffled, FAC", "ES error, frames of 50",
                "r(ES, true)", "Own nearer than shuffled, ES")  # fmt: skip
-    section = Section("ablations", "Components", numbers={"ablations": rows})
-    note = "Small flows on the same latents, with the same steps: rows compare with each other, not with the model."
-    section.tables.append(Table("ablations", "One component taken out", columns, cells, note))
+    for kind, rows in found.items():
+        cells = []
+        for row in rows:
+            pairs = row["own_against_shuffled"]
+            told = [f"{pairs[name]['wins']} of {pairs[name]['wins'] + pairs[name]['losses']}" for name in ("fac", "es")]
+            cells.append((row["name"], row["fac_mae_points"], r_words(row["fac_r"]), told[0], row["es_mae_frames"],
+                          r_words(row["es_r"]), told[1]))  # fmt: skip
+        if cells:
+            section.tables.append(Table(f"ablations_{kind}", titles[kind][0], columns, cells, titles[kind][1]))
     return section
 
 
