@@ -64,7 +64,7 @@ def _now(device) -> float:
 def measure(name: str, configuration: str, steps: int, device: str, threads: int, cache: str, precision: str) -> dict:
     """Return the figures of one network; a process should measure one."""
     from COFTrainingLib.training import loop
-    from COFTrainingLib.training.precision import resolve_device
+    from COFTrainingLib.training.precision import fallback, resolve_device
 
     built = _build(name, configuration, device, threads, cache, precision)
     model, loss_fn, batches, config = built["model"], built["loss_fn"], built["batches"], built["config"]
@@ -87,9 +87,10 @@ def measure(name: str, configuration: str, steps: int, device: str, threads: int
     warm, last = told[WARM_UP - 1], told[-1]
     seconds = [event["step"] * built["batch"] / event["samples_per_s"] for event in (warm, last)]
     waited = [share["data_share"] * total for share, total in zip((warm, last), seconds, strict=True)]
+    computed = "fp32" if fallback(where, config.precision) else config.precision
     ours = steps * built["batch"] / (at[-1] - at[WARM_UP - 1])
     return {
-        "network": name, "batch": built["batch"], "precision": config.precision, "parameters": built["parameters"],
+        "network": name, "batch": built["batch"], "precision": computed, "parameters": built["parameters"],
         "samples_per_s": ours, "plain_samples_per_s": plain, "ratio": ours / plain,
         "data_share": (waited[1] - waited[0]) / (seconds[1] - seconds[0]), "peak_memory_mb": last["peak_memory_mb"],
     }  # fmt: skip
