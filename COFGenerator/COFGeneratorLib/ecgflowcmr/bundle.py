@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from COFGeneratorLib.ecgflowcmr.contraction import Contraction
 from COFGeneratorLib.ecgflowcmr.model import Amdf, EcgFlowModel, FlowDefaults, PlaneGrid
 from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, PaMaeConfig
 from COFGeneratorLib.ecgflowcmr.plane_segmenter import PlaneSegmenter, PlaneSegmenterConfig
@@ -45,7 +46,8 @@ def load_ecgflow_bundle(folder: Path | str) -> Bundle:
             segmenter.load_state_dict(load_weights(folder / "models" / "segmenter.safetensors"))
             segmenter.eval()
         grid, defaults = PlaneGrid(**facts["grid"]), FlowDefaults(**facts["sampler"])
-        model = EcgFlowModel(grid, amdf, vae, template, facts["latent_scale"], defaults).eval()
+        rule = Contraction(**facts["contraction"]) if facts.get("contraction") else None
+        model = EcgFlowModel(grid, amdf, vae, template, facts["latent_scale"], defaults, rule).eval()
     except BundleError:
         raise
     except Exception as error:  # safetensors, torch and the configuration each raise their own kinds
@@ -80,6 +82,8 @@ def save_ecgflow_bundle(folder: Path, model: EcgFlowModel, segmenter, facts: dic
         "latent_scale": model.scale,
         "sampler": asdict(model.defaults),
     }
+    if model.contraction is not None:
+        cof["contraction"] = asdict(model.contraction)
     parts = {"amdf": model.amdf.state_dict(), "vae": model.vae.state_dict(), "template": {"template": model.template}}
     if segmenter is not None:
         cof["segmenter"] = asdict(segmenter.config)

@@ -84,8 +84,9 @@ def generate_from_ecg(
     options = {"alpha": alpha, "guidance": guidance, "steps": steps, "solver": solver}
     for draw in range(samples):
         begin = time.perf_counter()
-        latent = model.sample(
-            tokens, scalars, seed=seed + draw, **options,
+        segmenter = None if bundle.segmenter is None else bundle.segmenter.to(target)
+        latent = model.draw(
+            tokens, scalars, segmenter, seed=seed + draw, **options,
             progress=lambda done, total, draw=draw: tell("flow", done + draw * total, total * samples),
         )  # fmt: skip
         seconds["flow"] = seconds.get("flow", 0.0) + time.perf_counter() - begin
@@ -94,8 +95,8 @@ def generate_from_ecg(
         seconds["decode"] = seconds.get("decode", 0.0) + time.perf_counter() - begin
         if first is None:
             first = film
-        if bundle.segmenter is not None:
-            marked, areas = bundle.segmenter.to(target).segment(film)
+        if segmenter is not None:
+            marked, areas = segmenter.segment(film)
             labels = marked[0] if labels is None else labels
             reports.append(measure_plane(areas[0], model.grid.pixel_mm, rr_ms, model.grid.plane))
     grey = np.rint(first[0].cpu().numpy() * GREY_LEVELS).astype(np.float32)[:, None]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from COFGeneratorLib.ecgflowcmr.contraction import Contraction, matched
 from COFGeneratorLib.ecgflowcmr.cycles import Cycles, align, find_cycles, padded_bounds
 from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_MS, PaMae, prepare
 from COFGeneratorLib.ecgflowcmr.transformer import VelocityTransformer
@@ -115,10 +116,15 @@ class EcgFlowModel(nn.Module):
         template: (1, C, 1, h, w) mean latent of the training cines, in units of ``scale``.
         scale: Standard deviation of the latents; the flow works on latent / scale.
         defaults: Of the sampler.
+        contraction: What EF lets expect of the plane, see ``contraction.matched``; None where that step is not taken.
     """
 
-    def __init__(self, grid: PlaneGrid, amdf: Amdf, vae: VideoVae, template, scale: float, defaults: FlowDefaults):
+    def __init__(
+        self, grid: PlaneGrid, amdf: Amdf, vae: VideoVae, template, scale: float, defaults: FlowDefaults,
+        contraction: Contraction | None = None,
+    ):  # fmt: skip
         super().__init__()
+        self.contraction = contraction
         self.grid, self.amdf, self.vae, self.scale, self.defaults = grid, amdf, vae, float(scale), defaults
         self.register_buffer("template", template)
 
@@ -189,6 +195,14 @@ class EcgFlowModel(nn.Module):
             return -slope  # the sampler's velocity points from data to noise
 
         return integrate(predict, start, own["steps"], own["solver"], prediction="v", progress=progress)
+
+    def draw(self, tokens, scalars, segmenter, *, seed: int = 0, alpha: float | None = None, **options) -> torch.Tensor:
+        """Return latents as ``sample`` does, their contraction matched where model and segmenter allow it."""
+        latent = self.sample(tokens, scalars, seed=seed, alpha=alpha, **options)
+        if self.contraction is None or segmenter is None:
+            return latent
+        alpha = self.defaults.alpha if alpha is None else alpha
+        return matched(self, segmenter, latent, scalars, seed=seed, alpha=alpha)
 
     @torch.no_grad()
     def decode(self, latent: torch.Tensor, frames: int | None = None) -> torch.Tensor:

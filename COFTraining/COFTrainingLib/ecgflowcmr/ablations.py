@@ -215,7 +215,7 @@ def _judged(bundle: Bundle, cases: list[Case], phased: bool) -> dict[str, Any]:
     truth = np.array([(case.truth.fac_percent, case.truth.es_time_ms / case.truth.rr_ms) for case in cases])
     found = {}
     for name, order in (("own", np.arange(len(cases))), ("shuffled", other)):
-        cines = cines_of(model, tokens[order], scalars[order], seed=1)
+        cines = cines_of(bundle, tokens[order], scalars[order], seed=1)
         pairs = zip(cines, cases, strict=True)
         found[name] = np.array([measured(bundle, cine, case.truth.rr_ms) for cine, case in pairs])
     ef = np.array([case.physiology.ef for case in cases])

@@ -93,11 +93,11 @@ def run_heldout(
     say(f"{count} phantoms read")
     other = np.roll(np.arange(count), 1 + int(rng.integers(count - 2)))  # nobody keeps their own
     begin = time.perf_counter()
-    own = cines_of(model, tokens, scalars, seed=1)
+    own = cines_of(bundle, tokens, scalars, seed=1)
     seconds = (time.perf_counter() - begin) / count
     say("own ECG done")
-    shuffled = cines_of(model, tokens[other], scalars[other], seed=1)
-    free = cines_of(model, torch.zeros_like(tokens), torch.zeros_like(scalars), seed=1)
+    shuffled = cines_of(bundle, tokens[other], scalars[other], seed=1)
+    free = cines_of(bundle, torch.zeros_like(tokens), torch.zeros_like(scalars), seed=1)
     say("shuffled and none done")
     mean_clip = train_clips.float().mean(dim=0) / 255.0
     with torch.no_grad():
@@ -116,7 +116,7 @@ def run_heldout(
     }
     draws = [values["own ECG"]]
     for draw in range(1, DRAWS):
-        cines = cines_of(model, tokens, scalars, seed=1 + draw)
+        cines = cines_of(bundle, tokens, scalars, seed=1 + draw)
         pairs = zip(cines, cases, strict=True)
         draws.append(np.array([measured(bundle, cine, case.truth.rr_ms) for cine, case in pairs]))
     values["own ECG, mean of 4"] = np.nanmean(draws, axis=0)
@@ -130,13 +130,35 @@ def run_heldout(
     return {
         "arms": arms,
         "own_against_shuffled": pairs,
-        "reading": _reading(bundle, scalars, ef),
+        "reading": reading_row(_told_ef(bundle, scalars), ef),
         "seconds_per_clip": seconds,
         "subject_values": {
             "ef": ef.tolist(), "true": truth.tolist(), "own": values["own ECG"].tolist(),
-            "shuffled": values["shuffled ECG"].tolist(),
+            "shuffled": values["shuffled ECG"].tolist(), "real": real.tolist(),
+            "by_arm": {arm: values[arm].tolist() for arm in ARMS},
         },
         "cines": {"true": [case.clip for case in cases], "own": own, "shuffled": shuffled, "no ECG": free},
+    }  # fmt: skip
+
+
+def merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the results of ``run_heldout`` on several ranges of phantoms as those of all of them; shuffled ECGs are
+    those of another phantom of the same part."""
+    values = [part["subject_values"] for part in parts]
+    ef, truth, real = (np.concatenate([np.array(one[key]) for one in values]) for key in ("ef", "true", "real"))
+    by_arm = {arm: np.concatenate([np.array(one["by_arm"][arm]) for one in values]) for arm in values[0]["by_arm"]}
+    told = [part["reading"]["told"] for part in parts if part["reading"]]
+    return {
+        "arms": {"real clip, same read-out": arm_row(real, truth, ef)}
+        | {arm: arm_row(found, truth, ef) for arm, found in by_arm.items()},
+        "own_against_shuffled": pair_tests(by_arm["own ECG"], by_arm["shuffled ECG"], truth),
+        "reading": reading_row(np.concatenate(told) if len(told) == len(parts) else None, ef),
+        "seconds_per_clip": float(np.mean([part["seconds_per_clip"] for part in parts])),
+        "subject_values": {
+            "ef": ef.tolist(), "true": truth.tolist(), "real": real.tolist(), "own": by_arm["own ECG"].tolist(),
+            "shuffled": by_arm["shuffled ECG"].tolist(),
+            "by_arm": {arm: found.tolist() for arm, found in by_arm.items()},
+        },
     }  # fmt: skip
 
 
@@ -151,18 +173,25 @@ def pair_tests(own: np.ndarray, other: np.ndarray, truth: np.ndarray) -> dict[st
     return pairs
 
 
-def _reading(bundle: Bundle, scalars: torch.Tensor, ef: np.ndarray) -> dict[str, Any] | None:
-    """Return how well the phenotype head alone tells EF from the ECG, before any image is made."""
+def _told_ef(bundle: Bundle, scalars: torch.Tensor) -> np.ndarray | None:
+    """Return the EF that the phenotype head reads, (N,); None without one."""
     head = bundle.model.amdf.pa_mae.phenotype
     if head is None or "ef" not in head.names:
         return None
-    told = head.in_units(scalars[:, RATE_SCALARS:].cpu())["ef"].numpy()
+    return head.in_units(scalars[:, RATE_SCALARS:].cpu())["ef"].numpy()
+
+
+def reading_row(told: np.ndarray | None, ef: np.ndarray) -> dict[str, Any] | None:
+    """Return how well a reading alone tells EF from the ECG, before any image is made."""
+    if told is None:
+        return None
     r = correlation_interval(told, ef)
     return {
         "ef_mae_points": float(100.0 * np.abs(told - ef).mean()),
         "constant_mae_points": float(100.0 * np.abs(np.median(ef) - ef).mean()),
         "ef_r": [r.value, r.low, r.high],
         "weak_auc": auc(-told, ef < WEAK_EF),
+        "told": told.tolist(),
     }
 
 
@@ -176,7 +205,7 @@ def run_curve(
     ef, own, rows = np.array([case.physiology.ef for case in cases]), bundle.model.defaults, []
     for guidance, alpha in settings:
         bundle.model.defaults = replace(own, guidance=guidance, alpha=alpha)
-        cines = cines_of(bundle.model, tokens, scalars, seed=1)
+        cines = cines_of(bundle, tokens, scalars, seed=1)
         found = [measured(bundle, cine, case.truth.rr_ms) for cine, case in zip(cines, cases, strict=True)]
         rows.append({"guidance": guidance, "alpha": alpha, **arm_row(np.array(found), truth, ef)})
     bundle.model.defaults = own
@@ -193,7 +222,7 @@ def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int,
                 seed + index, bundle, body, hr_bpm=rate, atrial_fibrillation=False, conduction="",
             )  # fmt: skip
             parts = bundle.model.read([case.record])
-            cine = cines_of(bundle.model, parts[0], parts[1], seed=1)[0]
+            cine = cines_of(bundle, parts[0], parts[1], seed=1)[0]
             times.append((FRAMES * measured(bundle, cine, case.truth.rr_ms)[1],
                           FRAMES * case.truth.es_time_ms / case.truth.rr_ms))  # fmt: skip
         shifts.append(times[1][0] - times[0][0])
@@ -205,12 +234,14 @@ def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int,
     }  # fmt: skip
 
 
-def cines_of(model, tokens, scalars, seed: int) -> list[torch.Tensor]:
+def cines_of(bundle: Bundle, tokens, scalars, seed: int) -> list[torch.Tensor]:
     """Return one cine (T, H, W) for each condition; subject k has the same noise in every arm."""
+    model = bundle.model
     out = []
     for first in range(0, len(tokens), BATCH):
         part = slice(first, first + BATCH)
-        out += list(model.decode(model.sample(tokens[part], scalars[part], seed=seed * 1000 + first)))
+        latent = model.draw(tokens[part], scalars[part], bundle.segmenter, seed=seed * 1000 + first)
+        out += list(model.decode(latent))
     return out
 
 

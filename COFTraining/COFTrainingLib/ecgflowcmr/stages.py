@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from COFGeneratorLib.ecgflowcmr.contraction import Contraction
 from COFGeneratorLib.ecgflowcmr.model import Amdf, EcgFlowModel
 from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae
 from COFGeneratorLib.ecgflowcmr.plane_segmenter import PlaneSegmenter
@@ -14,6 +15,7 @@ from COFGeneratorLib.errors import TrainingError
 from safetensors.torch import load_file, save_file
 
 from COFTrainingLib.ecgflowcmr.cohort_clips import cohort_examples
+from COFTrainingLib.ecgflowcmr.contraction_fit import fit_contraction
 from COFTrainingLib.ecgflowcmr.data import Examples, make_clips, make_records
 from COFTrainingLib.ecgflowcmr.settings import EcgFlowTraining
 from COFTrainingLib.ecgflowcmr.train_amdf import flow_data, train_amdf
@@ -26,6 +28,7 @@ STAGES = ("pa-mae", "vae", "segmenter", "amdf")
 TAKEN_OVER = ("vae", "segmenter")
 """Stages that may have no steps: their networks then come from the bundle that a run starts from."""
 SETTINGS, WEIGHTS, TEMPLATE = "settings.json", "model.safetensors", "template.safetensors"
+CONTRACTION = "contraction.json"
 HELD_OUT_SEED_OFFSET, RECORD_SEED_OFFSET = 1_000_000, 2_000_000
 
 
@@ -152,7 +155,9 @@ def run_stage(
     else:
         pa_mae, vae = load_pa_mae(out, config), load_vae(out, config)
         data, kept = flow_data(pa_mae, vae, clips, held_out, config.amdf.template)
-        train_amdf(folder, config, pa_mae, data, kept, **options)
+        amdf, _ = train_amdf(folder, config, pa_mae, data, kept, **options)
+        rule = fit_contraction(amdf, load_segmenter(out, config), data)
+        write_json(folder / CONTRACTION, {} if rule is None else asdict(rule))
         latents = data.latents
         save_file({"template": latents.template.contiguous(), "scale": torch.tensor(latents.scale)}, folder / TEMPLATE)
     return folder
@@ -196,9 +201,12 @@ def assemble(out: Path, config: EcgFlowTraining) -> EcgFlowModel:
     amdf = Amdf(PaMae(config.pa_mae.network), VelocityTransformer(config.dit()))
     amdf.load_state_dict(_weights(out, "amdf"))
     fixed = load_file(out / "amdf" / TEMPLATE)
+    path = out / "amdf" / CONTRACTION
+    rule = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return EcgFlowModel(
-        config.data.grid, amdf, load_vae(out, config), fixed["template"], float(fixed["scale"]), config.amdf.sampler
-    ).eval()
+        config.data.grid, amdf, load_vae(out, config), fixed["template"], float(fixed["scale"]), config.amdf.sampler,
+        Contraction(**rule) if rule else None,
+    ).eval()  # fmt: skip
 
 
 def _weights(out: Path, stage: str) -> dict[str, torch.Tensor]:

@@ -106,7 +106,7 @@ def synthetic_clips(
             tokens, scalars, _ = bundle.model.read([record])
         except EcgError:
             continue
-        film = bundle.model.decode(bundle.model.sample(tokens, scalars, seed=seed))
+        film = bundle.model.decode(bundle.model.draw(tokens, scalars, bundle.segmenter, seed=seed))
         out.append((film[0] * 255.0).round().to(torch.uint8).cpu())
         if len(out) % 50 == 0:
             say(f"{len(out)} of {count} synthetic cines")
