@@ -1,6 +1,7 @@
 """Motion of a real cine: demons against a known motion, what is said without a teacher, the command end to end."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,6 +83,37 @@ def test_a_teacher_is_found_in_a_bundle_and_used(a_real_cine, tmp_path):
     assert np.isfinite(cine.frames).all()
 
 
+class OneWhoSees:
+    """A segmenter that knows the labels of anchor and frames, as one that is never wrong would."""
+
+    def __init__(self, labels):
+        self.seen = np.stack([[one == code for code in (1, 2, 3)] for one in labels]).astype(np.float32)
+
+    def segment(self, stack):
+        probabilities = np.concatenate([1.0 - self.seen[0].sum(axis=0, keepdims=True), self.seen[0]])
+        return SimpleNamespace(probabilities=probabilities)
+
+    def follow(self, stack, found, frames):
+        return self.seen
+
+
+def test_what_a_segmenter_sees_guides_the_teacher_where_images_show_nothing(tmp_path):
+    from COFGeneratorLib.motion.teacher import RegistrationTeacher
+    from COFGeneratorLib.motion.teacher_network import TeacherConfig, TeacherNetwork
+
+    RegistrationTeacher(TeacherNetwork(TeacherConfig())).save(tmp_path)
+    frames = np.full((4, *SHAPE), 300.0, dtype=np.float32)
+    labels = [ring(radius)[1] for radius in (12.0, 9.0, 9.0, 12.0)]
+    anchor = SaxStack(frames[0], GEOMETRY)
+    told = {"labels": labels[0], "labels_from": "user", "teacher": tmp_path}
+    blind = register_cine(anchor, frames, 800.0, **told)
+    led = register_cine(anchor, frames, 800.0, **told, segmenter=OneWhoSees(labels))
+    still, moved = (cine.function.lv_volume_ml / cine.function.lv_volume_ml[0] for cine in (blind, led))
+    assert still == pytest.approx(np.ones(4), abs=0.05)
+    assert moved == pytest.approx([1.0, (9.0 / 12.0) ** 2, (9.0 / 12.0) ** 2, 1.0], abs=0.08)
+    assert led.function.folded_fraction == 0.0
+
+
 def test_the_command_writes_the_outputs_of_a_generation(a_real_cine, tmp_path, capsys):
     sitk = pytest.importorskip("SimpleITK")
     pytest.importorskip("slicer")
@@ -94,9 +126,11 @@ def test_the_command_writes_the_outputs_of_a_generation(a_real_cine, tmp_path, c
     sitk.WriteImage(mask, str(tmp_path / "labels.nii.gz"))
     arguments = ["register", "--cine", str(tmp_path / "cine.nii.gz"), "--labels", str(tmp_path / "labels.nii.gz")]
     arguments += ["--label-map", "lv=1,myo=2", "--rr", "800", "--out", str(tmp_path / "out")]
-    assert main(arguments) == 0, capsys.readouterr()
+    assert main([*arguments, "--teacher", "demons"]) == 0, capsys.readouterr()
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"cine.seq.nrrd", "motion.seq.nrrd", "labels.seq.nrrd", "scene.mrb", "function.json", "run.json"} <= written
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
     assert facts["method"] == "demons (SimpleITK)"
-    assert "demons" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "demons" in told.out
+    assert WITHOUT_TEACHER not in told.out + told.err  # they were asked for

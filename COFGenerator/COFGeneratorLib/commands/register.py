@@ -9,6 +9,8 @@ from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 
+DEMONS = "demons"
+
 
 def add(commands) -> None:
     """Add the sub-command."""
@@ -25,7 +27,10 @@ def add(commands) -> None:
     parser.add_argument("--labels", metavar="FILE", help="labels of that frame (default: found by the segmenter)")
     parser.add_argument("--label-map", type=options.label_map, metavar="CODES", help='codes ("lv=3,myo=2,rv=1")')
     parser.add_argument("--rr", type=float, metavar="MS", help="length of the cycle (default: from the file's times)")
-    parser.add_argument("--teacher", metavar="DIR", help="folder of a trained teacher (default: the model's, if any)")
+    parser.add_argument(
+        "--teacher", metavar="DIR|demons",
+        help="folder of a trained teacher (default: the model's, if any), or demons: SimpleITK's, without any training",
+    )  # fmt: skip
     parser.add_argument("--model", metavar="BUNDLE", help="bundle whose segmenter and teacher are used")
     parser.add_argument("--device", type=options.device, default="auto", help="auto, cpu, cuda:N or mps")
     options.add_output(parser)
@@ -53,7 +58,7 @@ def compute(arguments: argparse.Namespace, current):
     from COFGeneratorLib import load_bundle, read_labels
     from COFGeneratorLib.anatomy.readers import read_cine
     from COFGeneratorLib.generator.device import choose_device
-    from COFGeneratorLib.registration.pipeline import find_teacher, register_cine
+    from COFGeneratorLib.registration.pipeline import WITHOUT_TEACHER, find_teacher, register_cine
     from COFGeneratorLib.resources import default_bundle
 
     current.progress(0, 1, "reading")
@@ -75,14 +80,15 @@ def compute(arguments: argparse.Namespace, current):
         with current.watch.stage("segmenting"):
             current.progress(0, 1, "segmenting")
             labels, source = segmenter.segment(anchor, None).labels, "segmenter"
-    teacher = Path(arguments.teacher) if arguments.teacher else find_teacher(bundle)
+    by_demons = arguments.teacher == DEMONS
+    teacher = None if by_demons else Path(arguments.teacher) if arguments.teacher else find_teacher(bundle)
     with current.watch.stage("registration"):
         cine = register_cine(
             anchor, real.frames, rr_ms, labels=labels, labels_from=source, teacher=teacher, segmenter=segmenter,
             device=str(choose_device(arguments.device)),
             progress=lambda stage, done, total: current.progress(done, total, stage),
         )  # fmt: skip
-    current.warn(*cine.provenance["warnings"])
+    current.warn(*(text for text in cine.provenance["warnings"] if not (by_demons and text == WITHOUT_TEACHER)))
     return cine
 
 

@@ -204,7 +204,7 @@ def _movement(displacement_mm: torch.Tensor, grid: TeacherGrid) -> torch.Tensor:
 
 
 def _refine(first, anchor, target, grid: TeacherGrid, settings: Refinement, labels, window) -> torch.Tensor:
-    """Improve the velocities of some pairs by Adam on the pairs' own objective; at the rim of the view nothing moves."""
+    """Improve the velocities of some pairs by Adam on their own objective; at the rim of the view nothing moves."""
     first = first.detach()
     change = torch.zeros_like(first, requires_grad=True)
     optimizer = torch.optim.Adam([change], lr=settings.step_mm)
