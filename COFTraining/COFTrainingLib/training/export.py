@@ -88,7 +88,8 @@ def export_bundle(
             described["segmenter"] = {key: value for key, value in parts[1].items() if key != "configuration"}
             settings |= {"segmenter": parts[1]["configuration"]} if "configuration" in parts[1] else {}
         if registration is not None:
-            described["teacher"] = registration[1]
+            described["teacher"] = {key: value for key, value in registration[1].items() if key != "configuration"}
+            settings |= {"teacher": registration[1]["configuration"]}
         config, _ = read_run(run)
         commands = retraining_commands(config, described, "segmenter" in settings, registration is not None)
         described["training"]["commands"] = commands

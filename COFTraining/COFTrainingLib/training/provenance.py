@@ -228,7 +228,9 @@ def teacher_of(run: Path, given: Path | str | None) -> tuple[Path, dict[str, Any
             f"A bundle's teacher is a finished run of cof train teacher; {folder} does not read as one ({error}). "
             "Finish it with --resume."
         ) from error
-    return files, {"steps": loop["steps"], "seed": loop["seed"], "pairs": pairs, "objective": objective}
+    settings = without_place({**config["model"], "loop": loop})
+    facts = {"steps": loop["steps"], "seed": loop["seed"], "pairs": pairs, "objective": objective}
+    return files, {**facts, "configuration": settings}
 
 
 def retraining_commands(
