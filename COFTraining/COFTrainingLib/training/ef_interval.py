@@ -43,17 +43,22 @@ def fit_ef_interval(model: MotionModel, first_seed: int, records: int, progress=
         progress: Called with (done, total).
     """
     model = replace(model, ef_z90=1.0, ef_shift=0.0)  # to be asked at all
-    errors, widths = np.empty(records), np.empty(records)
+    stated, sds, true = stated_and_true(model, first_seed, records, progress)
+    return interval_of(true - stated, sds)
+
+
+def stated_and_true(model: MotionModel, first_seed: int, records: int, progress=None) -> tuple[np.ndarray, ...]:
+    """Return the EF that a model states, its SD, and the true EF of phantoms, three of (N,), 0…1; args as above."""
+    found = np.empty((3, records))
     for n in range(records):
         subject = draw_subject(first_seed + n)
         record, _ = synthesise_ecg(subject.physiology, np.random.default_rng([first_seed + n, 6]))
         stated = model.stated_ef(analyse_ecg(record))
         times_ms = np.arange(INSTANTS) / INSTANTS * subject.physiology.rr_ms
-        errors[n] = ejection_fraction(subject.heart.lv_volume_ml(times_ms)) - stated.mean
-        widths[n] = stated.sd
+        found[:, n] = stated.mean, stated.sd, ejection_fraction(subject.heart.lv_volume_ml(times_ms))
         if progress:
             progress(n + 1, records)
-    return interval_of(errors, widths)
+    return tuple(found)
 
 
 def interval_of(errors: np.ndarray, widths: np.ndarray) -> EfInterval:
