@@ -143,7 +143,7 @@ def test_an_incomplete_folder_is_named(tmp_path, missing):
 def test_the_shipped_segmenter_labels_a_phantom_and_its_mirror_image(the_shipped_segmenter):
     stack, labels, _ = a_phantom(3)
     found = the_shipped_segmenter.segment(stack)
-    assert overlap(found.labels, labels, 1) > 0.85
+    assert overlap(found.labels, labels, 1) > 0.8  # the phantom's LV ends at a plane, a reader's with a slice
     turned = the_shipped_segmenter.segment(flipped(flipped(stack, 0), 1))
     assert overlap(np.flip(turned.labels, (0, 1)), found.labels, 1) > 0.95
 

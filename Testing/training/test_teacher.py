@@ -38,7 +38,7 @@ def test_the_true_displacement_explains_labels_and_image(pairs):
     for channel in (0, 1):  # the thin RV of a 5-mm view is too coarse for this
         before = dice(batch["anchor_labels"][:, channel], batch["target_labels"][:, channel])
         after = dice(moved[:, channel], batch["target_labels"][:, channel])
-        assert after > max(before, 0.6)
+        assert after >= max(before, 0.6)  # a pair may be of a frame with itself
 
 
 def dice(one, other) -> float:

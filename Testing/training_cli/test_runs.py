@@ -122,7 +122,7 @@ def test_the_encoder_of_a_bundle_is_adopted_with_what_the_bundle_says_of_it(walk
     first, second = (walked.folder / "smoke" / "run", run)
     one, other = (load_file(folder / "ecg" / "model.safetensors") for folder in (first, second))
     assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert all(torch.equal(one[name].half(), other[name].half()) for name in one)  # as bundles store them
     facts = load_bundle(export_bundle(run, tmp_path / "again")).metadata["training"]
     assert (facts["steps"]["ecg"], facts["seeds"]["ecg"]) == (12, 0)
     bare = shutil.copytree(bundle, tmp_path / "bare")

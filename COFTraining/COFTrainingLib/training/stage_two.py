@@ -97,12 +97,13 @@ def train_stage_two(
     run, given = Path(out_dir), Sources(**sources)
     if given.cohort is not None:
         training = of_cohort(training, given.cohort)
-        _check_size(*(len(given.cohort.used(split)) for split in ("train", "valid")))
     recipe = None
     if is_recorded(given.cohort):
         recipe = cine_recipe(training.grid, training.cines, run, given.teacher, given.segmenter)
         check_roles(given.cohort, recipe)
         refuse_leaks(given.cohort, [Path(folder) for folder in (recipe.teacher, recipe.segmenter) if folder])
+    if given.cohort is not None:
+        _check_size(*(len(given.cohort.used(split)) for split in ("train", "valid")))
     with first_rank_first() as ranks:
         _open(run, training, given.cohort, recipe, resume or not ranks.first)
     if (run / FINISHED).is_file():

@@ -20,6 +20,7 @@ JOBS = "jobs"
 LOOPS = {
     "teacher": ("loop",),
     "segmenter": ("fine_loop", "coarse_loop"),
+    "assessor": ("loop",),
     "ecg": ("loop",),
     "flow": ("mean_loop", "flow_loop"),
 }
