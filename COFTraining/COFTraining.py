@@ -48,7 +48,7 @@ class COFTrainingParameterNode:
     subjects - Number of subjects of a synthetic cohort.
     """
 
-    stage: Annotated[str, Choice(["teacher", "segmenter", "ecg", "flow"])] = "teacher"
+    stage: Annotated[str, Choice(["teacher", "segmenter", "assessor", "ecg", "flow"])] = "teacher"
     configuration: Annotated[str, Choice(["cof-plus", "cof-plus-cpu", "cof-v1", "cof-v2", "smoke"])] = "cof-plus"
     steps: Annotated[int, WithinRange(0, 10000000)] = 0
     learningRate: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
