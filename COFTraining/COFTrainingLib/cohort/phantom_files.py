@@ -14,7 +14,7 @@ from COFGeneratorLib.function import end_systole, measure_function
 
 from COFTrainingLib.cohort.manifest import Subject
 from COFTrainingLib.cohort.nrrd import write_nrrd
-from COFTrainingLib.cohort.phantom_images import render_case
+from COFTrainingLib.cohort.phantom_images import CaseRenderer, render_case
 from COFTrainingLib.evaluation.phantom_cases import PhantomCase, draw_case
 from COFTrainingLib.phantom.oracles import end_systole_ms
 from COFTrainingLib.phantom.physiology import Physiology, Prevalence, ejection_fraction
@@ -137,7 +137,10 @@ def _write_files(folder: Path, case: PhantomCase, options: PhantomOptions) -> di
     rr_ms = case.subject.physiology.rr_ms
     matrix = case.plan.ijk_to_ras
     times = np.arange(options.frames) / options.frames * rr_ms if options.cines else np.zeros(1)
-    images = render_case(case, times)
+    if options.cines:
+        images, labels, displacement = _all_frames(case, times)
+    else:
+        images = render_case(case, times)
     write_nrrd(folder / "anchor.nrrd", images[0], matrix)
     write_nrrd(folder / "labels.nrrd", case.labels, matrix)
     write_ecg(folder, case.record)
@@ -149,7 +152,6 @@ def _write_files(folder: Path, case: PhantomCase, options: PhantomOptions) -> di
         "expected_from_ecg": expected_from_ecg(case.subject.physiology),
     }
     if options.cines:
-        labels, displacement = _all_frames(case, times)
         write_nrrd(folder / "cine.seq.nrrd", images, matrix, times)
         write_nrrd(folder / "cine_labels.seq.nrrd", labels, matrix, times)
         np.save(folder / "displacement.npy", displacement)
@@ -160,8 +162,8 @@ def _write_files(folder: Path, case: PhantomCase, options: PhantomOptions) -> di
     return files
 
 
-def _all_frames(case: PhantomCase, times_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return exact labels (T, D, H, W) uint8 and pull displacements (T, 3, D, H, W) float16 mm.
+def _all_frames(case: PhantomCase, times_ms: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images (T, D, H, W) int16, exact labels of the same shape and pull displacements (T, 3, D, H, W) mm.
 
     The displacement's components lie along the stack's own (k, j, i) axes; it is the tissue's, so between slices that
     breath-holds shifted apart it does not account for the shift.
@@ -169,10 +171,15 @@ def _all_frames(case: PhantomCase, times_ms: np.ndarray) -> tuple[np.ndarray, np
     points, heart = case.plan.heart_points(), case.subject.heart
     steps = (case.plan.ras_to_heart @ case.plan.ijk_to_ras)[:3, [2, 1, 0]]
     axes = steps / np.linalg.norm(steps, axis=0)  # columns: the stack's k, j, i in the heart's axes
+    renderer, shape = CaseRenderer(case), (len(times_ms), *case.plan.shape)
+    images, labels = np.empty(shape, dtype=np.int16), np.empty(shape, dtype=np.uint8)
     displacement = np.zeros((len(times_ms), 3, *case.plan.shape), dtype=np.float16)
-    for index, time_ms in enumerate(times_ms[1:], start=1):
-        displacement[index] = np.moveaxis(heart.pull_mm(points, float(time_ms)) @ axes, -1, 0)
-    return labels_of(case, times_ms), displacement
+    for index, time_ms in enumerate(times_ms.tolist()):
+        pull = heart.pull_mm(points, time_ms) if time_ms else np.zeros_like(points)
+        displacement[index] = np.moveaxis(pull @ axes, -1, 0)
+        labels[index] = heart.label_at(points + pull) if time_ms else case.labels
+        images[index] = renderer.frame(time_ms, points + pull)
+    return images, labels, displacement
 
 
 def labels_of(case: PhantomCase, times_ms: np.ndarray) -> np.ndarray:

@@ -91,8 +91,9 @@ def _share_blood(rng, mean, spread) -> None:
     mean[list(BLOOD)] = blood * np.exp(rng.normal(0.0, spread, len(BLOOD)))
     venous = rng.uniform(0.72, 1.08)
     mean[[Tissue.LV_BLOOD, Tissue.LV_ORIFICE]] = blood
-    for tissue in (Tissue.RV_BLOOD, Tissue.RIGHT_ATRIUM, Tissue.PULMONARY_TRUNK):
+    for tissue in (Tissue.RIGHT_ATRIUM, Tissue.PULMONARY_TRUNK):
         mean[tissue] *= venous
+    mean[[Tissue.RV_BLOOD, Tissue.RV_ORIFICE]] = mean[Tissue.RV_BLOOD] * venous
 
 
 def _share_muscle(rng, mean) -> None:

@@ -46,7 +46,6 @@ class GreatVessels:
             (Tissue.RIGHT_ATRIUM, jitter(4.0, 0.75 * lateral, -0.5 * size), jitter(-2, size, size), rng.uniform(2, 5)),
         ]
         self.wall_mm = rng.uniform(1.0, 2.5)
-        self.swap = rng.uniform(-2.8, -1.4)  # direction of the outflow in the orifice
 
     def outflow(self, levels, z, aortic_mm: float, pulmonary_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """Return where the outflow tracts lie below their valves, (n,) bool each: parts of the LV and RV cavities.
@@ -76,9 +75,3 @@ class GreatVessels:
             away = [p - s - along * a for p, s, a in zip((z, j, i), start, axis, strict=True)]
             out.append((tissue, np.sqrt(away[0] ** 2 + away[1] ** 2 + away[2] ** 2) - radius))
         return out
-
-    def orifice(self, theta, right: np.ndarray) -> np.ndarray:
-        """Return what blood just above the valve plane belongs to: (n,) codes; ``right`` marks the RV's side."""
-        outflow = np.cos(theta - self.swap) > 0.2
-        right_side = np.where(outflow, Tissue.PULMONARY_TRUNK, Tissue.RIGHT_ATRIUM)
-        return np.where(right, right_side, Tissue.LV_ORIFICE)

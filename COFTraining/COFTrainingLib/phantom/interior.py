@@ -29,6 +29,7 @@ class Interior:
         self.lv_layer = rng.choice([0.0, rng.uniform(0.08, 0.2), rng.uniform(0.15, 0.4)])
         own = rng.spawn(1)[0]  # so that all other draws stay as they were
         self.lv_rim_mm, self.rv_rim_mm = own.uniform(0.4, 4.0, 2)
+        self.rv_compact_mm = own.uniform(0.0, 5.0)
         self.lv_share = rng.uniform(0.0, 1.1)
         self.rv_share = rng.uniform(-0.8, 0.7)
         self.band = rng.random() < 0.7
@@ -50,20 +51,21 @@ class Interior:
             )
         return heads
 
-    def paint(self, tissue: np.ndarray, r, theta, z, scale) -> None:
+    def paint(self, tissue: np.ndarray, r, theta, z, scale, contraction: float = 0.0) -> None:
         """Replace blood by muscle, in place.
 
         Args:
             tissue: (n,) codes, of which LV and RV blood are changed.
             r, theta, z: (n,) end-diastolic cylinder coordinates about the LV axis, mm and rad.
             scale: (n,) current over end-diastolic distance from the LV axis.
+            contraction: 0 at end-diastole … 1 at end-systole.
         """
         lv = np.flatnonzero(tissue == Tissue.LV_BLOOD)
         if lv.size:
             self._paint_lv(tissue, lv, r[lv], theta[lv], z[lv], scale[lv])
         rv = np.flatnonzero(tissue == Tissue.RV_BLOOD)
         if rv.size:
-            self._paint_rv(tissue, rv, r[rv], theta[rv], z[rv])
+            self._paint_rv(tissue, rv, r[rv], theta[rv], z[rv], scale[rv], contraction)
 
     def _paint_lv(self, tissue, index, r, theta, z, scale):
         cavity = np.sqrt(self.shape.cavity_sq(theta, z))
@@ -75,7 +77,7 @@ class Interior:
         rough = self.lv_noise(points)
         mesh = (cavity - r < layer) & (rough > 1.0 - 1.4 * self.lv_share)
         # the innermost wall is never smooth: muscle and blood mixed, which readers give to the cavity
-        mesh |= (cavity - r) * scale < self.lv_rim_mm * (0.8 + 0.5 * level) * (1.0 + 0.4 * rough)
+        mesh |= (cavity - r) * scale < self.lv_rim_mm * (0.7 + 1.2 * np.clip(level, 0.0, 1.0)) * (1.0 + 0.4 * rough)
         tissue[index[mesh]] = Tissue.LV_TRABECULA
         for head in self.heads:
             middle = np.clip((level - head["top"]) / (head["foot"] - head["top"]), 0.0, 1.0)
@@ -86,7 +88,7 @@ class Interior:
             inside = away < head["radius_mm"] * np.sqrt(taper) * (1.0 + 0.15 * rough)
             tissue[index[inside]] = Tissue.LV_PAPILLARY
 
-    def _paint_rv(self, tissue, index, r, theta, z):
+    def _paint_rv(self, tissue, index, r, theta, z, scale, contraction):
         shape = self.shape
         level = z / shape.length_mm
         epi = shape.epicardium(theta, z)
@@ -100,3 +102,6 @@ class Interior:
             band = np.abs(level - self.band_level - self.band_slope * (share - 0.5)) * shape.length_mm
             mesh |= (band < self.band_mm) & (np.abs(np.sin(theta - shape.rv_angle_rad)) < 0.25)
         tissue[index[mesh]] = Tissue.RV_TRABECULA
+        # in systole the trabeculae along the free wall close up to what is read as wall
+        compact = (1.0 - share) * depth * scale < self.rv_compact_mm * contraction * (1.0 + 0.4 * noise)
+        tissue[index[compact]] = Tissue.RV_WALL

@@ -59,19 +59,37 @@ class StackGeometry:
         return heart_to_ras @ self.kji_to_heart @ np.eye(4)[[2, 1, 0, 3]]
 
 
-def sample_tissues(scene: Scene, geometry: StackGeometry, time_ms: float = 0.0, slab: int = 3) -> np.ndarray:
-    """Return the tissues of a stack, (D, S, H, W) uint8: ``slab`` samples through the thickness of each slice."""
+def sample_bodies(scene: Scene, geometry: StackGeometry) -> np.ndarray:
+    """Return the body without the heart, (D, H, W) uint8; it does not move, so one serves all frames of a cine."""
     depth, height, width = geometry.shape
-    spacing = float(geometry.spacing_mm[1:].mean())
-    stride = max(round(BODY_SAMPLING_MM / spacing), 1)
-    offsets = ((np.arange(slab) + 0.5) / slab - 0.5) * geometry.thickness_mm
-    out = np.empty((depth, slab, height, width), dtype=np.uint8)
+    stride = max(round(BODY_SAMPLING_MM / float(geometry.spacing_mm[1:].mean())), 1)
+    out = np.empty(geometry.shape, dtype=np.uint8)
     for k in range(depth):
         coarse = geometry.points(k, stride=stride)
         body = scene.body_at(coarse.reshape(-1, 3)).reshape(coarse.shape[:2])
-        body = body.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width].ravel()
+        out[k] = body.repeat(stride, axis=0).repeat(stride, axis=1)[:height, :width]
+    return out
+
+
+def sample_tissues(
+    scene: Scene, geometry: StackGeometry, time_ms: float = 0.0, slab: int = 3, bodies: np.ndarray | None = None
+) -> np.ndarray:
+    """Return the tissues of a stack, (D, S, H, W) uint8: ``slab`` samples through the thickness of each slice.
+
+    Args:
+        scene: Heart and body.
+        geometry: Where the voxels lie.
+        time_ms: Time from the R wave.
+        slab: Samples through the thickness.
+        bodies: Result of ``sample_bodies``, where already known.
+    """
+    depth, height, width = geometry.shape
+    bodies = sample_bodies(scene, geometry) if bodies is None else bodies
+    offsets = ((np.arange(slab) + 0.5) / slab - 0.5) * geometry.thickness_mm
+    out = np.empty((depth, slab, height, width), dtype=np.uint8)
+    for k in range(depth):
         points = np.concatenate([geometry.points(k, offset).reshape(-1, 3) for offset in offsets])
-        tissue = scene.tissue_at(points, time_ms, body=np.tile(body, slab))
+        tissue = scene.tissue_at(points, time_ms, body=np.tile(bodies[k].ravel(), slab))
         out[k] = tissue.reshape(slab, height, width)
     return out
 

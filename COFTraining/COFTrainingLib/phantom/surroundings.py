@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from COFTrainingLib.phantom.basal_ring import BasalRing
 from COFTrainingLib.phantom.great_vessels import GreatVessels
 from COFTrainingLib.phantom.heart import TISSUES, BeatingHeart
 from COFTrainingLib.phantom.interior import Interior
@@ -45,8 +46,8 @@ class Scene:
         rng: Source of randomness; everything but the heart is drawn from it.
         heart: The heart.
         axes_ras: (3, 3) rows are the heart's k, j, i axes in RAS; drawn where None.
-        outflow: Draw outflow tracts as parts of the ventricles, as readers contour them. The labels then hold more than
-            the analytic heart's.
+        outflow: Draw outflow tracts and the LV's basal ring as parts of the ventricles, as readers contour them. The
+            labels then hold more than the analytic heart's.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Scene:
         self.relief = NoiseField(rng, rng.uniform(14, 26))
         self.coronaries = Blobs(rng, 18.0, (0.8, 2.8), 0.6, 3.0)
         self.valves_mm = (rng.uniform(0, 14), rng.uniform(0, 35)) if outflow else None
+        self.ring = BasalRing(rng.spawn(1)[0], heart.shape) if outflow else None  # all other draws stay as they were
 
     def tissue_at(self, points_mm: np.ndarray, time_ms: float = 0.0, body: np.ndarray | None = None) -> np.ndarray:
         """Return the tissue at heart-frame points.
@@ -139,11 +141,13 @@ class Scene:
             tissue[outside < self.vessels.wall_mm] = Tissue.VESSEL_WALL
             tissue[outside < 0] = code
         self._paint_heart(tissue, still, r, theta, z)
+        if self.ring:
+            self.ring.paint(tissue, r, theta, z)
         if self.valves_mm:
             left, right = self.vessels.outflow(chambers, z, *self.valves_mm)
             tissue[left & (tissue == Tissue.AORTIC_ROOT)] = Tissue.LV_BLOOD
             tissue[right & (tissue == Tissue.PULMONARY_TRUNK)] = Tissue.RV_BLOOD
-        self.interior.paint(tissue, r, theta, z, scale)
+        self.interior.paint(tissue, r, theta, z, scale, float(heart.contraction(time_ms)))
         return tissue
 
     def _paint_sac(self, tissue, still, gap, theta, z):
@@ -165,7 +169,7 @@ class Scene:
         above = z > -VALVE_MM
         right = r > self.heart.shape.epicardium(theta, z)
         orifice = (own == _BASAL_BLOOD) & above
-        tissue[orifice] = self.vessels.orifice(theta[orifice], right[orifice])
+        tissue[orifice] = np.where(right[orifice], Tissue.RV_ORIFICE, Tissue.LV_ORIFICE)
         rim = (
             (own == _BASAL_WALL) & above & ~np.isin(tissue, (Tissue.LEFT_ATRIUM, Tissue.AORTIC_ROOT, Tissue.LV_ORIFICE))
         )

@@ -41,6 +41,7 @@ class Tissue(IntEnum):
     BOWEL = 30
     SKIN = 31
     LV_ORIFICE = 32
+    RV_ORIFICE = 33
 
 
 TISSUE_COUNT = len(Tissue)
@@ -58,6 +59,7 @@ BLOOD = (
     Tissue.LV_BLOOD,
     Tissue.RV_BLOOD,
     Tissue.LV_ORIFICE,
+    Tissue.RV_ORIFICE,
     Tissue.LEFT_ATRIUM,
     Tissue.RIGHT_ATRIUM,
     Tissue.AORTIC_ROOT,

@@ -77,7 +77,7 @@ def draw_varied_shape(rng: np.random.Generator, physiology: Physiology) -> Varie
     plain["rv_half_width_rad"] = float(rng.uniform(0.95, 1.65))
     plain["base_tilt"] = tuple(rng.normal(0.06, 0.28, 2).tolist())  # valves are seldom parallel to the slices
     plain["rv_base_mm"] = float(rng.uniform(-8.0, 18.0))
-    plain["rv_wall_mm"] = float(rng.uniform(1.5, 5.0))
+    plain["rv_wall_mm"] = float(rng.uniform(1.0, 4.0))
     plain["rv_angle_rad"] = float(np.pi + rng.normal(0.0, 0.25))
     plain["rv_length"] = float(rng.uniform(0.7, 1.05))
     plain["harmonics"] = (*plain["harmonics"], (4, float(rng.uniform(0.0, 0.04)), float(rng.uniform(0, np.pi))))

@@ -21,9 +21,13 @@ from COFTrainingLib.phantom.tissues import Tissue
 from COFTrainingLib.phantom.varied_shape import TabulatedShape, draw_varied_shape
 
 LUMEN = (Tissue.LV_BLOOD, Tissue.LV_PAPILLARY, Tissue.LV_TRABECULA, Tissue.LV_ORIFICE)
+RV_CAVITY = (Tissue.RV_BLOOD, Tissue.RV_TRABECULA)
 ENOUGH_MYOCARDIUM = 0.4
 """A basal slice counts to the LV where this share of its lumen's border is myocardium: readers' half, less the outflow
 tract's membranous septum. One rule for all: a rule that varies teaches a network to halve such slices."""
+
+ENOUGH_RV = 0.25
+"""Where at least this share of the right ventricle's lumen lies below its base, readers draw all that looks like it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def make_subject(config: CacheConfig, number: int) -> tuple[np.ndarray, np.ndarr
     rng = np.random.default_rng((config.seed, number))
     physiology = draw_physiology(rng)
     heart = BeatingHeart(TabulatedShape(draw_varied_shape(rng, physiology)), physiology)
-    scene = Scene(rng, heart, outflow=rng.random() < 0.7)
+    scene = Scene(rng, heart, outflow=rng.random() < 0.85)
     when = rng.random()
     time_ms = 0.0 if when < 0.4 else physiology.t_es_ms if when < 0.65 else rng.uniform(0.0, physiology.rr_ms)
     shape = heart.shape
@@ -84,10 +88,10 @@ def make_subject(config: CacheConfig, number: int) -> tuple[np.ndarray, np.ndarr
 
 
 def contour_base(tissues: np.ndarray, enough: float = ENOUGH_MYOCARDIUM) -> np.ndarray:
-    """Decide on the LV in the basal slices as readers do: all of its lumen where enough of it lies within myocardium.
+    """Decide on the basal slices as readers do: all of a lumen or none, never a cut along a line that no image shows.
 
     Contouring guidelines count a basal slice to the LV where at least half of the blood is surrounded by myocardium
-    (Schulz-Menger et al., JCMR 2020); the phantom's base plane would cut the lumen along a line that no image shows.
+    (Schulz-Menger et al., JCMR 2020).
 
     Args:
         tissues: (D, S, H, W) uint8; changed in place.
@@ -108,6 +112,9 @@ def contour_base(tissues: np.ndarray, enough: float = ENOUGH_MYOCARDIUM) -> np.n
             stack[stack == Tissue.MYOCARDIUM] = Tissue.RV_WALL
         else:
             stack[stack == Tissue.LV_ORIFICE] = Tissue.LV_BLOOD
+        below, above = np.isin(stack, RV_CAVITY).sum(), (stack == Tissue.RV_ORIFICE).sum()
+        if below >= ENOUGH_RV * (below + above):
+            stack[stack == Tissue.RV_ORIFICE] = Tissue.RV_BLOOD
     return tissues
 
 

@@ -1,0 +1,45 @@
+"""The thin muscular ring between the ventricle's full wall and its valves, which readers still count to the ventricle.
+
+Above the base plane the wall does not end: it thins over a centimetre towards the mitral annulus and, on the septal
+side, bounds the outflow tract, while the lumen narrows. Contours of many cohorts hold one slice of it.
+"""
+
+import numpy as np
+
+from COFTrainingLib.phantom.shape import HeartShape
+from COFTrainingLib.phantom.tissues import Tissue
+
+REPLACED = (Tissue.VESSEL_WALL, Tissue.EPICARDIAL_FAT, Tissue.LV_ORIFICE, Tissue.LEFT_ATRIUM, Tissue.AORTIC_ROOT)
+"""What the ring is drawn over; right ventricle and atrium stay."""
+
+
+class BasalRing:
+    """One drawn ring.
+
+    Args:
+        rng: Source of randomness.
+        shape: The heart it belongs to.
+    """
+
+    def __init__(self, rng: np.random.Generator, shape: HeartShape):
+        self.shape = shape
+        self.height_mm = float(rng.uniform(3.0, 15.0))
+        self.narrowing = float(rng.uniform(0.0, 0.25))
+        self.thickness_mm = max(1.5, float(rng.uniform(0.35, 0.9)) * shape.wall_mm)
+
+    def paint(self, tissue: np.ndarray, r, theta, z) -> None:
+        """Draw the ring and the lumen within it, in place.
+
+        Args:
+            tissue: (n,) codes.
+            r, theta, z: (n,) end-diastolic cylinder coordinates about the LV axis, mm and rad.
+        """
+        shape = self.shape
+        base = r * (np.sin(theta) * shape.base_tilt[0] + np.cos(theta) * shape.base_tilt[1])
+        up = (base - z) / self.height_mm  # 0 at the base plane, 1 at the ring's upper edge
+        near = np.flatnonzero((up > 0) & (up < 1) & np.isin(tissue, REPLACED))
+        up, theta, z, r = up[near], theta[near], z[near], r[near]
+        inner = np.sqrt(shape.cavity_sq(theta, z)) * (1.0 - self.narrowing * up)
+        wall = self.thickness_mm * (1.0 - 0.5 * up)
+        tissue[near[r <= inner]] = Tissue.LV_ORIFICE
+        tissue[near[(r > inner) & (r <= inner + wall)]] = Tissue.MYOCARDIUM
