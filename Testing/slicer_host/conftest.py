@@ -63,6 +63,27 @@ def panel(host, monkeypatch, a_result):
 
 
 @pytest.fixture
+def ready(panel, inputs, host, a_model):
+    """Return the panel with anchor, ECG and model chosen."""
+    anchor, ecg = inputs()
+    panel._parameterNode.anchorVolume = anchor
+    panel.ui.ecgPathEdit.currentPath = ecg
+    panel.view.computer.add_model(str(a_model))
+    panel.view.ecg.close()
+    assert panel.ui.generateButton.enabled, panel.ui.generateButton.toolTip
+    return panel
+
+
+@pytest.fixture
+def a_model(tmp_path):
+    """Return a folder that looks like a bundle; the fake command does not open it."""
+    folder = tmp_path / "a-model"
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "metadata.json").write_text('{"name": "Test model", "version": "1", "license": "Apache-2.0"}')
+    return folder
+
+
+@pytest.fixture
 def training(host, tmp_path):
     """Return an opened COFTraining panel with folders of its own."""
     host.scene.Clear(0)

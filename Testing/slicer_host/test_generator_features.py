@@ -7,24 +7,6 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture
-def ready(panel, inputs, a_card):
-    """Return the panel with anchor, ECG and model chosen."""
-    anchor, ecg = inputs()
-    panel._parameterNode.anchorVolume = anchor
-    panel.ui.ecgPathEdit.currentPath = ecg
-    panel.view.computer.add_model(a_card)
-    return panel
-
-
-@pytest.fixture
-def a_card(tmp_path):
-    """Return a folder that looks like a bundle."""
-    (tmp_path / "a-model" / "configs").mkdir(parents=True)
-    (tmp_path / "a-model" / "configs" / "metadata.json").write_text('{"name": "Test model"}')
-    return str(tmp_path / "a-model")
-
-
 def run(host, panel):
     panel.ui.generateButton.click()
     asked = panel.view.generation.runner
@@ -132,10 +114,10 @@ def test_a_dropped_file_becomes_the_ecg(panel, inputs, host):
     assert not refused.isAccepted()
 
 
-def test_the_motion_of_a_real_cine_is_measured_without_an_ecg(panel, host, a_card):
+def test_the_motion_of_a_real_cine_is_measured_without_an_ecg(panel, host, a_model):
     rng = np.random.default_rng(1)
     browser = real_cine(host, rng.integers(0, 900, (8, 6, 40, 44)), np.diag([1.5, 1.5, 8.0, 1.0]))
-    panel.view.computer.add_model(a_card)
+    panel.view.computer.add_model(str(a_model))
     panel._parameterNode.anchorVolume = browser.GetProxyNode(browser.GetMasterSequenceNode())
     assert not panel.ui.generateButton.enabled
     panel.ui.registerCheckBox.checked = True
@@ -152,10 +134,10 @@ def test_the_motion_of_a_real_cine_is_measured_without_an_ecg(panel, host, a_car
     assert "known already" in panel.ui.generateButton.toolTip
 
 
-def test_a_real_cine_without_times_needs_an_ecg_for_its_cycle(panel, host, inputs, a_card):
+def test_a_real_cine_without_times_needs_an_ecg_for_its_cycle(panel, host, inputs, a_model):
     _, ecg = inputs()
     browser = real_cine(host, np.random.default_rng(1).integers(0, 900, (4, 6, 40, 44)), np.eye(4), unit="")
-    panel.view.computer.add_model(a_card)
+    panel.view.computer.add_model(str(a_model))
     panel._parameterNode.anchorVolume = browser.GetProxyNode(browser.GetMasterSequenceNode())
     panel.ui.registerCheckBox.checked = True
     assert "how long" in panel.ui.generateButton.toolTip

@@ -12,8 +12,7 @@ from COFTrainingLib.ecgflowcmr.heldout import r_words
 from COFTrainingLib.evaluation.protocols.section import Figure, Section, Table, p_shown
 from COFTrainingLib.evaluation.report.figures import forest, scatter_fits
 from COFTrainingLib.evaluation.report.page import page
-from COFTrainingLib.evaluation.report.write import _csv as csv_text
-from COFTrainingLib.evaluation.report.write import _replace as replace_file
+from COFTrainingLib.evaluation.report.write import csv_text, replace_file
 from COFTrainingLib.evaluation.store import plain
 
 NOTICE = "Synthetic cines of synthetic hearts, for research use only. The anatomy is NOT the patient's."

@@ -57,12 +57,12 @@ class Method(Protocol):
         ...
 
 
-def hard_labels(fractions: np.ndarray, anchor_labels: np.ndarray) -> np.ndarray:
-    """Return (T, D, H, W) uint8: what fills most of each voxel, of fractions (T, 3, D, H, W); frame 0 as given."""
+def hard_labels(fractions: np.ndarray, anchor_labels: np.ndarray, still: int = 0) -> np.ndarray:
+    """Return (T, D, H, W) uint8: what fills most of each voxel, of fractions (T, 3, D, H, W); the anchor's as given."""
     inside = torch.from_numpy(fractions)
     most, best = inside.max(dim=1)
     labels = torch.where(most > 1.0 - inside.sum(dim=1), best + 1, 0).to(torch.uint8).numpy()
-    labels[0] = anchor_labels
+    labels[still] = anchor_labels
     return labels
 
 

@@ -18,7 +18,7 @@ def build_methods(plan) -> list[Method]:
         BundleError, CohortError: If something named in the plan cannot be used.
     """
     methods: list[Method] = []
-    bundles = [(name, _loaded(folder)) for name, folder in plan.models]
+    bundles = [(name, loaded(folder)) for name, folder in plan.models]
     for place, (name, bundle) in enumerate(bundles):
         if place == 0:
             methods += main_methods(name, bundle, plan.seed, plan.variants)
@@ -38,7 +38,7 @@ def build_methods(plan) -> list[Method]:
 _KEPT: dict[Path, Bundle] = {}
 
 
-def _loaded(folder: Path) -> Bundle:
+def loaded(folder: Path) -> Bundle:
     """Load a bundle once a process."""
     folder = Path(folder).resolve()
     if folder not in _KEPT:
@@ -59,4 +59,4 @@ def method_roles(plan) -> dict[str, str]:
 
 def bundle_of(plan) -> Bundle:
     """Return the main model's bundle."""
-    return _loaded(plan.models[0][1])
+    return loaded(plan.models[0][1])

@@ -111,9 +111,9 @@ def feature_source(plan) -> CineFeatures | None:
         return CineFeatures(load_dinov2(Path(plan.features)))
     if not plan.models:
         return None
-    from COFTrainingLib.evaluation.comparators.methods import _loaded
+    from COFTrainingLib.evaluation.comparators.methods import loaded
 
-    bundle = _loaded(plan.models[0][1])
+    bundle = loaded(plan.models[0][1])
     if bundle.segmenter is None:
         return None
     return CineFeatures(SegmenterFeatures(bundle.segmenter.fine, f"segmenter of {bundle.model_id}"))

@@ -55,10 +55,12 @@ def write_report(out: Path, plan: Plan, store: Store, sections: Sequence[Section
     (out / "tables").mkdir(parents=True, exist_ok=True)
     for section in everything:
         for table in section.tables:
-            _replace(out / "tables" / f"{table.name}.csv", _csv(table))
-    _replace(out / "metrics.json", json.dumps(plain(_metrics(plan, sections, provenance, failures)), indent=1) + "\n")
+            replace_file(out / "tables" / f"{table.name}.csv", csv_text(table))
+    replace_file(
+        out / "metrics.json", json.dumps(plain(_metrics(plan, sections, provenance, failures)), indent=1) + "\n"
+    )
     path = out / "report.html"
-    _replace(path, page(title, head, everything, plan.main))
+    replace_file(path, page(title, head, everything, plan.main))
     return path
 
 
@@ -143,7 +145,8 @@ def _closing(plan: Plan, store: Store, failures, sections: Sequence[Section], pr
     return section
 
 
-def _csv(table: Table) -> str:
+def csv_text(table: Table) -> str:
+    """Return a table as CSV."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([re.sub(r"\s+", " ", str(column)) for column in table.columns])
@@ -151,7 +154,8 @@ def _csv(table: Table) -> str:
     return out.getvalue()
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file, complete or not at all."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
