@@ -39,6 +39,13 @@ def add(commands) -> None:
         "--anchor-frame", type=options.natural, default=0, metavar="N", help="frame of a cine to use (default 0)"
     )
     parser.add_argument(
+        "--anchor-phase",
+        type=options.phase,
+        metavar="FRACTION",
+        help="when the anchor was taken: fraction of the R–R interval, or cine, where --anchor-frame lies in a cine of "
+        "one R–R that begins at the R wave (default 0, the R wave)",
+    )
+    parser.add_argument(
         "--segmenter",
         metavar="FOLDER",
         help="your own segmenter in place of the model's: an nnU-Net v2 model folder or a MONAI bundle",
@@ -151,12 +158,35 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
         cycle=cycle,
         roi=roi,
         segmenter=segmenter,
+        anchor_phase=phase_of(anchor, getattr(arguments, "anchor_phase", None)),
         progress=lambda stage, done, total: current.progress(done, total, stage),
     )
     for stage, seconds in cine.provenance["seconds"].items():
         current.watch.add(stage, seconds)
     current.warn(*cine.provenance["warnings"])
     return cine
+
+
+def phase_of(anchor, asked: float | str | None) -> float:
+    """Return ``--anchor-phase`` as a fraction of the R–R interval; ``cine`` is read off the frame times of the file.
+
+    Args:
+        anchor: The stack that was read.
+        asked: As parsed; None is the R wave.
+
+    Raises:
+        AnatomyError: If the file does not say when its frames were taken.
+    """
+    if asked != "cine":
+        return asked or 0.0
+    times = np.asarray(anchor.frame_times_ms, dtype=float)
+    if len(times) < 2 or not (np.diff(times) > 0).all():
+        raise AnatomyError(
+            "The phase of a frame is read off the times of its cine's frames; found none in the anchor's file. State "
+            f"it: --anchor-phase FRACTION, for frame {anchor.frame} of n frames of one R–R {anchor.frame}/n."
+        )
+    length = (times[-1] - times[0]) * len(times) / (len(times) - 1)
+    return float((times[anchor.frame] - times[0]) / length)
 
 
 def chosen_beat(beat: int | float | None) -> dict[str, int | float]:

@@ -10,7 +10,7 @@ from COFGeneratorLib.results.manifest import write_manifest
 
 ENGINES = ("chain-of-flow", "ecgflowcmr")
 SHIPPED = "ecgflowcmr-small"
-NEEDS_AN_ANCHOR = ("anchor", "labels", "roi")
+NEEDS_AN_ANCHOR = ("anchor", "labels", "roi", "anchor_phase")
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def run_ecgflowcmr(arguments: argparse.Namespace) -> int:
     Raises:
         BundleError: If an anchor is given, or there is no model.
     """
-    given = [name for name in NEEDS_AN_ANCHOR if getattr(arguments, name, None)]
+    given = [name.replace("_", "-") for name in NEEDS_AN_ANCHOR if getattr(arguments, name, None)]
     if given:
         raise BundleError(
             f"The engine ecgflowcmr takes an ECG and no image; found --{given[0]}. Leave it out, or use the engine "

@@ -19,7 +19,8 @@ def run_template(arguments: argparse.Namespace) -> int:
     Raises:
         AnatomyError: If an image or labels are given as well.
     """
-    given = [name for name in ("anchor", "labels") if getattr(arguments, name, None)]
+    beside = ("anchor", "labels", "anchor_phase")
+    given = [name.replace("_", "-") for name in beside if getattr(arguments, name, None)]
     if given:
         raise AnatomyError(
             f"A template takes the place of the patient's volume; found --{given[0]} as well. Leave one of them out."

@@ -64,6 +64,21 @@ def beat(text: str) -> int | float:
     return float(found.group(1)) * (1e-3 if found.group(2) == "ms" else 1.0)
 
 
+def phase(text: str) -> float | str:
+    """Parse a fraction of the R–R interval, from 0 to below 1, or ``cine``: where the chosen frame lies in its cine."""
+    if text == "cine":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(
+            f"expected a fraction of the R–R interval from 0 to below 1, or the word cine; found {text!r}"
+        )
+    return value
+
+
 def seconds(text: str) -> float:
     """Parse a time in a record, s."""
     return float(beat(f"{text.removesuffix('s')}s"))

@@ -21,7 +21,8 @@ class Cine:
     """A generated beating heart.
 
     Attributes:
-        frames: (T, D, H, W) float32 in the anchor's intensity unit; frame 0 is the anchor itself.
+        frames: (T, D, H, W) float32 in the anchor's intensity unit; the frame of the anchor's phase (0, the R wave,
+            unless it was said to be another) is the anchor itself.
         time_ms: (T,) time from the R wave, ms; periodic over ``rr_ms``.
         rr_ms: Length of the cycle, ms.
         anchor: The stack that was warped; its ``ijk_to_ras`` is the cine's geometry.
@@ -50,6 +51,6 @@ class Cine:
     def displacement_mm(self, frame: int) -> np.ndarray:
         """Return the pull displacement of a frame, (3, D, H, W), mm along the stack's own axes (k, j, i).
 
-        ``frames[t](x) = anchor(x + u_t(x))``; zero for frame 0.
+        ``frames[t](x) = anchor(x + u_t(x))``; zero for the anchor's frame.
         """
         return self.motion.displacement_mm(frame)

@@ -58,16 +58,28 @@ def clock_features(condition: torch.Tensor, phases: torch.Tensor) -> torch.Tenso
 
     Args:
         condition: (B, CONDITION_SIZE).
-        phases: (T,) phases 0…1.
+        phases: (T,) phases 0…1, or (B, T) where every subject has its own.
     """
     ends = end_systolic_phase(condition).detach().cpu().numpy()
-    plain = phases.detach().cpu().numpy()
-    warped = np.stack([PchipInterpolator([0.0, end, 1.0], [0.0, 0.5, 1.0])(plain) for end in ends])
+    plain = np.broadcast_to(phases.detach().cpu().numpy(), (len(ends), phases.shape[-1]))
+    courses = [PchipInterpolator([0.0, end, 1.0], [0.0, 0.5, 1.0]) for end in ends]
+    warped = np.stack([course(own) for course, own in zip(courses, plain, strict=True)])
     warped = torch.as_tensor(warped, dtype=condition.dtype, device=condition.device)
     order = torch.arange(1, HARMONICS + 1, device=condition.device, dtype=condition.dtype)
-    both = [phases.to(condition)[None, :, None].expand_as(warped[..., None]), warped[..., None]]
+    both = [phases.to(condition)[..., None].expand_as(warped[..., None]), warped[..., None]]
     waves = [f(2 * np.pi * phase * order) for phase in both for f in (torch.sin, torch.cos)]
     return torch.cat([*waves, warped[..., None]], dim=-1)
+
+
+def anchor_features(condition: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
+    """Return what tells when an anchor was taken, (B, CLOCK_SIZE): its clock less that of the R wave, there zero.
+
+    Args:
+        condition: (B, CONDITION_SIZE).
+        anchor: (B,) phases 0…1.
+    """
+    clock = clock_features(condition, torch.stack([torch.zeros_like(anchor), anchor], dim=1))
+    return clock[:, 1] - clock[:, 0]
 
 
 def cycle_condition(encoder: EcgEncoder, cycle: EcgCycle, device) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """An anchor and an ECG made ready for the motion model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,9 +76,34 @@ def prepare(
     warnings = check_heart_in(roi, labels, anchor.ijk_to_ras, source) if roi is not None else ()
     if frame.mirrored:
         warnings += (MIRRORED,)
-    fractions, grid = label_fractions(labels), grid_for_heart(labels, anchor.ijk_to_ras, frame, bundle.model.grid)
-    maps = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid))[None].to(device)
-    fine = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid, 2, 2))
+    grid = grid_for_heart(labels, anchor.ijk_to_ras, frame, bundle.model.grid)
+    maps, fine = _maps(labels, anchor.ijk_to_ras, frame, grid, device)
     condition = bundle.model.condition(cycle, device)
     ef = bundle.model.stated_ef(cycle)
     return Conditioned(labels.astype(np.uint8), source, frame, maps, fine, condition, grid, ef, roi, warnings)
+
+
+def relabelled(ready: Conditioned, labels: np.ndarray, ijk_to_ras, model_grid: MotionGrid | None = None) -> Conditioned:
+    """Return an anchor with the labels (D, H, W) of the same heart at another phase.
+
+    Args:
+        ready: The anchor as it was prepared.
+        labels: On the same stack.
+        ijk_to_ras: (4, 4) geometry of the stack.
+        model_grid: The model's motion grid, to find the heart's frame and grid anew; they are kept where None.
+
+    Raises:
+        AnatomyError: If no heart's frame is found in the labels.
+    """
+    frame, grid = ready.frame, ready.grid
+    if model_grid is not None:
+        frame = heart_frame_from_labels(labels, ijk_to_ras)
+        grid = grid_for_heart(labels, ijk_to_ras, frame, model_grid)
+    maps, fine = _maps(labels, ijk_to_ras, frame, grid, ready.maps.device)
+    return replace(ready, labels=labels, frame=frame, grid=grid, maps=maps, fine_maps=fine)
+
+
+def _maps(labels: np.ndarray, ijk_to_ras, frame, grid: MotionGrid, device) -> tuple[torch.Tensor, torch.Tensor]:
+    fractions = label_fractions(labels)
+    maps = torch.from_numpy(anatomy_maps(fractions, ijk_to_ras, frame, grid))[None].to(device)
+    return maps, torch.from_numpy(anatomy_maps(fractions, ijk_to_ras, frame, grid, 2, 2))

@@ -11,7 +11,13 @@ import torch
 from torch import nn
 
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.generator.condition import CLOCK_SIZE, CONDITION_SIZE, clock_features, null_condition
+from COFGeneratorLib.generator.condition import (
+    CLOCK_SIZE,
+    CONDITION_SIZE,
+    anchor_features,
+    clock_features,
+    null_condition,
+)
 from COFGeneratorLib.generator.grid import MotionGrid
 from COFGeneratorLib.generator.mean_network import FilmBlock, plane_coordinates
 
@@ -40,6 +46,7 @@ class FlowConfig:
             all phases: "w/o temporal ECG".
         target: ``"motion"``, or ``"frames"``: the anatomy maps of every phase themselves, with no registration behind
             them and no warp after: "w/o TOPPR". A network of frames is for the ablation; it moves no anchor.
+        any_anchor: Whether the network is told at which phase the anchor was taken; else it is that of the R wave.
     """
 
     widths: tuple[int, ...] = (48, 64, 96)
@@ -51,6 +58,7 @@ class FlowConfig:
     anatomy: bool = True
     ecg_route: str = "time"
     target: str = "motion"
+    any_anchor: bool = False
 
     def __post_init__(self):
         for value, known in ((self.prediction, PREDICTIONS), (self.ecg_route, ECG_ROUTES), (self.target, TARGETS)):
@@ -118,6 +126,9 @@ class VelocityUNet(nn.Module):
         self.out = nn.Conv2d(widths[0], pack, 3, padding=1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        if self.config.any_anchor:
+            self.anchor = nn.Linear(CLOCK_SIZE, hidden, bias=False)
+            nn.init.zeros_(self.anchor.weight)
 
     def _level(self, inputs: int, width: int, attend: bool) -> nn.ModuleList:
         hidden = self.config.hidden
@@ -133,7 +144,7 @@ class VelocityUNet(nn.Module):
             x = block(x, clock) if isinstance(block, TimeAttention) else block(x, film)
         return x
 
-    def forward(self, pack, tau, maps, condition, phases, mean=None) -> torch.Tensor:
+    def forward(self, pack, tau, maps, condition, phases, mean=None, anchor=None) -> torch.Tensor:
         """Return the prediction, (B, T, C, H, W).
 
         Args:
@@ -143,6 +154,7 @@ class VelocityUNet(nn.Module):
             condition: (B, CONDITION_SIZE).
             phases: (T,) phases 0…1.
             mean: (B, T, 3, D, H, W) regression mean, where ``config.residual``.
+            anchor: (B,) phases at which the maps are, where ``config.any_anchor``; the R wave where None.
         """
         batch, count, _, height, width = pack.shape
         still = [(maps if self.config.anatomy else torch.zeros_like(maps)).flatten(1, 2)]
@@ -153,7 +165,10 @@ class VelocityUNet(nn.Module):
         scales = 2.0 ** torch.arange(4, device=tau.device, dtype=tau.dtype) * torch.pi / 2
         waves = torch.cat([torch.sin(tau[:, None] * scales), torch.cos(tau[:, None] * scales)], dim=1)
         clock = self.clock(clock_features(condition, phases))
-        film = nn.functional.silu(self.embed(torch.cat([condition, waves], dim=1))[:, None] + clock).flatten(0, 1)
+        told = self.embed[0](torch.cat([condition, waves], dim=1))
+        if anchor is not None:
+            told = told + self.anchor(anchor_features(condition, anchor))
+        film = nn.functional.silu(self.embed[1:](told)[:, None] + clock).flatten(0, 1)
 
         parts = [pack, torch.cat(still, dim=1)[:, None].expand(-1, count, -1, -1, -1)]
         if self.config.residual:

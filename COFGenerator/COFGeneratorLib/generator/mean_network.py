@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from COFGeneratorLib.generator.condition import CLOCK_SIZE, CONDITION_SIZE, clock_features
+from COFGeneratorLib.generator.condition import CLOCK_SIZE, CONDITION_SIZE, anchor_features, clock_features
 from COFGeneratorLib.generator.grid import MotionGrid
 
 
@@ -23,12 +23,14 @@ class MeanConfig:
         blocks: Residual blocks a level.
         modes: Number M of spatial modes.
         hidden: Width of the condition and of the time-course network.
+        any_anchor: Whether the network is told at which phase the anchor was taken; else it is that of the R wave.
     """
 
     widths: tuple[int, ...] = (96, 128, 192)
     blocks: int = 2
     modes: int = 8
     hidden: int = 192
+    any_anchor: bool = False
 
 
 class FilmBlock(nn.Module):
@@ -124,21 +126,30 @@ class MotionMean(nn.Module):
             nn.Linear(hidden, self.config.modes),
         )
         nn.init.normal_(self.space.out.weight, std=1e-2)
+        if self.config.any_anchor:
+            self.anchor = nn.Linear(CLOCK_SIZE, hidden, bias=False)
+            nn.init.zeros_(self.anchor.weight)
 
-    def forward(self, maps: torch.Tensor, condition: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, maps: torch.Tensor, condition: torch.Tensor, phases: torch.Tensor, anchor: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Return velocities in units of the pack's RMS, (B, T, 3, D, H, W).
 
         Args:
             maps: (B, 3, D, H, W) anatomy maps.
             condition: (B, CONDITION_SIZE).
             phases: (T,) phases 0…1 of the cycle.
+            anchor: (B,) phases at which the maps are, where ``config.any_anchor``; the R wave where None.
         """
         batch, _, depth, height, width = maps.shape
-        embedded = self.embed(condition)
+        if anchor is None:
+            embedded, start = self.embed(condition), torch.zeros(1, device=phases.device, dtype=phases.dtype)
+        else:
+            told = self.embed[0](condition) + self.anchor(anchor_features(condition, anchor))
+            embedded, start, phases = self.embed[1:](told), anchor[:, None].to(phases), phases.expand(batch, -1)
         planes = torch.cat([maps.flatten(1, 2), self.coordinates.expand(batch, -1, -1, -1)], dim=1)
         modes = self.space(planes, embedded).view(batch, self.config.modes, -1)
-        start = torch.zeros(1, device=phases.device, dtype=phases.dtype)
-        clock = clock_features(condition, torch.cat([start, phases]))
-        courses = self.time(torch.cat([embedded[:, None].expand(-1, len(phases) + 1, -1), clock], dim=-1))
-        courses = courses[:, 1:] - courses[:, :1]  # zero at the R wave, exactly
-        return torch.bmm(courses, modes).view(batch, len(phases), 3, depth, height, width)
+        clock = clock_features(condition, torch.cat([start, phases], dim=-1))
+        courses = self.time(torch.cat([embedded[:, None].expand(-1, clock.shape[1], -1), clock], dim=-1))
+        courses = courses[:, 1:] - courses[:, :1]  # zero at the anchor, exactly
+        return torch.bmm(courses, modes).view(batch, -1, 3, depth, height, width)

@@ -15,6 +15,7 @@ from COFGeneratorLib.generator.mean_network import MotionMean
 from COFGeneratorLib.generator.pack import PackScale, heart_confidence, motion_reach, unpack
 from COFGeneratorLib.generator.sampler import integrate
 from COFGeneratorLib.motion.fields import exponential, mm_from_voxels, resize, voxels_from_mm
+from COFGeneratorLib.motion.relative import at_phase
 
 REFINE = 2
 """Density in-plane of the grid on which velocities are exponentiated, relative to the motion grid.
@@ -76,6 +77,11 @@ class MotionModel:
         """(T,) phases 0…1 of the flow pack."""
         return torch.arange(self.grid.phases, dtype=torch.float32) / self.grid.phases
 
+    @property
+    def any_anchor(self) -> bool:
+        """Whether the networks were trained on anchors of any phase, and are told which."""
+        return all(network.config.any_anchor for network in (self.mean, self.flow) if network is not None)
+
     @torch.inference_mode()
     def condition(self, cycle: EcgCycle | None, device) -> torch.Tensor:
         """Return the condition of an ECG, or of none, (1, CONDITION_SIZE)."""
@@ -106,6 +112,7 @@ class MotionModel:
         seed: int = 0,
         solver: str | None = None,
         steps: int | None = None,
+        anchor: float | None = None,
         progress=None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return stationary velocities in grid voxels and the confidence.
@@ -118,14 +125,16 @@ class MotionModel:
                 from the noise's mean.
             seed: Of the noise.
             solver, steps: The model's own where None.
+            anchor: Phase 0…1 at which the maps are, of a model with ``any_anchor``; the R wave where None.
 
         Returns:
-            (max(draws, 1), T, 3, D, H, W) velocities, gain applied, zero at the R wave and beyond the heart's
+            (max(draws, 1), T, 3, D, H, W) velocities, gain applied, zero at the anchor's phase and beyond the heart's
             surroundings; (…, T, D, H, W) confidence.
         """
         count, phases = max(draws, 1), self.phases.to(maps)
         maps, condition = maps.expand(count, -1, -1, -1, -1), condition.expand(count, -1)
-        mean = None if self.mean is None else self.mean(maps[:1], condition[:1], phases)
+        told = () if anchor is None else (torch.full((count,), anchor, device=maps.device),)
+        mean = None if self.mean is None else self.mean(maps[:1], condition[:1], phases, *(at[:1] for at in told))
         shape = (count, len(phases), PACK_COMPONENTS * self.grid.shape[0], *self.grid.shape[1:])
         if self.flow is None or (mean is not None and not draws):
             normalised = mean.expand(count, -1, -1, -1, -1, -1)
@@ -138,7 +147,7 @@ class MotionModel:
             centre = None if mean is None else mean.expand(count, -1, -1, -1, -1, -1)
 
             def predict(x, tau):
-                return self.flow(x, tau, maps, condition, phases, centre)
+                return self.flow(x, tau, maps, condition, phases, centre, *told)
 
             packed = integrate(
                 predict,
@@ -152,7 +161,7 @@ class MotionModel:
             if centre is not None:
                 normalised = centre + normalised * torch.tensor(self.spread).to(maps).view(3, 1, 1, 1)
         velocity = self.gain * self.scale.restore(normalised)
-        velocity = velocity - velocity[:, :1]  # the anchor is the frame at the R wave
+        velocity = velocity - (velocity[:, :1] if anchor is None else at_phase(velocity, anchor))  # the anchor's phase
         return velocity * motion_reach(maps)[:, None, None], confidence
 
     @torch.inference_mode()

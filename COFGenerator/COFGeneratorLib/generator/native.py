@@ -26,16 +26,17 @@ class NativeMotion:
         ijk_to_ras: (4, 4) geometry of the stack.
         shape: (D, H, W) of the stack.
         frames: Number of frames of one cycle.
+        still: The frame that is the anchor; the first, unless the anchor was not taken at the R wave.
     """
 
     def __init__(
-        self, displacement_mm: np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras, shape, frames: int
+        self, displacement_mm: np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras, shape, frames: int, still=0
     ):
-        self.frames, self.shape = frames, tuple(shape)
+        self.frames, self.shape, self.still = frames, tuple(shape), still
         self._spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()
         windowed = np.asarray(displacement_mm, dtype=np.float64) * grid.window(min(grid.spacing_mm[1:]))
         in_time = np.tensordot(periodic_matrix(len(windowed), np.arange(frames) / frames), windowed, axes=1)
-        in_time -= in_time[:1]  # frame 0 is the anchor, exactly
+        in_time -= in_time[still : still + 1]  # the anchor, exactly
 
         to_heart = frame.kji_to_heart(np.asarray(ijk_to_ras))
         self._to_voxel = torch.tensor(np.linalg.inv(to_heart[:3, :3]), dtype=torch.float32)
@@ -86,7 +87,7 @@ class NativeMotion:
         return full
 
     def warp_all(self, channels: np.ndarray, progress=None) -> np.ndarray:
-        """Warp (C, D, H, W) by every frame; returns (T, C, D, H, W) float32, linear interpolation, frame 0 a copy."""
+        """Warp (C, D, H, W) by every frame; returns (T, C, D, H, W) float32, linear, the anchor's frame a copy."""
         channels = np.ascontiguousarray(channels, dtype=np.float32)
         frames = np.repeat(channels[None], self.frames, axis=0)
         cropped = torch.from_numpy(channels[(slice(None), *self.box)].copy())[None]
@@ -96,8 +97,15 @@ class NativeMotion:
             frames[(slice(start, stop), slice(None), *self.box)] = moved.numpy()
             if progress:
                 progress(stop, self.frames)
-        frames[0] = channels
+        frames[self.still] = channels
         return frames
+
+    def warp_one(self, channels: np.ndarray, frame: int) -> np.ndarray:
+        """Warp (C, D, H, W) by one frame; returns the same shape, float32."""
+        moved = np.array(channels, dtype=np.float32)
+        inside = torch.from_numpy(moved[(slice(None), *self.box)].copy())[None]
+        moved[(slice(None), *self.box)] = warp(inside, self.displacement_voxels(frame, frame + 1))[0].numpy()
+        return moved
 
     def folded_fraction(self, mask: np.ndarray | None = None, every: int = 4) -> float:
         """Return the fraction of voxels with det(I + ∇u) ≤ 0 over every n-th frame, within ``mask`` (D, H, W)."""

@@ -25,6 +25,7 @@ from COFGeneratorLib.generator.conditioned import prepare
 from COFGeneratorLib.generator.device import choose_device
 from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.native import NativeMotion
+from COFGeneratorLib.generator.r_wave import ESTIMATED, RWave, at_the_r_wave, frame_at
 from COFGeneratorLib.generator.settled import native_motion, settled
 
 Progress = Callable[[str, int, int], None]
@@ -51,12 +52,13 @@ def generate(
     cycle: EcgCycle | None = None,
     roi: Roi | Sequence[float] | None = None,
     segmenter: StackSegmenter | None = None,
+    anchor_phase: float = 0.0,
     progress: Progress | None = None,
 ) -> Cine:
     """Generate the beating heart of an anchor under an ECG.
 
-    The anchor is the frame at the R wave. The cine is the model's central estimate; with ``samples`` above one,
-    further random draws give the spread of every read-out.
+    The anchor is the frame at the R wave, or at ``anchor_phase``; time begins at the R wave anyway. The cine is the
+    model's central estimate; with ``samples`` above one, further random draws give the spread of every read-out.
 
     Args:
         anchor: The short-axis stack.
@@ -72,6 +74,7 @@ def generate(
         cycle: The analysed ECG where the caller has it already.
         roi: Where the heart is, if the user says: a ``Roi`` or (xmin, xmax, ymin, ymax, zmin, zmax), RAS mm.
         segmenter: What labels the anchor in place of the bundle's own, see ``anatomy.foreign_segmenter``.
+        anchor_phase: When the anchor was taken, as a fraction 0…1 of the R–R interval; the nearest frame is the anchor.
         progress: Called with (stage, done, total).
 
     Raises:
@@ -86,6 +89,7 @@ def generate(
             f"A rhythm is needed, {SHORTEST_RECORD_S:g} s of ECG or more; found {record.duration_s:.2f} s, in which "
             "one premature beat would pass for the heart's rate. Export the full 10-second record."
         )
+    still = frame_at(anchor_phase, frames)
     if segmenter is not None:
         bundle = replace(bundle, segmenter=segmenter)
     stages = _Stages(progress)
@@ -96,15 +100,10 @@ def generate(
     with stages("anatomy"):
         ready = prepare(anchor, cycle, bundle, labels, target, as_roi(roi))
     with stages("motion"):
-        velocity, _ = model.velocities(
-            ready.maps,
-            ready.condition,
-            solver=solver,
-            steps=steps,
-            progress=lambda done, total: stages.report("motion", done, total),
-        )
-        velocity = settled(model, velocity[0], ready, anchor, ready.wanted_ef)
-        native = native_motion(model, velocity, ready, anchor, frames)
+        begin = at_the_r_wave(model, ready, anchor, frames, still, solver=solver, steps=steps)
+        velocity = begin.velocities(progress=lambda done, total: stages.report("motion", done, total))
+        velocity = settled(model, velocity, begin.ready, anchor, ready.wanted_ef)
+        native = native_motion(model, velocity, begin.ready, anchor, frames, still)
     with stages("warp"):
         cine, moved = _warp(anchor, ready.labels, native, lambda done, total: stages.report("warp", done, total))
     with stages("function"):
@@ -113,11 +112,11 @@ def generate(
         report = _function(moved, anchor, time_ms, cycle, ready.labels_from, folded)
         if ready.ef:
             report = replace(report, ef_interval_percent=ready.ef.interval_percent)
-        label_frames = _hard_labels(moved, ready.labels, native.box)
+        label_frames = _hard_labels(moved, ready.labels, native)
     draws: tuple[FunctionReport, ...] = ()
     if samples > 1:
         with stages("samples"):
-            draws = _draw_reports(model, ready, anchor, cycle, frames, samples, seed, solver, steps, stages)
+            draws = _draw_reports(model, ready, begin, anchor, cycle, frames, still, samples, seed, stages)
     return Cine(
         frames=cine,
         time_ms=time_ms,
@@ -129,7 +128,9 @@ def generate(
         function=report,
         record=record,
         cycle=cycle,
-        provenance=_provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, seed, target, stages),
+        provenance=_provenance(
+            anchor, record, cycle, bundle, ready, still / frames, solver, steps, samples, seed, target, stages
+        ),
         samples=draws,
     )
 
@@ -172,38 +173,41 @@ def _function(moved, anchor, time_ms, cycle, labels_from, folded) -> FunctionRep
     )
 
 
-def _hard_labels(moved: np.ndarray, anchor_labels: np.ndarray, box) -> np.ndarray:
-    """Return (T, D, H, W) uint8: the structure that fills most of each voxel; frame 0 as given.
+def _hard_labels(moved: np.ndarray, anchor_labels: np.ndarray, native: NativeMotion) -> np.ndarray:
+    """Return (T, D, H, W) uint8: the structure that fills most of each voxel; the anchor's frame as given.
 
     Only the box that moves is looked at.
     """
+    box = native.box
     inside = torch.from_numpy(moved[(slice(None), slice(None), *box)])
     most, best = inside.max(dim=1)
     labels = np.repeat(anchor_labels[None], len(moved), axis=0)
     labels[(slice(None), *box)] = torch.where(most > 1.0 - inside.sum(dim=1), best + 1, 0).to(torch.uint8).numpy()
-    labels[0] = anchor_labels
+    labels[native.still] = anchor_labels
     return labels
 
 
-def _draw_reports(model, ready, anchor, cycle, frames, samples, seed, solver, steps, stages):
+def _draw_reports(model, ready, begin: RWave, anchor, cycle, frames, still, samples, seed, stages):
     reports = []
     fractions = label_fractions(ready.labels)
     time_ms = np.arange(frames) / frames * cycle.rr_ms
     for draw in range(samples):  # one at a time: memory does not grow with K
-        velocity, _ = model.velocities(
-            ready.maps, ready.condition, draws=1, seed=seed + draw, solver=solver, steps=steps
-        )
+        velocity = begin.velocities(draws=1, seed=seed + draw)
         wanted = ready.ef.draw(seed + draw) if ready.ef else None
-        velocity = settled(model, velocity[0], ready, anchor, wanted, keep_wall=False)
-        moved = native_motion(model, velocity, ready, anchor, frames).warp_all(fractions)
+        velocity = settled(model, velocity, begin.ready, anchor, wanted, keep_wall=False)
+        moved = native_motion(model, velocity, begin.ready, anchor, frames, still).warp_all(fractions)
         reports.append(_function(moved, anchor, time_ms, cycle, ready.labels_from, 0.0))
         stages.report("samples", draw + 1, samples)
     return tuple(replace(report, folded_fraction=float("nan")) for report in reports)
 
 
-def _provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, seed, device, stages) -> dict[str, Any]:
+def _provenance(
+    anchor, record, cycle, bundle, ready, phase, solver, steps, samples, seed, device, stages
+) -> dict[str, Any]:
     versions = {"chainofflow": _version("chainofflow"), "python": platform.python_version()}
     versions.update({name: _version(name) for name in PACKAGES})
+    estimated = (ESTIMATED.format(percent=100.0 * phase),) if phase else ()
+    told = "told to the model" if bundle.model.any_anchor else "the R wave estimated from it"
     unused = (UNUSED,) if (solver or steps) and samples == 1 and bundle.model.mean is not None else ()
     return {
         "synthetic": True,
@@ -219,7 +223,8 @@ def _provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, se
         "roi": None if ready.roi is None else ready.roi.described(),
         "mirrored": ready.frame.mirrored,
         "anchor_frame": anchor.frame,
-        "anchor_phase": "taken as the frame at the R wave",
+        "anchor_phase": f"{phase:g} of the R–R interval, {told}" if phase else "taken as the frame at the R wave",
+        "anchor_phase_fraction": phase,
         "ecg_beat": int(cycle.representative),
         "seed": seed,
         "samples": samples,
@@ -228,7 +233,7 @@ def _provenance(anchor, record, cycle, bundle, ready, solver, steps, samples, se
         "device": str(device),
         "versions": versions,
         "seconds": {name: round(value, 4) for name, value in stages.seconds.items()},
-        "warnings": [*anchor.warnings, *ready.warnings, *record.warnings, *cycle.warnings, *unused],
+        "warnings": [*anchor.warnings, *ready.warnings, *record.warnings, *cycle.warnings, *estimated, *unused],
     }
 
 
