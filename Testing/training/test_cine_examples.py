@@ -16,9 +16,9 @@ from COFTrainingLib.cohort.phantom_files import PhantomOptions
 from COFTrainingLib.cohort.synthesis import synthesize
 from COFTrainingLib.evaluation.phantom_cases import draw_case
 from COFTrainingLib.phantom.physiology import NATURAL
-from COFTrainingLib.training.cine_example import MotionField, Recipe, ecg_draws, make_examples
+from COFTrainingLib.training.cine_example import MotionField, Recipe, _starts, ecg_draws, make_examples
 from COFTrainingLib.training.cine_motion import CineMotion, demons_motion
-from COFTrainingLib.training.flow_samples import displacement_on_grid
+from COFTrainingLib.training.flow_samples import displacement_on_grid, draw_anchor, volume_phases
 
 SPACING = (8.0, 2.4)
 SEED = 8_300_003
@@ -85,6 +85,25 @@ def test_the_anchor_may_be_any_frame(cohort, example):
     shifted = make_examples(cohort, later, Recipe(GRID, CineMotion(source="demons", frames=6)), 1, seed=5)[0]
     relative = np.roll(example["volumes"][:, 0], -2) / example["volumes"][2, 0]  # 4 of 12 frames are 2 of 6 phases
     assert np.abs(shifted["volumes"][:, 0] - relative).max() < 0.03
+
+
+def test_an_anchor_of_any_phase_is_a_frame_of_the_cine_and_the_beat_begins_at_the_r_wave_all_the_same(cohort, case):
+    recipe = Recipe(GRID, CineMotion(source="demons", frames=4), anchor="any")
+    seed = next(n for n in range(99) if 0.3 < draw_anchor(np.random.default_rng([n, 3, 0])) < 0.4)
+    (found,) = make_examples(cohort, cohort.subjects[0], recipe, 1, seed)
+    assert found["anchor"] == pytest.approx(4 / 12)  # the frame that is nearest
+    times, heart = np.arange(6) / 6 * case.subject.physiology.rr_ms, case.subject.heart
+    expected = heart.lv_volume_ml(times) / heart.lv_volume_ml(times[2:3])
+    assert np.abs(found["volumes"][:, 0] / expected - 1.0).max() < 0.1
+    assert found["volumes"][0, 0] > 1.3
+    assert len(found["deficit"]) == len(volume_phases(GRID, "any"))
+    size = np.abs(found["velocity"].astype(float)).mean(axis=(1, 2, 3, 4))
+    assert size[0] > 10 * size[2]
+    bare = {role: file for role, file in cohort.subjects[0].files.items() if role != "cine_labels"}
+    subject, order = replace(cohort.subjects[0], files=bare), list(range(12))
+    assert _starts(cohort, subject, order, recipe, 1, seed) == [0]  # no labels of other frames, and no segmenter
+    assert _starts(cohort, subject, order, replace(recipe, segmenter="one"), 1, seed) == [4]
+    assert _starts(cohort, cohort.subjects[0], order, replace(recipe, anchor="ed"), 2, seed) == [0, 0]
 
 
 def test_demons_find_most_of_the_motion(cohort, case):

@@ -11,6 +11,7 @@ from COFGeneratorLib.ecg import analyse_ecg, read_ecg
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.model import MotionModel
+from COFGeneratorLib.motion.relative import from_the_r_wave
 
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.evaluation.arms import measure, move, prepared
@@ -92,5 +93,6 @@ def population_velocity(data: FlowData) -> torch.Tensor:
     """
     total = torch.zeros(data.cache.arrays["velocity"].shape[1:], dtype=torch.float64)
     for index in data.train:
-        total += torch.from_numpy(data.cache.arrays["velocity"][index].astype(np.float64))
+        velocity = torch.from_numpy(data.cache.arrays["velocity"][index].astype(np.float64))
+        total += from_the_r_wave(velocity) if data.any_anchor else velocity
     return (total / len(data.train)).float()

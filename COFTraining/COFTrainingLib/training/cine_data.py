@@ -29,9 +29,10 @@ class CineCache:
         cohort: The cohort.
         made: What became of its subjects.
         grid: The motion grid.
+        any_anchor: Whether the examples' anchors are of any phase.
     """
 
-    def __init__(self, store: Path, cohort: Cohort, made: dict[str, Made], grid: MotionGrid):
+    def __init__(self, store: Path, cohort: Cohort, made: dict[str, Made], grid: MotionGrid, any_anchor: bool = False):
         self.folder, self.grid, self.made = store, grid, made
         self.rows = [
             (subject, key, copy)
@@ -40,7 +41,7 @@ class CineCache:
         ]
         self.facts = {"subjects": len(self.rows), "grid": asdict(grid)}
         keys = [key for _, key, _ in self.rows]
-        self.arrays = {name: _Gathered(store, keys, name) for name in ARRAYS}
+        self.arrays = {name: _Gathered(store, keys, name) for name in (*ARRAYS, *(("anchor",) if any_anchor else ()))}
         self.seeds = np.array([f"{subject.id}/{copy}" if copy else subject.id for subject, _, copy in self.rows])
 
     @property
@@ -92,7 +93,12 @@ class _Gathered:
 
 
 def cine_recipe(
-    grid: MotionGrid, motion: CineMotion, run: Path, teacher: Path | str | None, segmenter: Path | str | None
+    grid: MotionGrid,
+    motion: CineMotion,
+    run: Path,
+    teacher: Path | str | None,
+    segmenter: Path | str | None,
+    anchor: str = "ed",
 ) -> Recipe:
     """Return the recipe of a run: with the teacher and the segmenter that are named, or that lie in the run.
 
@@ -102,7 +108,7 @@ def cine_recipe(
     folder = ""
     if motion.source == "teacher":
         folder = str(teacher_folder(teacher if teacher is not None else run / "teacher"))
-    return Recipe(grid, motion, folder, segmenter_folder(run, segmenter))
+    return Recipe(grid, motion, folder, segmenter_folder(run, segmenter), anchor)
 
 
 def teacher_folder(given: Path | str) -> Path:
@@ -165,7 +171,7 @@ def load_cines(
         return recipe.motion.copies if subject.split == "train" else 1
 
     made = fill(store, used, recipe, copies, workers=workers, scheduler=scheduler, progress=progress)
-    cache = CineCache(store, used, made, recipe.grid)
+    cache = CineCache(store, used, made, recipe.grid, recipe.anchor == "any")
     lost = cache.left_out
     if len(lost) > LARGEST_LOSS * max(len(used.subjects), 1) or not cache.rows:
         shown = "; ".join(f"{name}: {reason}" for name, reason in list(lost.items())[:SHOWN])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from COFGeneratorLib.anatomy import read_labels
-from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
+from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
 from COFGeneratorLib.anatomy.readers import CineStack, read_cine
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.ecg import analyse_ecg, read_ecg
@@ -32,7 +32,14 @@ from COFTrainingLib.training.cine_motion import (
     true_motion,
 )
 from COFTrainingLib.training.flow_cache import ECG_DRAWS, SENSITIVITY_SCALE
-from COFTrainingLib.training.flow_samples import LOGARITHM_SWEEPS, REFINE, fitted_to_grid, jittered, volume_phases
+from COFTrainingLib.training.flow_samples import (
+    LOGARITHM_SWEEPS,
+    REFINE,
+    draw_anchor,
+    fitted_to_grid,
+    jittered,
+    volume_phases,
+)
 
 MIN_FRAMES = 8
 """A cine of fewer frames does not show when the heart is smallest."""
@@ -49,19 +56,22 @@ class Recipe:
         motion: How motion is found.
         teacher: Folder of the teacher, or empty.
         segmenter: Folder of the segmenter for anchors without labels, or empty.
+        anchor: When anchors are taken, one of ``flow_samples.ANCHORS``: at the R wave, or every copy at another phase.
     """
 
     grid: MotionGrid
     motion: CineMotion
     teacher: str = ""
     segmenter: str = ""
+    anchor: str = "ed"
 
 
 def make_examples(cohort: Cohort, subject: Subject, recipe: Recipe, copies: int, seed: int) -> list[dict[str, Any]]:
     """Return the examples of a subject: what ``FlowCache`` holds of one, in the types in which it is stored.
 
     Beside it ``volumes`` (T, 3): LV, wall and RV at the grid's phases relative to the anchor's, counted in the labels
-    of the cine where there are any, else in the anchor's labels as the registration moves them on the native grid.
+    of the cine where there are any, else in the anchor's labels as the registration moves them on the native grid; and
+    ``anchor`` (1,), the phase of the anchor, where the recipe takes it at any.
 
     Args:
         cohort: The cohort.
@@ -74,26 +84,65 @@ def make_examples(cohort: Cohort, subject: Subject, recipe: Recipe, copies: int,
         ChainOfFlowError: If a file cannot be used.
     """
     cine, order = _cine(cohort, subject)
+    starts = _starts(cohort, subject, order, recipe, copies, seed)
+    moving = {start: _moving(cohort, subject, cine, order, start, recipe) for start in sorted(set(starts))}
+    heard = ecg_draws(read_ecg(cohort.path(subject, "ecg")), np.random.default_rng([seed, 1]))
+    examples = []
+    for copy, start in enumerate(starts):
+        rng = np.random.default_rng([seed, 2, copy])
+        heart = moving[start]
+        own = heart.frame if copy == 0 else jittered(heart.frame, rng)
+        example = _on_grid(heart, own, recipe, at_r=start == 0)
+        facts = {"labels_from": heart.source, "confidence": float(heart.field.confidence.mean())}
+        if recipe.anchor == "any":
+            example["anchor"] = np.array([start / len(order)], dtype=np.float32)
+        examples.append({**example, **heard, "volumes": heart.volumes.astype(np.float32), "facts": facts})
+    return examples
+
+
+@dataclass(frozen=True)
+class _Moving:
+    """One frame of a cine as the anchor, and how it moves: what all copies with this anchor share."""
+
+    anchor: SaxStack
+    labels: np.ndarray
+    source: str
+    frame: HeartFrame
+    field: MotionField
+    in_time: np.ndarray
+    volumes: np.ndarray
+
+
+def _starts(cohort, subject, order: list[int], recipe: Recipe, copies: int, seed: int) -> list[int]:
+    """Return which frame after the R wave is the anchor of each copy: one whose labels are known or can be found."""
+    if recipe.anchor != "any":
+        return [0] * copies
+    known = list(range(len(order))) if recipe.segmenter else [0]
+    if "cine_labels" in subject.files:
+        marked = read_cine(cohort.path(subject, "cine_labels")).frames
+        code = subject.facts.get("label_map", LABELS).get("lv", -1)
+        if len(marked) == len(order):
+            known = [0, *(n for n in range(1, len(order)) if (marked[order[n]] == code).any())]
+    drawn = (draw_anchor(np.random.default_rng([seed, 3, copy])) for copy in range(copies))
+    return [min(known, key=lambda n: abs(n - phase * len(order))) for phase in drawn]
+
+
+def _moving(cohort: Cohort, subject: Subject, cine: CineStack, order: list[int], start: int, recipe: Recipe) -> _Moving:
+    """Return a frame's anatomy and its motion to every phase of the grid, which begins at the R wave."""
+    if start:  # the manifest's labels of an anchor are those of its frame at the R wave
+        subject = replace(subject, files={role: file for role, file in subject.files.items() if role != "labels"})
+    order = [*order[start:], *order[:start]]
     anchor = cine.stack(order[0])
     labels, source = anchor_labels(cohort, subject, anchor, recipe.segmenter)
     frame = heart_frame_from_labels(labels, anchor.ijk_to_ras)
     chosen = _chosen(len(order), recipe.motion.frames)
     field = _motion(cohort, subject, anchor, cine, [order[n] for n in chosen], frame, recipe)
-    times = np.array(chosen) / len(order)
-    phases = np.arange(recipe.grid.phases) / recipe.grid.phases
-    in_time = _periodic(times, phases)
+    phases = (np.arange(recipe.grid.phases) / recipe.grid.phases - start / len(order)) % 1.0
+    in_time = _periodic(np.array(chosen) / len(order), phases)
     volumes = _counted(cohort, subject, order, phases)
     if volumes is None:
         volumes = _warped_volumes(labels, anchor, field, in_time)
-    heard = ecg_draws(read_ecg(cohort.path(subject, "ecg")), np.random.default_rng([seed, 1]))
-    examples = []
-    for copy in range(copies):
-        rng = np.random.default_rng([seed, 2, copy])
-        own = frame if copy == 0 else jittered(frame, rng)
-        example = _on_grid(labels, anchor, own, field, in_time, volumes, recipe.grid)
-        facts = {"labels_from": source, "confidence": float(field.confidence.mean())}
-        examples.append({**example, **heard, "volumes": volumes.astype(np.float32), "facts": facts})
-    return examples
+    return _Moving(anchor, labels, source, frame, field, in_time, volumes)
 
 
 def _cine(cohort: Cohort, subject: Subject) -> tuple[CineStack, list[int]]:
@@ -183,25 +232,30 @@ def _warped_volumes(labels: np.ndarray, anchor: SaxStack, field: MotionField, in
     return np.array(out) / still
 
 
-def _on_grid(labels, anchor: SaxStack, frame, field: MotionField, in_time, volumes, grid: MotionGrid) -> dict[str, Any]:
-    fractions = label_fractions(labels)
+def _on_grid(heart: _Moving, frame: HeartFrame, recipe: Recipe, at_r: bool) -> dict[str, Any]:
+    grid, anchor, fractions = recipe.grid, heart.anchor, label_fractions(heart.labels)
     nodes = grid.points_mm(REFINE)
     points = nodes.reshape(-1, 3) @ frame.axes_ras + frame.origin_ras  # axes_ras: rows are the axes, orthonormal
-    along = field.at(points) @ frame.axes_ras.T
-    exact = np.tensordot(in_time, along, axes=1).reshape(grid.phases, *nodes.shape)
+    along = heart.field.at(points) @ frame.axes_ras.T
+    exact = np.tensordot(heart.in_time, along, axes=1).reshape(grid.phases, *nodes.shape)
     velocity = logarithm(
         voxels_from_mm(torch.as_tensor(fitted_to_grid(exact, grid), dtype=torch.float32), grid.spacing_mm),
         LOGARITHM_SWEEPS,
     )
-    velocity[0] = 0.0
-    chosen = volume_phases(grid)
+    if at_r:
+        velocity[0] = 0.0
+    chosen = volume_phases(grid, recipe.anchor)
     fine = torch.from_numpy(anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid, 2, 2))
-    coarse, sensitivity = volume_sensitivity(velocity[chosen], fine)
+    coarse, sensitivity = (part.numpy() for part in volume_sensitivity(velocity[chosen], fine))
+    deficit = heart.volumes[chosen] - coarse
+    if not at_r:  # volumes of the loss are relative to the R wave's
+        share = 1.0 / np.maximum(heart.volumes[0], 1e-3)
+        sensitivity, deficit = sensitivity * share.reshape(1, 3, 1, 1, 1, 1), deficit * share
     return {
         "maps": anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid).astype(np.float16),
         "velocity": velocity.numpy().astype(np.float16),
-        "sensitivity": (sensitivity.numpy() * SENSITIVITY_SCALE).astype(np.float16),
-        "deficit": (volumes[chosen] - coarse.numpy()).astype(np.float32),
+        "sensitivity": (sensitivity * SENSITIVITY_SCALE).astype(np.float16),
+        "deficit": deficit.astype(np.float32),
     }
 
 

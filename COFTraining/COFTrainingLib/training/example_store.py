@@ -60,6 +60,8 @@ def recipe_id(recipe: Recipe) -> str:
     """Return the hash of a recipe: of its settings, and of the weights of its networks."""
     facts = {"format": FORMAT, "grid": asdict(recipe.grid), "motion": asdict(recipe.motion)}
     facts["motion"].pop("copies")
+    if recipe.anchor != "ed":
+        facts["anchor"] = recipe.anchor
     for name in ("teacher", "segmenter"):
         folder = getattr(recipe, name)
         files = sorted(path for path in Path(folder).iterdir() if path.is_file()) if folder else ()
@@ -174,7 +176,8 @@ def _save(path: Path, example: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        arrays = {name: np.ascontiguousarray(example[name]) for name in ARRAYS}
+        names = (*ARRAYS, *(("anchor",) if "anchor" in example else ()))
+        arrays = {name: np.ascontiguousarray(example[name]) for name in names}
         save_file(arrays, beside, {"facts": json.dumps(example["facts"])})
         beside.replace(path)
     finally:

@@ -126,11 +126,12 @@ def assemble(run: Path | str) -> MotionModel:
     training = config["training"]
     grid = MotionGrid(**_tuples(training["grid"]))
     mean = flow = None
+    told = {"any_anchor": training.get("anchor", "ed") == "any"}
     if training["mean"]:
-        mean = MotionMean(grid, MeanConfig(**_tuples(training["mean"])))
+        mean = MotionMean(grid, MeanConfig(**_tuples(training["mean"]) | told))
         mean.load_state_dict(load_file(run / "mean" / WEIGHTS))
     if training["flow"]:
-        flow = VelocityUNet(grid, FlowConfig(**_tuples(training["flow"]) | {"residual": mean is not None}))
+        flow = VelocityUNet(grid, FlowConfig(**_tuples(training["flow"]) | told | {"residual": mean is not None}))
         flow.load_state_dict(load_file(run / "flow" / WEIGHTS))
     return MotionModel(
         grid,

@@ -61,7 +61,7 @@ def motion_loss(predicted: torch.Tensor, batch: dict, scale, grid, config: Stage
     error = predicted.float() - batch["velocity"]
     weight = config.background_weight + (1 - config.background_weight) * heart_confidence(batch["maps"])
     square = (error.square() * weight[:, None, None]).sum() / (weight.sum() * error.shape[1] * 3)
-    chosen = scale.restore(error[:, volume_phases(grid)])
+    chosen = scale.restore(error[:, volume_phases(grid, "any" if "anchor" in batch else "ed")])
     volume = torch.einsum("btcdhw,btrcdhw->btr", chosen, batch["sensitivity"])
     volume = volume - batch["deficit"] * torch.tensor(config.deficit_share).to(volume)
     relative = (volume / VOLUME_ERROR).square()
@@ -86,20 +86,22 @@ def train_mean(
     ``preview`` is called at each validation with maps and predicted velocities of a subject, and the step.
     """
     torch.manual_seed(loop.seed)
+    network = replace(network, any_anchor=data.any_anchor)
     model = MotionMean(data.cache.grid, network)
     if initial is not None:
         model.load_state_dict(initial)
 
     def loss_fn(model, batch, generator):
         condition = _drop(batch["condition"], config.condition_dropout, generator)
-        return motion_loss(model(batch["maps"], condition, data.phases), batch, data.scale, data.cache.grid, config)
+        predicted = model(batch["maps"], condition, data.phases, batch.get("anchor"))
+        return motion_loss(predicted, batch, data.scale, data.cache.grid, config)
 
     def validate(model, step):
         totals: dict[str, float] = {}
         parts = [data.valid[start : start + 16] for start in range(0, len(data.valid), 16)]
         for part in parts:
             batch = to_device(data.batch(part), next(model.parameters()).device)
-            predicted = model(batch["maps"], batch["condition"], data.phases)
+            predicted = model(batch["maps"], batch["condition"], data.phases, batch.get("anchor"))
             if preview is not None and part is parts[0]:
                 preview(batch["maps"][:1], predicted[:1].float(), step)
             loss, metrics = motion_loss(predicted, batch, data.scale, data.cache.grid, config)
@@ -142,7 +144,7 @@ def flow_target(data: FlowData, batch: dict, mean: MotionMean | None, condition,
         return pack(moved_maps(data, batch), confidence), None
     if mean is not None:
         with torch.no_grad():
-            centre = mean(batch["maps"], condition, data.phases).float()
+            centre = mean(batch["maps"], condition, data.phases, batch.get("anchor")).float()
         velocity = (velocity - centre) / spread.view(3, 1, 1, 1)
     return pack(velocity, confidence), centre
 
@@ -172,7 +174,8 @@ def residual_spread(data: FlowData, mean: MotionMean, subjects: int = 48) -> tup
     """Return the RMS of what the regression leaves on validation subjects, per component, in units of the pack."""
     batch = to_device(data.batch(data.valid[:subjects]), next(mean.parameters()).device)
     with torch.no_grad():
-        error = batch["velocity"] - mean(batch["maps"], batch["condition"], data.phases)
+        predicted = mean(batch["maps"], batch["condition"], data.phases, batch.get("anchor"))
+        error = batch["velocity"] - predicted
     weight = heart_confidence(batch["maps"])[:, None, None]
     power = (error.square() * weight).sum(dim=(0, 1, 3, 4, 5)) / (weight.sum() * error.shape[1])
     return tuple(power.sqrt().tolist())
@@ -200,7 +203,7 @@ def train_flow(
     if tau_draw not in TAU_DRAWS:
         raise TrainingError(f"τ is drawn {' or '.join(TAU_DRAWS)}; found {tau_draw!r}. Choose one of them.")
     torch.manual_seed(loop.seed)
-    network = replace(network, residual=mean is not None)
+    network = replace(network, residual=mean is not None, any_anchor=data.any_anchor)
     model = VelocityUNet(data.cache.grid, network)
     if mean is not None:
         mean = mean.to(resolve_device(loop.device)).eval()
@@ -224,7 +227,7 @@ def train_flow(
         at = tau.view(-1, 1, 1, 1, 1)
         data_share, noise_share = diffusion_scales(at) if network.prediction == "noise" else (1 - at, at)
         noisy = data_share * clean + noise_share * noise
-        predicted = model(noisy, tau, batch["maps"], condition, data.phases, centre)
+        predicted = model(noisy, tau, batch["maps"], condition, data.phases, centre, batch.get("anchor"))
         target = {"x0": clean, "v": noise - clean, "noise": noise}[network.prediction]
         loss = ((predicted.float() - target).square() * weight[:, None]).mean() / weight.mean()
         return loss, {"flow": loss.detach()}

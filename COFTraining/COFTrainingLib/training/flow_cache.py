@@ -33,7 +33,8 @@ class FlowCache:
 
     Arrays (N = subjects, T = phases, D, H, W of the grid), float16: ``maps`` (N, 3, D, H, W); ``velocity``
     (N, T, 3, D, H, W) grid voxels; ``sensitivity`` (N, P, 3, 3, D, H, W) × 1000 and ``deficit`` (N, P, 3) of the volume
-    phases; ``beats`` (N, R, 12, 256) mV; ``scalars`` (N, R, 12) float32.
+    phases; ``beats`` (N, R, 12, 256) mV; ``scalars`` (N, R, 12) float32; ``anchor`` (N, 1) float32 phases, where
+    anchors are of any phase.
     """
 
     def __init__(self, folder: Path):
@@ -46,7 +47,9 @@ class FlowCache:
                 "Leave --cache out, or name the folder of a begun cache."
             ) from error
         self.grid = MotionGrid(**{key: _tuple(value) for key, value in self.facts["grid"].items()})
-        self.arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in _layout(self.grid, 1)}
+        self.anchor = self.facts.get("anchor", "ed")
+        names = _layout(self.grid, 1, self.anchor)
+        self.arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in names}
 
     @property
     def ready(self) -> np.ndarray:
@@ -73,17 +76,18 @@ def _tuple(value):
     return tuple(value) if isinstance(value, list) else value
 
 
-def _layout(grid: MotionGrid, subjects: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    phases, space = grid.phases, grid.shape
+def _layout(grid: MotionGrid, subjects: int, anchor: str) -> dict[str, tuple[tuple[int, ...], str]]:
+    phases, space, volumes = grid.phases, grid.shape, len(volume_phases(grid, anchor))
     return {
         "maps": ((subjects, 3, *space), "f2"),
         "velocity": ((subjects, phases, 3, *space), "f2"),
-        "sensitivity": ((subjects, len(volume_phases(grid)), 3, 3, *space), "f2"),
-        "deficit": ((subjects, len(volume_phases(grid)), 3), "f4"),
+        "sensitivity": ((subjects, volumes, 3, 3, *space), "f2"),
+        "deficit": ((subjects, volumes, 3), "f4"),
         "beats": ((subjects, ECG_DRAWS, 12, 256), "f2"),
         "scalars": ((subjects, ECG_DRAWS, 12), "f4"),
         "moved": ((subjects, 1), "u1"),
         "heard": ((subjects, 1), "u1"),
+        **({"anchor": ((subjects, 1), "f4")} if anchor == "any" else {}),
     }
 
 
@@ -95,8 +99,11 @@ def build_flow_cache(
     prevalence: Prevalence = ENRICHED,
     workers: int = 2,
     progress=None,
+    anchor: str = "ed",
 ) -> FlowCache:
     """Make (or finish) a folder of examples from phantom subjects first_seed … first_seed + subjects − 1.
+
+    ``anchor`` says when their anchors are taken, one of ``flow_samples.ANCHORS``.
 
     Raises:
         TrainingError: If the folder holds a cache of other settings.
@@ -107,6 +114,7 @@ def build_flow_cache(
         "first_seed": first_seed,
         "grid": asdict(grid),
         "prevalence": asdict(prevalence),
+        **({"anchor": anchor} if anchor != "ed" else {}),
     }
     marker = folder / "cache.json"
     if marker.is_file():
@@ -117,7 +125,7 @@ def build_flow_cache(
             )
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, (shape, kind) in _layout(grid, subjects).items():
+        for name, (shape, kind) in _layout(grid, subjects, anchor).items():
             np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape).flush()
         marker.write_text(json.dumps(facts, indent=1))
     cache = FlowCache(folder)
@@ -134,11 +142,11 @@ def _make_motion(folder: Path, index: int) -> None:
     """Make one example's anatomy and motion; the flag is set last, so a killed build resumes cleanly."""
     torch.set_num_threads(1)
     cache = FlowCache(folder)
-    example = flow_example(cache.subject(index), cache.grid, np.random.default_rng([int(cache.seeds[index]), 3]))
-    cache.arrays["maps"][index] = example["maps"]
-    cache.arrays["velocity"][index] = example["velocity"]
-    cache.arrays["sensitivity"][index] = example["sensitivity"] * SENSITIVITY_SCALE
-    cache.arrays["deficit"][index] = example["deficit"]
+    rng = np.random.default_rng([int(cache.seeds[index]), 3])
+    example = flow_example(cache.subject(index), cache.grid, rng, cache.anchor)
+    example["sensitivity"] = example["sensitivity"] * SENSITIVITY_SCALE
+    for name, values in example.items():
+        cache.arrays[name][index] = values
     cache.arrays["moved"][index] = 1
 
 

@@ -45,7 +45,9 @@ class FlowData:
         if rng is not None:
             gone = torch.from_numpy(rng.random(len(indices)) < NO_RV_SHARE)
             maps[gone, 2] = 0.0
+        told = {"anchor": torch.from_numpy(arrays["anchor"][indices][:, 0])} if self.any_anchor else {}
         return {
+            **told,
             "names": [str(self.cache.seeds[index]) for index in indices],
             "maps": maps,
             "velocity": self.scale.normalise(_single(arrays["velocity"], indices)),
@@ -58,6 +60,11 @@ class FlowData:
         """Return the batch of a step: drawn with replacement, a function of step and seed alone."""
         rng = np.random.default_rng([seed, step])
         return self.batch(rng.choice(self.train, size), rng)
+
+    @property
+    def any_anchor(self) -> bool:
+        """Whether the examples' anchors are of any phase; a batch then has ``anchor`` (B,), 0…1."""
+        return "anchor" in self.cache.arrays
 
     @property
     def phases(self) -> torch.Tensor:

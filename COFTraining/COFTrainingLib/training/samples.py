@@ -50,5 +50,6 @@ def write_final_sample(folder: Path, data: FlowData, model: MotionModel) -> Path
     """Write one draw of the finished model, with its own seed; returns the file."""
     batch = data.batch(data.valid[:1])
     draws = 1 if model.flow is not None else 0
-    velocity, _ = model.velocities(batch["maps"], batch["condition"], draws=draws, seed=SEED)
+    anchor = float(batch["anchor"][0]) if data.any_anchor else None
+    velocity, _ = model.velocities(batch["maps"], batch["condition"], draws=draws, seed=SEED, anchor=anchor)
     return write_sample(folder / "final.seq.nrrd", data, batch["maps"], data.scale.normalise(velocity[None, 0]).clone())

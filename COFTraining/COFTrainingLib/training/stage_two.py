@@ -99,7 +99,7 @@ def train_stage_two(
         training = of_cohort(training, given.cohort)
     recipe = None
     if is_recorded(given.cohort):
-        recipe = cine_recipe(training.grid, training.cines, run, given.teacher, given.segmenter)
+        recipe = cine_recipe(training.grid, training.cines, run, given.teacher, given.segmenter, training.anchor)
         check_roles(given.cohort, recipe)
         refuse_leaks(given.cohort, [Path(folder) for folder in (recipe.teacher, recipe.segmenter) if folder])
     if given.cohort is not None:
@@ -183,8 +183,9 @@ def _examples(run: Path, training: StageTwoTraining, given: Sources, recipe: Rec
 
     if recipe is None:
         return build_flow_cache(
-            folder, training.subjects, training.first_seed, training.grid, training.prevalence, given.workers, made
-        )
+            folder, training.subjects, training.first_seed, training.grid, training.prevalence, given.workers, made,
+            training.anchor,
+        )  # fmt: skip
     cache = load_cines(
         folder, given.cohort, recipe, workers=given.workers, scheduler=given.scheduler,
         progress=lambda done, total: made("cines", done, total),
@@ -310,11 +311,11 @@ def _preview(run: Path, data: FlowData, tell):
 
 def _mean(folder: Path, training: StageTwoTraining, data: FlowData, progress, preview) -> MotionMean:
     if (folder / WEIGHTS).is_file():
-        mean = MotionMean(data.cache.grid, training.mean)
+        mean = MotionMean(data.cache.grid, training.mean_network)
         mean.load_state_dict(load_file(folder / WEIGHTS))
         return mean.eval()
     mean, _ = train_mean(
-        data, folder, training.mean_loop, training.stage, training.mean, preview=preview,
+        data, folder, training.mean_loop, training.stage, training.mean_network, preview=preview,
         resume=(folder / CONFIG).exists(), progress=lambda event: progress({**event, "of": training.mean_loop.steps}),
     )  # fmt: skip
     return mean.eval()
@@ -323,7 +324,7 @@ def _mean(folder: Path, training: StageTwoTraining, data: FlowData, progress, pr
 def _flow(folder: Path, training: StageTwoTraining, data: FlowData, mean: MotionMean | None, progress):
     """Return the velocity network and the residual's spread."""
     begun = folder / CONFIG
-    network = replace(training.flow, residual=mean is not None)
+    network = training.flow_network
     spread = tuple(json.loads(begun.read_text(encoding="utf-8"))["model"]["spread"]) if begun.exists() else None
     if (folder / WEIGHTS).is_file():
         flow = VelocityUNet(data.cache.grid, network)

@@ -13,6 +13,7 @@ from COFTrainingLib.phantom.physiology import Prevalence
 from COFTrainingLib.phantom.subject import ENRICHED
 from COFTrainingLib.training.cine_motion import CineMotion
 from COFTrainingLib.training.flow import TAU_DRAWS, StageTwoConfig
+from COFTrainingLib.training.flow_samples import ANCHORS
 from COFTrainingLib.training.loop_config import LoopConfig
 
 DIVISOR = 4
@@ -50,6 +51,8 @@ class StageTwoTraining:
         sampler: The sampler's defaults in the bundle.
         calibration: Subjects for the gain; those of a recorded cohort are its validation subjects, at most so many.
         cines: How motion is found, where the cohort is one of recordings.
+        anchor: When the anchors are taken: ``"ed"`` at the R wave, or ``"any"`` at a phase that is drawn for every
+            example and told to the networks.
     """
 
     grid: MotionGrid = field(default_factory=MotionGrid)
@@ -66,6 +69,7 @@ class StageTwoTraining:
     sampler: SamplerDefaults = field(default_factory=SamplerDefaults)
     calibration: Calibration = field(default_factory=Calibration)
     cines: CineMotion = field(default_factory=CineMotion)
+    anchor: str = "ed"
 
     def __post_init__(self):
         if self.mean is None and self.flow is None:
@@ -76,12 +80,40 @@ class StageTwoTraining:
         wrong = [f"{name} = {value}" for name, value in counts.items() if value < 1]
         wrong += [f"grid.shape = {list(self.grid.shape)}"] * any(size % DIVISOR for size in self.grid.shape[1:])
         wrong += [f"tau_draw = {self.tau_draw!r}"] * (self.tau_draw not in TAU_DRAWS)
+        wrong += [f"anchor = {self.anchor!r}"] * (self.anchor not in ANCHORS)
         if wrong or self.flow_epochs < 0:
             raise TrainingError(
                 f"Stage 2 has at least one subject, batch and phase, a grid whose rows and columns are multiples of "
-                f"{DIVISOR}, and τ drawn {' or '.join(TAU_DRAWS)}; found {'; '.join(wrong) or self.flow_epochs}. "
-                "Correct them."
+                f"{DIVISOR}, τ drawn {' or '.join(TAU_DRAWS)} and anchors {' or '.join(ANCHORS)}; found "
+                f"{'; '.join(wrong) or self.flow_epochs}. Correct them."
             )
+        begins = {"prediction": "rate", "source": "truth"}  # both begin at the R wave by their nature
+        if self.anchor == "any" and (
+            (self.flow is not None and self.flow.prediction == begins["prediction"])
+            or self.cines.source == begins["source"]
+        ):
+            raise TrainingError(
+                "Anchors of any phase need motion that may begin there; a flow that predicts the rate and cines whose "
+                f"motion is the stored truth begin at the R wave. Found anchor = {self.anchor!r} with one of them. "
+                'Choose another flow.flow.prediction or flow.cines.source, or anchor = "ed".'
+            )
+
+    @property
+    def any_anchor(self) -> bool:
+        """Whether the networks are told when an anchor was taken."""
+        return self.anchor == "any"
+
+    @property
+    def mean_network(self) -> MeanConfig | None:
+        """The regression as it is trained."""
+        return None if self.mean is None else replace(self.mean, any_anchor=self.any_anchor)
+
+    @property
+    def flow_network(self) -> FlowConfig | None:
+        """The velocity network as it is trained."""
+        if self.flow is None:
+            return None
+        return replace(self.flow, residual=self.mean is not None, any_anchor=self.any_anchor)
 
 
 def is_recorded(cohort: Cohort | None) -> bool:
