@@ -80,6 +80,7 @@ class COFGeneratorParameterNode:
     samples - Draws; more than one gives intervals.
     steps - Steps of the sampler; 0 leaves it to the model.
     seed - Seed of the draws.
+    anchorPhase - When the anchor was taken, percent of the R-R interval; 0 is the R wave.
     resultBrowser - The generated cine that is shown.
     showLabels - Whether the labels are drawn over the cine.
     realBrowser - Real cine that the generated one is compared with.
@@ -97,6 +98,7 @@ class COFGeneratorParameterNode:
     samples: Annotated[int, WithinRange(1, 32)] = 1
     steps: Annotated[int, WithinRange(0, 500)] = 0
     seed: Annotated[int, WithinRange(0, 999999)] = 0
+    anchorPhase: Annotated[int, WithinRange(0, 99)] = 0
     resultBrowser: vtkMRMLSequenceBrowserNode
     showLabels: bool = True
     realBrowser: vtkMRMLSequenceBrowserNode

@@ -96,6 +96,8 @@ def test_an_own_seed_and_a_changed_file_make_another_request(a_patient, a_bundle
     assert request(seed=0) != first
     assert request(seed=3) == first
     assert request(anchor_frame=1) != first
+    assert request(anchor_phase=0.4) != first
+    assert request(anchor_phase=0.0) == first
     ecg.write_text(ecg.read_text().replace("0.", "1.", 1))
     assert request() != first
 
@@ -161,6 +163,14 @@ def test_region_and_beat_are_read_from_the_table(tmp_path):
     assert (first.beat, second.beat) == (3, 4.2)
     assert "six numbers" in wrong.problem
     assert (none.roi, none.beat, none.problem) == (None, None, "")
+
+
+def test_the_phase_of_the_anchor_is_read_from_the_table(tmp_path):
+    path = tmp_path / "cases.csv"
+    path.write_text("anchor,ecg,anchor_phase\na,b,0.4\na,b,cine\na,b,1.5\na,b,\n", encoding="utf-8")
+    fraction, cine, wrong, none = read_table(path)
+    assert (fraction.anchor_phase, cine.anchor_phase, none.anchor_phase) == (0.4, "cine", None)
+    assert "fraction of the R–R" in wrong.problem
 
 
 def test_a_spreadsheet_table_with_byte_order_mark_and_spaces_is_read(tmp_path):

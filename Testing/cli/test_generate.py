@@ -6,7 +6,9 @@ import signal
 
 import numpy as np
 import pytest
+from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.cli import main
+from COFGeneratorLib.commands.generate import phase_of
 from COFGeneratorLib.results.folder import ResultFolder
 
 FILES = {
@@ -100,6 +102,30 @@ def test_without_slicer_the_rest_is_written_and_the_gap_is_named(generate_words,
     assert any("scene.mrb were not written" in text for text in written["warnings"])
     assert "EF" in run.out
     assert "research use only" in run.out
+
+
+def test_the_phase_of_the_anchor_is_kept_in_run_json(generate_words, cof, tmp_path):
+    assert cof(*generate_words(out=tmp_path / "r", anchor_phase=0.4)).code == 0
+    run = json.loads((tmp_path / "r" / "run.json").read_text())
+    assert run["anchor_phase_fraction"] == 0.375  # the nearest of eight frames
+    assert "0.375 of the R–R" in run["anchor_phase"]
+    assert any("38 % of the R–R" in warning for warning in run["warnings"])
+
+
+@pytest.mark.parametrize(("words", "said"), [({"anchor_phase": 1.0}, "fraction"), ({"anchor_phase": "cine"}, "times")])
+def test_a_phase_that_cannot_be_is_refused(generate_words, cof, tmp_path, words, said):
+    run = cof(*generate_words(out=tmp_path / "r", **words))
+    assert run.code == 2
+    assert said in run.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_phase_of_a_frame_is_read_off_its_cine():
+    times = tuple(30.0 * n + 12.0 for n in range(25))
+    stack = SaxStack(np.zeros((3, 4, 4)), np.eye(4), frame=10, frame_times_ms=times)
+    assert phase_of(stack, "cine") == pytest.approx(0.4)
+    assert phase_of(stack, None) == 0.0
+    assert phase_of(stack, 0.3) == 0.3
 
 
 def test_a_folder_with_other_files_is_not_touched(generate_words, cof, tmp_path):

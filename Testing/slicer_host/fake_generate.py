@@ -30,6 +30,7 @@ def main() -> int:
         "roi",
         "cine",
         "rr",
+        "anchor-phase",
     ):
         parser.add_argument(f"--{name}")
     for name, default in (("frames", 50), ("samples", 1), ("seed", 0), ("steps", 0), ("beat", 0), ("anchor-frame", 0)):

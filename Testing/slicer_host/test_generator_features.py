@@ -76,6 +76,15 @@ def test_a_beat_is_chosen_by_a_click_or_a_number_and_drives_the_generation(ready
     assert "--beat" not in run(host, ready)
 
 
+def test_when_the_anchor_was_taken_is_said_to_the_generation(ready, host):
+    assert ready.ui.anchorPhaseSpinBox.value == 0
+    assert "--anchor-phase" not in run(host, ready)
+    ready.ui.anchorPhaseSpinBox.value = 35
+    assert ready._parameterNode.anchorPhase == 35
+    argv = run(host, ready)
+    assert argv[argv.index("--anchor-phase") + 1] == "0.35"
+
+
 def test_a_beat_that_the_record_does_not_have_is_told(ready, host):
     host.wait_for(lambda: ready.view.ecg.plot is not None)
     ready._parameterNode.beat = 11  # the last R peak starts no whole beat

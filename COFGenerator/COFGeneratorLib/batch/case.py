@@ -58,7 +58,8 @@ def run_case(case: Case, out: str, model: str, settings: dict[str, Any]) -> Outc
         arguments = argparse.Namespace(
             **settings | case.options,
             anchor=case.anchor, ecg=case.ecg, labels=case.labels, label_map=case.label_map,
-            anchor_frame=case.anchor_frame, roi=case.roi, beat=case.beat, model=model, out=str(folder), overwrite=False,
+            anchor_frame=case.anchor_frame, anchor_phase=case.anchor_phase, roi=case.roi, beat=case.beat, model=model,
+            out=str(folder), overwrite=False,
         )  # fmt: skip
         current = Session(EventWriter(None), quiet=True)
         generate_into(arguments, current, "batch", _bundle(model), {"request_sha256": request})
@@ -77,6 +78,7 @@ def request_hash(case: Case, model: str, settings: dict[str, Any]) -> str:
         "anchor_frame": case.anchor_frame,
         "roi": case.roi,
         "beat": case.beat,
+        **({"anchor_phase": case.anchor_phase} if case.anchor_phase else {}),  # earlier results stand
     }
     what["files"] = {
         part: [(path.suffix, sha256_of(path)) for path in _together(getattr(case, part))]

@@ -5,17 +5,18 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from COFGeneratorLib.commands.options import beat, bounds, frame_count, label_map, natural, positive
+from COFGeneratorLib.commands.options import beat, bounds, frame_count, label_map, natural, phase, positive
 from COFGeneratorLib.errors import ChainOfFlowError
 
 REQUIRED = ("anchor", "ecg")
-OPTIONAL = ("case", "labels", "label_map", "anchor_frame", "roi", "beat", "frames", "samples", "seed")
+OPTIONAL = ("case", "labels", "label_map", "anchor_frame", "anchor_phase", "roi", "beat", "frames", "samples", "seed")
 OPTIONS = ("frames", "samples", "seed")
 """Columns that replace an option of the whole batch for one case."""
 
 PARSERS = {
     "label_map": label_map,
     "anchor_frame": natural,
+    "anchor_phase": phase,
     "roi": bounds,
     "beat": beat,
     "frames": frame_count,
@@ -34,6 +35,7 @@ class Case:
         anchor, ecg, labels: Paths; ``labels`` may be None.
         label_map: Codes in the label file, or None.
         anchor_frame: Frame of the anchor file.
+        anchor_phase: When it was taken: a fraction of the R–R interval, ``cine``, or None for the R wave.
         roi: Box that holds the heart, six bounds in RAS mm, or None.
         beat: Beat of the ECG: an index, a time (float, s), or None.
         frames, samples, seed: Options of this case, or None for the batch's.
@@ -46,6 +48,7 @@ class Case:
     labels: str | None = None
     label_map: dict[str, int] | None = None
     anchor_frame: int = 0
+    anchor_phase: float | str | None = None
     roi: tuple[float, ...] | None = None
     beat: int | float | None = None
     frames: int | None = None

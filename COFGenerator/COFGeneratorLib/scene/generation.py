@@ -37,6 +37,7 @@ class GenerationOptions:
         model: Folder of a model bundle.
         beat: Index of the beat whose R–R is used; the one that stands best for all where None.
         engine: Name of the engine; with ``ECG_ALONE`` there is no anchor.
+        anchor_phase: When the anchor was taken, fraction of the R–R interval; the R wave where None.
     """
 
     frames: int = 50
@@ -48,6 +49,7 @@ class GenerationOptions:
     model: str | os.PathLike | None = None
     beat: int | None = None
     engine: str | None = None
+    anchor_phase: float | None = None
 
     def arguments(self) -> list[str]:
         """Return the options as command-line arguments."""
@@ -61,6 +63,7 @@ class GenerationOptions:
             "--model": self.model,
             "--beat": self.beat,
             "--engine": self.engine,
+            "--anchor-phase": self.anchor_phase,
         }
         return [text for flag, value in pairs.items() if value is not None for text in (flag, str(value))]
 

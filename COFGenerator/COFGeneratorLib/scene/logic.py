@@ -30,6 +30,7 @@ class GenerationLogic:
         device: str = "auto",
         model: str | os.PathLike | None = None,
         progressCallback=None,
+        anchorPhase: float | None = None,
     ):
         """Generate a cine and add it to the scene; returns when it is there.
 
@@ -47,6 +48,7 @@ class GenerationLogic:
             device: ``"auto"``, ``"cpu"``, ``"cuda:N"`` or ``"mps"``.
             model: Folder of a model bundle; the default one where None.
             progressCallback: Called with each event of the job, a dict with ``event``, ``stage``, ``done``, ``total``.
+            anchorPhase: When the anchor was taken, fraction of the R-R interval; the R wave where None.
 
         Returns:
             The sequence browser of the generated cine, vtkMRMLSequenceBrowserNode.
@@ -63,7 +65,7 @@ class GenerationLogic:
             for event in update.events if progressCallback is not None else ():
                 progressCallback(event)
 
-        options = GenerationOptions(frames, samples, seed, steps, solver, device, model, beat)
+        options = GenerationOptions(frames, samples, seed, steps, solver, device, model, beat, anchor_phase=anchorPhase)
         runner = self.start(anchorVolumeNode, ecgFilePath, segmentationNode, labelMapping, roiNode, options)
         run_to_end(runner, on_update=tell, pump=slicer.app.processEvents)
         browser = self.load(runner, anchorVolumeNode.GetName())

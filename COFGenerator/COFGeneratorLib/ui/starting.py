@@ -79,6 +79,7 @@ def start_job(logic, node, computer, ecg, rr_ms: float | None, registers: bool) 
         model=computer.model,
         beat=None if node.beat == AUTOMATIC or alone else node.beat,
         engine=ECG_ALONE if alone else None,
+        anchor_phase=node.anchorPhase / 100 if node.anchorPhase and not alone else None,
     )
     common = {
         "segmentationNode": node.anchorLabels,
