@@ -10,8 +10,8 @@ import torch
 from COFGeneratorLib.motion.fields import compose, exponential, logarithm, periodic_matrix
 
 SWEEPS = 6
-"""Of the logarithm. v_t − v_s, the first order of Baker, Campbell and Hausdorff, is nine times as far from the
-composition (0.19 mm on phantoms, this 0.02 mm), and the second order seven times."""
+"""Of the logarithm, which costs little more than v_t − v_s, the first order of Baker, Campbell and Hausdorff, and loses
+less (``Testing/Benchmarks/relative_motion.py``)."""
 
 
 def at_phase(fields: torch.Tensor, phase: float) -> torch.Tensor:
