@@ -13,7 +13,7 @@ from COFTrainingLib.evaluation.comparators.models import ModelMethod, main_metho
 from COFTrainingLib.evaluation.comparators.motions import library_methods
 from COFTrainingLib.evaluation.measure import measure
 from COFTrainingLib.evaluation.metrics.function import resample_curve
-from COFTrainingLib.evaluation.protocols.anchor_phase import shift_back, shift_case
+from COFTrainingLib.evaluation.protocols.anchor_phase import predict_told, shift_back, shift_case
 from COFTrainingLib.evaluation.run import Plan
 
 
@@ -100,3 +100,17 @@ def test_variants_are_made_where_they_are_asked_for(bundle):
     assert {m.name for m in few} == {"m", "m · null ECG", "m · shuffled ECG", "m · direct regression, no gain"}
     assert {m.role for m in all_of_them if m.name not in {kept.name for kept in few}} == {"ablation"}
     assert len({m.identity for m in all_of_them}) == len(all_of_them)
+
+
+def test_an_anchor_whose_phase_is_said_keeps_its_place_in_the_beat_and_fills_before_it(case, bundle):
+    frame = case.image_frames[len(case.image_frames) // 2]  # where the boxes are smallest
+    shifted = shift_case(case, frame)
+    shifted.__dict__["crop"] = case.crop
+    told = predict_told(bundle, shifted, frame)
+    assert np.array_equal(told.labels[frame], case.near_reference[frame])
+    assert np.array_equal(told.images[frame // case.image_step], case.reference[frame])
+    untold = shift_back(ModelMethod("m", bundle, every_frame=True).predict(shifted, {}), frame, case.image_step)
+    true = volume_curves(case.near_reference, case.near.ijk_to_ras).lv_ml
+    assert told.lv_ml[0] > 1.3 * told.lv_ml[frame]
+    assert np.abs(told.lv_ml - true).mean() < np.abs(untold.lv_ml - true).mean()
+    assert measure(case, told)["metrics"]["dice_lv"] > measure(case, untold)["metrics"]["dice_lv"]

@@ -51,6 +51,19 @@ def test_a_run_killed_twice_ends_with_the_same_weights(walked, tmp_path):
     assert json.loads((run / "stage2.json").read_text()) == expected
 
 
+def test_a_run_on_anchors_of_any_phase_gives_a_model_that_is_told_the_phase(walked, tmp_path):
+    config = replace(read_configuration("flow", "smoke"), anchor="any")
+    run = start(walked, tmp_path / "run", config=config, cache=tmp_path / "cache")
+    assert start(walked, run, config=config, cache=tmp_path / "cache", resume=True) == run
+    model = load_bundle(export_bundle(run, tmp_path / "bundle", name="any")).model
+    assert model.any_anchor
+    maps, condition = torch.rand(1, 3, *model.grid.shape), model.condition(None, "cpu")
+    velocity, _ = model.velocities(maps, condition, anchor=0.5)
+    assert velocity[:, 3].abs().max() < 1e-6  # of six phases
+    assert velocity[:, 0].abs().max() > 0.0
+    assert not load_bundle(walked.folder / "smoke" / "bundle").model.any_anchor
+
+
 def test_a_run_is_not_resumed_with_other_settings_nor_begun_twice(walked):
     run, config = walked.folder / "smoke" / "run", read_configuration("flow", "smoke")
     with pytest.raises(TrainingError, match="--resume"):
