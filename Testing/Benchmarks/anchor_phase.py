@@ -36,12 +36,12 @@ def generated(bundle, stack, labels, cycle, still: int):
     from COFGeneratorLib.generator.conditioned import prepare
     from COFGeneratorLib.generator.grid import label_fractions
     from COFGeneratorLib.generator.r_wave import at_the_r_wave
-    from COFGeneratorLib.generator.settled import native_motion, settled
+    from COFGeneratorLib.generator.settled import native_motion
     from COFTrainingLib.evaluation.comparators.base import hard_labels
 
     model, ready = bundle.model, prepare(stack, cycle, bundle, labels, torch.device("cpu"))
     begin = at_the_r_wave(model, ready, stack, FRAMES, still)
-    velocity = settled(model, begin.velocities(), begin.ready, stack, ready.wanted_ef)
+    velocity = begin.settle(begin.velocities(), ready.wanted_ef)
     native = native_motion(model, velocity, begin.ready, stack, FRAMES, still)
     moved = native.warp_all(label_fractions(labels))
     report = report_from_curves(

@@ -26,7 +26,7 @@ from COFGeneratorLib.generator.device import choose_device
 from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.native import NativeMotion
 from COFGeneratorLib.generator.r_wave import ESTIMATED, RWave, at_the_r_wave, frame_at
-from COFGeneratorLib.generator.settled import native_motion, settled
+from COFGeneratorLib.generator.settled import native_motion
 
 Progress = Callable[[str, int, int], None]
 MAX_FRAMES = 400
@@ -102,7 +102,7 @@ def generate(
     with stages("motion"):
         begin = at_the_r_wave(model, ready, anchor, frames, still, solver=solver, steps=steps)
         velocity = begin.velocities(progress=lambda done, total: stages.report("motion", done, total))
-        velocity = settled(model, velocity, begin.ready, anchor, ready.wanted_ef)
+        velocity = begin.settle(velocity, ready.wanted_ef)
         native = native_motion(model, velocity, begin.ready, anchor, frames, still)
     with stages("warp"):
         cine, moved = _warp(anchor, ready.labels, native, lambda done, total: stages.report("warp", done, total))
@@ -194,7 +194,7 @@ def _draw_reports(model, ready, begin: RWave, anchor, cycle, frames, still, samp
     for draw in range(samples):  # one at a time: memory does not grow with K
         velocity = begin.velocities(draws=1, seed=seed + draw)
         wanted = ready.ef.draw(seed + draw) if ready.ef else None
-        velocity = settled(model, velocity, begin.ready, anchor, wanted, keep_wall=False)
+        velocity = begin.settle(velocity, wanted, keep_wall=False)
         moved = native_motion(model, velocity, begin.ready, anchor, frames, still).warp_all(fractions)
         reports.append(_function(moved, anchor, time_ms, cycle, ready.labels_from, 0.0))
         stages.report("samples", draw + 1, samples)

@@ -13,7 +13,7 @@ from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.conditioned import prepare
 from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.r_wave import at_the_r_wave
-from COFGeneratorLib.generator.settled import native_motion, settled
+from COFGeneratorLib.generator.settled import native_motion
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction, hard_labels
@@ -66,7 +66,7 @@ def predict_told(bundle, shifted: EvaluationCase, frame: int) -> Prediction:
     model, labels, near = bundle.model, shifted.near_labels, shifted.near
     ready = prepare(near, shifted.cycle, bundle, labels, torch.device("cpu"))
     begin = at_the_r_wave(model, ready, near, shifted.frames, frame)
-    velocity = settled(model, begin.velocities(), begin.ready, near, ready.wanted_ef)
+    velocity = begin.settle(begin.velocities(), ready.wanted_ef)
 
     def moved(stack: SaxStack, channels: np.ndarray, step: int) -> np.ndarray:
         motion = native_motion(model, velocity, begin.ready, stack, shifted.frames // step, frame // step)
