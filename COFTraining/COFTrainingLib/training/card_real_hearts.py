@@ -17,7 +17,7 @@ def real_hearts_figures(report: dict[str, Any] | None) -> list[str]:
         "on. Their labels are experts' or other networks'; no MRI belongs to the person of an ECG.",
     ]
     for name, write in (("segmenter", _segmenter), ("localiser", _localiser), ("teacher", _teacher),
-                        ("generation", _generation)):  # fmt: skip
+                        ("generation", _generation), ("assessor", _assessor)):  # fmt: skip
         if name in report:
             parts.append(write(report[name]))
     missed = [line for section in report.values() for line in section["short"]]
@@ -72,3 +72,17 @@ def _generation(section: dict[str, Any]) -> str:
         for row in section["rows"]
     ]  # fmt: skip
     return _rows(["generation, EF of LV / RV, %", *names], rows)
+
+
+def _assessor(section: dict[str, Any]) -> str:
+    if not section.get("means"):
+        return "Assessor: none was there to be measured."
+    found = {
+        source: " / ".join(_number(section["means"][source][name]) for name in ("lv", "myo", "rv"))
+        for source in ("assessor", "segmenter")
+    }
+    return (
+        "Assessor, the independent network that judges images in evaluations and has no part in the model: mean Dice "
+        f"of LV / myocardium / RV {found['assessor']} over {len(section['rows'])} labelled phases, given where the heart "
+        f"lies; the segmenter, which has to find it, {found['segmenter']}."
+    )
