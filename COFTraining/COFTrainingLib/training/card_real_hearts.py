@@ -83,6 +83,6 @@ def _assessor(section: dict[str, Any]) -> str:
     }
     return (
         "Assessor, the independent network that judges images in evaluations and has no part in the model: mean Dice "
-        f"of LV / myocardium / RV {found['assessor']} over {len(section['rows'])} labelled phases, given where the heart "
-        f"lies; the segmenter, which has to find it, {found['segmenter']}."
+        f"of LV / myocardium / RV {found['assessor']} over {len(section['rows'])} labelled phases, given where the "
+        f"heart lies; the segmenter, which has to find it, {found['segmenter']}."
     )
