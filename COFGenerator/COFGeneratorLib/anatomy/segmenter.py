@@ -22,6 +22,9 @@ from COFGeneratorLib.errors import AnatomyError
 
 FINE_PIXELS = 112
 """Side of the fine window: a little more than what was trained with, so that a wide right ventricle fits."""
+FINE_LOOKS_DEG = (-20.0, 20.0)
+"""The fine network looks at the heart turned by these angles, one standard deviation of its training's either way, and
+what it sees is averaged: one look alone errs a little more everywhere."""
 LARGEST_COARSE_PIXELS = 128
 COARSE_SCALES = (1.0, 0.75, 1.3)
 """The whole view is looked at with pixels of these multiples of the coarse network's."""
@@ -130,7 +133,7 @@ class Segmenter:
     def follow(self, stack: SaxStack, found: Segmentation, frames: np.ndarray) -> np.ndarray:
         """Return the probabilities of LV, myocardium and RV in other frames of a cine that was segmented at one.
 
-        Nothing is searched for: the fine network looks where the heart was found.
+        Nothing is searched for: the fine network looks where the heart was found, once a frame.
 
         Args:
             stack: The frame that was segmented.
@@ -143,7 +146,7 @@ class Segmenter:
         centre = _middle(found.labels, stack.ijk_to_ras, found.frame)
         out = np.empty((len(frames), 3, *stack.shape), dtype=np.float32)
         for one, frame in zip(out, frames, strict=True):
-            one[:] = self._fine_pass(SaxStack(frame, stack.ijk_to_ras), found.frame, centre)[1:]
+            one[:] = self._fine_pass(SaxStack(frame, stack.ijk_to_ras), found.frame, centre, looks=(0.0,))[1:]
         return out
 
     def _localise(self, stack: SaxStack, roi: Roi | None):
@@ -182,13 +185,18 @@ class Segmenter:
         window = whole_view(stack.shape, stack.ijk_to_ras, spacing, config.multiple, limits)
         return self._predict(self.coarse, window, stack)
 
-    def _fine_pass(self, stack: SaxStack, frame: HeartFrame, centre: np.ndarray) -> np.ndarray:
+    def _fine_pass(self, stack: SaxStack, frame: HeartFrame, centre: np.ndarray, looks=FINE_LOOKS_DEG) -> np.ndarray:
+        """Return the mean probabilities (4, D, H, W) float32 of looks at the heart, each turned by an angle."""
         backwards = float(frame.axes_ras[0] @ stack.ijk_to_ras[:3, 2]) < 0
         size = int(np.ceil(FINE_PIXELS / self.fine_config.multiple) * self.fine_config.multiple)
-        window = SliceWindow(
-            centre, frame.axes_ras[1], frame.axes_ras[2], (size, size), self.fine_config.spacing_mm, backwards
-        )
-        return self._predict(self.fine, window, stack)
+        row, column = frame.axes_ras[1:]
+        seen = []
+        for angle in np.deg2rad(looks):
+            cos, sin = np.cos(angle), np.sin(angle)
+            turned = cos * row + sin * column, cos * column - sin * row
+            window = SliceWindow(centre, *turned, (size, size), self.fine_config.spacing_mm, backwards)
+            seen.append(self._predict(self.fine, window, stack))
+        return np.mean(seen, axis=0)
 
     def _predict(self, network, window: SliceWindow, stack: SaxStack) -> np.ndarray:
         """Return the probabilities (4, D, H, W) float32 on the stack's grid."""
