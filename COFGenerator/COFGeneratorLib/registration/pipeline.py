@@ -124,7 +124,8 @@ def seen_in(segmenter, anchor: SaxStack, targets: np.ndarray):
         found = segmenter.segment(anchor)
     except AnatomyError:
         return None, None
-    return found.probabilities[1:], segmenter.follow(anchor, found, targets)
+    seen = segmenter.follow(anchor, found, np.concatenate([anchor.voxels[None], targets]))  # all looked at alike
+    return seen[0], seen[1:]
 
 
 def _cine(anchor, displacements, rr_ms, labels, labels_from, method, untrained: bool) -> Cine:
