@@ -90,11 +90,11 @@ class OneWhoSees:
         self.seen = np.stack([[one == code for code in (1, 2, 3)] for one in labels]).astype(np.float32)
 
     def segment(self, stack):
-        probabilities = np.concatenate([1.0 - self.seen[0].sum(axis=0, keepdims=True), self.seen[0]])
-        return SimpleNamespace(probabilities=probabilities)
+        return SimpleNamespace()
 
     def follow(self, stack, found, frames):
-        return self.seen
+        assert frames[0] is stack.voxels or np.array_equal(frames[0], stack.voxels)
+        return np.concatenate([self.seen[:1], self.seen])
 
 
 def test_what_a_segmenter_sees_guides_the_teacher_where_images_show_nothing(tmp_path):

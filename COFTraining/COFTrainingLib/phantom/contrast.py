@@ -105,3 +105,4 @@ def _share_muscle(rng, mean) -> None:
         mean[mixed] = wall + rng.uniform(0.0, 0.6) * (blood - wall)
     mean[Tissue.LV_PAPILLARY] = wall + rng.uniform(-0.1, 0.35) * (blood - wall)
     mean[Tissue.RV_WALL] = wall + rng.uniform(0.0, 0.3) * (blood - wall)
+    np.clip(mean, 0.0, None, out=mean)
