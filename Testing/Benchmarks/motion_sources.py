@@ -39,7 +39,7 @@ def recorded(phantoms: Path, out: Path, labelled: bool) -> None:
     """
     header, *subjects = (json.loads(line) for line in (phantoms / MANIFEST).read_text(encoding="utf-8").splitlines())
     needs = ["anchor", "ecg", *(["labels"] if labelled else [])]
-    header |= {"name": out.name, "root": str(phantoms.resolve()), "needs": needs}
+    header |= {"name": out.name, "kind": "table", "root": str(phantoms.resolve()), "needs": needs}
     for number, subject in enumerate(subjects):
         subject["split"] = "valid" if number % 8 == 7 else "train"
         for role in () if labelled else ("labels", "cine_labels", "truth", "displacement"):
