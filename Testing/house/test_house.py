@@ -9,7 +9,7 @@ import pytest
 
 def test_every_local_link_of_the_readme_leads_to_a_file(repository):
     text = (repository / "README.md").read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
     assert links
     assert [link for link in links if not (repository / link).exists()] == []
 
