@@ -33,13 +33,21 @@ def add(commands) -> None:
         help="what is asked, repeatable: infarct, lbbb, weak, ef_percent, t_es_over_rr, qrsd_ms of phantoms (default: "
         "weak, ef_percent), or a fact of the cohort",
     )  # fmt: skip
-    verb.add_argument("--real", type=options.positive, default=120, help="phantoms as real cines (default 120)")
+    verb.add_argument("--real", type=options.positive, default=200, help="phantoms as real cines (default 200)")
     verb.add_argument("--mix", type=int, nargs="*", default=[0, 100, 200, 300, 400, 500], help="synthetic, percent")
     verb.add_argument("--seeds", type=options.positive, default=1, help="repetitions with other folds and weights")
     verb.add_argument("--body", type=options.natural, default=1, help="body of the phantoms, as in training (small: 1)")
-    verb.add_argument("--pretrain-steps", type=options.positive, default=200)
-    verb.add_argument("--finetune-steps", type=options.positive, default=80)
-    verb.add_argument("--patch", type=options.positive, default=8, help="pixels a token of the studied network spans")
+    verb.add_argument("--pretrain-steps", type=options.positive, default=600)
+    verb.add_argument("--finetune-steps", type=options.positive, default=300)
+    verb.add_argument("--patch", type=options.positive, default=4, help="side of a token, in pixels of the shrunk cine")
+    verb.add_argument("--shrink", type=options.positive, default=2, help="cines are averaged over squares of so many")
+    verb.add_argument(
+        "--ceiling", action="store_true",
+        help="a further row that adds real phantoms, as many as the largest mix: what a perfect generator would give",
+    )  # fmt: skip
+    verb.add_argument(
+        "--keep", metavar="DIR", help="folder for clips and for what each fold gave: go on there after an interruption"
+    )
     options.add_output(verb)
     verb.set_defaults(run=downstream)
     words = "take components out of a run's model one at a time, and out of small flows trained without them"
@@ -107,40 +115,65 @@ def downstream(arguments: argparse.Namespace) -> int:
     from COFGeneratorLib.results.folder import ResultFolder
     from COFGeneratorLib.results.manifest import write_manifest
 
-    from COFTrainingLib.ecgflowcmr.downstream import StudySettings, run_study, table
-    from COFTrainingLib.ecgflowcmr.studies import cohort_study, phantom_studies, synthetic_clips
+    from COFTrainingLib.ecgflowcmr.cine_encoder import StudySettings
+    from COFTrainingLib.ecgflowcmr.downstream import run_studies, table
+    from COFTrainingLib.ecgflowcmr.studies import FURTHER_SEED, phantom_clips, synthetic_clips
+    from COFTrainingLib.evaluation.store import Store
 
     settings = StudySettings(
-        tube=(5, arguments.patch, arguments.patch), pretrain_steps=arguments.pretrain_steps,
+        shrink=arguments.shrink, patch=arguments.patch, pretrain_steps=arguments.pretrain_steps,
         finetune_steps=arguments.finetune_steps,
     )  # fmt: skip
-    targets = arguments.target or ["weak", "ef_percent"]
+    keep = Path(arguments.keep) if arguments.keep else None
     with session(arguments) as current, ResultFolder(arguments.out, arguments.overwrite) as folder:
         bundle = load_ecgflow_bundle(arguments.model)
         data = _data(bundle, arguments.body)
-        if arguments.cohort:
-            from COFTrainingLib.cohort.manifest import read_cohort
-
-            cohort = read_cohort(arguments.cohort)
-            studies = [cohort_study(cohort, data, target, 0) for target in targets]
-        else:
-            studies = phantom_studies(data, arguments.real, targets, 0)
-        largest = max(len(study.targets) for study in studies)
-        count = round(max([*arguments.mix, 0]) / 100 * largest * 0.8) + 1
-        synthetic = synthetic_clips(bundle, count, data, current.say)
+        cines, studies = _studies(arguments, data, keep)
+        count = round(max([*arguments.mix, 0]) / 100 * len(cines))
+        synthetic = synthetic_clips(bundle, count, data, current.say, keep) if count else cines[:0]
+        further = phantom_clips(data, FURTHER_SEED, count, keep)["clips"] if arguments.ceiling and count else None
+        facts = {
+            "model": bundle.model_id, "weights_sha256": bundle.weights_sha256, "settings": vars(settings),
+            "real": len(cines), "cohort": arguments.cohort, "targets": {one.name: len(one.targets) for one in studies},
+        }  # fmt: skip
+        found = run_studies(
+            cines, studies, synthetic, settings, mixes=arguments.mix, seeds=range(arguments.seeds), further=further,
+            store=Store(keep / "folds", facts) if keep else None, say=current.say,
+        )  # fmt: skip
         results, pages = {}, []
         for study in studies:
-            rows = run_study(
-                study, synthetic, settings, mixes=arguments.mix, seeds=range(arguments.seeds), say=current.say
-            )
+            rows = found[study.name]
             results[study.name] = {"kind": study.kind, "subjects": len(study.targets), "rows": rows}
             pages.append(table(rows, f"{study.name}, n = {len(study.targets)}"))
         (folder / "downstream.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         (folder / "downstream.md").write_text("\n\n".join(pages) + "\n", encoding="utf-8")
-        facts = {"model": bundle.model_id, "weights_sha256": bundle.weights_sha256, "settings": vars(settings)}
         write_manifest(folder, "ecgflowcmr downstream", facts, current.watch, current.warnings)
         current.say("\n\n".join(pages))
     return 0
+
+
+def _studies(arguments: argparse.Namespace, data, keep: Path | None):
+    """Return the real cines and what is asked of them."""
+    from COFGeneratorLib.errors import CohortError
+
+    from COFTrainingLib.ecgflowcmr.studies import (
+        REAL_SEED,
+        check_targets,
+        cohort_studies,
+        phantom_clips,
+        phantom_studies,
+    )  # fmt: skip
+
+    targets = arguments.target or ["weak", "ef_percent"]
+    if not arguments.cohort:
+        check_targets(targets)
+        made = phantom_clips(data, REAL_SEED, arguments.real, keep)
+        return made["clips"], phantom_studies(made["truths"], targets, 0)
+    if arguments.ceiling:
+        raise CohortError("--ceiling adds phantoms, which are no further subjects of a cohort. Leave one of them out.")
+    from COFTrainingLib.cohort.manifest import read_cohort
+
+    return cohort_studies(read_cohort(arguments.cohort), data, targets, 0)
 
 
 def ablate(arguments: argparse.Namespace) -> int:

@@ -5,8 +5,10 @@ fine-tuned on labelled real cines in five folds. The test fold is never seen by 
 cines of the training folds and synthetic cines made from ECGs of *other* subjects.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,143 +17,221 @@ from scipy.stats import t as student
 from torch import nn
 from torch.nn import functional
 
+from COFTrainingLib.ecgflowcmr.cine_encoder import CineEncoder, StudySettings
 from COFTrainingLib.ecgflowcmr.heldout import auc
+from COFTrainingLib.evaluation.store import Store
 from COFTrainingLib.training.loop_config import LoopConfig, schedule_factor
 
 MIXES = (0, 100, 200, 300, 400, 500)
 FOLDS = 5
-
-
-@dataclass(frozen=True)
-class StudySettings:
-    """Size and schedule of a study.
-
-    Args:
-        width, depth, heads: Of the cine encoder (a vision transformer over space-time tubes).
-        tube: Frames, rows and columns of one token of a cine.
-        mask: Share of the tokens hidden in pre-training.
-        pretrain_steps, finetune_steps: Optimiser steps; the same for every mix, so that a larger mix is not a longer
-            training.
-        batch: Cines a step.
-        learning_rate: Of both.
-    """
-
-    width: int = 64
-    depth: int = 2
-    heads: int = 4
-    tube: tuple[int, int, int] = (5, 8, 8)
-    mask: float = 0.6
-    pretrain_steps: int = 200
-    finetune_steps: int = 80
-    batch: int = 16
-    learning_rate: float = 1e-3
-
-
-class CineEncoder(nn.Module):
-    """A small vision transformer over tubes of a cine (B, T, H, W) in [0, 1]; what fills no whole tube is left out."""
-
-    def __init__(self, settings: StudySettings, shape: tuple[int, int, int]):
-        super().__init__()
-        self.tube = settings.tube
-        self.grid = tuple(size // tube for size, tube in zip(shape, self.tube, strict=True))
-        count, width = int(np.prod(self.grid)), settings.width
-        self.embed = nn.Linear(int(np.prod(self.tube)), width)
-        self.position = nn.Parameter(0.02 * torch.randn(count, width))
-        layer = nn.TransformerEncoderLayer(
-            width, settings.heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
-        self.layers = nn.TransformerEncoder(layer, settings.depth, enable_nested_tensor=False)
-        self.mask_token = nn.Parameter(torch.zeros(width))
-        self.rebuild = nn.Linear(width, int(np.prod(self.tube)))
-
-    def tubes(self, cine: torch.Tensor) -> torch.Tensor:
-        """Return (B, tokens, voxels of a tube)."""
-        (t, h, w), (frames, rows, columns) = self.grid, self.tube
-        cine = cine[:, : t * frames, : h * rows, : w * columns]
-        cine = cine.reshape(len(cine), t, frames, h, rows, w, columns)
-        return cine.permute(0, 1, 3, 5, 2, 4, 6).reshape(len(cine), t * h * w, -1)
-
-    def features(self, cine: torch.Tensor) -> torch.Tensor:
-        """Return (B, width)."""
-        return self.layers(self.embed(self.tubes(cine)) + self.position).mean(dim=1)
-
-    def masked_loss(self, cine: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-        """Return the error of the hidden tubes, rebuilt from the others."""
-        tubes = self.tubes(cine)
-        hidden = torch.rand(tubes.shape[:2], generator=generator) < share
-        tokens = torch.where(hidden[..., None], self.mask_token, self.embed(tubes)) + self.position
-        error = (self.rebuild(self.layers(tokens)) - tubes).square().mean(dim=2)
-        return (error * hidden).sum() / hidden.sum().clamp_min(1)
+MEAN, SCRATCH, CEILING = "mean of the training folds", "from scratch", "further real cines instead"
+"""Rows beside the mixes: no network, no pre-training, and what a perfect generator would give."""
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Labelled real cines of a study.
+    """What is asked of some of the real cines.
 
     Attributes:
-        cines: (N, T, H, W) uint8.
-        targets: (N,) class 0/1, or numbers.
+        subjects: (n,) places among the real cines.
+        targets: (n,) class 0/1, or numbers.
         name: Of the target.
         kind: ``"classification"`` or ``"regression"``.
     """
 
-    cines: torch.Tensor
+    subjects: np.ndarray
     targets: np.ndarray
     name: str
     kind: str
 
 
-def balanced(cines: torch.Tensor, positive: np.ndarray, name: str, seed: int) -> Labelled:
-    """Return cases and as many controls (1:1, as the paper's cohorts)."""
+def balanced(positive: np.ndarray, name: str, seed: int) -> Labelled:
+    """Return cases and as many controls (1:1, as the paper's cohorts) of (N,) bool."""
     rng = np.random.default_rng([seed, 31])
     yes, no = np.flatnonzero(positive), np.flatnonzero(~positive)
     count = min(len(yes), len(no))
     chosen = np.sort(np.concatenate([rng.permutation(yes)[:count], rng.permutation(no)[:count]]))
-    return Labelled(cines[torch.from_numpy(chosen)], positive[chosen].astype(float), name, "classification")
+    return Labelled(chosen, positive[chosen].astype(float), name, "classification")
 
 
-def run_study(
-    study: Labelled,
+def run_studies(
+    cines: torch.Tensor,
+    studies: Sequence[Labelled],
     synthetic: torch.Tensor,
     settings: StudySettings,
     *,
     mixes: Sequence[int] = MIXES,
     seeds: Sequence[int] = (0,),
+    further: torch.Tensor | None = None,
+    store: Store | None = None,
     say: Callable[[str], None] = lambda text: None,
-) -> list[dict[str, Any]]:
-    """Run one study.
+) -> dict[str, list[dict[str, Any]]]:
+    """Run studies that share their real cines, folds and pre-training.
 
     Args:
-        study: Labelled real cines.
-        synthetic: (M, T, H, W) uint8 cines from ECGs of other subjects; mix k takes the first k % of the number of real
-            ones of a fold, repeated cines are never counted as new.
+        cines: (N, T, H, W) uint8, real.
+        studies: What is asked of them; folds are stratified by the first one's target.
+        synthetic: (M, T, H, W) uint8 from ECGs of other subjects; mix k takes the first k % of the number of real ones
+            of the training folds, repeated cines are never counted as new.
         settings: Size and schedule.
         mixes: Percentages.
         seeds: Of folds, weights and batches.
+        further: (L, T, H, W) uint8, real cines of other subjects, for a row that takes them in the place of the
+            largest mix's synthetic ones.
+        store: Where what a fold gave is kept, so that an interrupted run goes on.
         say: Told how far it is.
 
     Returns:
-        One row a mix, from scratch (``mix`` None) first: ``mix``, ``synthetic`` used, each metric as mean, SD and 95 %
-        interval over folds and seeds, and ``gain``: by metric, the mean difference to pre-training on the real cines
-        alone on the same folds, and its interval; empty where that is not among the mixes.
+        By study, one row each for the folds' mean, from scratch, every mix, and further real cines: ``mix`` (a
+        percentage, or one of this module's names), ``synthetic`` cines used, each metric as mean, SD and 95 % interval
+        over folds and seeds, and ``gain``: by metric, the mean difference to pre-training on the real cines alone on
+        the same folds, and its interval; empty where that is not among the mixes.
     """
-    rows, all_values = [], []
-    for mix in (None, *mixes):
-        values, used = [], 0
-        for seed in seeds:
-            for fold in range(FOLDS):
-                train, test = _fold(study, fold, seed)
-                wanted = 0 if mix is None else round(mix / 100 * len(train))
-                used = min(wanted, len(synthetic))
-                pool = torch.cat([study.cines[train], synthetic[:used]])
-                values.append(_one(study, train, test, None if mix is None else pool, settings, 10 * seed + fold))
-        rows.append({"mix": mix, "synthetic": used, **_summary(values)})
-        all_values.append(values)
-        say(f"{study.name}, mix {mix}: " + ", ".join(f"{k} {v[0]:.3f}" for k, v in _summary(values).items()))
-    real = next((values for row, values in zip(rows, all_values, strict=True) if row["mix"] == 0), None)
-    for row, values in zip(rows, all_values, strict=True):
-        row["gain"] = {} if real is None or values is real else _gain(values, real)
-    return rows
+    plans: list[tuple[Any, torch.Tensor, float]] = [(MEAN, synthetic, 0.0), (SCRATCH, synthetic, 0.0)]
+    plans += [(mix, synthetic, mix / 100) for mix in mixes]
+    if further is not None and any(mixes):
+        plans.append((CEILING, further, max(mixes) / 100))
+    values: dict[str, dict[Any, list[dict[str, float]]]] = {study.name: {} for study in studies}
+    used = dict.fromkeys((row for row, *_ in plans), 0)
+    for seed in seeds:
+        groups = _folds(studies[0], len(cines), seed)
+        for fold in range(FOLDS):
+            train = torch.from_numpy(np.flatnonzero(groups != fold))
+            for row, source, share in plans:
+                added = source[: round(share * len(train))]
+                used[row] = len(added)
+                unit = _Unit(cines, studies, groups, fold, settings, 10 * seed + fold)
+                found = _kept(
+                    store, f"{row} +{len(added)}", unit, lambda u=unit, r=row, a=added, t=train: _run_unit(u, r, a, t)
+                )
+                for name, metrics in found.items():
+                    values[name].setdefault(row, []).append(metrics)
+            say(f"seed {seed}, fold {fold + 1} of {FOLDS}")
+    return {name: _rows(rows, used) for name, rows in values.items()}
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """One fold under one seed."""
+
+    cines: torch.Tensor
+    studies: Sequence[Labelled]
+    groups: np.ndarray
+    fold: int
+    settings: StudySettings
+    seed: int
+
+
+def _kept(store: Store | None, method: str, unit: _Unit, run: Callable[[], dict[str, dict[str, float]]]):
+    """Return what a unit gave, from the store where it is there."""
+    key = {"subject": f"seed {unit.seed // 10} fold {unit.fold}", "method": method, "kind": "unit"}
+    if store is not None and store.has(*key.values()):
+        (kept,) = store.rows("unit", key["method"], key["subject"])
+        return {name: {m: _number(v) for m, v in metrics.items()} for name, metrics in kept["metrics"].items()}
+    found = run()
+    if store is not None:
+        store.add({**key, "metrics": found})
+    return found
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _run_unit(unit: _Unit, row, added: torch.Tensor, train: torch.Tensor) -> dict[str, dict[str, float]]:
+    """Pre-train once where the row says so, fine-tune for every study."""
+    encoder = None
+    if row != MEAN:
+        torch.manual_seed(unit.seed)
+        encoder = CineEncoder(unit.settings, tuple(unit.cines.shape[1:]))
+        encoder.fit_scale(unit.cines[train])
+        if row != SCRATCH:
+            _pretrain(encoder, torch.cat([unit.cines[train], added]), unit.seed)
+    found = {}
+    for study in unit.studies:
+        place = unit.groups[study.subjects]
+        parts = np.flatnonzero(place != unit.fold), np.flatnonzero(place == unit.fold)
+        found[study.name] = _finetune(copy.deepcopy(encoder), unit, study, *parts)
+    return found
+
+
+def _pretrain(encoder: CineEncoder, pool: torch.Tensor, seed: int) -> None:
+    settings, generator = encoder.settings, torch.Generator().manual_seed(seed)
+
+    def loss(step):
+        chosen = torch.randint(len(pool), (settings.batch,), generator=generator)
+        return encoder.masked_loss(encoder.varied(encoder.motion(pool[chosen]), generator), generator)
+
+    _optimise(encoder.parameters(), loss, settings.pretrain_steps, settings.learning_rate)
+
+
+def _finetune(encoder: CineEncoder | None, unit: _Unit, study: Labelled, train, test) -> dict[str, float]:
+    """Return the metrics of a study's test fold; without an encoder, those of the training folds' mean."""
+    true = study.targets[test]
+    if encoder is None:
+        return _metrics(study.kind, np.full(len(test), study.targets[train].mean()), true)
+    settings, generator = unit.settings, torch.Generator().manual_seed(unit.seed)
+    torch.manual_seed(unit.seed)
+    head = nn.Sequential(nn.LayerNorm(settings.width), nn.Linear(settings.width, 1))
+    classes = study.kind == "classification"
+    centre, spread = (0.0, 1.0) if classes else (study.targets[train].mean(), max(study.targets[train].std(), 1e-6))
+    wanted = torch.from_numpy((study.targets - centre) / spread).float()
+
+    def loss(step):
+        chosen = torch.from_numpy(train)[torch.randint(len(train), (settings.batch,), generator=generator)]
+        motion = encoder.motion(unit.cines[study.subjects[chosen.numpy()]])
+        out = head(encoder.features(encoder.varied(motion, generator)))[:, 0]
+        compare = functional.binary_cross_entropy_with_logits if classes else functional.smooth_l1_loss
+        return compare(out, wanted[chosen])
+
+    _optimise([*encoder.parameters(), *head.parameters()], loss, settings.finetune_steps, settings.learning_rate)
+    encoder.eval()
+    with torch.no_grad():
+        parts = torch.from_numpy(study.subjects[test]).split(32)
+        found = torch.cat([head(encoder.features(encoder.motion(unit.cines[part])))[:, 0] for part in parts])
+    found = found.sigmoid() if classes else found * spread + centre
+    return _metrics(study.kind, found.numpy(), true)
+
+
+def _metrics(kind: str, found: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Return ACC and AUC of probabilities, or MAE and R² of numbers."""
+    if kind == "classification":
+        return {"acc": float(((found > 0.5) == (true > 0.5)).mean()), "auc": auc(found, true > 0.5)}
+    residual = ((found - true) ** 2).sum() / ((true - true.mean()) ** 2).sum()
+    return {"mae": float(np.abs(found - true).mean()), "r2": float(1.0 - residual)}
+
+
+def _folds(study: Labelled, count: int, seed: int) -> np.ndarray:
+    """Return (count,) fold of every real cine, stratified by class or rank of a study's target."""
+    rng = np.random.default_rng([seed, 32])
+    target = np.full(count, study.targets.min() - 1.0)  # cines that the study does not ask about are a stratum apart
+    target[study.subjects] = study.targets
+    order = np.lexsort((rng.random(count), target))
+    groups = np.empty(count, dtype=int)
+    for first in range(0, count, FOLDS):
+        part = order[first : first + FOLDS]
+        groups[part] = rng.permutation(FOLDS)[: len(part)]
+    return groups
+
+
+def _optimise(parameters, loss: Callable[[int], torch.Tensor], steps: int, rate: float) -> None:
+    optimizer = torch.optim.AdamW([one for one in parameters if one.requires_grad], lr=rate, weight_decay=0.05)
+    schedule = LoopConfig(steps, learning_rate=rate, warmup_steps=max(steps // 10, 1))
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * schedule_factor(schedule, step)
+        optimizer.zero_grad()
+        loss(step).backward()
+        optimizer.step()
+
+
+def _rows(values: dict[Any, list[dict[str, float]]], used: dict[Any, int]) -> list[dict[str, Any]]:
+    real = values.get(0)
+    return [
+        {"mix": row, "synthetic": used[row], **_summary(found),
+         "gain": {} if real is None or row == 0 else _gain(found, real)}
+        for row, found in values.items()
+    ]  # fmt: skip
 
 
 def _gain(values: list[dict[str, float]], real: list[dict[str, float]]) -> dict[str, list[float]]:
@@ -167,66 +247,6 @@ def _gain(values: list[dict[str, float]], real: list[dict[str, float]]) -> dict[
     return out
 
 
-def _fold(study: Labelled, fold: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Split subjects, stratified by class or by rank of the target."""
-    rng = np.random.default_rng([seed, 32])
-    order = np.argsort(study.targets + 1e-9 * rng.random(len(study.targets)), kind="stable")
-    groups = np.empty(len(order), dtype=int)
-    for first in range(0, len(order), FOLDS):
-        part = order[first : first + FOLDS]
-        groups[part] = rng.permutation(FOLDS)[: len(part)]
-    return torch.from_numpy(np.flatnonzero(groups != fold)), torch.from_numpy(np.flatnonzero(groups == fold))
-
-
-def _one(study: Labelled, train, test, pool, settings: StudySettings, seed: int) -> dict[str, float]:
-    torch.manual_seed(seed)
-    encoder = CineEncoder(settings, tuple(study.cines.shape[1:]))
-    generator = torch.Generator().manual_seed(seed)
-    rng = np.random.default_rng([seed, 33])
-    if pool is not None:
-
-        def pretrain(step):
-            clip = pool[torch.from_numpy(rng.integers(len(pool), size=settings.batch))].float() / 255.0
-            return encoder.masked_loss(clip, settings.mask, generator)
-
-        _optimise(encoder.parameters(), pretrain, settings.pretrain_steps, settings.learning_rate)
-    head = nn.Linear(settings.width, 1)
-    wanted = torch.from_numpy(study.targets).float()
-    centre, spread = (0.0, 1.0) if study.kind == "classification" else _scale(wanted[train])
-
-    def finetune(step):
-        index = train[torch.from_numpy(rng.integers(len(train), size=settings.batch))]
-        out = head(encoder.features(study.cines[index].float() / 255.0))[:, 0]
-        if study.kind == "classification":
-            return functional.binary_cross_entropy_with_logits(out, wanted[index])
-        return functional.smooth_l1_loss(out, (wanted[index] - centre) / spread)
-
-    _optimise([*encoder.parameters(), *head.parameters()], finetune, settings.finetune_steps, settings.learning_rate)
-    with torch.no_grad():
-        parts = [head(encoder.features(study.cines[part].float() / 255.0))[:, 0] for part in test.split(32)]
-    found, true = torch.cat(parts).numpy(), study.targets[test.numpy()]
-    if study.kind == "classification":
-        return {"acc": float(((found > 0) == (true > 0.5)).mean()), "auc": auc(found, true > 0.5)}
-    found = found * spread + centre
-    residual = ((found - true) ** 2).sum() / ((true - true.mean()) ** 2).sum()
-    return {"mae": float(np.abs(found - true).mean()), "r2": float(1.0 - residual)}
-
-
-def _scale(values: torch.Tensor) -> tuple[float, float]:
-    return float(values.mean()), float(values.std().clamp_min(1e-6))
-
-
-def _optimise(parameters, loss: Callable[[int], torch.Tensor], steps: int, rate: float) -> None:
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05)
-    schedule = LoopConfig(steps, learning_rate=rate, warmup_steps=max(steps // 10, 1))
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = rate * schedule_factor(schedule, step)
-        optimizer.zero_grad()
-        loss(step).backward()
-        optimizer.step()
-
-
 def _summary(values: list[dict[str, float]]) -> dict[str, list[float]]:
     """Return mean, SD and the normal 95 % interval of the mean for every metric, over folds and seeds."""
     out = {}
@@ -240,18 +260,27 @@ def _summary(values: list[dict[str, float]]) -> dict[str, list[float]]:
     return out
 
 
+def metrics_of(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the names of a study's metrics."""
+    return [key for key in rows[0] if key not in ("mix", "synthetic", "gain")]
+
+
+def row_words(mix: int | str) -> str:
+    """Return what a row is called in a table."""
+    return mix if isinstance(mix, str) else "MAE (real)" if mix == 0 else f"– mix {mix} %"
+
+
 def table(rows: list[dict[str, Any]], name: str) -> str:
     """Return a study as a Markdown table in the layout of the paper's tables 2–4, and the gain over real cines alone.
 
     Metrics are mean ± SD (95 % interval of the mean).
     """
-    metrics = [key for key in rows[0] if key not in ("mix", "synthetic", "gain")]
+    metrics = metrics_of(rows)
     names = [metric.upper() for metric in metrics] + [f"{metric.upper()} over MAE (real)" for metric in metrics]
-    lines = [f"| {name} | synthetic | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
+    lines = [f"| {name} | added cines | " + " | ".join(names) + " |", "|---" * (len(names) + 2) + "|"]
     for row in rows:
-        words = {None: "from scratch", 0: "MAE (real)"}.get(row["mix"], f"– mix {row['mix']} %")
         cells = [f"{row[m][0]:.3f} ± {row[m][1]:.3f} ({row[m][2]:.3f} … {row[m][3]:.3f})" for m in metrics]
         gain = row.get("gain") or {}
         cells += [f"{gain[m][0]:+.3f} ({gain[m][1]:+.3f} … {gain[m][2]:+.3f})" if m in gain else "–" for m in metrics]
-        lines.append(f"| {words} | {row['synthetic']} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row_words(row['mix'])} | {row['synthetic']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -8,6 +8,7 @@ import numpy as np
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
 
+from COFTrainingLib.ecgflowcmr.downstream import metrics_of, row_words
 from COFTrainingLib.ecgflowcmr.heldout import r_words
 from COFTrainingLib.evaluation.protocols.section import Figure, Section, Table, p_shown
 from COFTrainingLib.evaluation.report.figures import forest, scatter_fits
@@ -201,17 +202,16 @@ def _downstream(studies: dict[str, Any]) -> Section:
         "five folds. Mean over folds and seeds with its 95 % interval; gains are paired by fold and seed."
     )
     for name, study in studies.items():
-        metrics = [key for key in study["rows"][0] if key not in ("mix", "synthetic", "gain")]
+        metrics = metrics_of(study["rows"])
         rows = []
         for row in study["rows"]:
-            words = {None: "from scratch", 0: "real cines alone"}.get(row["mix"], f"mix {row['mix']} %")
             cells = [f"{row[m][0]:.3f} [{row[m][2]:.3f}, {row[m][3]:.3f}]" for m in metrics]
             gain = row.get("gain") or {}
             cells += [
                 f"{gain[m][0]:+.3f} [{gain[m][1]:+.3f}, {gain[m][2]:+.3f}]" if m in gain else "–" for m in metrics
             ]
-            rows.append((words, row["synthetic"], *cells))
-        columns = ("Pre-training", "Synthetic cines", *(m.upper() for m in metrics),
+            rows.append((row_words(row["mix"]), row["synthetic"], *cells))
+        columns = ("Pre-training", "Added cines", *(m.upper() for m in metrics),
                    *(f"{m.upper()} over real alone" for m in metrics))  # fmt: skip
         section.tables.append(Table(f"downstream_{name}", f"{name}, n = {study['subjects']}", columns, rows))
     return section

@@ -1,6 +1,7 @@
 """The downstream studies on phantoms or on a labelled cohort: who is real, who is synthetic, what is asked."""
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,91 +12,133 @@ from COFGeneratorLib.generator.bundle import Bundle
 from COFTrainingLib.ecgflowcmr.cohort_clips import cohort_examples
 from COFTrainingLib.ecgflowcmr.data import TRUTHS, make_clips, phantom_ecg
 from COFTrainingLib.ecgflowcmr.downstream import Labelled, balanced
+from COFTrainingLib.ecgflowcmr.kept_clips import kept
 from COFTrainingLib.ecgflowcmr.settings import DataSettings
 from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
 
-REAL_SEED, SYNTHETIC_SEED = 8_200_000, 8_600_000
-"""Neither is ever trained on."""
+REAL_SEED, SYNTHETIC_SEED, FURTHER_SEED = 8_200_000, 8_600_000, 8_900_000
+"""None is ever trained on."""
 CLASSES = ("infarct", "lbbb", "weak")
 NUMBERS = ("ef_percent", "t_es_over_rr", "qrsd_ms")
 WEAK_EF = 0.50
 
 
-def phantom_studies(data: DataSettings, real: int, wanted: list[str], seed: int, told=None) -> list[Labelled]:
-    """Return labelled phantom studies.
+def phantom_clips(
+    data: DataSettings, first: int, count: int, keep: Path | None = None, told=None
+) -> dict[str, torch.Tensor]:
+    """Render phantoms ``first`` … as real cines, or take them from the folder ``keep``."""
+    facts = {"data": asdict(data), "first_seed": first}
+
+    def make():
+        made = make_clips(first, count, data)
+        return {"clips": made.clips, "truths": made.truths}
+
+    return kept(keep, f"phantoms-{first}", facts, count, make)
+
+
+def phantom_studies(truths: torch.Tensor, wanted: list[str], seed: int) -> list[Labelled]:
+    """Return labelled studies of phantoms.
 
     Args:
-        data: Plane and body as in training.
-        real: Real cines before cases and controls are balanced.
+        truths: (N, len(TRUTHS)) of real cines.
         wanted: Names among ``CLASSES`` and ``NUMBERS``.
         seed: Of the choice of controls.
-        told: Told how far rendering is.
 
     Raises:
         CohortError: If a name is not known, or a class has fewer than ten cases.
+    """
+    check_targets(wanted)
+    truth = {name: truths[:, index].numpy() for index, name in enumerate(TRUTHS)}
+    positive = {"infarct": truth["infarct_extent"] > 0, "lbbb": truth["lbbb"] > 0, "weak": truth["ef"] < WEAK_EF}
+    numbers = {"ef_percent": 100.0 * truth["ef"], **{name: truth[name] for name in NUMBERS[1:]}}
+    studies = []
+    for name in wanted:
+        if name in positive:
+            study = _enough(balanced(positive[name], name, seed), len(truths), "Draw more with --real.")
+        else:
+            study = Labelled(np.arange(len(truths)), numbers[name].astype(float), name, "regression")
+        studies.append(study)
+    return studies
+
+
+def check_targets(wanted: list[str]) -> None:
+    """Check the names of phantom studies.
+
+    Raises:
+        CohortError: If one is not known.
     """
     unknown = sorted(set(wanted) - {*CLASSES, *NUMBERS})
     if unknown:
         raise CohortError(
             f"Studies of phantoms are {', '.join((*CLASSES, *NUMBERS))}; found {unknown[0]!r}. Name one of them."
         )
-    examples = make_clips(REAL_SEED, real, data, told=told)
-    truth = {name: examples.truths[:, index].numpy() for index, name in enumerate(TRUTHS)}
-    positive = {"infarct": truth["infarct_extent"] > 0, "lbbb": truth["lbbb"] > 0, "weak": truth["ef"] < WEAK_EF}
-    numbers = {"ef_percent": 100.0 * truth["ef"], **{name: truth[name] for name in NUMBERS[1:]}}
-    studies = []
-    for name in wanted:
-        if name in positive:
-            study = balanced(examples.clips, positive[name], name, seed)
-            if len(study.targets) < 20:
-                raise CohortError(
-                    f"A study needs at least 10 cases and 10 controls; {real} phantoms have {len(study.targets) // 2} "
-                    f"of {name}. Draw more with --real."
-                )
-        else:
-            study = Labelled(examples.clips, numbers[name].astype(float), name, "regression")
-        studies.append(study)
-    return studies
 
 
-def cohort_study(cohort, data: DataSettings, target: str, seed: int) -> Labelled:
-    """Return the study of a cohort's own fact: 0/1 or true/false is classified (1:1), other numbers are regressed.
+def cohort_studies(cohort, data: DataSettings, targets: list[str], seed: int) -> tuple[torch.Tensor, list[Labelled]]:
+    """Return a cohort's cines and the studies of its own facts.
+
+    A fact that is 0/1 or true/false is classified (1:1), other numbers are regressed, each among the subjects that
+    state it; every cine takes part in pre-training.
 
     Raises:
-        CohortError: If no subject with a cine states the fact.
+        CohortError: If no subject with a cine states a fact, or fewer than ten of a class.
     """
-    from dataclasses import replace
-
-    subjects = [subject for subject in cohort.used() if isinstance(subject.facts.get(target), bool | int | float)]
-    if not subjects:
-        raise CohortError(
-            f"Subjects that state {target!r} among their facts are needed; {cohort.header.name!r} has none. Name "
-            "another fact, or add it to the table that is imported."
-        )
-    kept, clips = [], []
-    for subject in subjects:
-        one = replace(cohort, subjects=(subject,))
+    clips, stated = [], []
+    for subject in cohort.used():
         try:
-            clips.append(cohort_examples(one, subject.split, data).clips)
+            clips.append(cohort_examples(replace(cohort, subjects=(subject,)), subject.split, data).clips)
         except ValueError:
             continue
-        kept.append(float(subject.facts[target]))
-    values, cines = np.array(kept), torch.cat(clips)
-    if set(values) <= {0.0, 1.0}:
-        return balanced(cines, values > 0.5, target, seed)
-    return Labelled(cines, values, target, "regression")
+        stated.append({name: subject.facts.get(name) for name in targets})
+    studies = []
+    for target in targets:
+        known = [place for place, facts in enumerate(stated) if isinstance(facts[target], bool | int | float)]
+        if not known:
+            raise CohortError(
+                f"Subjects that state {target!r} among their facts are needed; {cohort.header.name!r} has none with a "
+                "cine. Name another fact, or add it to the table that is imported."
+            )
+        places, values = np.array(known), np.array([float(stated[place][target]) for place in known])
+        if set(values) <= {0.0, 1.0}:
+            study = balanced(values > 0.5, target, seed)
+            study = replace(study, subjects=places[study.subjects])
+            studies.append(_enough(study, len(values), "Name another fact, or a larger cohort."))
+        else:
+            studies.append(Labelled(places, values, target, "regression"))
+    return torch.cat(clips), studies
+
+
+def _enough(study: Labelled, of: int, advice: str) -> Labelled:
+    """Return a study of two classes that has ten of each.
+
+    Raises:
+        CohortError: If it has not.
+    """
+    if len(study.targets) < 20:
+        raise CohortError(
+            f"A study needs at least 10 cases and 10 controls; {of} subjects have {len(study.targets) // 2} pairs of "
+            f"{study.name}. {advice}"
+        )
+    return study
 
 
 def synthetic_clips(
-    bundle: Bundle, count: int, data: DataSettings, say: Callable[[str], None], cache: Path | None = None
+    bundle: Bundle, count: int, data: DataSettings, say: Callable[[str], None], keep: Path | None = None
 ) -> torch.Tensor:
-    """Generate cines from the ECGs of phantoms that are in no study, (count, T, H, W) uint8."""
-    if cache is not None and cache.is_file():
-        from safetensors.torch import load_file
+    """Generate cines from the ECGs of phantoms that are in no study, (count, T, H, W) uint8.
 
-        kept = load_file(cache)["clips"]
-        if len(kept) >= count:
-            return kept[:count]
+    Args:
+        bundle: The model.
+        count: Cines.
+        data: The plane.
+        say: Told how far it is.
+        keep: Folder from which they are taken where this model made them before.
+    """
+    facts = {"weights_sha256": bundle.weights_sha256, "grid": asdict(data.grid), "first_seed": SYNTHETIC_SEED}
+    return kept(keep, "synthetic", facts, count, lambda: {"clips": _generate(bundle, count, say)})["clips"]
+
+
+def _generate(bundle: Bundle, count: int, say: Callable[[str], None]) -> torch.Tensor:
     out: list[torch.Tensor] = []
     seed = SYNTHETIC_SEED
     while len(out) < count:
@@ -110,10 +153,4 @@ def synthetic_clips(
         out.append((film[0] * 255.0).round().to(torch.uint8).cpu())
         if len(out) % 50 == 0:
             say(f"{len(out)} of {count} synthetic cines")
-    clips = torch.stack(out)
-    if cache is not None:
-        from safetensors.torch import save_file
-
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"clips": clips}, cache)
-    return clips
+    return torch.stack(out)
