@@ -101,6 +101,30 @@ def test_the_unit_of_intensity_does_not_matter(a_segmenter, a_drawing, scale):
     assert overlap(found.labels, labels, 1) > 0.9
 
 
+class SeesAGhost(ReadsGrey):
+    """Takes one corner of what it is shown for a cavity, wherever in the chest that is."""
+
+    def forward(self, image):
+        logits = super().forward(image)
+        logits[:, 1, :, :20, :20] = 300.0
+        return logits
+
+
+def test_what_one_look_alone_sees_is_not_labelled(a_segmenter, a_drawing):
+    stack, labels = a_drawing
+    found = a_segmenter.segment(stack)
+    haunted = Segmenter(ReadsGrey(), SeesAGhost(), a_segmenter.coarse_config, a_segmenter.fine_config)
+    passed = [
+        haunted._fine_pass(stack, found.frame, found.heart_centre_ras, looks)
+        for looks in ((-20.0,), (20.0,), (-20.0, 20.0))
+    ]
+    assert np.allclose(passed[2], 0.5 * (passed[0] + passed[1]), atol=1e-6)
+    far = labels == 0
+    ghosts = [int(((one.argmax(axis=0) == 1) & far).sum()) for one in passed]
+    assert min(ghosts[:2]) > 500
+    assert ghosts[2] < 0.35 * min(ghosts[:2])  # where the corners of both looks overlap
+
+
 def test_an_roi_elsewhere_leaves_no_heart(a_segmenter, a_drawing):
     stack, _ = a_drawing
     here = a_segmenter.segment(stack).heart_centre_ras

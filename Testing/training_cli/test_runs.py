@@ -74,7 +74,7 @@ def test_a_run_is_not_resumed_with_other_settings_nor_begun_twice(walked):
 
 
 def test_test_subjects_are_never_trained_on(walked, tmp_path):
-    from COFTrainingLib.training import stage_two
+    from COFTrainingLib.training import splits
     from COFTrainingLib.training.ecg_training import load_encoder
     from COFTrainingLib.training.flow_cache import FlowCache
     from COFTrainingLib.training.flow_data import load_flow_data
@@ -83,7 +83,7 @@ def test_test_subjects_are_never_trained_on(walked, tmp_path):
     cohort = read_cohort(smoke / "cohort")
     marked = [replace(s, split="test" if n % 3 == 0 else "train") for n, s in enumerate(cohort.subjects)]
     data = load_flow_data(FlowCache(smoke / "run" / "cache"), load_encoder(smoke / "run" / "ecg"))
-    data = stage_two._prepared(tmp_path, data, replace(cohort, subjects=tuple(marked)))
+    data = splits.in_splits(tmp_path, data, replace(cohort, subjects=tuple(marked)))
     assert set(data.train) | set(data.valid) == {n for n in range(12) if n % 3}
     assert not set(data.train) & set(data.valid)
 

@@ -116,7 +116,7 @@ def downstream(arguments: argparse.Namespace) -> int:
     from COFGeneratorLib.results.manifest import write_manifest
 
     from COFTrainingLib.ecgflowcmr.cine_encoder import StudySettings
-    from COFTrainingLib.ecgflowcmr.downstream import run_studies, table
+    from COFTrainingLib.ecgflowcmr.downstream import FOLDS, run_studies, table
     from COFTrainingLib.ecgflowcmr.studies import FURTHER_SEED, phantom_clips, synthetic_clips
     from COFTrainingLib.evaluation.store import Store
 
@@ -129,7 +129,7 @@ def downstream(arguments: argparse.Namespace) -> int:
         bundle = load_ecgflow_bundle(arguments.model)
         data = _data(bundle, arguments.body)
         cines, studies = _studies(arguments, data, keep)
-        count = round(max([*arguments.mix, 0]) / 100 * len(cines))
+        count = round(max([*arguments.mix, 0]) / 100 * (len(cines) - len(cines) // FOLDS))  # what a fold trains on
         synthetic = synthetic_clips(bundle, count, data, current.say, keep) if count else cines[:0]
         further = phantom_clips(data, FURTHER_SEED, count, keep)["clips"] if arguments.ceiling and count else None
         facts = {

@@ -8,7 +8,6 @@ cines of the training folds and synthetic cines made from ECGs of *other* subjec
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np

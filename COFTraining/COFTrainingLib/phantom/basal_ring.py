@@ -1,7 +1,7 @@
 """The thin muscular ring between the ventricle's full wall and its valves, which readers still count to the ventricle.
 
-Above the base plane the wall does not end: it thins over a centimetre towards the mitral annulus and, on the septal
-side, bounds the outflow tract, while the lumen narrows. Contours of many cohorts hold one slice of it.
+Above the base plane the wall does not end: it thins over one or two centimetres towards the mitral annulus and, on the
+septal side, bounds the outflow tract, while the lumen narrows. Contours of many cohorts hold one slice of it, or two.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ class BasalRing:
 
     def __init__(self, rng: np.random.Generator, shape: HeartShape):
         self.shape = shape
-        self.height_mm = float(rng.uniform(3.0, 15.0))
+        self.height_mm = float(rng.uniform(5.0, 20.0))
         self.narrowing = float(rng.uniform(0.0, 0.25))
         self.thickness_mm = max(1.5, float(rng.uniform(0.35, 0.9)) * shape.wall_mm)
 

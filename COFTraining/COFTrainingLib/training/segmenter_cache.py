@@ -22,9 +22,10 @@ from COFTrainingLib.phantom.varied_shape import TabulatedShape, draw_varied_shap
 
 LUMEN = (Tissue.LV_BLOOD, Tissue.LV_PAPILLARY, Tissue.LV_TRABECULA, Tissue.LV_ORIFICE)
 RV_CAVITY = (Tissue.RV_BLOOD, Tissue.RV_TRABECULA)
-ENOUGH_MYOCARDIUM = 0.4
-"""A basal slice counts to the LV where this share of its lumen's border is myocardium: readers' half, less the outflow
-tract's membranous septum. One rule for all: a rule that varies teaches a network to halve such slices."""
+ENOUGH_MYOCARDIUM = 0.25
+"""A basal slice counts to the LV where this share of its lumen's border is myocardium: readers' half, less the border
+of the outflow tract, which guidelines count to the ventricle up to the aortic cusps although fibrous tissue bounds it
+(Schulz-Menger et al., JCMR 2020). One rule for all: a rule that varies teaches a network to halve such slices."""
 
 ENOUGH_RV = 0.25
 """Where at least this share of the right ventricle's lumen lies below its base, readers draw all that looks like it."""

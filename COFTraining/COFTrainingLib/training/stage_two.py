@@ -13,18 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.generator.flow_network import VelocityUNet
 from COFGeneratorLib.generator.mean_network import MotionMean
 from COFGeneratorLib.generator.model import MotionModel
-from COFGeneratorLib.generator.pack import PackScale
 from safetensors.torch import load_file
 
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.people import PEOPLE, people_sha256, refuse_leaks, write_people
 from COFTrainingLib.training.calibrate import fit_gain, fit_gain_on_cines, population_velocity
-from COFTrainingLib.training.cine_data import CineCache, check_roles, cine_recipe, load_cines, weights_hash
+from COFTrainingLib.training.cine_data import check_roles, cine_recipe, load_cines, weights_hash
 from COFTrainingLib.training.cine_example import Recipe
 from COFTrainingLib.training.ecg_training import WEIGHTS, EcgTraining, adopt_encoder, load_encoder, train_ecg
 from COFTrainingLib.training.ef_interval import fit_ef_interval
@@ -34,12 +32,12 @@ from COFTrainingLib.training.flow_data import FlowData, load_flow_data
 from COFTrainingLib.training.ranks import Ranks, first_rank_first
 from COFTrainingLib.training.run_folder import EventLog, config_diff, plain, save_weights, versions, write_json
 from COFTrainingLib.training.samples import FOLDER, write_final_sample, write_mean_sample
+from COFTrainingLib.training.splits import check_size, in_splits
 from COFTrainingLib.training.stage_two_settings import StageTwoTraining, is_recorded, of_cohort
 
-CONFIG, FINISHED, DATA, POPULATION = "config.json", "stage2.json", "data.json", "population.safetensors"
+CONFIG, FINISHED, POPULATION = "config.json", "stage2.json", "population.safetensors"
 LEFT_OUT = "left_out.json"
 """Why subjects of a recorded cohort gave no example."""
-MIN_TRAIN, MIN_VALID = 4, 2
 Told = Callable[[str, dict[str, Any]], None]
 
 
@@ -103,7 +101,7 @@ def train_stage_two(
         check_roles(given.cohort, recipe)
         refuse_leaks(given.cohort, [Path(folder) for folder in (recipe.teacher, recipe.segmenter) if folder])
     if given.cohort is not None:
-        _check_size(*(len(given.cohort.used(split)) for split in ("train", "valid")))
+        check_size(*(len(given.cohort.used(split)) for split in ("train", "valid")))
     with first_rank_first() as ranks:
         _open(run, training, given.cohort, recipe, resume or not ranks.first)
     if (run / FINISHED).is_file():
@@ -130,7 +128,7 @@ def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources
     encoder = _encoder(run / "ecg", ecg, given, tell)
     with first_rank_first() as ranks:
         examples = _examples(run, training, given, recipe, ranks, tell)
-        data = _prepared(run, load_flow_data(examples, encoder), given.cohort)
+        data = in_splits(run, load_flow_data(examples, encoder), given.cohort)
         if not (run / POPULATION).is_file():
             save_weights(run / POPULATION, {"velocity": population_velocity(data).half()})
     mean = flow = None
@@ -254,45 +252,6 @@ def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, recipe: 
             f"A resumed run must keep its configuration; in {run} these differ: {'; '.join(changed)}. Start a new run "
             "for the new settings, or give the old ones."
         )
-
-
-def _prepared(run: Path, data: FlowData, cohort: Cohort | None) -> FlowData:
-    """Return the data in the cohort's splits, with the scale that the run began with.
-
-    Raises:
-        TrainingError: If there are too few subjects.
-    """
-    train, valid = data.train, data.valid
-    if cohort is not None:
-        train, valid = (data.cache.of_split(cohort, split) for split in ("train", "valid"))
-        if len(valid) < MIN_VALID:  # a small cohort: hold some of the training subjects back
-            train, valid = _held_back(data, train)
-    _check_size(len(train), len(valid))
-    kept = run / DATA
-    if kept.is_file():  # the sums behind the scale may round differently with other threads
-        scale = PackScale(tuple(json.loads(kept.read_text(encoding="utf-8"))["rms"]))
-    else:
-        scale = data.scale
-        write_json(kept, {"rms": list(scale.rms), "train": len(train), "valid": len(valid)})
-    return replace(data, train=train, valid=valid, scale=scale)
-
-
-def _check_size(train: int, valid: int) -> None:
-    """Check that there are enough subjects; a few of those to train on may be held back to validate."""
-    if train + min(valid, MIN_VALID) < MIN_TRAIN + MIN_VALID:
-        raise TrainingError(
-            f"Stage 2 needs at least {MIN_TRAIN} subjects to train on and {MIN_VALID} to validate; found {train} and "
-            f"{valid}. Make a larger cohort."
-        )
-
-
-def _held_back(data: FlowData, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return training indices less those of its last subjects, and these."""
-    if not isinstance(data.cache, CineCache):
-        return train[:-MIN_VALID], train[-MIN_VALID:]
-    held = [subject.id for subject, _ in data.cache.first_of(train)][-MIN_VALID:]
-    kept = [int(n) for n in train if data.cache.rows[n][0].id not in held]
-    return np.array(kept, dtype=int), np.array([n for s, n in data.cache.first_of(train) if s.id in held], dtype=int)
 
 
 def _preview(run: Path, data: FlowData, tell):
