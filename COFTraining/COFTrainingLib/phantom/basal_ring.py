@@ -35,8 +35,7 @@ class BasalRing:
             r, theta, z: (n,) end-diastolic cylinder coordinates about the LV axis, mm and rad.
         """
         shape = self.shape
-        base = r * (np.sin(theta) * shape.base_tilt[0] + np.cos(theta) * shape.base_tilt[1])
-        up = (base - z) / self.height_mm  # 0 at the base plane, 1 at the ring's upper edge
+        up = (shape.base_z(r, theta) - z) / self.height_mm  # 0 at the base plane, 1 at the ring's upper edge
         near = np.flatnonzero((up > 0) & (up < 1) & np.isin(tissue, REPLACED))
         up, theta, z, r = up[near], theta[near], z[near], r[near]
         inner = np.sqrt(shape.cavity_sq(theta, z)) * (1.0 - self.narrowing * up)

@@ -205,7 +205,7 @@ class BeatingHeart:
             points = points + self.pull_mm(points, time_ms)
         shape = self.shape
         r, theta, z = self._cylinder(points)
-        base = r * (np.sin(theta) * shape.base_tilt[0] + np.cos(theta) * shape.base_tilt[1])
+        base = shape.base_z(r, theta)
         cavity, epi = np.sqrt(shape.cavity_sq(theta, z)), shape.epicardium(theta, z)
         depth = shape.rv_depth_mm * shape.rv_profile(theta, z)
         beyond = np.clip(r - epi, 0.0, None)

@@ -63,6 +63,10 @@ class HeartShape:
         """Height of the cavity's centroid above the base plane, mm."""
         return self.length_mm * (self.power + 1) / (2 * (self.power + 2))
 
+    def base_z(self, r, theta):
+        """Return the height of the tilted LV base plane at (r, θ), mm; the ventricle lies at larger z."""
+        return r * (np.sin(theta) * self.base_tilt[0] + np.cos(theta) * self.base_tilt[1])
+
     def cavity_sq(self, theta, z):
         """Return r0²(θ, z), mm²: the endocardium; a cylinder above the base, 0 beyond the apex."""
         taper = 1.0 - np.clip(z / self.length_mm, 0.0, 1.0) ** self.power
