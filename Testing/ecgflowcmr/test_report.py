@@ -84,6 +84,8 @@ def test_the_report_is_one_page_with_its_tables(cof, tmp_path):
     text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "NOT the patient" in text
     assert "+0.050 [+0.010, +0.090]" in text
+    assert "synthetic cines, % of the real ones" in text  # the mixing curve
+    assert "Published mixing curves" in text
     assert not any(word in text for word in ('src="http', 'href="http', "url(http", "<script"))  # nothing is fetched
     with (tmp_path / "report" / "tables" / "arms.csv").open(encoding="utf-8") as stream:
         cells = list(csv.reader(stream))

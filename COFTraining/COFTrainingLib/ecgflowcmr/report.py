@@ -8,7 +8,7 @@ import numpy as np
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
 
-from COFTrainingLib.ecgflowcmr.downstream import metrics_of, row_words
+from COFTrainingLib.ecgflowcmr.downstream_section import downstream_section
 from COFTrainingLib.ecgflowcmr.heldout import r_words
 from COFTrainingLib.evaluation.protocols.section import Figure, Section, Table, p_shown
 from COFTrainingLib.evaluation.report.figures import forest, scatter_fits
@@ -52,7 +52,7 @@ def write_ecgflow_report(
         (_ablations, ablations),
         (_boundaries, figures.get("boundaries")),
         (_speed, figures.get("speed") and figures),
-        (_downstream, downstream),
+        (downstream_section, downstream),
     )
     sections = [maker(content) for maker, content in makers if content]
     if not sections:
@@ -192,28 +192,6 @@ def _speed(figures: dict[str, Any]) -> Section:
     section.tables.append(Table("speed", "Seconds on this machine's CPU", ("What", "Value"), rows))
     published = [("ECGFlowCMR on an A100, s a clip", 0.45)]
     section.tables.append(Table("speed_published", "Published", ("What", "Value"), published, published=True))
-    return section
-
-
-def _downstream(studies: dict[str, Any]) -> Section:
-    section = Section("downstream", "What synthetic cines are worth", numbers=studies)
-    section.text.append(
-        "A masked autoencoder of cines pre-trained on real and synthetic ones, then fine-tuned on the real ones in "
-        "five folds. Mean over folds and seeds with its 95 % interval; gains are paired by fold and seed."
-    )
-    for name, study in studies.items():
-        metrics = metrics_of(study["rows"])
-        rows = []
-        for row in study["rows"]:
-            cells = [f"{row[m][0]:.3f} [{row[m][2]:.3f}, {row[m][3]:.3f}]" for m in metrics]
-            gain = row.get("gain") or {}
-            cells += [
-                f"{gain[m][0]:+.3f} [{gain[m][1]:+.3f}, {gain[m][2]:+.3f}]" if m in gain else "–" for m in metrics
-            ]
-            rows.append((row_words(row["mix"]), row["synthetic"], *cells))
-        columns = ("Pre-training", "Added cines", *(m.upper() for m in metrics),
-                   *(f"{m.upper()} over real alone" for m in metrics))  # fmt: skip
-        section.tables.append(Table(f"downstream_{name}", f"{name}, n = {study['subjects']}", columns, rows))
     return section
 
 
