@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.readers import read_ecg
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
@@ -66,3 +67,12 @@ def test_the_model_of_this_engine_is_not_offered_to_the_other():
     assert [folder.name for folder in model_bundles("ecgflowcmr")] == ["ecgflowcmr-small"]
     assert "ecgflowcmr-small" not in [folder.name for folder in model_bundles()]
     assert model_bundles()[0].name == "cof-plus"
+
+
+def test_phantoms_still_show_the_body_and_scan_that_the_model_learned_from(shipped):
+    """A new draw anywhere in the phantom would give its shared body another contrast, and studies other real cines."""
+    for seed in (7_900_000, 7_900_001, 7_900_002):
+        case = draw_case(seed, shipped, body=1)
+        fac, es = measured(shipped, torch.from_numpy(case.clip).float() / 255.0, case.truth.rr_ms)
+        assert fac == pytest.approx(case.truth.fac_percent, abs=8.0)
+        assert es == pytest.approx(case.truth.es_time_ms / case.truth.rr_ms, abs=0.04)

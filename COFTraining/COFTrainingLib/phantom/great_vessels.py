@@ -46,6 +46,7 @@ class GreatVessels:
             (Tissue.RIGHT_ATRIUM, jitter(4.0, 0.75 * lateral, -0.5 * size), jitter(-2, size, size), rng.uniform(2, 5)),
         ]
         self.wall_mm = rng.uniform(1.0, 2.5)
+        rng.random()  # a draw that is no longer used; without it every seed would get another body and scan
 
     def outflow(self, levels, z, aortic_mm: float, pulmonary_mm: float) -> tuple[np.ndarray, np.ndarray]:
         """Return where the outflow tracts lie below their valves, (n,) bool each: parts of the LV and RV cavities.
