@@ -33,6 +33,13 @@ def test_a_store_keeps_the_last_result_and_counts_failures_apart(tmp_path):
         Store(tmp_path, {"cohort": "y"})
 
 
+def test_methods_keep_their_order_when_results_are_made_anew(tmp_path):
+    store = Store(tmp_path, {"cohort": "x"})
+    for method, identity in (("model", "1"), ("copy anchor", "1"), ("model", "2")):
+        store.add({"subject": "a", "method": method, "kind": "cine", "identity": identity})
+    assert store.methods("cine") == Store(tmp_path, {"cohort": "x"}).methods("cine") == ["model", "copy anchor"]
+
+
 def test_numbers_become_json_without_nan():
     assert json.dumps(plain({"a": [np.nan, np.inf, np.int64(3)], "b": np.arange(2.0)})) == (
         '{"a": [null, null, 3], "b": [0.0, 1.0]}'

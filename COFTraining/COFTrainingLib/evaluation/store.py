@@ -120,9 +120,8 @@ class Store:
         return list(self._read(sorted(at for at, _, failed in self._index.values() if failed)))
 
     def methods(self, kind: str) -> list[str]:
-        """Return the methods that have results, in the order they first came."""
-        found = sorted((at, key[1]) for key, (at, _, failed) in self._index.items() if key[2] == kind and not failed)
-        return list(dict.fromkeys(name for _, name in found))
+        """Return the methods that have results, in the order they first came; a result made anew keeps its place."""
+        return list(dict.fromkeys(key[1] for key, (_, _, failed) in self._index.items() if key[2] == kind and not failed))
 
     def _read(self, places: Iterable[int]) -> Iterator[dict[str, Any]]:
         if not self._path.is_file():
