@@ -52,6 +52,22 @@ class Report:
             "leaks": len(self.leaks),
         }
 
+    def lines(self) -> list[str]:
+        """Return the ledger, the problems and the leaks in words, line by line."""
+        ledger = self.ledger()
+        lines = [
+            f"Cohort {ledger['name']} ({ledger['kind']}); {ledger['licence']}",
+            f"  listed      {ledger['subjects_listed']:6d}  ({ledger['persons_listed']} persons)",
+        ]
+        lines += [f"  excluded    {count:6d}  {reason}" for reason, count in ledger["excluded"].items()]
+        lines.append(f"  used        {ledger['subjects_used']:6d}")
+        lines += [f"    {split:<8}  {count:6d}" for split, count in ledger["splits"].items()]
+        files = ", ".join(f"{count} {role}" for role, count in ledger["with_files"].items())
+        lines.append(f"  files       {files or 'none'}")
+        for name, problems in self.problems.items():
+            lines.append(f"  {name}: {'; '.join(f'{kind} ({words})' for kind, words in problems)}")
+        return lines + [f"  leak: {leak}" for leak in self.leaks]
+
 
 def check_cohort(
     cohort: Cohort,

@@ -284,16 +284,11 @@ def label(arguments: argparse.Namespace) -> int:
 
 
 def _show(report, json_file: str | None, current) -> None:
-    """Print the ledger and what was found, and write both where asked."""
-    ledger = report.ledger()
-    for line in _ledger_lines(ledger):
+    """Print what was found, and write it where asked."""
+    for line in report.lines():
         current.say(line)
-    for name, problems in report.problems.items():
-        current.say(f"  {name}: {'; '.join(f'{kind} ({words})' for kind, words in problems)}")
-    for leak in report.leaks:
-        current.say(f"  leak: {leak}")
     if json_file:
-        found = {"ledger": ledger, "problems": report.problems, "leaks": report.leaks}
+        found = {"ledger": report.ledger(), "problems": report.problems, "leaks": report.leaks}
         Path(json_file).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -302,15 +297,3 @@ def _counts(cohort) -> str:
     parts = ", ".join(f"{len(cohort.used(split))} {split}" for split in ("train", "valid", "test"))
     left_out = len(cohort.subjects) - len(used)
     return f"{len(used)} subjects ({parts}{f'; {left_out} left out' if left_out else ''})"
-
-
-def _ledger_lines(ledger: dict) -> list[str]:
-    lines = [
-        f"Cohort {ledger['name']} ({ledger['kind']}); {ledger['licence']}",
-        f"  listed      {ledger['subjects_listed']:6d}  ({ledger['persons_listed']} persons)",
-    ]
-    lines += [f"  excluded    {count:6d}  {reason}" for reason, count in ledger["excluded"].items()]
-    lines.append(f"  used        {ledger['subjects_used']:6d}")
-    lines += [f"    {split:<8}  {count:6d}" for split, count in ledger["splits"].items()]
-    lines.append("  files       " + (", ".join(f"{n} {role}" for role, n in ledger["with_files"].items()) or "none"))
-    return lines

@@ -121,7 +121,8 @@ class Store:
 
     def methods(self, kind: str) -> list[str]:
         """Return the methods that have results, in the order they first came; a result made anew keeps its place."""
-        return list(dict.fromkeys(key[1] for key, (_, _, failed) in self._index.items() if key[2] == kind and not failed))
+        found = (key[1] for key, (_, _, failed) in self._index.items() if key[2] == kind and not failed)
+        return list(dict.fromkeys(found))
 
     def _read(self, places: Iterable[int]) -> Iterator[dict[str, Any]]:
         if not self._path.is_file():
