@@ -144,3 +144,31 @@ def test_a_saved_bundle_gives_the_model_back_to_half_precision(tiny_model, tiny_
         after = tiny_bundle.model.mean(maps, condition, phases)
     assert torch.allclose(before, after, atol=2e-2 * float(before.abs().max()))
     assert float(before[:, 0].abs().max()) == 0.0  # no motion at the R wave, by construction
+
+
+class _Truth:
+    """A segmenter that sees the phantom's own labels."""
+
+    described = "truth"
+
+    def __init__(self, labels):
+        self.labels = labels
+
+    def segment(self, stack, roi=None):
+        from types import SimpleNamespace
+
+        return SimpleNamespace(labels=self.labels)
+
+
+def test_labels_of_the_cavity_alone_are_completed_and_said_to_be(a_case, tiny_bundle, a_cine):
+    cavity = np.where(a_case.labels == 1, 1, 0).astype(np.uint8)
+    how = {"labels": cavity, "segmenter": _Truth(a_case.labels), "frames": 12}
+    cine = generate(a_case.anchor, a_case.record, tiny_bundle, **how)
+    assert np.array_equal(cine.labels[0] == 1, cavity == 1)
+    assert cine.provenance["labels_from"] == cine.function.labels_from == "user+segmenter"
+    assert cine.provenance["segmenter"] == "truth"
+    assert any("segmenter added" in words for words in cine.provenance["warnings"])
+    assert cine.function.rv_edv_ml == pytest.approx(a_cine.function.rv_edv_ml, rel=0.1)
+    as_given = generate(a_case.anchor, a_case.record, tiny_bundle, complete_labels=False, **how)
+    assert as_given.provenance["labels_from"] == "user"
+    assert np.isnan(as_given.function.rv_edv_ml)

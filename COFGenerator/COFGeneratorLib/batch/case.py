@@ -20,7 +20,7 @@ SUMMARY_COLUMNS = (
     "hr_bpm", "edv_ml", "esv_ml", "sv_ml", "ef_percent", "co_l_min", "es_time_ms", "rv_edv_ml", "rv_esv_ml",
     "rv_ef_percent", "folded_fraction", "labels_from",
 )  # fmt: skip
-SETTINGS = ("frames", "solver", "steps", "samples", "seed", "device")
+SETTINGS = ("frames", "solver", "steps", "samples", "seed", "device", "labels_as_given")
 """Settings of a batch that every case shares."""
 
 _bundles: dict[str, Any] = {}

@@ -158,6 +158,7 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
         cycle=cycle,
         roi=roi,
         segmenter=segmenter,
+        complete_labels=not arguments.labels_as_given,
         anchor_phase=phase_of(anchor, getattr(arguments, "anchor_phase", None)),
         progress=lambda stage, done, total: current.progress(done, total, stage),
     )

@@ -143,4 +143,9 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=positive, help="steps of the solver, for --samples (default: the bundle's)")
     parser.add_argument("--samples", type=positive, default=1, metavar="K", help="draws, for intervals (default 1)")
     parser.add_argument("--seed", type=natural, default=0, help="seed of the draws (default 0)")
+    parser.add_argument(
+        "--labels-as-given",
+        action="store_true",
+        help="do not let the segmenter add a wall and a right ventricle that the labels given lack",
+    )
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda:N or mps (default auto)")

@@ -23,6 +23,11 @@ CURVES_PX, LOCATION_PX, NUMBERS_PX = 800, 196, 425
 LOCATION_HEIGHT_PX = 282
 EXCURSION_MM = 15.0
 """Bright end of the bull's-eye's scale; a healthy wall moves in by 6 to 12 mm."""
+LABELS_FROM = {
+    "user": "labels given",
+    "segmenter": "labels by the segmenter",
+    "user+segmenter": "labels given, completed by the segmenter",
+}
 
 
 def write_preview(cine, directory: str | Path) -> tuple[Path, Path]:
@@ -165,7 +170,7 @@ def _numbers(sheet: Sheet, cine, left: float, top: float) -> None:
         sheet.write(x, y, name, fontsize=11, color=MUTED)
         after = sheet.write(x + (84 if index % 2 == 0 else 66), y, value, fontsize=14, color=colour, fontweight="bold")
         sheet.write(after + 6, y, beside.strip(), fontsize=9, color=MUTED)
-    source = {"user": "labels given", "segmenter": "labels by the segmenter"}.get(cine.labels_from, "")
+    source = LABELS_FROM.get(cine.labels_from, "")
     seed = cine.provenance.get("seed")
     facts = (source, str(cine.provenance.get("model", "")), "" if seed is None else f"seed {seed}")
     sheet.write(left, top + 278, "   ·   ".join(fact for fact in facts if fact), fontsize=9, color=MUTED)

@@ -39,7 +39,7 @@ class FunctionReport:
         es_time_ms: Centre of the end-systolic plateau, ms from R; NaN if the ventricle stands still.
         es_argmin_frame: Index of the smallest volume as such, as the papers define ES.
         folded_fraction: Share of voxels whose motion folds (Jacobian ≤ 0), 0…1.
-        labels_from: ``"user"`` or ``"segmenter"``.
+        labels_from: ``"user"``, ``"segmenter"`` or ``"user+segmenter"``.
         rv_edv_ml, rv_esv_ml, rv_ef_percent: The same for the RV; NaN where it was not labelled.
         ef_interval_percent: (low, high) of EF at 90 %, where the model states one; None where it does not.
     """
@@ -88,7 +88,7 @@ def measure_function(
         time_ms: (T,) ms from R.
         rr_ms: Cycle length, ms.
         hr_bpm: Heart rate, beats per minute.
-        labels_from: ``"user"`` or ``"segmenter"``.
+        labels_from: ``"user"``, ``"segmenter"`` or ``"user+segmenter"``.
         folded_fraction: Share of folded voxels, 0…1.
 
     Raises:

@@ -28,7 +28,7 @@ class Cine:
         anchor: The stack that was warped; its ``ijk_to_ras`` is the cine's geometry.
         motion: Source of displacements.
         labels: (T, D, H, W) uint8 (0 background, 1 LV, 2 myocardium, 3 RV) or None.
-        labels_from: ``"user"``, ``"segmenter"`` or ``"none"``.
+        labels_from: ``"user"``, ``"segmenter"``, ``"user+segmenter"`` (given, and completed) or ``"none"``.
         function: Measured function or None where no labels are known.
         record, cycle: The ECG that drove the motion.
         provenance: JSON-able facts: versions, model id, weights hash, input hashes, seed, solver, device, warnings.

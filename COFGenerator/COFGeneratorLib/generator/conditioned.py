@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from COFGeneratorLib.anatomy.completion import complete_by
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.roi import Roi, check_heart_in, check_on_stack
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -50,9 +51,20 @@ class Conditioned:
 
 
 def prepare(
-    anchor: SaxStack, cycle: EcgCycle | None, bundle: Bundle, labels, device, roi: Roi | None = None
+    anchor: SaxStack,
+    cycle: EcgCycle | None,
+    bundle: Bundle,
+    labels,
+    device,
+    roi: Roi | None = None,
+    complete: bool = False,
 ) -> Conditioned:
     """Find the heart, bring its labels onto the motion grid, and read the ECG.
+
+    Args:
+        anchor, cycle, bundle, labels, roi: As for ``pipeline.generate``.
+        device: Where the motion model runs.
+        complete: Let the segmenter add the wall and the right ventricle where given labels lack them.
 
     Raises:
         AnatomyError: If there is no heart in view or in the region of interest, or the labels lie on another grid.
@@ -72,8 +84,13 @@ def prepare(
             f"Labels must lie on the anchor's grid {anchor.shape}; found {labels.shape}. Read them with "
             "read_labels(path, like=anchor)."
         )
-    frame = heart_frame_from_labels(labels, anchor.ijk_to_ras)
     warnings = check_heart_in(roi, labels, anchor.ijk_to_ras, source) if roi is not None else ()
+    if source == "user" and complete:
+        given = labels
+        labels, said = complete_by(bundle.segmenter, anchor, given, roi)
+        source = source if labels is given else "user+segmenter"
+        warnings += said
+    frame = heart_frame_from_labels(labels, anchor.ijk_to_ras)
     if frame.mirrored:
         warnings += (MIRRORED,)
     grid = grid_for_heart(labels, anchor.ijk_to_ras, frame, bundle.model.grid)

@@ -52,6 +52,7 @@ def generate(
     cycle: EcgCycle | None = None,
     roi: Roi | Sequence[float] | None = None,
     segmenter: StackSegmenter | None = None,
+    complete_labels: bool = True,
     anchor_phase: float = 0.0,
     progress: Progress | None = None,
 ) -> Cine:
@@ -74,6 +75,7 @@ def generate(
         cycle: The analysed ECG where the caller has it already.
         roi: Where the heart is, if the user says: a ``Roi`` or (xmin, xmax, ymin, ymax, zmin, zmax), RAS mm.
         segmenter: What labels the anchor in place of the bundle's own, see ``anatomy.foreign_segmenter``.
+        complete_labels: Let the segmenter add the wall and the right ventricle where ``labels`` lack them.
         anchor_phase: When the anchor was taken, as a fraction 0…1 of the R–R interval; the nearest frame is the anchor.
         progress: Called with (stage, done, total).
 
@@ -98,7 +100,7 @@ def generate(
     with stages("ecg"):
         cycle = cycle or analyse_ecg(record, beat)
     with stages("anatomy"):
-        ready = prepare(anchor, cycle, bundle, labels, target, as_roi(roi))
+        ready = prepare(anchor, cycle, bundle, labels, target, as_roi(roi), complete_labels)
     with stages("motion"):
         begin = at_the_r_wave(model, ready, anchor, frames, still, solver=solver, steps=steps)
         velocity = begin.velocities(progress=lambda done, total: stages.report("motion", done, total))
@@ -217,7 +219,7 @@ def _provenance(
         "ecg_sha256": record.source_sha256 or hashlib.sha256(record.signal_mv.tobytes()).hexdigest(),
         "anchor_sha256": anchor.source_sha256 or hashlib.sha256(anchor.voxels.tobytes()).hexdigest(),
         "labels_from": ready.labels_from,
-        "segmenter": getattr(bundle.segmenter, "described", None) if ready.labels_from == "segmenter" else None,
+        "segmenter": getattr(bundle.segmenter, "described", None) if "segmenter" in ready.labels_from else None,
         "labels_sha256": hashlib.sha256(np.ascontiguousarray(ready.labels).tobytes()).hexdigest(),
         "heart_centre_ras_mm": [round(float(v), 1) for v in ready.frame.origin_ras],
         "roi": None if ready.roi is None else ready.roi.described(),

@@ -14,10 +14,10 @@ DRAWS = 4
 
 
 def prepared(bundle: Bundle, case: EvaluationCase, shared: dict[str, Any]) -> Conditioned:
-    """Return a case ready for a bundle, with its labels given; made once per case and bundle."""
+    """Return a case ready for a bundle, its labels completed as the product does it; made once per case and bundle."""
     key = ("ready", bundle.weights_sha256)
     if key not in shared:
-        shared[key] = prepare(case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"))
+        shared[key] = prepare(case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"), complete=True)
     return shared[key]
 
 
