@@ -86,7 +86,8 @@ def _beat(bundle, stack, labels, record, cycle) -> dict[str, float]:
     report = cine.function
     with np.errstate(invalid="ignore"):  # no mass where the case has no labelled wall
         mass = report.myocardial_mass_g / report.myocardial_mass_g[0]
-    far = distance_transform_edt(labels == 0, sampling=stack.spacing_mm)
+    heart = cine.labels[0] > 0  # with the right ventricle, which some labels given lack
+    far = distance_transform_edt(~heart, sampling=stack.spacing_mm)
     energy = np.square(cine.displacement_mm(report.es_frame)).sum(axis=0)
     return {
         "edv_ml": report.edv_ml,
