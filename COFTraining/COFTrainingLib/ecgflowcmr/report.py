@@ -126,7 +126,7 @@ def _arms(figures: dict[str, Any]) -> Section:
         section.tables.append(Table("counterfactual_rate", "Counterfactual heart rate", columns, [row]))
         section.numbers["counterfactual_rate"] = rate
     if "frechet" in figures:
-        rows = [(name, value) for name, value in figures["frechet"].items() if name not in ("n", "d")]
+        rows = [(name, f"{value:.2g}") for name, value in figures["frechet"].items() if name not in ("n", "d")]
         words = f"On {figures['frechet']['d']} features of the plane segmenter, n = {figures['frechet']['n']}: not FID."
         section.tables.append(Table("frechet", "Fréchet distance to real clips", ("Clips", "Distance"), rows, words))
         section.numbers["frechet"] = figures["frechet"]
