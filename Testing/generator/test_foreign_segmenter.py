@@ -350,8 +350,9 @@ def test_generate_labels_the_anchor_with_it(scripted, drawing, tiny_bundle, a_ca
 
 
 def test_the_command_takes_a_segmenter(scripted, drawing, tiny_bundle_folder, a_case, tmp_path, capsys):
-    stack, _ = drawing
+    stack, labels = drawing
     write_nrrd(tmp_path / "anchor.nrrd", stack.voxels, stack.ijk_to_ras)
+    write_nrrd(tmp_path / "cavity.nrrd", np.where(labels == 1, 3, 0).astype(np.uint8), stack.ijk_to_ras)
     write_ecg(tmp_path, a_case.record)
     given = ["generate", "--anchor", str(tmp_path / "anchor.nrrd"), "--ecg", str(tmp_path / "ecg.hea"), "--frames", "4",
              "--model", str(tiny_bundle_folder), "--device", "cpu", "--quiet"]  # fmt: skip
@@ -360,7 +361,10 @@ def test_the_command_takes_a_segmenter(scripted, drawing, tiny_bundle_folder, a_
     assert main([*given, *named, "--out", str(out)]) == 0
     facts = json.loads((out / "run.json").read_text(encoding="utf-8"))
     assert "MONAI bundle" in json.dumps(facts)
-    assert main([*given, *named, "--labels", str(tmp_path / "anchor.nrrd"), "--out", str(tmp_path / "other")]) == 2
+    cavity = ["--labels", str(tmp_path / "cavity.nrrd"), "--label-map", "lv=3"]
+    assert main([*given, *named, *cavity, "--out", str(tmp_path / "added")]) == 0
+    assert json.loads((tmp_path / "added" / "run.json").read_text("utf-8"))["labels_from"] == "user+segmenter"
+    assert main([*given, *named, *cavity, "--labels-as-given", "--out", str(tmp_path / "other")]) == 2
     assert "Leave one out" in capsys.readouterr().err
     assert main([*given, *named[2:], "--out", str(tmp_path / "other")]) == 2
     assert "Give --segmenter" in capsys.readouterr().err

@@ -48,7 +48,8 @@ def add(commands) -> None:
     parser.add_argument(
         "--segmenter",
         metavar="FOLDER",
-        help="your own segmenter in place of the model's: an nnU-Net v2 model folder or a MONAI bundle",
+        help="your own segmenter in place of the model's: an nnU-Net v2 model folder or a MONAI bundle; it labels the "
+        "anchor, or adds what --labels lack",
     )
     parser.add_argument(
         "--segmenter-labels",
@@ -82,16 +83,16 @@ def _check_segmenter(arguments: argparse.Namespace) -> None:
     """Refuse a segmenter that would not be asked.
 
     Raises:
-        AnatomyError: If labels are given as well, there is no anchor to label, or only its label codes are given.
+        AnatomyError: If there is no anchor to label, its labels are to stay as they are, or only its codes are given.
     """
     reasons = {
-        "--labels": arguments.labels,
+        "--labels with --labels-as-given": arguments.labels and arguments.labels_as_given,
         "--template": arguments.template,
         "--engine ecgflowcmr": arguments.engine == "ecgflowcmr",
     }
     beside = next((name for name, given in reasons.items() if given), None)
     if arguments.segmenter and beside:
-        raise AnatomyError(f"A segmenter labels an anchor that has no labels; found {beside} as well. Leave one out.")
+        raise AnatomyError(f"A segmenter labels an anchor or adds what its labels lack; found {beside}. Leave one out.")
     if arguments.segmenter_labels and not arguments.segmenter:
         raise AnatomyError("Codes of a segmenter's classes need the segmenter; found none. Give --segmenter FOLDER.")
 
@@ -120,6 +121,7 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
     current.progress(0, 3, "reading")
     with current.watch.stage("reading"):
         from COFGeneratorLib import analyse_ecg, read_ecg, read_labels, read_sax
+        from COFGeneratorLib.anatomy.completion import lacking
         from COFGeneratorLib.anatomy.roi import as_roi
 
         roi = as_roi(arguments.roi)
@@ -131,6 +133,8 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
         if arguments.labels:
             codes = {"label_map": arguments.label_map} if arguments.label_map else {}
             labels = read_labels(arguments.labels, anchor, **codes)
+            if getattr(arguments, "segmenter", None) and not lacking(labels):
+                current.warn("The labels lack nothing, so the segmenter was not asked.")
     with current.watch.stage("loading"):
         from COFGeneratorLib import generate, load_bundle
         from COFGeneratorLib.resources import default_bundle
