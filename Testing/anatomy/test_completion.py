@@ -67,6 +67,13 @@ def test_slices_without_a_cavity_given_get_no_wall_in_its_place(heart):
     assert not completed(given, heart)[0].any()
 
 
+def test_a_cap_far_below_the_last_slice_labelled_is_not_added(heart):
+    given = np.where(heart == 1, heart, 0)
+    given[2:] = 0
+    labels = completed(given, heart)
+    assert not np.isin(labels[2:], (1, 2)).any()
+
+
 def test_only_the_right_ventricle_is_added_to_a_labelled_left_one(heart):
     given = np.where(heart == 3, 0, heart)
     assert lacking(given) == ("rv",)

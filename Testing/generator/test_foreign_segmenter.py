@@ -353,6 +353,7 @@ def test_the_command_takes_a_segmenter(scripted, drawing, tiny_bundle_folder, a_
     stack, labels = drawing
     write_nrrd(tmp_path / "anchor.nrrd", stack.voxels, stack.ijk_to_ras)
     write_nrrd(tmp_path / "cavity.nrrd", np.where(labels == 1, 3, 0).astype(np.uint8), stack.ijk_to_ras)
+    write_nrrd(tmp_path / "whole.nrrd", labels, stack.ijk_to_ras)
     write_ecg(tmp_path, a_case.record)
     given = ["generate", "--anchor", str(tmp_path / "anchor.nrrd"), "--ecg", str(tmp_path / "ecg.hea"), "--frames", "4",
              "--model", str(tiny_bundle_folder), "--device", "cpu", "--quiet"]  # fmt: skip
@@ -364,6 +365,9 @@ def test_the_command_takes_a_segmenter(scripted, drawing, tiny_bundle_folder, a_
     cavity = ["--labels", str(tmp_path / "cavity.nrrd"), "--label-map", "lv=3"]
     assert main([*given, *named, *cavity, "--out", str(tmp_path / "added")]) == 0
     assert json.loads((tmp_path / "added" / "run.json").read_text("utf-8"))["labels_from"] == "user+segmenter"
+    whole = ["--labels", str(tmp_path / "whole.nrrd"), "--label-map", "lv=1,myo=2,rv=3"]
+    assert main([*given, *named, *whole, "--out", str(tmp_path / "whole")]) == 0
+    assert "was not asked" in (tmp_path / "whole" / "run.json").read_text("utf-8")
     assert main([*given, *named, *cavity, "--labels-as-given", "--out", str(tmp_path / "other")]) == 2
     assert "Leave one out" in capsys.readouterr().err
     assert main([*given, *named[2:], "--out", str(tmp_path / "other")]) == 2

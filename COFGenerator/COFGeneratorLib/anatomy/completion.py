@@ -5,6 +5,7 @@ by the map of all three structures.
 """
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
 from COFGeneratorLib.anatomy.roi import Roi
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
@@ -30,15 +31,13 @@ def completed(labels: np.ndarray, seen: np.ndarray) -> np.ndarray:
         seen: The same of a segmenter.
     """
     out, missing = labels.copy(), lacking(labels)
+    # valves are not level and the apex has a cap: both may lie a slice beyond the last one labelled
+    near = binary_dilation(_slices(labels > 0), np.ones((3, 1, 1)))
     if "myo" in missing:
-        # between a cavity and the epicardium that the segmenter sees; below the last cavity, the apex's cap
         ventricle = ((seen == 1) | (seen == 2)) & _slices(labels == 1)
-        cap = (seen == 2) & ~_slices(seen == 1)
+        cap = (seen == 2) & ~_slices(seen == 1) & near
         out[(out == 0) & (ventricle | cap)] = LABELS["myo"]
     if "rv" in missing:
-        near = _slices(out > 0)
-        near[1:] |= _slices(out > 0)[:-1]
-        near[:-1] |= _slices(out > 0)[1:]
         out[(out == 0) & (seen == 3) & near] = LABELS["rv"]
     return out
 
