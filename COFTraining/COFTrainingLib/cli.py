@@ -1,30 +1,24 @@
-"""The training side of the command line: ``cof cohort …``, ``cof train …``, ``cof evaluate …``."""
+"""The console script ``cof``: the generator's commands, and those that make cohorts, train and evaluate."""
 
-import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
-from COFGeneratorLib import __version__
-from COFGeneratorLib.cli import run_safely
+from COFGeneratorLib import cli
 
-COMMANDS = ("cohort", "train", "evaluate", "ecgflowcmr")
+COMMANDS = {
+    **cli.COMMANDS,
+    "bundle": "COFTrainingLib.commands.bundle",
+    "cohort": "COFTrainingLib.commands.cohort",
+    "train": "COFTrainingLib.commands.train",
+    "evaluate": "COFTrainingLib.commands.evaluate",
+    "ecgflowcmr": "COFTrainingLib.commands.ecgflowcmr",
+}
+"""As ``COFGeneratorLib.cli.COMMANDS``; ``bundle`` can also make bundles here."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command of the training side and return its exit code (as for ``cof``)."""
-    arguments = build_parser().parse_args(list(sys.argv[1:] if argv is None else argv))
-    return run_safely(lambda: arguments.run(arguments))
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser with the training side's sub-commands."""
-    parser = argparse.ArgumentParser(prog="cof", description="Cohorts, training and evaluation. Research use only.")
-    parser.add_argument("--version", action="version", version=f"ChainOfFlow {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        importlib.import_module(f"COFTrainingLib.commands.{name}").add(commands)
-    return parser
+    """Run ``cof`` and return its exit code."""
+    return cli.run_command(argv, COMMANDS)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 for _floor in ("COFGenerator", "COFTraining"):
     sys.path.insert(0, str(ROOT / _floor))
 
-from COFGeneratorLib.cli import main as cof  # noqa: E402
 from COFGeneratorLib.resources import default_bundle  # noqa: E402
+from COFTrainingLib.cli import main as cof  # noqa: E402
 
 ROWS = {
     "full": ("COF (full)", "cof-v2"),
@@ -137,13 +137,13 @@ def generate_frames(run: Path, cohort: Path, out: Path, seed: int) -> None:
     """
     import torch
     from COFGeneratorLib.anatomy.geometry import resample
-    from COFGeneratorLib.generator.grid import anatomy_maps, grid_for_heart, label_fractions
-    from COFGeneratorLib.generator.pack import unpack
-    from COFGeneratorLib.generator.sampler import integrate
+    from COFGeneratorLib.generator.networks.grid import anatomy_maps, grid_for_heart, label_fractions
+    from COFGeneratorLib.generator.networks.pack import unpack
+    from COFGeneratorLib.generator.networks.sampler import integrate
     from COFTrainingLib.cohort.manifest import read_cohort
     from COFTrainingLib.cohort.nrrd import write_nrrd
     from COFTrainingLib.evaluation.cases import read_case
-    from COFTrainingLib.training.export import assemble
+    from COFTrainingLib.training.bundles.export import assemble
 
     model, held = assemble(run), read_cohort(cohort)
     for number, subject in enumerate(held.used()):

@@ -34,9 +34,9 @@ def generated(bundle, stack, labels, cycle, still: int):
     import torch
     from COFGeneratorLib.function import report_from_curves, volume_curves
     from COFGeneratorLib.generator.conditioned import prepare
-    from COFGeneratorLib.generator.grid import label_fractions
+    from COFGeneratorLib.generator.native import native_motion
+    from COFGeneratorLib.generator.networks.grid import label_fractions
     from COFGeneratorLib.generator.r_wave import at_the_r_wave
-    from COFGeneratorLib.generator.settled import native_motion
     from COFTrainingLib.evaluation.comparators.base import hard_labels
 
     model, ready = bundle.model, prepare(stack, cycle, bundle, labels, torch.device("cpu"))
@@ -82,7 +82,7 @@ def main() -> int:
     asked = parser.parse_args()
     from COFGeneratorLib.generator import load_bundle
     from COFGeneratorLib.resources import default_bundle
-    from COFTrainingLib.evaluation.phantom_cases import draw_case
+    from COFTrainingLib.phantom.cases import draw_case
 
     bundle, found = load_bundle(asked.bundle or default_bundle()), {}
     for n in range(asked.subjects):

@@ -38,8 +38,8 @@ def main() -> int:
     options = parser.parse_args()
     wanted = options.only or PARTS
 
-    from COFTrainingLib.ecgflowcmr.export import export_ecgflow, settings_of
-    from COFTrainingLib.ecgflowcmr.stages import load_pa_mae
+    from COFTrainingLib.training.ecgflowcmr.export import export_ecgflow, settings_of
+    from COFTrainingLib.training.ecgflowcmr.stages import load_pa_mae
 
     config = settings_of(options.run)
     facts: dict = {"run": config.data.grid.plane, "subjects": options.subjects, "seed": options.seed}
@@ -57,13 +57,13 @@ def main() -> int:
         if set(wanted) & {"arms", "frechet"}:
             facts |= _arms(bundle, config, options, "frechet" in wanted)
         if "rate" in wanted:
-            from COFTrainingLib.ecgflowcmr.heldout import run_counterfactual_rate
+            from COFTrainingLib.studies.ecgflowcmr.heldout import run_counterfactual_rate
 
             rate = run_counterfactual_rate(bundle, options.rates, options.seed + 50_000, config.data.body)
             facts["counterfactual_rate"] = rate
             print("\ncounterfactual rate:", json.dumps({k: round(v, 2) for k, v in rate.items()}))
         if "curve" in wanted:
-            from COFTrainingLib.ecgflowcmr.heldout import run_curve
+            from COFTrainingLib.studies.ecgflowcmr.heldout import run_curve
 
             both = [(guidance, 1.0) for guidance in options.guidance]
             both += [(1.0, alpha) for alpha in options.alpha if (1.0, alpha) not in both]
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def _boundaries(model, options) -> dict:
-    from COFTrainingLib.ecgflowcmr.rhythm_check import phantom_boundaries, real_boundaries
+    from COFTrainingLib.studies.ecgflowcmr.rhythm_check import phantom_boundaries, real_boundaries
 
     out = {"phantoms": phantom_boundaries(model.cpu(), options.records, options.seed)}
     files = sorted(path for path in options.ecgs.rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -92,8 +92,8 @@ def _boundaries(model, options) -> dict:
 
 
 def _arms(bundle, config, options, frechet: bool) -> dict:
-    from COFTrainingLib.ecgflowcmr.data import Examples
-    from COFTrainingLib.ecgflowcmr.heldout import run_heldout
+    from COFTrainingLib.studies.ecgflowcmr.heldout import run_heldout
+    from COFTrainingLib.training.ecgflowcmr.data import Examples
 
     clips = Examples.load(options.run / "data" / "train.safetensors").clips
     said = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
@@ -159,7 +159,7 @@ def _paper_forward() -> float:
     """Return seconds of one forward of the paper's transformer, weights random: its size is what costs."""
     import torch
     from COFGeneratorLib.ecgflowcmr.transformer import VelocityTransformer
-    from COFTrainingLib.ecgflowcmr.settings import read_settings
+    from COFTrainingLib.training.ecgflowcmr.settings import read_settings
 
     config = read_settings("ecgflowcmr").dit()
     network = VelocityTransformer(config).eval()
@@ -188,7 +188,7 @@ def _sheet(cines, path: Path) -> None:
 
 def table(facts: dict) -> str:
     """Return what was measured as Markdown."""
-    from COFTrainingLib.ecgflowcmr.heldout import r_words
+    from COFTrainingLib.studies.ecgflowcmr.heldout import r_words
 
     lines = []
     if "arms" in facts:

@@ -27,7 +27,7 @@ def main() -> int:
     options = parser.parse_args()
 
     from COFGeneratorLib import load_bundle
-    from COFTrainingLib.training.ef_interval import stated_and_true
+    from COFTrainingLib.training.motion.ef_interval import stated_and_true
 
     bundle = load_bundle(options.bundle)
     stated, sds, true = stated_and_true(bundle.model, options.seed, options.records)

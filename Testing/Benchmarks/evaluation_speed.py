@@ -23,8 +23,8 @@ LIBRARY = ("ECG-group mean motion", "random motion", "PCA ridge")
 
 def a_cohort(folder: Path, subjects: int, seed: int) -> Path:
     """Make phantoms with cines of 50 frames; returns the folder."""
-    from COFTrainingLib.cohort.phantom_files import PhantomOptions
-    from COFTrainingLib.cohort.synthesis import synthesize
+    from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
+    from COFTrainingLib.cohort.synthetic.synthesis import synthesize
     from COFTrainingLib.phantom.physiology import NATURAL
 
     synthesize(folder, subjects, seed, PhantomOptions(NATURAL, cines=True, frames=50))

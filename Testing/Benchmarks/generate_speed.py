@@ -23,7 +23,7 @@ SHAPE, FRAMES = (12, 128, 128), 50
 def an_anchor(seed: int):
     """Return a phantom case on a stack of exactly 12×128×128 voxels of 10×1.6×1.6 mm."""
     from COFGeneratorLib.anatomy.stack import SaxStack
-    from COFTrainingLib.evaluation.phantom_cases import draw_case
+    from COFTrainingLib.phantom.cases import draw_case
 
     case = draw_case(seed, spacing_mm=(10.0, 1.6))
     voxels, labels = np.zeros(SHAPE, np.float32), np.zeros(SHAPE, np.uint8)

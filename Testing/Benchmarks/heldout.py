@@ -29,10 +29,10 @@ def main() -> int:
         parser.error(f"seeds {TRAINING_SEEDS.start}…{TRAINING_SEEDS.stop - 1} were trained on; choose another --seed")
 
     from COFGeneratorLib.generator import load_bundle
-    from COFTrainingLib.evaluation.counterfactuals import COUNTERFACTUAL_BARS, run_counterfactuals
-    from COFTrainingLib.evaluation.heldout import BARS, failed_bars, population_motion, run_heldout
     from COFTrainingLib.evaluation.written_result import written_result
     from COFTrainingLib.phantom.oracles import oracle_floors
+    from COFTrainingLib.studies.heldout.counterfactual_bars import COUNTERFACTUAL_BARS, run_counterfactuals
+    from COFTrainingLib.studies.heldout.heldout import BARS, failed_bars, population_motion, run_heldout
 
     start = time.perf_counter()
     bundle = load_bundle(options.bundle)

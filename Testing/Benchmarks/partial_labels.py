@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from COFGeneratorLib.anatomy.completion import lacking
+from COFGeneratorLib.anatomy.segmenters.completion import lacking
 from COFGeneratorLib.ecg.readers import read_ecg
 from COFGeneratorLib.generator import generate, load_bundle
 from COFGeneratorLib.resources import default_bundle

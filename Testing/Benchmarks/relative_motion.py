@@ -33,11 +33,11 @@ def bracket(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 def errors(seed: int, anchor: int) -> dict[str, list[float]]:
     """Return the mean errors of one subject and anchor by method, mm, one value a phase."""
     from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
-    from COFGeneratorLib.generator.grid import MotionGrid
+    from COFGeneratorLib.generator.networks.grid import MotionGrid
     from COFGeneratorLib.motion.fields import exponential, logarithm
     from COFGeneratorLib.motion.relative import relative_velocity
     from COFTrainingLib.phantom.subject import draw_subject, plan_stack
-    from COFTrainingLib.training.flow_samples import LOGARITHM_SWEEPS, displacement_on_grid
+    from COFTrainingLib.training.examples.flow_samples import LOGARITHM_SWEEPS, displacement_on_grid
 
     grid, subject = MotionGrid(), draw_subject(seed)
     plan = plan_stack(subject, np.random.default_rng(seed), (8.0, 1.6), covers_base=True)

@@ -28,10 +28,10 @@ for floor in ("COFGenerator", "COFTraining"):
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels  # noqa: E402
 from COFGeneratorLib.anatomy.labels import read_labels  # noqa: E402
 from COFGeneratorLib.anatomy.readers import read_sax  # noqa: E402
-from COFGeneratorLib.anatomy.segmenter import Segmenter  # noqa: E402
+from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter  # noqa: E402
 from COFGeneratorLib.motion.fields import folded_fraction, warp  # noqa: E402
-from COFGeneratorLib.motion.teacher import Refinement, RegistrationTeacher  # noqa: E402
 from COFGeneratorLib.registration.pipeline import find_teacher, seen_in  # noqa: E402
+from COFGeneratorLib.registration.teacher import Refinement, RegistrationTeacher  # noqa: E402
 from COFGeneratorLib.resources import default_bundle  # noqa: E402
 
 STRUCTURES = {"lv": 1, "myo": 2, "rv": 3}

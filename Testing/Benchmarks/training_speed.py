@@ -32,9 +32,9 @@ LEAST_RATIO, LARGEST_WAIT = 0.9, 0.1
 
 def plain_loop(model, loss_fn, batches, config, steps: int) -> float:
     """Return the samples a second of the bare loop."""
-    from COFTrainingLib.training.loop import step_generator
-    from COFTrainingLib.training.precision import mixed_precision, resolve_device, to_device
-    from COFTrainingLib.training.ranks import rows_of
+    from COFTrainingLib.training.loop.loop import step_generator
+    from COFTrainingLib.training.loop.precision import mixed_precision, resolve_device, to_device
+    from COFTrainingLib.training.loop.ranks import rows_of
 
     device = resolve_device(config.device)
     model.to(device).train()
@@ -63,8 +63,8 @@ def _now(device) -> float:
 
 def measure(name: str, configuration: str, steps: int, device: str, threads: int, cache: str, precision: str) -> dict:
     """Return the figures of one network; a process should measure one."""
-    from COFTrainingLib.training import loop
-    from COFTrainingLib.training.precision import fallback, resolve_device
+    from COFTrainingLib.training.loop import loop
+    from COFTrainingLib.training.loop.precision import fallback, resolve_device
 
     built = _build(name, configuration, device, threads, cache, precision)
     model, loss_fn, batches, config = built["model"], built["loss_fn"], built["batches"], built["config"]
@@ -101,8 +101,8 @@ def _build(name: str, configuration: str, device: str, threads: int, cache: str,
 
     placed = {"device": device, "threads": threads} | ({"precision": precision} if precision else {})
     if name == "teacher":
-        from COFTrainingLib.training.teacher import build_network, teacher_loss
-        from COFTrainingLib.training.teacher_pairs import PhantomPairs
+        from COFTrainingLib.training.teacher.teacher import build_network, teacher_loss
+        from COFTrainingLib.training.teacher.teacher_pairs import PhantomPairs
 
         config = read_configuration("teacher", configuration)
         few = replace(config.pairs, subjects=3 * config.pairs.batch)
@@ -118,10 +118,10 @@ def _build(name: str, configuration: str, device: str, threads: int, cache: str,
 
 def _stage_two(name: str, config, cache: str) -> dict:
     """Return what Stage 2 trains with, taken from its own functions by stepping in where they call the loop."""
-    from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
-    from COFTrainingLib.training import flow
-    from COFTrainingLib.training.flow_cache import build_flow_cache
-    from COFTrainingLib.training.flow_data import load_flow_data
+    from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
+    from COFTrainingLib.training.examples.flow_cache import build_flow_cache
+    from COFTrainingLib.training.examples.flow_data import load_flow_data
+    from COFTrainingLib.training.motion import flow
 
     examples = build_flow_cache(Path(cache) / f"{config.grid.shape}", SUBJECTS, 900_000, config.grid, workers=1)
     data = load_flow_data(examples, EcgEncoder().eval())

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from COFGeneratorLib.anatomy.completion import complete_by, completed, lacking
+from COFGeneratorLib.anatomy.segmenters.completion import complete_by, completed, lacking
 from COFGeneratorLib.errors import AnatomyError
 
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.generator.bundle import save_bundle
-from COFGeneratorLib.generator.ecg_encoder import EcgEncoder, EcgEncoderConfig
-from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
-from COFGeneratorLib.generator.grid import MotionGrid
-from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
 from COFGeneratorLib.generator.model import MotionModel
-from COFGeneratorLib.generator.pack import PackScale
+from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
+from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
+from COFGeneratorLib.generator.networks.pack import PackScale
+from COFTrainingLib.cli import main
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.subject import draw_subject, plan_stack
 

@@ -5,9 +5,9 @@ import json
 import os
 
 import pytest
-from COFGeneratorLib.batch import case as batch_case
-from COFGeneratorLib.batch.pool import run_cases
-from COFGeneratorLib.batch.table import Case, read_table
+from COFGeneratorLib.cases import case as batch_case
+from COFGeneratorLib.cases.pool import run_cases
+from COFGeneratorLib.cases.table import Case, read_table
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.results.folder import ResultFolder
 
@@ -192,7 +192,7 @@ def test_wfdb_samples_belong_to_their_header(a_bundle, tmp_path):
 
 WORK = """
 import os
-from COFGeneratorLib.batch.case import Outcome
+from COFGeneratorLib.cases.case import Outcome
 
 def work(case, here):
     if case.name == "deadly" and os.getpid() != here:

@@ -23,8 +23,8 @@ def test_no_command_and_unknown_commands_are_refused(cof):
 
 
 def test_the_solvers_offered_are_those_of_the_sampler():
-    from COFGeneratorLib.commands.options import SOLVERS
-    from COFGeneratorLib.generator import sampler
+    from COFGeneratorLib.cases.values import SOLVERS
+    from COFGeneratorLib.generator.networks import sampler
 
     assert SOLVERS == sampler.SOLVERS
 
@@ -62,7 +62,7 @@ def test_the_module_runs_as_a_program(repository):
 
 @pytest.fixture(scope="module")
 def an_ecg_result(a_patient, tmp_path_factory):
-    from COFGeneratorLib.cli import main
+    from COFTrainingLib.cli import main
 
     out = tmp_path_factory.mktemp("ecg") / "r"
     assert main(["ecg", str(a_patient.ecg), "--out", str(out), "--quiet"]) == 0

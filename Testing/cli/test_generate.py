@@ -7,9 +7,9 @@ import signal
 import numpy as np
 import pytest
 from COFGeneratorLib.anatomy.stack import SaxStack
-from COFGeneratorLib.cli import main
-from COFGeneratorLib.commands.generate import phase_of
+from COFGeneratorLib.cases.generate import phase_of
 from COFGeneratorLib.results.folder import ResultFolder
+from COFTrainingLib.cli import main
 
 FILES = {
     "cine.seq.nrrd",

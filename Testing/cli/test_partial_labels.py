@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from COFGeneratorLib.cli import main
+from COFTrainingLib.cli import main
 
 
 @pytest.mark.parametrize(("flag", "source"), [("", "user+segmenter"), ("--labels-as-given", "user")])

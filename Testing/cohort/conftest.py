@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from COFTrainingLib.cohort.manifest import Cohort
-from COFTrainingLib.cohort.phantom_files import PhantomOptions
-from COFTrainingLib.cohort.synthesis import synthesize
+from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
+from COFTrainingLib.cohort.synthetic.synthesis import synthesize
 from COFTrainingLib.phantom.subject import ENRICHED
 
 SEED = 431_000

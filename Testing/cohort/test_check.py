@@ -11,8 +11,8 @@ from COFGeneratorLib.ecg.record import EcgRecord
 from COFTrainingLib.cohort.check import check_cohort, exclude_problems
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort, write_cohort
 from COFTrainingLib.cohort.nrrd import write_nrrd
-from COFTrainingLib.cohort.phantom_files import PhantomOptions, write_ecg
-from COFTrainingLib.cohort.synthesis import synthesize
+from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions, write_ecg
+from COFTrainingLib.cohort.synthetic.synthesis import synthesize
 from COFTrainingLib.phantom.physiology import NATURAL
 
 
@@ -158,7 +158,7 @@ def test_an_excluded_subject_is_not_looked_at_again(copy):
 
 
 def test_the_commands_exit_with_2_and_say_what_is_wrong(copy, capsys, tmp_path):
-    from COFGeneratorLib.cli import main
+    from COFTrainingLib.cli import main
 
     assert main(["cohort", "check", str(copy.folder), "--json", str(tmp_path / "found.json")]) == 0
     assert "used" in capsys.readouterr().out
@@ -174,7 +174,7 @@ def test_the_commands_exit_with_2_and_say_what_is_wrong(copy, capsys, tmp_path):
 
 
 def test_a_cohort_of_which_nothing_is_left_is_an_error(copy, capsys):
-    from COFGeneratorLib.cli import main
+    from COFTrainingLib.cli import main
 
     for subject in copy.subjects:
         copy.path(subject, "ecg").unlink()

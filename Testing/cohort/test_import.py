@@ -6,17 +6,17 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import CohortError
-from COFTrainingLib.cohort.acdc import import_acdc
+from COFTrainingLib.cli import main
 from COFTrainingLib.cohort.check import check_cohort
+from COFTrainingLib.cohort.importers.acdc import import_acdc
+from COFTrainingLib.cohort.importers.mnms import import_mnms
+from COFTrainingLib.cohort.importers.table import import_table
+from COFTrainingLib.cohort.importers.ukbiobank import import_ukbiobank
 from COFTrainingLib.cohort.manifest import read_cohort
-from COFTrainingLib.cohort.mnms import import_mnms
-from COFTrainingLib.cohort.table import import_table
-from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
-from COFTrainingLib.evaluation.phantom_cases import draw_case
+from COFTrainingLib.phantom.cases import draw_case
 from COFTrainingLib.training.configurations import read_configuration
-from COFTrainingLib.training.teacher_cohort import load_frames
+from COFTrainingLib.training.teacher.teacher_cohort import load_frames
 
 
 def write_table(path, rows):

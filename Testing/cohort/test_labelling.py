@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from COFGeneratorLib.anatomy.readers import read_cine
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import AnatomyError, CohortError
+from COFTrainingLib.cli import main
 from COFTrainingLib.cohort.check import check_cohort
 from COFTrainingLib.cohort.labelling import label_cohort
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort, write_cohort
 from COFTrainingLib.evaluation.cases import read_case
-from COFTrainingLib.training import cine_motion
+from COFTrainingLib.training.examples import cine_motion
 
 
 @pytest.fixture

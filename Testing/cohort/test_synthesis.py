@@ -9,12 +9,12 @@ from COFGeneratorLib import read_ecg, read_labels, read_sax
 from COFGeneratorLib.anatomy.readers import read_cine
 from COFGeneratorLib.ecg import analyse_ecg
 from COFGeneratorLib.errors import CohortError
-from COFTrainingLib.cohort import synthesis
 from COFTrainingLib.cohort.manifest import read_cohort
 from COFTrainingLib.cohort.nrrd import write_nrrd
-from COFTrainingLib.cohort.phantom_files import PhantomOptions
-from COFTrainingLib.cohort.synthesis import synthesize
-from COFTrainingLib.evaluation.phantom_cases import draw_case
+from COFTrainingLib.cohort.synthetic import synthesis
+from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
+from COFTrainingLib.cohort.synthetic.synthesis import synthesize
+from COFTrainingLib.phantom.cases import draw_case
 from COFTrainingLib.phantom.physiology import NATURAL
 from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
 

@@ -7,15 +7,15 @@ import time
 
 import pytest
 from COFGeneratorLib.errors import CohortError
-from COFGeneratorLib.generator.grid import MotionGrid
-from COFTrainingLib.cohort import work
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.jobs import workers as work
+from COFGeneratorLib.jobs.workers import AHEAD, spread
 from COFTrainingLib.cohort.check import check_cohort
+from COFTrainingLib.cohort.importers.ukbiobank import import_ukbiobank
 from COFTrainingLib.cohort.manifest import read_cohort
-from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
-from COFTrainingLib.cohort.work import AHEAD, spread
-from COFTrainingLib.training.cine_example import Recipe
-from COFTrainingLib.training.cine_motion import CineMotion
-from COFTrainingLib.training.example_store import plan
+from COFTrainingLib.training.examples.cine_example import Recipe
+from COFTrainingLib.training.examples.cine_motion import CineMotion
+from COFTrainingLib.training.examples.example_store import plan
 
 SUBJECTS, SECONDS = 10_000, 60.0
 """Planned in about 3 s on an idle machine; the limit leaves room for a busy one."""

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.cli import main
-from COFTrainingLib.ecgflowcmr.export import export_ecgflow
-from COFTrainingLib.ecgflowcmr.settings import read_settings
-from COFTrainingLib.ecgflowcmr.stages import STAGES, run_stage
+from COFTrainingLib.cli import main
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import draw_physiology
+from COFTrainingLib.training.ecgflowcmr.export import export_ecgflow
+from COFTrainingLib.training.ecgflowcmr.settings import read_settings
+from COFTrainingLib.training.ecgflowcmr.stages import STAGES, run_stage
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from COFGeneratorLib.ecgflowcmr.contraction import Contraction, fractional_area_change, matched
 from COFGeneratorLib.ecgflowcmr.phenotype import PhenotypeHead
-from COFTrainingLib.ecgflowcmr.heldout import arm_row, merged, pair_tests
+from COFTrainingLib.studies.ecgflowcmr.heldout import arm_row, merged, pair_tests
 
 
 class _Areas:

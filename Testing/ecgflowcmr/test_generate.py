@@ -12,8 +12,8 @@ from COFGeneratorLib.ecgflowcmr.read_outs import measure_plane
 from COFGeneratorLib.errors import BundleError, FunctionError, TrainingError
 from COFGeneratorLib.generator.bundle import load_bundle
 from COFGeneratorLib.resources import sample_patient
-from COFTrainingLib.ecgflowcmr.settings import read_settings
-from COFTrainingLib.ecgflowcmr.stages import load_pa_mae, run_stage
+from COFTrainingLib.training.ecgflowcmr.settings import read_settings
+from COFTrainingLib.training.ecgflowcmr.stages import load_pa_mae, run_stage
 from safetensors.torch import load_file
 
 FILES = {
@@ -151,8 +151,8 @@ def test_the_encoder_answers_the_contract_of_all_encoders(smoke_bundle, record):
 
 
 def test_a_four_chamber_model_trains_and_draws_its_plane(record, tmp_path):
-    from COFTrainingLib.ecgflowcmr.export import export_ecgflow
-    from COFTrainingLib.ecgflowcmr.stages import STAGES
+    from COFTrainingLib.training.ecgflowcmr.export import export_ecgflow
+    from COFTrainingLib.training.ecgflowcmr.stages import STAGES
 
     path = tmp_path / "four.toml"
     path.write_text(
@@ -176,7 +176,7 @@ def test_the_encoder_contract_is_kept_for_records_of_any_rate_and_length(smoke_b
 
     from COFGeneratorLib.ecgflowcmr.encoder import CYCLE_TOKENS, PaMaeEncoder
     from COFGeneratorLib.errors import EcgError
-    from COFGeneratorLib.generator.encoders.contract import AnyEcgEncoder, EcgEmbedding
+    from COFGeneratorLib.generator.encoders.signals import AnyEcgEncoder, EcgEmbedding
 
     encoder = PaMaeEncoder.of_bundle(smoke_bundle)
     assert list(signature(encoder.encode).parameters) == list(signature(AnyEcgEncoder.encode).parameters)[1:]

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
-from COFTrainingLib.ecgflowcmr.heldout import arm_row, draw_case
-from COFTrainingLib.ecgflowcmr.rhythm_check import boundary_errors, summary
-from COFTrainingLib.ecgflowcmr.train_pa_mae import boundary_errors_ms
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import draw_physiology
+from COFTrainingLib.studies.ecgflowcmr.heldout import arm_row, draw_case
+from COFTrainingLib.studies.ecgflowcmr.rhythm_check import boundary_errors, summary
+from COFTrainingLib.training.ecgflowcmr.train_pa_mae import boundary_errors_ms
 
 
 def test_a_perfect_arm_has_no_error_and_a_constant_one_no_correlation():

@@ -8,8 +8,8 @@ from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, PaMaeConfig, phase_labels, 
 from COFGeneratorLib.ecgflowcmr.transformer import DitConfig, VelocityTransformer, _patches, _unpatches
 from COFGeneratorLib.ecgflowcmr.video_vae import VaeConfig, VideoVae
 from COFGeneratorLib.errors import EcgError
-from COFTrainingLib.ecgflowcmr.settings import read_settings
-from COFTrainingLib.ecgflowcmr.vae_losses import PatchCritic, hinge
+from COFTrainingLib.training.ecgflowcmr.settings import read_settings
+from COFTrainingLib.training.ecgflowcmr.vae_losses import PatchCritic, hinge
 from torch import nn
 
 SMALL = PaMaeConfig((8, 8, 12, 16), 1, (1, 1, 2, 4), 16, (12, 8, 8, 8), 8)

@@ -8,14 +8,14 @@ from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, PaMaeConfig
 from COFGeneratorLib.ecgflowcmr.phenotype import PhenotypeHead
 from COFGeneratorLib.ecgflowcmr.transformer import DitConfig, VelocityTransformer
 from COFGeneratorLib.errors import BundleError, TrainingError
-from COFTrainingLib.ecgflowcmr.data import RHYTHMS, TRUTHS, Examples, make_records, truths_of
-from COFTrainingLib.ecgflowcmr.settings import read_settings
-from COFTrainingLib.ecgflowcmr.stages import run_stage
-from COFTrainingLib.ecgflowcmr.train_amdf import loss_function
-from COFTrainingLib.ecgflowcmr.train_pa_mae import phase_loss, phenotype_loss
-from COFTrainingLib.ecgflowcmr.warm_start import take_over
-from COFTrainingLib.ecgflowcmr.windows import cut, true_cycles, whole, with_cycles
 from COFTrainingLib.phantom.subject import draw_subject
+from COFTrainingLib.training.ecgflowcmr.data import RHYTHMS, TRUTHS, Examples, make_records, truths_of
+from COFTrainingLib.training.ecgflowcmr.settings import read_settings
+from COFTrainingLib.training.ecgflowcmr.stages import run_stage
+from COFTrainingLib.training.ecgflowcmr.train_amdf import loss_function
+from COFTrainingLib.training.ecgflowcmr.train_pa_mae import phase_loss, phenotype_loss
+from COFTrainingLib.training.ecgflowcmr.warm_start import take_over
+from COFTrainingLib.training.ecgflowcmr.windows import cut, true_cycles, whole, with_cycles
 from safetensors.torch import load_file
 from torch import nn
 

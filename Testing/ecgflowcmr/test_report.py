@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 import pytest
-from COFTrainingLib.ecgflowcmr.ablations import VARIANTS, _moved, run_ablations, table
-from COFTrainingLib.ecgflowcmr.downstream import _gain
-from COFTrainingLib.ecgflowcmr.heldout import arm_row, pair_tests
-from COFTrainingLib.ecgflowcmr.settings import read_settings
+from COFTrainingLib.studies.ecgflowcmr.ablations import VARIANTS, _moved, run_ablations, table
+from COFTrainingLib.studies.ecgflowcmr.downstream import _gain
+from COFTrainingLib.studies.ecgflowcmr.heldout import arm_row, pair_tests
+from COFTrainingLib.training.ecgflowcmr.settings import read_settings
 
 
 def arms_of(rng, count=12):

@@ -7,10 +7,10 @@ from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.readers import read_ecg
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
 from COFGeneratorLib.resources import model_bundles
-from COFTrainingLib.ecgflowcmr.heldout import cines_of, draw_case, measured
-from COFTrainingLib.ecgflowcmr.rhythm_check import boundary_errors
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import draw_physiology
+from COFTrainingLib.studies.ecgflowcmr.heldout import cines_of, draw_case, measured
+from COFTrainingLib.studies.ecgflowcmr.rhythm_check import boundary_errors
 
 RECORDS = (
     "cardiosoft_ukb_layout.xml", "muse.xml", "philips_sierra_1_04_01.xml", "hl7_aecg.xml", "dicom_12lead.dcm",

@@ -7,13 +7,21 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import CohortError
-from COFTrainingLib.ecgflowcmr import downstream
-from COFTrainingLib.ecgflowcmr.cine_encoder import CineEncoder, StudySettings
-from COFTrainingLib.ecgflowcmr.downstream import CEILING, MEAN, SCRATCH, Labelled, balanced, run_studies, table
-from COFTrainingLib.ecgflowcmr.heldout import auc
-from COFTrainingLib.ecgflowcmr.kept_clips import kept
-from COFTrainingLib.ecgflowcmr.reader_study import make_kit, score
 from COFTrainingLib.evaluation.store import Store
+from COFTrainingLib.studies.ecgflowcmr import downstream
+from COFTrainingLib.studies.ecgflowcmr.downstream import (
+    CEILING,
+    MEAN,
+    SCRATCH,
+    DownstreamTask,
+    balanced,
+    run_studies,
+    table,
+)
+from COFTrainingLib.studies.ecgflowcmr.heldout import auc
+from COFTrainingLib.studies.ecgflowcmr.reader_study import make_kit, score
+from COFTrainingLib.training.ecgflowcmr.cine_encoder import CineEncoder, StudySettings
+from COFTrainingLib.training.ecgflowcmr.kept_clips import kept
 
 TINY = StudySettings(
     width=16, depth=1, heads=2, shrink=1, patch=8, pretrain_steps=3, finetune_steps=60, batch=8, learning_rate=5e-3
@@ -25,7 +33,7 @@ def cines(count, seed=0):
 
 
 def numbers(count):
-    return Labelled(np.arange(count), np.arange(float(count)), "number", "regression")
+    return DownstreamTask(np.arange(count), np.arange(float(count)), "number", "regression")
 
 
 def test_a_study_finds_motion_that_is_plainly_to_be_seen_and_nothing_where_nothing_is():
@@ -44,7 +52,7 @@ def test_a_regression_is_in_the_targets_units():
     strength = np.linspace(10.0, 150.0, 40)
     clips = cines(40) // 9
     clips[:, :5] += torch.from_numpy(strength).to(torch.uint8)[:, None, None, None]
-    study = Labelled(np.arange(40), strength, "strength", "regression")
+    study = DownstreamTask(np.arange(40), strength, "strength", "regression")
     mean, row = run_studies(clips, [study], clips[:0], TINY, mixes=(), seeds=(0,))["strength"]
     assert row["mae"][0] < 0.5 * mean["mae"][0]
     assert row["r2"][0] > 0.6

@@ -17,9 +17,9 @@ from COFGeneratorLib.ecgflowcmr.template_anchor import (
 )
 from COFGeneratorLib.ecgflowcmr.template_stamp import WORDS, stamp_pictures
 from COFGeneratorLib.errors import AnatomyError, CohortError
-from COFTrainingLib.cohort.ukbiobank_long_axis import import_long_axis, read_four_chamber
-from COFTrainingLib.ecgflowcmr.cohort_clips import cohort_examples, resample
-from COFTrainingLib.ecgflowcmr.settings import DataSettings
+from COFTrainingLib.cohort.importers.ukbiobank_long_axis import import_long_axis, read_four_chamber
+from COFTrainingLib.training.ecgflowcmr.cohort_clips import cohort_examples, resample
+from COFTrainingLib.training.ecgflowcmr.settings import DataSettings
 
 WOMAN = Person("f", 61.0, 165.0, 63.8)
 """Of the mean body surface, 1.71 m²."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
 from COFTrainingLib.cohort.nrrd import write_nrrd
-from COFTrainingLib.cohort.phantom_files import write_ecg
+from COFTrainingLib.cohort.synthetic.phantom_files import write_ecg
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import draw_physiology
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from COFTrainingLib.cli import main
-from COFTrainingLib.evaluation.assessor import Assessment, AssessorNetwork, build_assessor, weights_sha256
+from COFTrainingLib.evaluation.assessor import Assessment
 from COFTrainingLib.evaluation.protocols import assessor_table
 from COFTrainingLib.evaluation.store import Store
+from COFTrainingLib.training.segmenter.assessor_network import AssessorNetwork, build_assessor, weights_sha256
 from safetensors.torch import save_file
 
 NETWORK = AssessorNetwork(filters=8, blocks=(1, 1), window=32)

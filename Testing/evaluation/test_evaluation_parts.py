@@ -12,7 +12,7 @@ from COFTrainingLib.evaluation.groups import GROUPS, ecg_group
 from COFTrainingLib.evaluation.leaks import check_no_leak
 from COFTrainingLib.evaluation.protocols.calibration import crps, prediction_interval
 from COFTrainingLib.evaluation.protocols.failures import dominant_mode, hard_cases
-from COFTrainingLib.evaluation.store import Store, Table, plain
+from COFTrainingLib.evaluation.store import Numbers, Store, plain
 
 NORMAL = {"rr_ms": 950.0, "pr_ms": 160.0, "qrsd_ms": 92.0, "qt_ms": 390.0, "sokolow_mv": 2.2, "p_wave_present": True,
           "rr_cv": 0.03}  # fmt: skip
@@ -28,7 +28,7 @@ def test_a_store_keeps_the_last_result_and_counts_failures_apart(tmp_path):
     assert not again.has("a", "m", "cine", "1")
     assert not again.has("b", "m", "cine")
     assert [row["error"] for row in again.failures()] == ["broken"]
-    assert Table(again, "cine", ["e"])("m", "e").tolist() == [2.5]
+    assert Numbers(again, "cine", ["e"])("m", "e").tolist() == [2.5]
     with pytest.raises(CohortError, match="cohort"):
         Store(tmp_path, {"cohort": "y"})
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from COFTrainingLib.evaluation.heldout import BARS, circular_frames, failed_bars
-from COFTrainingLib.evaluation.phantom_cases import draw_case
+from COFTrainingLib.phantom.cases import draw_case
+from COFTrainingLib.studies.heldout.heldout import BARS, circular_frames, failed_bars
 
 
 def test_frames_are_compared_round_the_cycle():
@@ -23,10 +23,10 @@ def test_a_case_s_truth_is_the_phantom_s_physiology():
 def test_the_exact_motion_scores_close_to_nothing_and_a_still_heart_misses_the_bars():
     from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
     from COFGeneratorLib.function import volume_curves
-    from COFGeneratorLib.generator.grid import MotionGrid, label_fractions
     from COFGeneratorLib.generator.native import NativeMotion
+    from COFGeneratorLib.generator.networks.grid import MotionGrid, label_fractions
     from COFGeneratorLib.motion.fields import mm_from_voxels
-    from COFTrainingLib.training.flow_samples import displacement_on_grid
+    from COFTrainingLib.training.examples.flow_samples import displacement_on_grid
 
     case, grid = draw_case(78, spacing_mm=(8.0, 2.0)), MotionGrid()
     frame = heart_frame_from_labels(case.labels, case.anchor.ijk_to_ras)

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from COFTrainingLib.evaluation.features import temporal_vector
 from COFTrainingLib.evaluation.metrics.distribution import SUBSAMPLE, frechet, resampled, standard_error
-from COFTrainingLib.evaluation.metrics.features import temporal_vector
 from COFTrainingLib.evaluation.protocols.variance import components, trainings
 
 

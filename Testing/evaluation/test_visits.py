@@ -15,7 +15,7 @@ def a_cohort(tmp_path):
 
 
 def test_an_earlier_visit_is_the_same_heart_on_another_day(tmp_path):
-    from COFTrainingLib.evaluation.phantom_cases import draw_case
+    from COFTrainingLib.phantom.cases import draw_case
 
     cohort = a_cohort(tmp_path)
     prior = phantom_prior(cohort, cohort.subjects[0], frames=6)

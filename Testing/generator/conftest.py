@@ -6,12 +6,12 @@ import pytest
 @pytest.fixture(scope="session")
 def tiny_model():
     import torch
-    from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
-    from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
-    from COFGeneratorLib.generator.grid import MotionGrid
-    from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
     from COFGeneratorLib.generator.model import MotionModel
-    from COFGeneratorLib.generator.pack import PackScale
+    from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
+    from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+    from COFGeneratorLib.generator.networks.grid import MotionGrid
+    from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
+    from COFGeneratorLib.generator.networks.pack import PackScale
 
     torch.manual_seed(0)
     grid = MotionGrid(phases=6)
@@ -40,6 +40,6 @@ def tiny_bundle(tiny_bundle_folder):
 
 @pytest.fixture(scope="session")
 def a_case():
-    from COFTrainingLib.evaluation.phantom_cases import draw_case
+    from COFTrainingLib.phantom.cases import draw_case
 
     return draw_case(31, spacing_mm=(10.0, 2.4))

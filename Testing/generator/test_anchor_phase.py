@@ -9,9 +9,9 @@ from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.generator import generate, load_bundle
 from COFGeneratorLib.generator.bundle import save_bundle
-from COFGeneratorLib.generator.condition import CONDITION_SIZE
-from COFGeneratorLib.generator.flow_network import PACK_COMPONENTS, VelocityUNet
-from COFGeneratorLib.generator.mean_network import MotionMean
+from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
+from COFGeneratorLib.generator.networks.flow_network import PACK_COMPONENTS, VelocityUNet
+from COFGeneratorLib.generator.networks.mean_network import MotionMean
 from COFGeneratorLib.resources import default_bundle
 
 FRAMES = 12

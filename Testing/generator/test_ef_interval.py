@@ -1,7 +1,7 @@
 """The interval of the EF that an encoder states: its bias is taken off and its width covers what it promises."""
 
 import numpy as np
-from COFTrainingLib.training.ef_interval import fit_ef_interval, interval_of
+from COFTrainingLib.training.motion.ef_interval import fit_ef_interval, interval_of
 
 
 def test_bias_is_found_and_the_interval_covers_ninety_percent_of_new_subjects():

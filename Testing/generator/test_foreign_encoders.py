@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.encoders import KINDS, load_foreign_encoder
+from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
 from safetensors.torch import save_file
 from torch import nn
 

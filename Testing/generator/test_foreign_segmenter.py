@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.anatomy.foreign_segmenter import find_codes, load_segmenter
 from COFGeneratorLib.anatomy.geometry import flip
 from COFGeneratorLib.anatomy.roi import Roi
-from COFGeneratorLib.anatomy.segmenter import Segmenter
+from COFGeneratorLib.anatomy.segmenters.foreign_segmenter import find_codes, load_segmenter
+from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
 from COFGeneratorLib.anatomy.stack import SaxStack
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.generator import generate
+from COFTrainingLib.cli import main
 from COFTrainingLib.cohort.nrrd import write_nrrd
-from COFTrainingLib.cohort.phantom_files import write_ecg
+from COFTrainingLib.cohort.synthetic.phantom_files import write_ecg
 from monai.networks.nets import UNet
 from safetensors.torch import save_file
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
-from COFGeneratorLib.generator.grid import MotionGrid, anatomy_maps
 from COFGeneratorLib.generator.native import NativeMotion
+from COFGeneratorLib.generator.networks.grid import MotionGrid, anatomy_maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

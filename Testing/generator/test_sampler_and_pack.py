@@ -5,9 +5,9 @@ import pytest
 import torch
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.generator.grid import MotionGrid, grid_for_heart
-from COFGeneratorLib.generator.pack import PackScale, heart_confidence, motion_reach, pack, unpack
-from COFGeneratorLib.generator.sampler import integrate
+from COFGeneratorLib.generator.networks.grid import MotionGrid, grid_for_heart
+from COFGeneratorLib.generator.networks.pack import PackScale, heart_confidence, motion_reach, pack, unpack
+from COFGeneratorLib.generator.networks.sampler import integrate
 from COFGeneratorLib.motion.fields import folded_fraction, voxels_from_mm
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from COFGeneratorLib.motion.fields import identity_positions
-from COFGeneratorLib.motion.similarity import (
+from COFGeneratorLib.registration.similarity import (
     box_mean,
     confidence_map,
     correlation_loss,

@@ -7,9 +7,9 @@ from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import MotionError
 from COFGeneratorLib.motion.fields import folded_fraction, voxels_from_mm
-from COFGeneratorLib.motion.teacher import Refinement, RegistrationTeacher
-from COFGeneratorLib.motion.teacher_grid import FINE, heart_centred_grid, scale_intensity
-from COFGeneratorLib.motion.teacher_network import TeacherConfig, TeacherNetwork, displace, nodes_to_pixels
+from COFGeneratorLib.registration.teacher import Refinement, RegistrationTeacher
+from COFGeneratorLib.registration.teacher_grid import FINE, heart_centred_grid, scale_intensity
+from COFGeneratorLib.registration.teacher_network import TeacherConfig, TeacherNetwork, displace, nodes_to_pixels
 
 CONFIG = TeacherConfig(plane=(32, 32), pixel_mm=4.0, filters=(4, 8))
 SHAPE, SPACING = (5, 60, 64), (10.0, 2.0, 2.0)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import EcgError
-from COFGeneratorLib.generator.ecg_encoder import READING_UNITS, EcgEncoder, EcgEncoderConfig
+from COFGeneratorLib.generator.networks.ecg_encoder import READING_UNITS, EcgEncoder, EcgEncoderConfig
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.lead_field import DOWER, twelve_leads
 from COFTrainingLib.phantom.physiology import draw_physiology
-from COFTrainingLib.training.ecg_cohort import TARGETS, EcgCohort, synthesise_cohort
-from COFTrainingLib.training.ecg_encoder import (
+from COFTrainingLib.training.ecg.ecg_cohort import TARGETS, EcgCohort, synthesise_cohort
+from COFTrainingLib.training.ecg.ecg_encoder import (
     _electrodes,
     _turns,
     augment,
@@ -17,7 +17,7 @@ from COFTrainingLib.training.ecg_encoder import (
     jitter_scalars,
     train_ecg_encoder,
 )
-from COFTrainingLib.training.run_folder import read_events
+from COFTrainingLib.training.loop.run_folder import read_events
 from scipy.spatial.transform import Rotation
 
 TINY = EcgEncoderConfig(widths=(8, 12, 16, 16), blocks=1, embedding=16)
@@ -139,7 +139,7 @@ def test_slipping_electrodes_mix_neighbours_only():
 
 
 def test_a_tiny_training_learns_and_resumes_exactly(cohort_file, tmp_path):
-    from COFTrainingLib.training.loop import LoopConfig
+    from COFTrainingLib.training.loop.loop import LoopConfig
 
     loop = LoopConfig(1, learning_rate=3e-3, ema_decay=0.9, log_every=10, checkpoint_every=20, device="cpu", threads=1)
     setup = {"steps": 60, "batch": 32, "seed": 1, "cache": cohort_file, "encoder": TINY, "loop": loop}

@@ -4,7 +4,7 @@ import numpy as np
 from COFTrainingLib.phantom.basal_ring import BasalRing
 from COFTrainingLib.phantom.subject import draw_subject
 from COFTrainingLib.phantom.tissues import Tissue
-from COFTrainingLib.training.segmenter_cache import contour_base
+from COFTrainingLib.training.segmenter.segmenter_cache import contour_base
 
 
 def test_the_ring_surrounds_the_lumen_above_the_base_and_nothing_below_it():

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from COFGeneratorLib.anatomy.stack import SaxStack
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import MotionError
 from COFGeneratorLib.registration.demons import demons
 from COFGeneratorLib.registration.pipeline import WITHOUT_TEACHER, find_teacher, register_cine
+from COFTrainingLib.cli import main
 
 SHAPE, FRAMES = (5, 56, 56), 4
 GEOMETRY = np.diag([1.8, 1.8, 8.0, 1.0])
@@ -70,8 +70,8 @@ def test_frames_of_another_grid_are_refused(a_real_cine):
 
 
 def test_a_teacher_is_found_in_a_bundle_and_used(a_real_cine, tmp_path):
-    from COFGeneratorLib.motion.teacher import RegistrationTeacher
-    from COFGeneratorLib.motion.teacher_network import TeacherConfig, TeacherNetwork
+    from COFGeneratorLib.registration.teacher import RegistrationTeacher
+    from COFGeneratorLib.registration.teacher_network import TeacherConfig, TeacherNetwork
 
     folder = tmp_path / "bundle" / "models" / "teacher"
     RegistrationTeacher(TeacherNetwork(TeacherConfig())).save(folder)
@@ -98,8 +98,8 @@ class OneWhoSees:
 
 
 def test_what_a_segmenter_sees_guides_the_teacher_where_images_show_nothing(tmp_path):
-    from COFGeneratorLib.motion.teacher import RegistrationTeacher
-    from COFGeneratorLib.motion.teacher_network import TeacherConfig, TeacherNetwork
+    from COFGeneratorLib.registration.teacher import RegistrationTeacher
+    from COFGeneratorLib.registration.teacher_network import TeacherConfig, TeacherNetwork
 
     RegistrationTeacher(TeacherNetwork(TeacherConfig())).save(tmp_path)
     frames = np.full((4, *SHAPE), 300.0, dtype=np.float32)

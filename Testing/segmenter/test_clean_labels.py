@@ -1,7 +1,7 @@
 """What is known of every heart is enforced on label maps."""
 
 import numpy as np
-from COFGeneratorLib.anatomy.clean_labels import clean_labels
+from COFGeneratorLib.anatomy.segmenters.clean_labels import clean_labels
 
 SPACING = np.array([8.0, 1.5, 1.5])
 

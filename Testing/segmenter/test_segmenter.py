@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.anatomy.roi import Roi
-from COFGeneratorLib.anatomy.segmenter import Segmenter
-from COFGeneratorLib.anatomy.segmenter_network import NetworkConfig, build_network, normalise
+from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
+from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig, build_network, normalise
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
 from COFTrainingLib.phantom.heart import BeatingHeart

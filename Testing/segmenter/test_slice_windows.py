@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.anatomy.slice_windows import SliceWindow, whole_view
+from COFGeneratorLib.anatomy.segmenters.slice_windows import SliceWindow, whole_view
 
 PIXEL_MM = 0.05
 """Linear interpolation of a linear image is exact up to float32 on coordinates of some 100 mm."""

@@ -6,14 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.anatomy.segmenter import Segmenter
-from COFGeneratorLib.anatomy.segmenter_network import NetworkConfig
+from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
+from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig
 from COFGeneratorLib.errors import TrainingError
 from COFTrainingLib.phantom.tissues import Tissue
-from COFTrainingLib.training.run_folder import read_events
-from COFTrainingLib.training.segmenter import SegmenterConfig, segmenter_loop, train_network, train_segmenter
-from COFTrainingLib.training.segmenter_batches import BatchConfig, SegmenterBatches, coarse_batches, labels_by_vote
-from COFTrainingLib.training.segmenter_cache import CacheConfig, TissueCache, make_cache, make_subject
+from COFTrainingLib.training.loop.run_folder import read_events
+from COFTrainingLib.training.segmenter.segmenter import SegmenterConfig, segmenter_loop, train_network, train_segmenter
+from COFTrainingLib.training.segmenter.segmenter_batches import (
+    BatchConfig,
+    SegmenterBatches,
+    coarse_batches,
+    labels_by_vote,
+)
+from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache, make_subject
 from safetensors.torch import load_file
 
 CACHE = CacheConfig(

@@ -249,9 +249,9 @@ def test_samples_of_a_run_arrive_as_a_sequence_and_numbers_as_words(training, ho
 
 
 def test_a_training_tells_throughput_and_memory_to_who_watches(tmp_path):
-    from COFGeneratorLib.commands.session import Session
     from COFGeneratorLib.jobs.events import EventWriter
-    from COFTrainingLib.commands.train import listener
+    from COFGeneratorLib.jobs.session import Session
+    from COFTrainingLib.commands.listening import listener
 
     writer = EventWriter(tmp_path / "events.jsonl")
     hear = listener(Session(writer, quiet=True), "teacher", 10)

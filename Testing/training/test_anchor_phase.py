@@ -6,29 +6,29 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.condition import CONDITION_SIZE
-from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
-from COFGeneratorLib.generator.flow_network import FlowConfig
-from COFGeneratorLib.generator.grid import MotionGrid
-from COFGeneratorLib.generator.mean_network import MeanConfig
+from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
+from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
+from COFGeneratorLib.generator.networks.flow_network import FlowConfig
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.generator.networks.mean_network import MeanConfig
 from COFGeneratorLib.motion.fields import exponential, warp
 from COFTrainingLib.phantom.subject import draw_subject
-from COFTrainingLib.training.calibrate import population_velocity
-from COFTrainingLib.training.cine_example import Recipe
-from COFTrainingLib.training.cine_motion import CineMotion
-from COFTrainingLib.training.example_store import recipe_id
-from COFTrainingLib.training.flow import StageTwoConfig, train_flow, train_mean
-from COFTrainingLib.training.flow_cache import build_flow_cache
-from COFTrainingLib.training.flow_data import load_flow_data
-from COFTrainingLib.training.flow_samples import (
+from COFTrainingLib.training.examples.cine_example import Recipe
+from COFTrainingLib.training.examples.cine_motion import CineMotion
+from COFTrainingLib.training.examples.example_store import recipe_id
+from COFTrainingLib.training.examples.flow_cache import build_flow_cache
+from COFTrainingLib.training.examples.flow_data import load_flow_data
+from COFTrainingLib.training.examples.flow_samples import (
     R_WAVE_SHARE,
     displacement_on_grid,
     draw_anchor,
     flow_example,
     volume_phases,
 )
-from COFTrainingLib.training.loop import LoopConfig
-from COFTrainingLib.training.stage_two_settings import StageTwoTraining
+from COFTrainingLib.training.loop.loop import LoopConfig
+from COFTrainingLib.training.motion.calibrate import population_velocity
+from COFTrainingLib.training.motion.flow import StageTwoConfig, train_flow, train_mean
+from COFTrainingLib.training.motion.stage_two_settings import StageTwoTraining
 
 GRID = MotionGrid(shape=(6, 16, 16), spacing_mm=(22.0, 10.0, 10.0), phases=6)
 MEAN = MeanConfig(widths=(16, 16, 16), blocks=1, modes=3, hidden=16)

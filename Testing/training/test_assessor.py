@@ -9,25 +9,19 @@ import pytest
 import torch
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.stack import SaxStack
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import BundleError
+from COFTrainingLib.cli import main
 from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
-from COFTrainingLib.evaluation.assessor import (
-    DESCRIPTION,
-    WEIGHTS,
-    Assessor,
-    AssessorNetwork,
-    build_assessor,
-    load_assessor,
-)
+from COFTrainingLib.evaluation.assessor import Assessor, load_assessor
 from COFTrainingLib.phantom.heart import BeatingHeart
 from COFTrainingLib.phantom.physiology import draw_physiology
 from COFTrainingLib.phantom.shape import draw_shape
 from COFTrainingLib.phantom.stacks import StackGeometry, render_stack
 from COFTrainingLib.phantom.surroundings import Scene
-from COFTrainingLib.training.assessor import AssessorTraining, train_assessor
 from COFTrainingLib.training.configurations import read_configuration
-from COFTrainingLib.training.run_folder import read_events
+from COFTrainingLib.training.loop.run_folder import read_events
+from COFTrainingLib.training.segmenter.assessor import AssessorTraining, train_assessor
+from COFTrainingLib.training.segmenter.assessor_network import DESCRIPTION, WEIGHTS, AssessorNetwork, build_assessor
 
 GREY = (0.0, 0.5, 0.25, 0.8)
 

@@ -1,6 +1,6 @@
 """What the bench on real hearts measured, as a model card states it."""
 
-from COFTrainingLib.training.card_real_hearts import real_hearts_figures
+from COFTrainingLib.training.bundles.card_real_hearts import real_hearts_figures
 
 REPORT = {
     "segmenter": {

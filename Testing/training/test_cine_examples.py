@@ -10,15 +10,15 @@ from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.readers import read_cine
 from COFGeneratorLib.ecg import analyse_ecg
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.grid import MotionGrid
+from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.motion.fields import exponential
-from COFTrainingLib.cohort.phantom_files import PhantomOptions
-from COFTrainingLib.cohort.synthesis import synthesize
-from COFTrainingLib.evaluation.phantom_cases import draw_case
+from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
+from COFTrainingLib.cohort.synthetic.synthesis import synthesize
+from COFTrainingLib.phantom.cases import draw_case
 from COFTrainingLib.phantom.physiology import NATURAL
-from COFTrainingLib.training.cine_example import MotionField, Recipe, _starts, ecg_draws, make_examples
-from COFTrainingLib.training.cine_motion import CineMotion, demons_motion
-from COFTrainingLib.training.flow_samples import displacement_on_grid, draw_anchor, volume_phases
+from COFTrainingLib.training.examples.cine_example import MotionField, Recipe, _starts, ecg_draws, make_examples
+from COFTrainingLib.training.examples.cine_motion import CineMotion, demons_motion
+from COFTrainingLib.training.examples.flow_samples import displacement_on_grid, draw_anchor, volume_phases
 
 SPACING = (8.0, 2.4)
 SEED = 8_300_003

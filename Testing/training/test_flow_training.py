@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
-from COFGeneratorLib.generator.flow_network import FlowConfig
-from COFGeneratorLib.generator.grid import MotionGrid
-from COFGeneratorLib.generator.mean_network import MeanConfig
+from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
+from COFGeneratorLib.generator.networks.flow_network import FlowConfig
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.generator.networks.mean_network import MeanConfig
 from COFGeneratorLib.motion.fields import exponential
 from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 from COFTrainingLib.phantom.subject import draw_subject
-from COFTrainingLib.training.flow import StageTwoConfig, train_flow, train_mean
-from COFTrainingLib.training.flow_cache import build_flow_cache
-from COFTrainingLib.training.flow_data import load_flow_data
-from COFTrainingLib.training.flow_samples import displacement_on_grid, flow_example
-from COFTrainingLib.training.loop import LoopConfig
+from COFTrainingLib.training.examples.flow_cache import build_flow_cache
+from COFTrainingLib.training.examples.flow_data import load_flow_data
+from COFTrainingLib.training.examples.flow_samples import displacement_on_grid, flow_example
+from COFTrainingLib.training.loop.loop import LoopConfig
+from COFTrainingLib.training.motion.flow import StageTwoConfig, train_flow, train_mean
 
 GRID = MotionGrid(shape=(6, 16, 16), spacing_mm=(22.0, 10.0, 10.0), phases=6)
 TINY_MEAN = MeanConfig(widths=(16, 16, 16), blocks=1, modes=3, hidden=16)

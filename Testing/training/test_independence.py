@@ -5,28 +5,28 @@ import shutil
 
 import pytest
 import torch
-from COFGeneratorLib.anatomy.segmenter_network import NetworkConfig, build_network
+from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig, build_network
 from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.generator.bundle import save_bundle
-from COFGeneratorLib.generator.ecg_encoder import EcgEncoder, EcgEncoderConfig
-from COFGeneratorLib.generator.grid import MotionGrid
 from COFGeneratorLib.generator.model import MotionModel
-from COFGeneratorLib.generator.pack import PackScale
+from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.generator.networks.pack import PackScale
 from COFGeneratorLib.weights import save_weights
 from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject
 from COFTrainingLib.cohort.people import PEOPLE, write_people
 from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects, seeded_subjects, shared
-from COFTrainingLib.evaluation.assessor import (
+from COFTrainingLib.evaluation.independence import check_independent, family_of, independence_problems, subjects_of
+from COFTrainingLib.training.bundles.provenance import segmenter_of
+from COFTrainingLib.training.segmenter.assessor_network import (
     DESCRIPTION,
     FAMILY,
     WEIGHTS,
     AssessorNetwork,
     build_assessor,
 )
-from COFTrainingLib.evaluation.independence import check_independent, family_of, independence_problems, subjects_of
-from COFTrainingLib.training.provenance import segmenter_of
-from COFTrainingLib.training.segmenter import STARTED_FROM, SegmenterConfig, subject_seeds
-from COFTrainingLib.training.segmenter_cache import CacheConfig
+from COFTrainingLib.training.segmenter.segmenter import STARTED_FROM, SegmenterConfig, subject_seeds
+from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig
 
 SMALL = AssessorNetwork(filters=8, groups=4)
 SEGMENTER = NetworkConfig(filters=(8, 12, 16))

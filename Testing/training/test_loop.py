@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from COFGeneratorLib.errors import TrainingError
-from COFTrainingLib.training import run_folder
-from COFTrainingLib.training.loop import LoopConfig, schedule_factor, train
-from COFTrainingLib.training.precision import mixed_precision, resolve_device, to_device
-from COFTrainingLib.training.run_folder import read_events
+from COFTrainingLib.training.loop import run_folder
+from COFTrainingLib.training.loop.loop import LoopConfig, schedule_factor, train
+from COFTrainingLib.training.loop.precision import fallback, mixed_precision, resolve_device, to_device
+from COFTrainingLib.training.loop.run_folder import read_events
 from safetensors.torch import load_file
 
 STEPS = 24
@@ -101,7 +101,7 @@ KILLED_SCRIPT = """
 import sys, time
 sys.path.insert(0, {testing!r})
 import test_loop as here
-from COFTrainingLib.training.loop import train
+from COFTrainingLib.training.loop.loop import train
 def slow(step):
     time.sleep(0.02)
     return here.regression_batches(step)
@@ -204,6 +204,7 @@ def test_a_run_folder_in_use_is_refused_and_a_changed_setting_is_named(tmp_path)
 
 def test_bf16_runs_the_network_in_half_precision_and_keeps_the_weights_in_full(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
     seen = []
 
     def loss_fn(model, batch, generator):
@@ -336,3 +337,17 @@ def test_weights_that_no_longer_fit_say_so_and_the_run_can_be_finished(small_dis
     whole = fit(tmp_path / "whole", a_config())
     one, other = load_file(resumed.weights), load_file(whole.weights)
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("limit", "computed"), [(None, "fp32"), ("AVX512_CORE_AMX", "fp32"), ("AVX512_CORE_BF16", "bf16")]
+)
+def test_bf16_keeps_off_amx_where_torch_crashes(limit, computed, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    words = fallback(torch.device("cpu"), "bf16")
+    assert (words == "") == (computed == "bf16")
+    assert words == "" or "ONEDNN_MAX_CPU_ISA" in words

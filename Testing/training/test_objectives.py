@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.generator.condition import CONDITION_SIZE, null_condition
-from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
-from COFGeneratorLib.generator.grid import MotionGrid
-from COFGeneratorLib.generator.pack import unpack
-from COFGeneratorLib.generator.sampler import RATE_SCALE, diffusion_scales, integrate
-from COFTrainingLib.training.flow import StageTwoConfig, moved_maps, train_flow
+from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE, null_condition
+from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.generator.networks.pack import unpack
+from COFGeneratorLib.generator.networks.sampler import RATE_SCALE, diffusion_scales, integrate
+from COFTrainingLib.training.motion.flow import StageTwoConfig, moved_maps, train_flow
 
 from .test_flow_training import data, loop  # noqa: F401 - the examples of its fixture
 

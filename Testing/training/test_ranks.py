@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.condition import CONDITION_SIZE
-from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
-from COFGeneratorLib.generator.grid import MotionGrid
-from COFTrainingLib.training.loop import LoopConfig, train
-from COFTrainingLib.training.ranks import Ranks, rows_of, shards_of
-from COFTrainingLib.training.run_folder import config_diff, read_events
-from COFTrainingLib.training.speedups import recompute_blocks
+from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
+from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFTrainingLib.training.loop.loop import LoopConfig, train
+from COFTrainingLib.training.loop.ranks import Ranks, rows_of, shards_of
+from COFTrainingLib.training.loop.run_folder import config_diff, read_events
+from COFTrainingLib.training.loop.speedups import recompute_blocks
 from safetensors.torch import load_file
 
 
@@ -51,7 +51,7 @@ RANK_SCRIPT = """
 import sys
 sys.path.insert(0, {testing!r})
 import test_ranks as here
-from COFTrainingLib.training.loop import train
+from COFTrainingLib.training.loop.loop import train
 model = here.a_model()
 train(model, here.ratio_loss, here.batches, sys.argv[1], here.a_config(), validate=here.score, resume=True)
 print("rank done", float(model[0].weight.detach().double().sum()))
@@ -163,6 +163,7 @@ def test_a_compiled_network_learns_the_same_curve(tmp_path):
 
 def test_half_precision_scales_its_loss_and_skips_steps_that_overflow(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
     seen = []
 
     def loss_fn(model, batch, generator):

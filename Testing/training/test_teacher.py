@@ -7,11 +7,11 @@ import pytest
 import torch
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.motion.fields import warp
-from COFGeneratorLib.motion.teacher import RegistrationTeacher
-from COFGeneratorLib.motion.teacher_network import nodes_to_pixels
-from COFTrainingLib.training.run_folder import read_events
-from COFTrainingLib.training.teacher import CONFIGURATIONS, Objective, changed, objective_of, train_teacher
-from COFTrainingLib.training.teacher_pairs import PhantomPairs
+from COFGeneratorLib.registration.teacher import RegistrationTeacher
+from COFGeneratorLib.registration.teacher_network import nodes_to_pixels
+from COFTrainingLib.training.loop.run_folder import read_events
+from COFTrainingLib.training.teacher.teacher import CONFIGURATIONS, Objective, changed, objective_of, train_teacher
+from COFTrainingLib.training.teacher.teacher_pairs import PhantomPairs
 
 SMOKE = CONFIGURATIONS["smoke"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from COFGeneratorLib.cli import main
+from COFTrainingLib.cli import main
 
 BARS_MISSED = 1
 """Exit code of the held-out comparison where a model misses a bar, as one of a dozen steps does."""

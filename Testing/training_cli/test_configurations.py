@@ -4,11 +4,11 @@ import json
 from dataclasses import asdict
 
 import pytest
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import TrainingError
-from COFTrainingLib.training import teacher
+from COFTrainingLib.cli import main
 from COFTrainingLib.training.configurations import FOLDER, KINDS, ablations, names, read_configuration
-from COFTrainingLib.training.run_folder import config_diff
+from COFTrainingLib.training.loop.run_folder import config_diff
+from COFTrainingLib.training.teacher import teacher
 
 NAMED = ("cof-plus", "cof-v2", "smoke")
 

@@ -3,8 +3,8 @@
 import json
 
 from COFGeneratorLib import load_bundle, read_ecg
-from COFGeneratorLib.cli import main
-from COFTrainingLib.training.stage_two import StageTwoTraining
+from COFTrainingLib.cli import main
+from COFTrainingLib.training.motion.stage_two import StageTwoTraining
 
 from .conftest import BARS_MISSED, commands
 
@@ -38,7 +38,7 @@ def test_the_run_holds_what_the_page_lists(walked, page):
 
 def test_the_bundle_generates_a_cine(walked, tmp_path):
     from COFGeneratorLib.generator import generate
-    from COFTrainingLib.evaluation.phantom_cases import draw_case
+    from COFTrainingLib.phantom.cases import draw_case
 
     bundle = load_bundle(walked.folder / "smoke" / "bundle")
     case = draw_case(7_000_100, (14.0, 2.4))

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 from COFGeneratorLib import load_bundle, read_ecg
 from COFGeneratorLib.anatomy.readers import read_cine
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import CohortError, TrainingError
-from COFGeneratorLib.generator.grid import MotionGrid
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFTrainingLib.cli import main
+from COFTrainingLib.cohort.importers.ukbiobank import import_ukbiobank
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort, write_cohort
 from COFTrainingLib.cohort.people import people_of, refuse_leaks, write_people
 from COFTrainingLib.cohort.splits import SplitRule
-from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
-from COFTrainingLib.evaluation.phantom_cases import draw_case
-from COFTrainingLib.training.cine_data import cine_recipe, load_cines
-from COFTrainingLib.training.cine_example import make_examples
-from COFTrainingLib.training.cine_motion import CineMotion
+from COFTrainingLib.phantom.cases import draw_case
 from COFTrainingLib.training.configurations import read_configuration
-from COFTrainingLib.training.example_store import plan
-from COFTrainingLib.training.stage_two import train_stage_two
-from COFTrainingLib.training.teacher_cohort import cohort_pairs
+from COFTrainingLib.training.examples.cine_data import cine_recipe, load_cines
+from COFTrainingLib.training.examples.cine_example import make_examples
+from COFTrainingLib.training.examples.cine_motion import CineMotion
+from COFTrainingLib.training.examples.example_store import plan
+from COFTrainingLib.training.motion.stage_two import train_stage_two
+from COFTrainingLib.training.teacher.teacher_cohort import cohort_pairs
 
 from .conftest import commands
 
@@ -139,7 +139,7 @@ def test_what_was_made_is_found_again_and_only_the_rest_is_made(folder, tmp_path
 
 
 def test_a_copy_of_the_files_gives_the_same_examples_without_work(folder, tmp_path, monkeypatch):
-    from COFTrainingLib.training import example_store
+    from COFTrainingLib.training.examples import example_store
 
     shutil.copytree(folder / "downloads", tmp_path / "elsewhere")
     cohort = imported(tmp_path / "elsewhere", tmp_path / "ukb")
@@ -209,7 +209,7 @@ def test_a_run_is_named_where_it_must_have_seen_nobody(folder, capsys):
 
 
 def test_the_teacher_trains_on_cines_that_the_segmenter_labels(folder, tmp_path, monkeypatch):
-    from COFTrainingLib.training import teacher_cohort
+    from COFTrainingLib.training.teacher import teacher_cohort
 
     monkeypatch.setattr(teacher_cohort, "SEGMENTED_FRAMES", 2)
     cohort = without_labels(read_cohort(folder / "ukb"))
@@ -224,6 +224,8 @@ def test_the_teacher_trains_on_cines_that_the_segmenter_labels(folder, tmp_path,
     assert batch["target_labels"].sum() > 0
     kept = list((tmp_path / "frames").glob("*.npz"))
     assert kept
-    monkeypatch.setattr("COFTrainingLib.training.cine_motion.load_segmenter", None)  # would fail if it were called
+    monkeypatch.setattr(
+        "COFGeneratorLib.anatomy.segmenters.segmenter.load_segmenter", None
+    )  # would fail if it were called
     again, _ = cohort_pairs(few, config, segmenter, tmp_path / "frames")
     assert np.array_equal(again(0)["anchor_labels"], batch["anchor_labels"])

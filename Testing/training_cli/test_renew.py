@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 from COFGeneratorLib import load_bundle
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.motion.teacher import RegistrationTeacher
 from COFGeneratorLib.registration.pipeline import find_teacher
-from COFTrainingLib.training.renew import renew_bundle
+from COFGeneratorLib.registration.teacher import RegistrationTeacher
+from COFTrainingLib.cli import main
+from COFTrainingLib.training.bundles.renew import renew_bundle
 
 REAL_HEARTS = {
     "segmenter": {

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import BundleError, TrainingError
 from COFGeneratorLib.generator.bundle import load_bundle
+from COFTrainingLib.cli import main
 from COFTrainingLib.cohort.manifest import read_cohort
+from COFTrainingLib.training.bundles.export import export_bundle
 from COFTrainingLib.training.configurations import read_configuration
-from COFTrainingLib.training.export import export_bundle
-from COFTrainingLib.training.stage_two import of_cohort, train_stage_two
+from COFTrainingLib.training.motion.stage_two import of_cohort, train_stage_two
 from safetensors.torch import load_file
 
 
@@ -74,10 +74,10 @@ def test_a_run_is_not_resumed_with_other_settings_nor_begun_twice(walked):
 
 
 def test_test_subjects_are_never_trained_on(walked, tmp_path):
-    from COFTrainingLib.training import splits
-    from COFTrainingLib.training.ecg_training import load_encoder
-    from COFTrainingLib.training.flow_cache import FlowCache
-    from COFTrainingLib.training.flow_data import load_flow_data
+    from COFTrainingLib.training.ecg.ecg_training import load_encoder
+    from COFTrainingLib.training.examples import splits
+    from COFTrainingLib.training.examples.flow_cache import FlowCache
+    from COFTrainingLib.training.examples.flow_data import load_flow_data
 
     smoke = walked.folder / "smoke"
     cohort = read_cohort(smoke / "cohort")
@@ -108,7 +108,7 @@ def test_a_cohort_that_is_too_small_is_refused_before_anything_is_trained(walked
 
 
 def test_a_stopped_training_says_how_to_go_on(tmp_path, monkeypatch, capsys):
-    from COFTrainingLib.training import loop
+    from COFTrainingLib.training.loop import loop
 
     def stopped(*_, **__):
         raise KeyboardInterrupt
@@ -128,7 +128,7 @@ def test_an_encoder_that_does_not_fit_is_refused(walked, tmp_path):
 
 
 def test_the_encoder_of_a_bundle_is_adopted_with_what_the_bundle_says_of_it(walked, tmp_path):
-    from COFTrainingLib.training.ecg_training import adopt_encoder, encoder_facts, load_encoder
+    from COFTrainingLib.training.ecg.ecg_training import adopt_encoder, encoder_facts, load_encoder
 
     bundle = walked.folder / "smoke" / "bundle"
     run = start(walked, tmp_path / "run", ecg_weights=bundle)

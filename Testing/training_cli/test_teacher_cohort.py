@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.cli import main
 from COFGeneratorLib.errors import TrainingError
-from COFTrainingLib.cohort.acdc import import_acdc
+from COFTrainingLib.cli import main
+from COFTrainingLib.cohort.importers.acdc import import_acdc
 from COFTrainingLib.cohort.manifest import read_cohort
-from COFTrainingLib.cohort.phantom_files import PhantomOptions
-from COFTrainingLib.cohort.synthesis import synthesize
+from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
+from COFTrainingLib.cohort.synthetic.synthesis import synthesize
 from COFTrainingLib.phantom.physiology import NATURAL
 from COFTrainingLib.training.configurations import read_configuration
-from COFTrainingLib.training.teacher_cohort import cohort_pairs, load_frames
+from COFTrainingLib.training.teacher.teacher_cohort import cohort_pairs, load_frames
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,11 @@ import argparse
 import csv
 from pathlib import Path
 
-from COFGeneratorLib.batch.case import SETTINGS, SUMMARY_COLUMNS, Outcome, run_case
-from COFGeneratorLib.batch.pool import run_cases
-from COFGeneratorLib.batch.table import OPTIONAL, REQUIRED, read_table
+from COFGeneratorLib.cases.case import SETTINGS, SUMMARY_COLUMNS, Outcome, run_case
+from COFGeneratorLib.cases.pool import run_cases
+from COFGeneratorLib.cases.table import OPTIONAL, REQUIRED, read_table
 from COFGeneratorLib.commands import options
-from COFGeneratorLib.commands.session import session
+from COFGeneratorLib.jobs.session import session
 
 
 def add(commands) -> None:

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 from COFGeneratorLib.anatomy.stack import LABELS
+from COFGeneratorLib.cases.generate import generate_into
 from COFGeneratorLib.commands import options
-from COFGeneratorLib.commands.generate import describe, generate_into
-from COFGeneratorLib.commands.session import session
+from COFGeneratorLib.commands.generate import describe
+from COFGeneratorLib.jobs.session import session
 from COFGeneratorLib.resources import sample_patient
 
 

@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
+from COFGeneratorLib.cases.generate import chosen_beat
 from COFGeneratorLib.commands import options
-from COFGeneratorLib.commands.generate import chosen_beat
-from COFGeneratorLib.commands.session import session
+from COFGeneratorLib.jobs.session import session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from COFGeneratorLib.commands.session import Session, session
 from COFGeneratorLib.errors import AnatomyError, BundleError
+from COFGeneratorLib.jobs.session import Session, session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 

@@ -4,8 +4,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from COFGeneratorLib.commands.session import session
 from COFGeneratorLib.errors import AnatomyError
+from COFGeneratorLib.jobs.session import session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 

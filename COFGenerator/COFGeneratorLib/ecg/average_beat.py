@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from COFGeneratorLib.ecg.conditioning import Conditioned, condition
+from COFGeneratorLib.ecg.conditioning import ConditionedSignal, condition
 from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ, BEAT_R_SAMPLE, BEAT_SAMPLES
 from COFGeneratorLib.ecg.delineation import INDEPENDENT, find_qrs
 from COFGeneratorLib.errors import EcgError
@@ -78,7 +78,7 @@ def single_beats(signal_mv: np.ndarray, fs_hz: float, r_peaks_s: np.ndarray) -> 
     return (beats - level)[:, :, LEAD_IN:].astype(np.float32)
 
 
-def align_beats(signal: Conditioned, r_peaks_s: np.ndarray, accepted: np.ndarray | None = None) -> AlignedBeats:
+def align_beats(signal: ConditionedSignal, r_peaks_s: np.ndarray, accepted: np.ndarray | None = None) -> AlignedBeats:
     """Align all beats by correlation of their QRS, pick those alike, and average them.
 
     R of the average is where the length of the vector over the leads peaks, so that it does not depend on who found
@@ -122,14 +122,14 @@ def align_beats(signal: Conditioned, r_peaks_s: np.ndarray, accepted: np.ndarray
     return AlignedBeats(mean, r, chosen, likeness, noise, coherence)
 
 
-def _extract(signal: Conditioned, r: np.ndarray) -> np.ndarray:
+def _extract(signal: ConditionedSignal, r: np.ndarray) -> np.ndarray:
     """Sample (n, 12, LEAD_IN + BEAT_SAMPLES) around every R."""
     grid = (np.arange(LEAD_IN + BEAT_SAMPLES) - _R) / BEAT_FS_HZ
     flat = signal.at((r[:, None] + grid).ravel())
     return flat.reshape(len(flat), len(r), -1).transpose(1, 0, 2)
 
 
-def _qrs(signal: Conditioned, r: np.ndarray) -> np.ndarray:
+def _qrs(signal: ConditionedSignal, r: np.ndarray) -> np.ndarray:
     """Sample (n, 8, 60): ±120 ms around every R in the independent leads, mean of each taken off."""
     grid = np.arange(-_QRS_HALF, _QRS_HALF) / BEAT_FS_HZ
     flat = signal.at((r[:, None] + grid).ravel(), INDEPENDENT)
@@ -176,7 +176,7 @@ def _premature(r: np.ndarray, alike: np.ndarray) -> np.ndarray:
     return alike & ~early
 
 
-def _average(beats: np.ndarray, chosen: np.ndarray, signal: Conditioned, r: np.ndarray) -> np.ndarray:
+def _average(beats: np.ndarray, chosen: np.ndarray, signal: ConditionedSignal, r: np.ndarray) -> np.ndarray:
     """Average the chosen beats where the record covers them; the median from five beats on, else the mean."""
     grid = (np.arange(beats.shape[2]) - _R) / BEAT_FS_HZ
     time = r[chosen][:, None] + grid

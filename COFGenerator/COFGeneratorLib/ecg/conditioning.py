@@ -18,7 +18,7 @@ MAINS_RATIO = 6.0
 
 
 @dataclass(frozen=True)
-class Conditioned:
+class ConditionedSignal:
     """A conditioned record that can be sampled at any time.
 
     Attributes:
@@ -46,7 +46,7 @@ class Conditioned:
         return sum(w * spline[:, base + k] for k, w in zip((-1, 0, 1, 2), weights, strict=True))
 
 
-def condition(signal_mv: np.ndarray, fs_hz: float) -> Conditioned:
+def condition(signal_mv: np.ndarray, fs_hz: float) -> ConditionedSignal:
     """Filter and resample (n, L) mV in one Fourier step.
 
     The gain is real, so the phase of every component, and with it the timing of every wave, stays.
@@ -79,7 +79,7 @@ def condition(signal_mv: np.ndarray, fs_hz: float) -> Conditioned:
     first = max(0, int(start) - 4)
     stop = min(out, int(np.ceil(start + length / fs_hz * out_hz)) + 4)
     coefficients = ndimage.spline_filter1d(signal[:, first:stop], axis=1, mode="mirror")
-    return Conditioned(coefficients, out_hz, start - first, length / fs_hz, hum)
+    return ConditionedSignal(coefficients, out_hz, start - first, length / fs_hz, hum)
 
 
 def _gain(frequency: np.ndarray, magnitude: np.ndarray) -> tuple[np.ndarray, bool]:

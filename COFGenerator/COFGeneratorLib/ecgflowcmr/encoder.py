@@ -10,7 +10,7 @@ from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
 from COFGeneratorLib.ecgflowcmr.cycles import align, find_cycles, padded_bounds
 from COFGeneratorLib.ecgflowcmr.model import MOST_CYCLES
 from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, prepare
-from COFGeneratorLib.generator.encoders.contract import EcgEmbedding
+from COFGeneratorLib.generator.encoders.signals import EcgEmbedding
 
 CYCLE_TOKENS = 50
 

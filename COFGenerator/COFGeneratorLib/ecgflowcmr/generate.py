@@ -18,7 +18,7 @@ from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.generator.device import choose_device
-from COFGeneratorLib.results.manifest import versions
+from COFGeneratorLib.machine import versions
 
 MAX_FRAMES = 400
 GREY_LEVELS = 1000.0

@@ -16,7 +16,7 @@ from COFGeneratorLib.ecgflowcmr.cycles import Cycles, align, find_cycles, padded
 from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_MS, PaMae, prepare
 from COFGeneratorLib.ecgflowcmr.transformer import VelocityTransformer
 from COFGeneratorLib.ecgflowcmr.video_vae import VideoVae
-from COFGeneratorLib.generator.sampler import integrate
+from COFGeneratorLib.generator.networks.sampler import integrate
 
 MOST_CYCLES = 32
 """More cycles of a long record than this are not looked at: memory, and nothing more to learn from them."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from COFGeneratorLib.ecgflowcmr.preview import write_plane_preview
 from COFGeneratorLib.ecgflowcmr.read_outs import spread
 from COFGeneratorLib.errors import SceneError
-from COFGeneratorLib.results.manifest import Stopwatch
+from COFGeneratorLib.jobs.stopwatch import Stopwatch
 
 
 def write_plane_result(cine, folder: Path, watch: Stopwatch, progress=None) -> list[str]:

@@ -106,12 +106,12 @@ def load_bundle(folder: str | Path) -> Bundle:
 
 
 def _build(folder: Path, metadata: dict[str, Any]) -> Bundle:
-    from COFGeneratorLib.generator.ecg_encoder import EcgEncoder, EcgEncoderConfig
-    from COFGeneratorLib.generator.flow_network import FlowConfig, VelocityUNet
-    from COFGeneratorLib.generator.grid import MotionGrid
-    from COFGeneratorLib.generator.mean_network import MeanConfig, MotionMean
     from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
-    from COFGeneratorLib.generator.pack import PackScale
+    from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
+    from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+    from COFGeneratorLib.generator.networks.grid import MotionGrid
+    from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
+    from COFGeneratorLib.generator.networks.pack import PackScale
     from COFGeneratorLib.weights import load_weights
 
     facts = metadata["cof"]
@@ -128,7 +128,7 @@ def _build(folder: Path, metadata: dict[str, Any]) -> Bundle:
     if facts.get("flow"):
         flow = filled(VelocityUNet(grid, FlowConfig(**_tuples(facts["flow"]))), "flow")
     if facts.get("segmenter"):
-        from COFGeneratorLib.anatomy.segmenter import Segmenter
+        from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
 
         segmenter = Segmenter.from_files(folder / "models" / "segmenter")
     model = MotionModel(

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from COFGeneratorLib.anatomy.completion import complete_by
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.roi import Roi, check_heart_in, check_on_stack
+from COFGeneratorLib.anatomy.segmenters.completion import complete_by
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.errors import AnatomyError, BundleError
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.ejection import StatedEf
-from COFGeneratorLib.generator.grid import MotionGrid, anatomy_maps, grid_for_heart, label_fractions
 from COFGeneratorLib.generator.model import REFINE
+from COFGeneratorLib.generator.networks.grid import MotionGrid, anatomy_maps, grid_for_heart, label_fractions
 
 MIRRORED = (
     "The heart is a mirror image: its right ventricle turns the wrong way round, so the stack's header is mirrored "

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from COFGeneratorLib.ecg.cycle import EcgCycle
-from COFGeneratorLib.generator.condition import cycle_condition, null_condition
-from COFGeneratorLib.generator.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.ejection import StatedEf
-from COFGeneratorLib.generator.flow_network import PACK_COMPONENTS, VelocityUNet
-from COFGeneratorLib.generator.grid import MotionGrid
-from COFGeneratorLib.generator.mean_network import MotionMean
-from COFGeneratorLib.generator.pack import PackScale, heart_confidence, motion_reach, unpack
-from COFGeneratorLib.generator.sampler import integrate
+from COFGeneratorLib.generator.networks.condition import cycle_condition, null_condition
+from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
+from COFGeneratorLib.generator.networks.flow_network import PACK_COMPONENTS, VelocityUNet
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.generator.networks.mean_network import MotionMean
+from COFGeneratorLib.generator.networks.pack import PackScale, heart_confidence, motion_reach, unpack
+from COFGeneratorLib.generator.networks.sampler import integrate
 from COFGeneratorLib.motion.fields import exponential, mm_from_voxels, resize, voxels_from_mm
 from COFGeneratorLib.motion.relative import at_phase
 
@@ -86,7 +86,7 @@ class MotionModel:
     def condition(self, cycle: EcgCycle | None, device) -> torch.Tensor:
         """Return the condition of an ECG, or of none, (1, CONDITION_SIZE)."""
         if cycle is None:
-            from COFGeneratorLib.generator.condition import CONDITION_SIZE
+            from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
 
             return null_condition(torch.zeros(1, CONDITION_SIZE, device=device))
         return cycle_condition(self.encoder, cycle, device)

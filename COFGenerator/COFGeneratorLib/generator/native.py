@@ -6,8 +6,19 @@ from scipy.interpolate import BSpline, make_interp_spline
 from scipy.sparse import csr_matrix
 
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
-from COFGeneratorLib.generator.grid import MotionGrid
-from COFGeneratorLib.motion.fields import folded_fraction, periodic_matrix, spline_matrix, warp
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.generator.conditioned import Conditioned
+from COFGeneratorLib.generator.model import MotionModel
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.motion.fields import (
+    folded_fraction,
+    mm_from_voxels,
+    periodic_matrix,
+    spline_matrix,
+    voxels_from_mm,
+    warp,
+)
+from COFGeneratorLib.motion.relative import at_phase, relative_displacement
 
 CHUNK_FRAMES = 10
 """Frames warped at once: bounds memory to about 30 times the anchor's size."""
@@ -141,3 +152,26 @@ def _bounding_box(inside: np.ndarray, shape) -> tuple[slice, slice, slice]:
         return slice(0, shape[0]), slice(0, 1), slice(0, 1)
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     return slice(0, shape[0]), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def native_motion(
+    model: MotionModel, velocity: torch.Tensor, ready: Conditioned, anchor: SaxStack, frames: int, still: int = 0
+) -> NativeMotion:
+    """Return the motion of velocities on the anchor's grid.
+
+    Args:
+        model: The model.
+        velocity: (T, 3, D, H, W) voxels of the motion grid, from the R wave.
+        ready: The heart at the R wave.
+        anchor: The stack.
+        frames: Frames of one cycle.
+        still: The frame that the anchor is; all others are relative to it.
+    """
+    grid = ready.fine_grid
+    displacement = model.displacements_mm(velocity[None], ready.grid)[0]
+    if still:
+        back = model.displacements_mm(-at_phase(velocity, still / frames)[None], ready.grid)[0]
+        fields = (voxels_from_mm(field, grid.spacing_mm) for field in (displacement, back))
+        displacement = mm_from_voxels(relative_displacement(*fields), grid.spacing_mm)
+    field = displacement.cpu().numpy()
+    return NativeMotion(field, grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames, still)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from COFGeneratorLib.anatomy.roi import Roi, as_roi
-from COFGeneratorLib.anatomy.segmenter import StackSegmenter
+from COFGeneratorLib.anatomy.segmenters.segmenter import StackSegmenter
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.cycle import EcgCycle
@@ -23,10 +23,9 @@ from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.generator.conditioned import prepare
 from COFGeneratorLib.generator.device import choose_device
-from COFGeneratorLib.generator.grid import label_fractions
-from COFGeneratorLib.generator.native import NativeMotion
+from COFGeneratorLib.generator.native import NativeMotion, native_motion
+from COFGeneratorLib.generator.networks.grid import label_fractions
 from COFGeneratorLib.generator.r_wave import ESTIMATED, RWave, at_the_r_wave, frame_at
-from COFGeneratorLib.generator.settled import native_motion
 
 Progress = Callable[[str, int, int], None]
 MAX_FRAMES = 400

@@ -20,9 +20,10 @@ from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.generator.conditioned import Conditioned, relabelled
 from COFGeneratorLib.generator.ejection import FACTORS, LARGEST_EF, SMALLEST_EF
-from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.model import MotionModel
-from COFGeneratorLib.generator.settled import native_motion, settled
+from COFGeneratorLib.generator.native import native_motion
+from COFGeneratorLib.generator.networks.grid import label_fractions
+from COFGeneratorLib.generator.settled import settled
 from COFGeneratorLib.motion.relative import from_the_r_wave
 
 ROUNDS = 3

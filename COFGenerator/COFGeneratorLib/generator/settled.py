@@ -6,12 +6,10 @@ from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.conditioned import Conditioned
 from COFGeneratorLib.generator.ejection import ejection_factor
-from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.incompressible import keep_wall_volume
 from COFGeneratorLib.generator.model import MotionModel
-from COFGeneratorLib.generator.native import NativeMotion
-from COFGeneratorLib.motion.fields import mm_from_voxels, voxels_from_mm
-from COFGeneratorLib.motion.relative import at_phase, relative_displacement
+from COFGeneratorLib.generator.native import native_motion
+from COFGeneratorLib.generator.networks.grid import label_fractions
 from COFGeneratorLib.motion.volume_gradient import relative_volumes
 
 
@@ -49,26 +47,3 @@ def settled(
     if not keep_wall or not curves.myocardium_ml[0] > 0:
         return velocity
     return keep_wall_volume(velocity, ready.fine_maps, wall)
-
-
-def native_motion(
-    model: MotionModel, velocity: torch.Tensor, ready: Conditioned, anchor: SaxStack, frames: int, still: int = 0
-) -> NativeMotion:
-    """Return the motion of velocities on the anchor's grid.
-
-    Args:
-        model: The model.
-        velocity: (T, 3, D, H, W) voxels of the motion grid, from the R wave.
-        ready: The heart at the R wave.
-        anchor: The stack.
-        frames: Frames of one cycle.
-        still: The frame that the anchor is; all others are relative to it.
-    """
-    grid = ready.fine_grid
-    displacement = model.displacements_mm(velocity[None], ready.grid)[0]
-    if still:
-        back = model.displacements_mm(-at_phase(velocity, still / frames)[None], ready.grid)[0]
-        fields = (voxels_from_mm(field, grid.spacing_mm) for field in (displacement, back))
-        displacement = mm_from_voxels(relative_displacement(*fields), grid.spacing_mm)
-    field = displacement.cpu().numpy()
-    return NativeMotion(field, grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames, still)

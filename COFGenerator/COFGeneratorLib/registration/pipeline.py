@@ -102,7 +102,7 @@ def register_cine(
 
 
 def _by_teacher(anchor, targets, labels, folder: Path, segmenter, device: str, tell):
-    from COFGeneratorLib.motion.teacher import Refinement, RegistrationTeacher
+    from COFGeneratorLib.registration.teacher import Refinement, RegistrationTeacher
 
     frame = heart_frame_from_labels(labels, anchor.ijk_to_ras) if labels is not None else None
     seen = seen_in(segmenter, anchor, targets)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from COFGeneratorLib.errors import ChainOfFlowError, SceneError
 from COFGeneratorLib.function import findings, measure_regional, write_function
-from COFGeneratorLib.results.manifest import Stopwatch
+from COFGeneratorLib.jobs.stopwatch import Stopwatch
 
 
 def write_result(cine, folder: Path, watch: Stopwatch, progress=None) -> list[str]:

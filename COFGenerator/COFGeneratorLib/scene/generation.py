@@ -167,7 +167,7 @@ def start_ecg(folder: str | os.PathLike, ecg, python: str = "", env: Mapping[str
     runner = JobRunner(folder)
     inputs = runner.folder.root / "inputs"
     inputs.mkdir(parents=True, exist_ok=True)
-    argv = [python or sys.executable, "-m", "COFGeneratorLib.ecg_trace", str(_ecg_file(ecg, inputs))]
+    argv = [python or sys.executable, "-m", "COFGeneratorLib", "ecg-trace", str(_ecg_file(ecg, inputs))]
     argv += ["--out", str(runner.folder.result / "ecg"), "--events", str(runner.folder.events)]
     env = child_environment(os.environ) if env is None else env
     runner.start(argv, kind="ecg", env=env, expect=["ecg/ecg.json", "ecg/trace.json"])

@@ -16,7 +16,7 @@ from COFGeneratorLib.scene.bootstrap import import_slicer
 from COFGeneratorLib.scene.volumes import image_data, matrix_to_vtk, new_sequence
 
 UNIT_MM = 1.0 / 256.0
-"""Unit of the vectors of a ``MotionGrid``; an int16 then reaches 128 mm."""
+"""Unit of the vectors of a ``StoredMotion``; an int16 then reaches 128 mm."""
 
 QUANTUM_MM = 1.0 / 32.0
 """Step of stored vectors: a rounding error of at most 0.016 mm a component, a hundredth of a voxel."""
@@ -32,7 +32,7 @@ STRIDES = (4, 3, 2, 1)
 
 
 @dataclass(frozen=True)
-class MotionGrid:
+class StoredMotion:
     """Displacement of all frames on the grid that is stored.
 
     Attributes:
@@ -49,7 +49,7 @@ class MotionGrid:
     error_mm: float
 
 
-def fit_motion_grid(displacement_mm, n_frames: int) -> MotionGrid:
+def fit_motion_grid(displacement_mm, n_frames: int) -> StoredMotion:
     """Choose box and thinning for a motion and return it on that grid.
 
     Args:
@@ -63,18 +63,18 @@ def fit_motion_grid(displacement_mm, n_frames: int) -> MotionGrid:
     peak_mm = np.maximum(full.max(axis=(0, -1)), -full.min(axis=(0, -1))) * UNIT_MM  # (D, H, W)
     box = _moving_box(peak_mm)
     if box is None:
-        return MotionGrid(np.zeros((n_frames, 1, 2, 2, 3), np.int16), (0, 0, 0), 1, float(peak_mm.max()))
+        return StoredMotion(np.zeros((n_frames, 1, 2, 2, 3), np.int16), (0, 0, 0), 1, float(peak_mm.max()))
     outside = peak_mm.copy()
     outside[box] = 0.0
     for stride in STRIDES:
         vectors, start = _thin(full, box, stride)
         error_mm = max(_thinning_error_mm(full, vectors, box, start, stride), float(outside.max()))
         if error_mm <= MAX_GRID_ERROR_MM or stride == 1:
-            return MotionGrid(vectors, start, stride, error_mm)
+            return StoredMotion(vectors, start, stride, error_mm)
     raise AssertionError("STRIDES ends with 1")
 
 
-def motion_sequence(scene, name: str, grid: MotionGrid, indices: list[str], ijk_to_ras: np.ndarray):
+def motion_sequence(scene, name: str, grid: StoredMotion, indices: list[str], ijk_to_ras: np.ndarray):
     """Add the motion as a sequence of grid transforms and return the sequence node.
 
     Args:
@@ -193,7 +193,7 @@ def _linear_weights(span: slice, begin: int, step: int, count: int) -> np.ndarra
     return matrix
 
 
-def _grid_geometry(grid: MotionGrid, ijk_to_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _grid_geometry(grid: StoredMotion, ijk_to_ras: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return spacing (i, j, k) mm, direction columns (3, 3) and origin (RAS mm) of the stored grid."""
     lengths = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
     origin = ijk_to_ras[:3, :3] @ np.array(grid.start[::-1], float) + ijk_to_ras[:3, 3]

@@ -101,7 +101,7 @@ def remove_torch() -> None:
 def start_probe(folder: Path, python: str, env) -> JobRunner:
     """Start a child process that reports packages and devices in ``result/probe.json``."""
     runner = JobRunner(folder)
-    argv = [python, "-m", "COFGeneratorLib.probe", "--out", str(runner.folder.result / "probe.json")]
+    argv = [python, "-m", "COFGeneratorLib", "probe", "--out", str(runner.folder.result / "probe.json")]
     runner.start([*argv, "--events", str(runner.folder.events)], kind="probe", env=env, expect=["probe.json"])
     return runner
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from COFGeneratorLib.jobs.workers import spread
+
 from COFTrainingLib.cohort.inspection import Finding, inspect
 from COFTrainingLib.cohort.manifest import Cohort, write_cohort
 from COFTrainingLib.cohort.splits import SPLITS
-from COFTrainingLib.cohort.work import spread
 
 
 @dataclass

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from COFGeneratorLib.errors import ChainOfFlowError, CohortError
+from COFGeneratorLib.jobs.workers import spread
 
+from COFTrainingLib.cohort.importers.table import relative_root
 from COFTrainingLib.cohort.manifest import Cohort, Subject, write_cohort
 from COFTrainingLib.cohort.nrrd import write_nrrd
-from COFTrainingLib.cohort.table import relative_root
-from COFTrainingLib.cohort.work import spread
 
 FOLDER = "labels"
 OWN_CODES = {"lv": 1, "myo": 2, "rv": 3}
@@ -56,7 +56,7 @@ def label_cohort(
     Raises:
         CohortError: If no subject has a cine without labels.
     """
-    from COFTrainingLib.training.cine_data import weights_hash
+    from COFGeneratorLib.files import weights_hash
 
     wanted = [s for s in cohort.used(split) if "cine" in s.files and "cine_labels" not in s.files]
     if not wanted:
@@ -81,8 +81,7 @@ def label_cohort(
 def _label(cohort: Cohort, segmenter: str, folder: Path, subject: Subject) -> Labelled:
     """Label the frames of a subject's cine, unless that is done."""
     from COFGeneratorLib.anatomy.readers import read_cine
-
-    from COFTrainingLib.training.cine_motion import load_segmenter
+    from COFGeneratorLib.anatomy.segmenters.segmenter import load_segmenter
 
     path = folder / f"{subject.id}.seq.nrrd"
     if path.is_file():

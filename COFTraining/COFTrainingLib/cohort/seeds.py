@@ -66,3 +66,6 @@ def shared(ours: Iterable[SeedBlock], theirs: Iterable[SeedBlock]) -> list[tuple
     """Return the pairs of blocks that have a stream in common."""
     theirs = list(theirs)
     return [(mine, other) for mine in ours for other in theirs if mine.meets(other)]
+
+
+HELD_OUT_SEED_OFFSET, RECORD_SEED_OFFSET = 1_000_000, 2_000_000

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 from COFGeneratorLib.commands import options
-from COFGeneratorLib.commands.session import session
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.jobs.session import session
 
 
 def add(commands) -> None:
@@ -146,9 +146,9 @@ def _split(text: str) -> tuple[float, ...]:
 
 def synthesize(arguments: argparse.Namespace) -> int:
     """Make a phantom cohort; returns the exit code."""
-    from COFTrainingLib.cohort.phantom_files import PhantomOptions
-    from COFTrainingLib.cohort.synthesis import PREVALENCES
-    from COFTrainingLib.cohort.synthesis import synthesize as make
+    from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
+    from COFTrainingLib.cohort.synthetic.synthesis import PREVALENCES
+    from COFTrainingLib.cohort.synthetic.synthesis import synthesize as make
 
     how = PhantomOptions(PREVALENCES[arguments.prevalence], arguments.cines, arguments.frames, arguments.spacing)
     if arguments.layout == "ukbiobank":
@@ -171,7 +171,7 @@ def synthesize(arguments: argparse.Namespace) -> int:
 
 def _downloads(arguments: argparse.Namespace, how) -> int:
     """Write phantoms as UK Biobank's downloads; returns the exit code."""
-    from COFTrainingLib.cohort.ukbiobank_files import LABELS, write_visits
+    from COFTrainingLib.cohort.synthetic.ukbiobank_files import LABELS, write_visits
 
     with session(arguments) as current:
         seeds = range(arguments.seed, arguments.seed + arguments.subjects)
@@ -186,11 +186,11 @@ def _downloads(arguments: argparse.Namespace, how) -> int:
 
 def import_(arguments: argparse.Namespace) -> int:
     """Write a manifest; returns the exit code."""
-    from COFTrainingLib.cohort.acdc import import_acdc
-    from COFTrainingLib.cohort.mnms import import_mnms
+    from COFTrainingLib.cohort.importers.acdc import import_acdc
+    from COFTrainingLib.cohort.importers.mnms import import_mnms
+    from COFTrainingLib.cohort.importers.table import import_table
+    from COFTrainingLib.cohort.importers.ukbiobank import import_ukbiobank
     from COFTrainingLib.cohort.splits import SplitRule
-    from COFTrainingLib.cohort.table import import_table
-    from COFTrainingLib.cohort.ukbiobank import import_ukbiobank
 
     rule = {"splits": SplitRule(*arguments.split)} if arguments.split else {}
     terms = {"licence": arguments.licence} if arguments.licence else {}
@@ -263,7 +263,7 @@ def label(arguments: argparse.Namespace) -> int:
     from COFTrainingLib.cohort.labelling import label_cohort
     from COFTrainingLib.cohort.manifest import read_cohort
     from COFTrainingLib.cohort.people import refuse_leaks
-    from COFTrainingLib.training.cine_data import segmenter_folder
+    from COFTrainingLib.training.examples.cine_data import segmenter_folder
 
     cohort = read_cohort(arguments.cohort)
     segmenter = segmenter_folder(Path(arguments.cohort), arguments.segmenter)

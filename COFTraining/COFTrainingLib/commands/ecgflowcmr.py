@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from COFGeneratorLib.commands import options
-from COFGeneratorLib.commands.session import session
+from COFGeneratorLib.jobs.session import session
 
 
 def add(commands) -> None:
@@ -88,7 +88,7 @@ def add(commands) -> None:
 
 def export(arguments: argparse.Namespace) -> int:
     """Make a bundle; returns the exit code."""
-    from COFTrainingLib.ecgflowcmr.export import export_ecgflow
+    from COFTrainingLib.training.ecgflowcmr.export import export_ecgflow
 
     with session(arguments) as current:
         folder = export_ecgflow(
@@ -101,7 +101,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 def import_cines(arguments: argparse.Namespace) -> int:
     """Write the manifest of a folder of downloads; returns the exit code."""
-    from COFTrainingLib.cohort.ukbiobank_long_axis import import_long_axis
+    from COFTrainingLib.cohort.importers.ukbiobank_long_axis import import_long_axis
 
     with session(arguments) as current:
         cohort = import_long_axis(arguments.data, arguments.out, name=arguments.name)
@@ -115,10 +115,10 @@ def downstream(arguments: argparse.Namespace) -> int:
     from COFGeneratorLib.results.folder import ResultFolder
     from COFGeneratorLib.results.manifest import write_manifest
 
-    from COFTrainingLib.ecgflowcmr.cine_encoder import StudySettings
-    from COFTrainingLib.ecgflowcmr.downstream import FOLDS, run_studies, table
-    from COFTrainingLib.ecgflowcmr.studies import FURTHER_SEED, phantom_clips, synthetic_clips
     from COFTrainingLib.evaluation.store import Store
+    from COFTrainingLib.studies.ecgflowcmr.downstream import FOLDS, run_studies, table
+    from COFTrainingLib.studies.ecgflowcmr.studies import FURTHER_SEED, phantom_clips, synthetic_clips
+    from COFTrainingLib.training.ecgflowcmr.cine_encoder import StudySettings
 
     settings = StudySettings(
         shrink=arguments.shrink, patch=arguments.patch, pretrain_steps=arguments.pretrain_steps,
@@ -156,7 +156,7 @@ def _studies(arguments: argparse.Namespace, data, keep: Path | None):
     """Return the real cines and what is asked of them."""
     from COFGeneratorLib.errors import CohortError
 
-    from COFTrainingLib.ecgflowcmr.studies import (
+    from COFTrainingLib.studies.ecgflowcmr.studies import (
         REAL_SEED,
         check_targets,
         cohort_studies,
@@ -183,8 +183,8 @@ def ablate(arguments: argparse.Namespace) -> int:
     from COFGeneratorLib.results.folder import ResultFolder
     from COFGeneratorLib.results.manifest import write_manifest
 
-    from COFTrainingLib.ecgflowcmr.ablations import run_ablations, run_knock_outs, table
-    from COFTrainingLib.ecgflowcmr.export import settings_of
+    from COFTrainingLib.studies.ecgflowcmr.ablations import run_ablations, run_knock_outs, table
+    from COFTrainingLib.training.ecgflowcmr.export import settings_of
 
     run = Path(arguments.training_run)
     with session(arguments) as current, ResultFolder(arguments.out, arguments.overwrite) as folder:
@@ -207,7 +207,7 @@ def report(arguments: argparse.Namespace) -> int:
     """Write the page of figures that were measured; returns the exit code."""
     from COFGeneratorLib.results.folder import ResultFolder
 
-    from COFTrainingLib.ecgflowcmr.report import write_ecgflow_report
+    from COFTrainingLib.studies.ecgflowcmr.report import write_ecgflow_report
 
     figures, curve = _read(arguments.figures), _read(arguments.curve)
     ablations = _read(arguments.ablations and Path(arguments.ablations) / "ablations.json")
@@ -235,10 +235,10 @@ def reader_study(arguments: argparse.Namespace) -> int:
     """Make a reader study; returns the exit code."""
     from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
 
-    from COFTrainingLib.ecgflowcmr.cohort_clips import cohort_examples
-    from COFTrainingLib.ecgflowcmr.data import make_clips
-    from COFTrainingLib.ecgflowcmr.reader_study import make_kit
-    from COFTrainingLib.ecgflowcmr.studies import REAL_SEED, synthetic_clips
+    from COFTrainingLib.studies.ecgflowcmr.reader_study import make_kit
+    from COFTrainingLib.studies.ecgflowcmr.studies import REAL_SEED, synthetic_clips
+    from COFTrainingLib.training.ecgflowcmr.cohort_clips import cohort_examples
+    from COFTrainingLib.training.ecgflowcmr.data import make_clips
 
     with session(arguments) as current:
         bundle = load_ecgflow_bundle(arguments.model)
@@ -262,7 +262,7 @@ def reader_study(arguments: argparse.Namespace) -> int:
 
 def score(arguments: argparse.Namespace) -> int:
     """Score answer sheets; returns the exit code."""
-    from COFTrainingLib.ecgflowcmr.reader_study import score as marks
+    from COFTrainingLib.studies.ecgflowcmr.reader_study import score as marks
 
     print(json.dumps(marks(Path(arguments.key), [Path(sheet) for sheet in arguments.answers]), indent=1))
     return 0
@@ -270,6 +270,6 @@ def score(arguments: argparse.Namespace) -> int:
 
 def _data(bundle, body: int):
     """Return the data settings of phantoms as a bundle's model saw them."""
-    from COFTrainingLib.ecgflowcmr.settings import DataSettings
+    from COFTrainingLib.training.ecgflowcmr.settings import DataSettings
 
     return DataSettings(grid=bundle.model.grid, ecg_draws=1, slab=1, body=body)

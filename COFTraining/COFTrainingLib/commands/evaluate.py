@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from COFGeneratorLib.commands import options
-from COFGeneratorLib.commands.session import session
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.jobs.session import session
 
 STORE = "store"
 LIBRARY_SUBJECTS = 96
@@ -72,9 +72,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from COFTrainingLib.evaluation.leaks import check_no_leak
     from COFTrainingLib.evaluation.protocols import ablations
     from COFTrainingLib.evaluation.protocols.registry import chosen
-    from COFTrainingLib.evaluation.report.write import write_report
     from COFTrainingLib.evaluation.run import METRICS_VERSION, Plan, run_plan
     from COFTrainingLib.evaluation.store import Store
+    from COFTrainingLib.evaluation.write_report import write_report
 
     start = time.perf_counter()
     wanted = chosen(arguments.protocol)
@@ -172,7 +172,7 @@ def _library(plan, arguments: argparse.Namespace, out: Path, current) -> Path:
     from COFGeneratorLib.generator.bundle import load_bundle
 
     from COFTrainingLib.evaluation.comparators.library import MOST_SUBJECTS, condense
-    from COFTrainingLib.training.flow_cache import FlowCache, build_flow_cache
+    from COFTrainingLib.training.examples.flow_cache import FlowCache, build_flow_cache
 
     grid = load_bundle(plan.models[0][1]).model.grid
     if arguments.motions:

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from COFGeneratorLib.commands import options
-from COFGeneratorLib.commands.session import Session, session
 from COFGeneratorLib.jobs.events import CANCELLED_EXIT_CODE, JobCancelled
+from COFGeneratorLib.jobs.session import Session, session
 
 from COFTrainingLib.commands import train_ecgflowcmr
+from COFTrainingLib.commands.listening import listener
 
 KINDS = {
     "teacher": "the registration teacher (Stage 1)",
@@ -29,8 +29,6 @@ COHORTS = {
 }
 SAMPLED_FROM = 100
 """Steps from which a training of Stage 2 writes samples, where the user does not say: tiny ones are over at once."""
-TOLD_BESIDE = ("samples_per_s", "peak_memory_mb")
-"""Numbers of a training loop that a watching window shows beside the curves."""
 STAGES = {
     "ecg": "ECG encoder",
     "examples": "examples",
@@ -100,7 +98,7 @@ def add(commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit code."""
     from COFTrainingLib.training.configurations import read_configuration
-    from COFTrainingLib.training.ranks import current_ranks
+    from COFTrainingLib.training.loop.ranks import current_ranks
 
     if not current_ranks().first:  # of several processes that train together, one talks
         arguments.quiet, arguments.events = True, None
@@ -138,14 +136,14 @@ def show_differences(arguments: argparse.Namespace) -> int:
 
 
 def _teacher(arguments, config, cohort, current: Session) -> Path:
-    from COFTrainingLib.training.teacher import train_teacher
+    from COFTrainingLib.training.teacher.teacher import train_teacher
 
     config = replace(config, loop=_placed(config.loop, arguments))
     pairs = held_out = None
     if cohort is not None:
         from COFTrainingLib.cohort.people import PEOPLE, refuse_leaks, write_people
-        from COFTrainingLib.training.cine_data import segmenter_folder
-        from COFTrainingLib.training.teacher_cohort import cohort_pairs
+        from COFTrainingLib.training.examples.cine_data import segmenter_folder
+        from COFTrainingLib.training.teacher.teacher_cohort import cohort_pairs
 
         segmenter = segmenter_folder(Path(arguments.out), arguments.segmenter)
         refuse_leaks(cohort, [Path(segmenter)] if segmenter else [])
@@ -156,9 +154,9 @@ def _teacher(arguments, config, cohort, current: Session) -> Path:
 
 
 def _segmenter(arguments, config, cohort, current: Session) -> Path:
-    from COFTrainingLib.training.provenance import freeze_segmenter
-    from COFTrainingLib.training.ranks import first_rank_first
-    from COFTrainingLib.training.segmenter import train_segmenter
+    from COFTrainingLib.training.bundles.provenance import freeze_segmenter
+    from COFTrainingLib.training.loop.ranks import first_rank_first
+    from COFTrainingLib.training.segmenter.segmenter import train_segmenter
 
     _own_phantoms(cohort, current)
     loops = {name: _placed(getattr(config, name), arguments) for name in ("fine_loop", "coarse_loop")}
@@ -177,7 +175,7 @@ def _segmenter(arguments, config, cohort, current: Session) -> Path:
 
 
 def _assessor(arguments, config, cohort, current: Session) -> Path:
-    from COFTrainingLib.training.assessor import train_assessor
+    from COFTrainingLib.training.segmenter.assessor import train_assessor
 
     _own_phantoms(cohort, current)
     config = replace(config, loop=_placed(config.loop, arguments))
@@ -192,7 +190,7 @@ def _assessor(arguments, config, cohort, current: Session) -> Path:
 
 
 def _ecg(arguments, config, cohort, current: Session) -> Path:
-    from COFTrainingLib.training.ecg_training import train_ecg
+    from COFTrainingLib.training.ecg.ecg_training import train_ecg
 
     _own_phantoms(cohort, current)
     config = replace(config, loop=_placed(config.loop, arguments))
@@ -202,7 +200,7 @@ def _ecg(arguments, config, cohort, current: Session) -> Path:
 
 def _flow(arguments, config, cohort, current: Session) -> Path:
     from COFTrainingLib.training.configurations import read_configuration
-    from COFTrainingLib.training.stage_two import train_stage_two
+    from COFTrainingLib.training.motion.stage_two import train_stage_two
 
     loops = {name: _placed(getattr(config, name), arguments) for name in ("mean_loop", "flow_loop")}
     ecg = read_configuration("ecg", arguments.config)
@@ -222,47 +220,6 @@ def _flow(arguments, config, cohort, current: Session) -> Path:
         resume=arguments.resume,
         told=lambda stage, event: listeners[stage](event),
     )
-
-
-def listener(current: Session, stage: str, steps: int = 0) -> Callable[[dict[str, Any]], None]:
-    """Return what passes a training loop's events on: to the watching program, and as lines to the terminal.
-
-    Args:
-        current: Where to.
-        stage: Words for the user.
-        steps: Steps in all, where the events do not say it (``"of"``).
-    """
-    told = [-1]
-
-    def hear(event: dict[str, Any]) -> None:
-        step = int(event.get("step", 0))
-        if event["event"] == "progress":
-            total = int(event.get("of", 0)) or steps
-            current.progress(min(step, total), total, stage)
-            if "loss" in event:
-                current.events.metric("loss", event["loss"], step)
-                for name in TOLD_BESIDE:
-                    if isinstance(event.get(name), int | float):
-                        current.events.metric(name, event[name], step)
-                tenth = 10 * step // total
-                if tenth != told[0]:
-                    told[0] = tenth
-                    minutes = event["eta_s"] / 60
-                    current.say(f"{stage}: step {step}   loss {event['loss']:.4f}   {minutes:.0f} min to go")
-        elif event["event"] == "metric":
-            for name, value in event.items():
-                if isinstance(value, float):
-                    current.events.metric(name, value, step)
-            if "score" in event:
-                current.say(f"{stage}: step {step}   validation {event['score']:.4f}")
-        elif event["event"] == "artifact":
-            current.events.artifact(event["path"])
-        elif event["event"] == "warning":
-            if event["message"] not in current.warnings:
-                current.say(f"{stage}: {event['message']}")  # now, and again at the end of a run of days
-            current.warn(event["message"])
-
-    return hear
 
 
 def _own_phantoms(cohort, current: Session) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from COFGeneratorLib.commands import options
-from COFGeneratorLib.commands.session import session
+from COFGeneratorLib.jobs.session import session
 
 STAGES = ("pa-mae", "vae", "segmenter", "amdf")
 
@@ -35,9 +35,9 @@ def add(kinds) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit code."""
-    from COFTrainingLib.commands.train import listener
-    from COFTrainingLib.ecgflowcmr.settings import read_settings
-    from COFTrainingLib.ecgflowcmr.stages import WEIGHTS, place, run_stage
+    from COFTrainingLib.commands.listening import listener
+    from COFTrainingLib.training.ecgflowcmr.settings import read_settings
+    from COFTrainingLib.training.ecgflowcmr.stages import WEIGHTS, place, run_stage
 
     config = place(read_settings(arguments.config), arguments.device, arguments.threads)
     loops = {"pa-mae": config.pa_mae, "vae": config.vae, "segmenter": config.segmenter, "amdf": config.amdf}

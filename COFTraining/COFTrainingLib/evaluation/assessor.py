@@ -14,94 +14,37 @@ the heart, upright and base first, each frame normalised by itself, slices never
 the same one to a recorded cine and to those generated from it.
 """
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from COFGeneratorLib.anatomy.clean_labels import clean_labels
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
-from COFGeneratorLib.anatomy.segmenter_network import normalise
-from COFGeneratorLib.anatomy.slice_windows import SliceWindow
+from COFGeneratorLib.anatomy.segmenters.clean_labels import clean_labels
+from COFGeneratorLib.anatomy.segmenters.segmenter_network import normalise
+from COFGeneratorLib.anatomy.segmenters.slice_windows import SliceWindow
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.resources import models_folders
 from COFGeneratorLib.weights import load_weights
 
-DESCRIPTION, WEIGHTS = "assessor.json", "model.safetensors"
-FORMAT = 1
-FAMILY = "SegResNet"
+from COFTrainingLib.training.segmenter.assessor_network import (
+    DESCRIPTION,
+    FAMILY,
+    FORMAT,
+    WEIGHTS,
+    AssessorNetwork,
+    build_assessor,
+    weights_sha256,
+)
+
 TOWARDS_RV_MM = 14.0
 """The window's middle lies this far from the centre of the LV cavity, so that both ventricles are in it."""
 FRAMES_AT_ONCE = 4
 SMALL = 20480
 """Torch convolves one 3-D image of at most that many channels × slices × rows by a method that is three times slower on
 a thread (ATen's ``use_mkldnn``); two of them go the fast way."""
-
-
-@dataclass(frozen=True)
-class AssessorNetwork:
-    """Settings of the network and of its window.
-
-    Args:
-        filters: Channels of the finest level; each next one has twice as many.
-        blocks: Residual blocks of every level on the way down. All but the deepest look at single slices.
-        groups: Of the group normalisation.
-        classes: Output classes.
-        spacing_mm: Pixel size of the window.
-        size: Pixels of the training window.
-        window: Pixels of the window that is looked at; wider, so that a wide right ventricle fits.
-    """
-
-    filters: int = 16
-    blocks: tuple[int, ...] = (1, 2, 2, 2)
-    groups: int = 8
-    classes: int = 4
-    spacing_mm: float = 2.0
-    size: int = 80
-    window: int = 96
-
-    @property
-    def multiple(self) -> int:
-        """Sides of windows are multiples of this."""
-        return 2 ** (len(self.blocks) - 1)
-
-    @property
-    def features(self) -> int:
-        """Length of the feature vector: channels of the deepest level."""
-        return self.filters * self.multiple
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return {**asdict(self), "blocks": list(self.blocks)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "AssessorNetwork":
-        """Return the settings stored by ``to_json``."""
-        return cls(**{**values, "blocks": tuple(values["blocks"])})
-
-
-def build_assessor(config: AssessorNetwork) -> torch.nn.Module:
-    """Return MONAI's SegResNetDS: (B, 1, D, H, W) → logits (B, classes, D, H, W), for any number of slices.
-
-    It is told a slice pitch of as many pixels as its deepest level joins: so slices are never made fewer, and the
-    deepest level alone looks across them.
-    """
-    from monai.networks.nets import SegResNetDS
-
-    return SegResNetDS(
-        spatial_dims=3,
-        init_filters=config.filters,
-        in_channels=1,
-        out_channels=config.classes,
-        norm=("GROUP", {"num_groups": config.groups}),
-        blocks_down=config.blocks,
-        dsdepth=1,
-        resolution=(float(config.multiple), 1.0, 1.0),
-    )
 
 
 @dataclass(frozen=True)
@@ -220,15 +163,6 @@ def load_assessor(folder: Path | str, device: str = "cpu") -> Assessor:
             f"{folder} reading failed: {error}. Train one with cof train assessor, or copy the folder again."
         ) from error
     return Assessor(network, config, described, folder, device)
-
-
-def weights_sha256(folder: Path) -> str:
-    """Return the checksum of an assessor's weights.
-
-    Raises:
-        OSError: If there are none.
-    """
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def shipped_assessor() -> Path | None:

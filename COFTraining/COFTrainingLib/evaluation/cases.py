@@ -296,3 +296,13 @@ def _cycle_length(cine: CineStack, truth: dict[str, Any], cycle: EcgCycle) -> fl
     if len(times) == len(cine.frames) > 1 and np.all(np.diff(times) > 0):
         return float((times[-1] - times[0]) * len(times) / (len(times) - 1))
     return cycle.rr_ms
+
+
+def ecg_facts(case: EvaluationCase) -> dict[str, Any]:
+    """Return the ECG's measurements by which subjects are grouped."""
+    cycle = case.cycle
+    return {
+        "hr_bpm": cycle.hr_bpm, "rr_ms": cycle.rr_ms, "pr_ms": cycle.pr_ms, "qrsd_ms": cycle.qrsd_ms,
+        "qt_ms": cycle.qt_ms, "sokolow_mv": cycle.sokolow_mv, "cornell_mv": cycle.cornell_mv,
+        "p_wave_present": bool(cycle.p_wave_present), "rr_cv": cycle.rr_cv, "rhythm": cycle.rhythm,
+    }  # fmt: skip

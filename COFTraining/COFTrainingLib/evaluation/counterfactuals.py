@@ -3,15 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.settled import settled
 from COFGeneratorLib.motion.fields import resize
 
-from COFTrainingLib.evaluation.arms import measure, move, prepared
-from COFTrainingLib.evaluation.heldout import FRAMES
-from COFTrainingLib.evaluation.phantom_cases import PhantomCase, draw_case
+from COFTrainingLib.phantom.cases import PhantomCase, draw_case
 from COFTrainingLib.phantom.heart import TERRITORIES
+from COFTrainingLib.training.motion.trial import measure, move, prepared
 
 RATES_BPM = (50.0, 90.0)
 EXTENT = 0.25
@@ -94,15 +92,4 @@ def _sector_motion(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase) -> 
     return motion
 
 
-COUNTERFACTUAL_BARS = {
-    "hr_shift_error_frames": ("<=", 1.5),
-    "infarct_anterior_share": (">=", 0.6),
-    "infarct_inferior_share": (">=", 0.6),
-    "infarct_lateral_share": (">=", 0.6),
-}
-
-
-def run_counterfactuals(bundle: Bundle, subjects: int, seed: int) -> dict[str, float]:
-    """Return all counterfactual figures."""
-    with torch.inference_mode():
-        return {**heart_rate_shift(bundle, subjects, seed), **infarct_territories(bundle, subjects, seed)}
+FRAMES = 50

@@ -18,8 +18,8 @@ from COFGeneratorLib.weights import load_weights
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.people import people_of, refuse_leaks
 from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects, seeded_subjects, shared
-from COFTrainingLib.evaluation.assessor import DESCRIPTION, WEIGHTS
-from COFTrainingLib.training.provenance import segmenter_of
+from COFTrainingLib.training.bundles.provenance import segmenter_of
+from COFTrainingLib.training.segmenter.assessor_network import DESCRIPTION, WEIGHTS
 
 FAMILIES = {"SegResNet": ("up_layers.",), "DynUNet": ("input_block.", "bottleneck."), "UNet": ("submodule.",)}
 """Marks in the names of weights by which MONAI's families of segmentation networks are told."""
@@ -132,7 +132,7 @@ def _first_seeds(training: dict[str, Any], settings: dict[str, Any]) -> list[See
     first = int(training["first_seed"])
     if training.get("last_seed") is not None:
         return [seeded_subjects("motion", first, int(training["last_seed"]) - first + 1)]
-    from COFTrainingLib.ecgflowcmr.stages import HELD_OUT_SEED_OFFSET, RECORD_SEED_OFFSET
+    from COFTrainingLib.cohort.seeds import HELD_OUT_SEED_OFFSET, RECORD_SEED_OFFSET
 
     data = settings.get("data", {})
     parts = (("subjects", 0), ("held_out", HELD_OUT_SEED_OFFSET), ("records", RECORD_SEED_OFFSET))

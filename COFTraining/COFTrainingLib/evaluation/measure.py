@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from COFGeneratorLib.errors import ChainOfFlowError
 
-from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.cases import EvaluationCase, ecg_facts
 from COFTrainingLib.evaluation.comparators.base import Prediction
 from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, compare_slices, compare_volumes, slice_ranks
 from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, circular, compare_function, es_of, resample_curve
@@ -128,13 +128,3 @@ def reference_row(case: EvaluationCase) -> dict[str, Any]:
     if "ef_percent" in case.expected:
         row["metrics"]["ecg_oracle_ef_percent"] = case.expected["ef_percent"]
     return row
-
-
-def ecg_facts(case: EvaluationCase) -> dict[str, Any]:
-    """Return the ECG's measurements by which subjects are grouped."""
-    cycle = case.cycle
-    return {
-        "hr_bpm": cycle.hr_bpm, "rr_ms": cycle.rr_ms, "pr_ms": cycle.pr_ms, "qrsd_ms": cycle.qrsd_ms,
-        "qt_ms": cycle.qt_ms, "sokolow_mv": cycle.sokolow_mv, "cornell_mv": cycle.cornell_mv,
-        "p_wave_present": bool(cycle.p_wave_present), "rr_cv": cycle.rr_cv, "rhythm": cycle.rhythm,
-    }  # fmt: skip

@@ -105,7 +105,7 @@ class Workplace:
     def embed(self):
         """Features for the Fréchet distances, or None where no network gives any."""
         if self._embed is None:
-            from COFTrainingLib.evaluation.metrics.features import feature_source
+            from COFTrainingLib.evaluation.features import feature_source
 
             self._embed = (feature_source(self.plan),)
         return self._embed[0]

@@ -133,7 +133,7 @@ class Store:
                 yield json.loads(file.readline())
 
 
-class Table:
+class Numbers:
     """One number per subject and method, read from a store: ``table[method]`` is (N,) in the order of ``subjects``."""
 
     def __init__(self, store: Store, kind: str, metrics: Iterable[str], methods: Iterable[str] | None = None):

@@ -12,9 +12,9 @@ from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg import analyse_ecg
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject
-from COFTrainingLib.cohort.phantom_images import render_case
+from COFTrainingLib.cohort.synthetic.phantom_images import render_case
 from COFTrainingLib.evaluation.cases import EvaluationCase
-from COFTrainingLib.evaluation.phantom_cases import PhantomCase, draw_case
+from COFTrainingLib.phantom.cases import PhantomCase, draw_case
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.heart import BeatingHeart
 from COFTrainingLib.phantom.physiology import Prevalence, draw_physiology

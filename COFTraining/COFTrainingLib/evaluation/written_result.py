@@ -7,7 +7,7 @@ import numpy as np
 from COFGeneratorLib.generator import generate
 from COFGeneratorLib.generator.bundle import Bundle
 
-from COFTrainingLib.evaluation.phantom_cases import PhantomCase
+from COFTrainingLib.phantom.cases import PhantomCase
 
 FRAMES = 6
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from COFGeneratorLib.errors import TrainingError
 
-from COFTrainingLib.training.assessor import AssessorTraining
-from COFTrainingLib.training.ecg_training import EcgTraining
-from COFTrainingLib.training.segmenter import SegmenterConfig
-from COFTrainingLib.training.settings import applied, merged, read_table
-from COFTrainingLib.training.stage_two import StageTwoTraining
-from COFTrainingLib.training.teacher import TeacherTraining
+from COFTrainingLib.training.ecg.ecg_training import EcgTraining
+from COFTrainingLib.training.loop.settings import applied, merged, read_table
+from COFTrainingLib.training.motion.stage_two import StageTwoTraining
+from COFTrainingLib.training.segmenter.assessor import AssessorTraining
+from COFTrainingLib.training.segmenter.segmenter import SegmenterConfig
+from COFTrainingLib.training.teacher.teacher import TeacherTraining
 
 FOLDER = Path(__file__).resolve().parents[1] / "configurations"
 DEFAULT = "cof-plus"

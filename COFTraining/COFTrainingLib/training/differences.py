@@ -8,7 +8,7 @@ from typing import Any
 from COFGeneratorLib.errors import TrainingError
 
 from COFTrainingLib.training.configurations import KINDS, names, read_configuration
-from COFTrainingLib.training.run_folder import config_diff, plain
+from COFTrainingLib.training.loop.run_folder import config_diff, plain
 
 RUN_CONFIG = "config.json"
 PARTS = ("teacher", "segmenter", "ecg", "mean", "flow")

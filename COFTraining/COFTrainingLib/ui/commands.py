@@ -62,7 +62,7 @@ def start_job(
     folder = next(path for path in (runs / JOBS / f"{stamp}-{kind}-{n}" for n in range(1000)) if not path.exists())
     runner = JobRunner(folder)
     env = training_environment(os.environ) if env is None else env
-    argv = [python or sys.executable, "-m", "COFGeneratorLib", *arguments, "--events", str(runner.folder.events)]
+    argv = [python or sys.executable, "-m", "COFTrainingLib", *arguments, "--events", str(runner.folder.events)]
     if template.strip():
         argv = through_template(template, ["env", f"PYTHONPATH={env['PYTHONPATH']}", *argv])
     runner.start(argv, kind=kind, title=title, env=env)

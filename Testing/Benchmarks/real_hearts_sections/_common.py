@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from COFGeneratorLib.anatomy import read_labels, read_sax
-from COFGeneratorLib.anatomy.segmenter import Segmenter
+from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
 
 ROOT = Path(__file__).resolve().parents[3]
 NAMES = {1: "lv", 2: "myo", 3: "rv"}

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from COFGeneratorLib.generator.encoders.contract import (
+from COFGeneratorLib.generator.encoders.signals import (
     EcgEmbedding,
     State,
     fitted,

@@ -5,7 +5,7 @@ import torch
 from scipy.ndimage import median_filter
 from torch.nn import functional
 
-from COFGeneratorLib.generator.encoders.contract import (
+from COFGeneratorLib.generator.encoders.signals import (
     EcgEmbedding,
     State,
     band,

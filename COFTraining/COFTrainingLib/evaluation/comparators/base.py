@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.conditioned import Conditioned
-from COFGeneratorLib.generator.grid import label_fractions
 from COFGeneratorLib.generator.native import NativeMotion
+from COFGeneratorLib.generator.networks.grid import label_fractions
 from COFGeneratorLib.generator.settled import settled
 from COFGeneratorLib.motion.fields import warp
 

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from COFGeneratorLib.generator.bundle import Bundle
 
-from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.cases import EvaluationCase, ecg_facts
 from COFTrainingLib.evaluation.comparators.base import Prediction, from_velocity
 from COFTrainingLib.evaluation.comparators.library import features, library_identity, population_of
 from COFTrainingLib.evaluation.comparators.models import prepared
 from COFTrainingLib.evaluation.groups import ecg_group
-from COFTrainingLib.evaluation.measure import ecg_facts
 
 POPULATION, GROUP, RANDOM, RIDGE = "population-mean motion", "ECG-group mean motion", "random motion", "PCA ridge"
 

@@ -17,9 +17,10 @@ from COFGeneratorLib.errors import AnatomyError, CohortError
 from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
 
-from COFTrainingLib.evaluation.assessor import Assessor, load_assessor, weights_sha256
+from COFTrainingLib.evaluation.assessor import Assessor, load_assessor
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction
+from COFTrainingLib.training.segmenter.assessor_network import weights_sha256
 
 ENDINGS = (".seq.nrrd", ".nrrd", ".nii.gz", ".nii", ".mha", ".mhd", ".zip")
 ASSESSED_FRAMES = 12

@@ -4,11 +4,11 @@ import numpy as np
 
 from COFTrainingLib.evaluation.protocols.anatomy_table import means
 from COFTrainingLib.evaluation.protocols.function_table import FAMILY, errors, numbers_of
-from COFTrainingLib.evaluation.protocols.section import Protocol, Section, Table, shown
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import published
+from COFTrainingLib.evaluation.report.section import Section, Table, shown
 from COFTrainingLib.evaluation.run import CINE, Plan
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 KIND = "ablations"
 """Asked for, it adds the variants of the main bundle to the methods of the whole run."""

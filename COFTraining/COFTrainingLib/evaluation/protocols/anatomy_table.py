@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from COFTrainingLib.evaluation.protocols.section import Protocol, Section, Table, shown
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.report.section import Section, Table, shown
 from COFTrainingLib.evaluation.run import CINE, Plan
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 OVERLAP = (
     ("dice_lv", "Dice LV", 3), ("dice_myo", "Dice myo", 3), ("dice_rv", "Dice RV", 3), ("dice_macro", "macro", 3),

@@ -11,17 +11,18 @@ import torch
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.conditioned import prepare
-from COFGeneratorLib.generator.grid import label_fractions
+from COFGeneratorLib.generator.native import native_motion
+from COFGeneratorLib.generator.networks.grid import label_fractions
 from COFGeneratorLib.generator.r_wave import at_the_r_wave
-from COFGeneratorLib.generator.settled import native_motion
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction, hard_labels
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
 from COFTrainingLib.evaluation.measure import measure
-from COFTrainingLib.evaluation.protocols.section import Protocol, Section, Table, shown
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import published
+from COFTrainingLib.evaluation.report.section import Section, Table, shown
 from COFTrainingLib.evaluation.run import Plan, collect
 from COFTrainingLib.evaluation.store import Store
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from COFGeneratorLib.function.volumes import voxel_volume_ml
 
-from COFTrainingLib.evaluation.assessor import weights_sha256
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor
 from COFTrainingLib.evaluation.comparators.methods import build_methods
@@ -25,11 +24,12 @@ from COFTrainingLib.evaluation.metrics.distribution import (
     standardise,
 )
 from COFTrainingLib.evaluation.metrics.function import circular
-from COFTrainingLib.evaluation.protocols.section import Protocol, Section, Table, shown, with_interval
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.report.section import Section, Table, shown, with_interval
 from COFTrainingLib.evaluation.run import CINE, Plan, collect
 from COFTrainingLib.evaluation.statistics import bca_interval
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
+from COFTrainingLib.training.segmenter.assessor_network import weights_sha256
 
 KIND = "assessor"
 MOST_SUBJECTS = 16

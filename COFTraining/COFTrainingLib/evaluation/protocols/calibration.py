@@ -9,8 +9,9 @@ from scipy.stats import t as student
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
 from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, densely, measured
-from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, shown
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table, shown
 from COFTrainingLib.evaluation.run import Plan, collect
 from COFTrainingLib.evaluation.store import Store
 

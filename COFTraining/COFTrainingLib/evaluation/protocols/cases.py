@@ -5,11 +5,11 @@ from COFGeneratorLib.figures.palette import EPICARDIUM, LV, MARK, RV
 
 from COFTrainingLib.evaluation.groups import ecg_group
 from COFTrainingLib.evaluation.pictures import picture_path
-from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures
+from COFTrainingLib.evaluation.report.section import Figure, Section
 from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 COLOURS = {1: LV, 2: EPICARDIUM, 3: RV}
 MOST_PAGES = 5

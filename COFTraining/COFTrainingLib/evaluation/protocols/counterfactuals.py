@@ -5,12 +5,12 @@ import torch
 
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.protocols.function_table import errors, numbers_of
-from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, p_shown, shown, with_interval
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table, p_shown, shown, with_interval
 from COFTrainingLib.evaluation.run import REFERENCE, Plan, collect
 from COFTrainingLib.evaluation.statistics import bca_interval, compare_pair, correlation_interval
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 KIND = "counterfactuals"
 MOST_SUBJECTS = 16

@@ -5,12 +5,12 @@ import numpy as np
 from COFTrainingLib.evaluation.groups import ecg_group
 from COFTrainingLib.evaluation.pictures import picture_path
 from COFTrainingLib.evaluation.protocols.cases import case_page
-from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, p_shown, shown
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import published
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table, p_shown, shown
 from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
 from COFTrainingLib.evaluation.statistics import fisher_exact
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 DECILE = 0.10
 COLLAPSED_DICE = 0.70

@@ -3,12 +3,12 @@
 import numpy as np
 
 from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES
-from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, p_shown, shown, with_interval
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures, published
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table, p_shown, shown, with_interval
 from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
 from COFTrainingLib.evaluation.statistics import bca_interval, compare_family, correlation_interval
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 FAMILY = (
     ("esv_error_ml", "ESV MAE mL"), ("ef_error_points", "EF MAE points"), ("sv_error_ml", "SV MAE mL"),

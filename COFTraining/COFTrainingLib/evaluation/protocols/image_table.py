@@ -11,11 +11,11 @@ from COFTrainingLib.evaluation.metrics.distribution import (
     standard_error,
     standardise,
 )
-from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures, published
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table
 from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 METRICS = (
     ("psnr_db", "PSNR dB ↑", 2), ("psnr_heart_db", "PSNR heart dB ↑", 2), ("ssim", "SSIM ↑", 3),

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from COFGeneratorLib.errors import CohortError
 
-from COFTrainingLib.evaluation.protocols.section import Protocol
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 
 FILES = (
     "image_table", "function_table", "anatomy_table", "slices", "resolution", "subgroups", "cases", "failures",

@@ -4,12 +4,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, shown
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table, shown
 from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
 from COFTrainingLib.evaluation.statistics import correlation_interval
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 STRUCTURES = (("lv", "LV"), ("myo", "Myo"), ("rv", "RV"))
 METRICS = (("dice_{}", "Dice"), ("iou_{}", "IoU"), ("hd95_{}_mm", "HD95 mm"))

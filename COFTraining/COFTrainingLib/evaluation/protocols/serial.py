@@ -15,8 +15,9 @@ from COFTrainingLib.evaluation.comparators.models import ModelMethod
 from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, confusion, overlap
 from COFTrainingLib.evaluation.metrics.function import densely, measured, resample_curve
 from COFTrainingLib.evaluation.metrics.image import body_mask, mean_within, pearson, scale_of, ssim_map
-from COFTrainingLib.evaluation.protocols.section import Protocol, Section, Table, p_shown, shown, with_interval
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import published
+from COFTrainingLib.evaluation.report.section import Section, Table, p_shown, shown, with_interval
 from COFTrainingLib.evaluation.run import Plan, collect
 from COFTrainingLib.evaluation.statistics import bca_interval, compare_pair
 from COFTrainingLib.evaluation.store import Store

@@ -4,8 +4,9 @@ from collections import defaultdict
 
 import numpy as np
 
-from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, shown
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table, shown
 from COFTrainingLib.evaluation.run import CINE, Plan
 from COFTrainingLib.evaluation.store import Store
 

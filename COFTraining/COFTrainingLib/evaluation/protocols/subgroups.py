@@ -7,12 +7,12 @@ import numpy as np
 
 from COFTrainingLib.evaluation.groups import GROUPS, ecg_group
 from COFTrainingLib.evaluation.protocols.function_table import errors, numbers_of
-from COFTrainingLib.evaluation.protocols.section import Figure, Protocol, Section, Table, shown, with_interval
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table, shown, with_interval
 from COFTrainingLib.evaluation.run import REFERENCE, Plan
 from COFTrainingLib.evaluation.statistics import bca_interval, bootstrap_means, correlation_interval
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 METRICS = (
     ("esv_error_ml", "ESV MAE mL"), ("ef_error_points", "EF MAE points"), ("sv_error_ml", "SV MAE mL"),

@@ -3,10 +3,10 @@
 import numpy as np
 
 from COFTrainingLib.evaluation.protocols.anatomy_table import means
-from COFTrainingLib.evaluation.protocols.section import Protocol, Section, Table
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.report.section import Section, Table
 from COFTrainingLib.evaluation.run import CINE, Plan
-from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.evaluation.store import Table as Numbers
+from COFTrainingLib.evaluation.store import Numbers, Store
 
 COLUMNS = (
     ("folded_percent", "folded voxels %", 4), ("jacobian_min", "smallest Jacobian (mean)", 3),

@@ -12,7 +12,8 @@ from COFGeneratorLib.generator.bundle import read_metadata
 
 from COFTrainingLib.evaluation.protocols import calibration
 from COFTrainingLib.evaluation.protocols.function_table import FAMILY, errors, numbers_of
-from COFTrainingLib.evaluation.protocols.section import Protocol, Section, Table, shown, with_interval
+from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.report.section import Section, Table, shown, with_interval
 from COFTrainingLib.evaluation.run import Plan
 from COFTrainingLib.evaluation.statistics import bca_interval
 from COFTrainingLib.evaluation.store import Store

@@ -1,6 +1,6 @@
 """Which external methods of the papers could be run here, and why not."""
 
-from COFTrainingLib.evaluation.protocols.section import Table
+from COFTrainingLib.evaluation.report.section import Table
 
 _ROUTE = "write its cines as ID.nii.gz or ID/cine.seq.nrrd and give --predictions NAME=DIR"
 METHODS = (

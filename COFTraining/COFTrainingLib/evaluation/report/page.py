@@ -1,11 +1,16 @@
 """The HTML page: one file, no network, readable on a phone and in print."""
 
 import base64
+import csv
 import html
+import io
+import os
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from COFTrainingLib.evaluation.protocols.section import Figure, Section, Table
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table
 
 STYLE = """
 :root{color-scheme:light;--ink:#1b2230;--muted:#667085;--line:#d5dae3;--accent:#1f6fb2;--paper:#fff;--soft:#f5f7fa}
@@ -113,3 +118,19 @@ def _figure(figure: Figure) -> str:
 def _own_ids(svg: str, name: str) -> str:
     """Give the ids of an SVG its figure's name: several in one page must not share any."""
     return svg.replace('id="', f'id="{name}-').replace('"#', f'"#{name}-').replace("url(#", f"url(#{name}-")
+
+
+def csv_text(table: Table) -> str:
+    """Return a table as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([re.sub(r"\s+", " ", str(column)) for column in table.columns])
+    writer.writerows([["" if value is None else value for value in row] for row in table.rows])
+    return out.getvalue()
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Write a text file, complete or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -1,6 +1,6 @@
 """What the papers report, quoted with its protocol; never mixed with what is measured here."""
 
-from COFTrainingLib.evaluation.protocols.section import Table
+from COFTrainingLib.evaluation.report.section import Table
 
 COF = "Chain of Flow v2, arXiv 2602.22919v2"
 UKB = f"{COF}, UK Biobank same-visit benchmark, N = 426. Other data, other assessor: not comparable number by number."

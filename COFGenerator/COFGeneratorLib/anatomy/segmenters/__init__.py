@@ -1,0 +1,1 @@
+"""Segmenters: ours, and adapters for others' (nnU-Net folders, MONAI bundles)."""

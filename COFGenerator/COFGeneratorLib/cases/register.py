@@ -1,0 +1,68 @@
+"""Registers one recorded cine: finds labels and teacher, and computes its motion."""
+
+import argparse
+from pathlib import Path
+
+from COFGeneratorLib.errors import ChainOfFlowError
+
+DEMONS = "demons"
+
+
+def compute(arguments: argparse.Namespace, current):
+    """Read the cine, find labels and teacher, register."""
+    from COFGeneratorLib import load_bundle, read_labels
+    from COFGeneratorLib.anatomy.readers import read_cine
+    from COFGeneratorLib.generator.device import choose_device
+    from COFGeneratorLib.registration.pipeline import WITHOUT_TEACHER, find_teacher, register_cine
+    from COFGeneratorLib.resources import default_bundle
+
+    current.progress(0, 1, "reading")
+    with current.watch.stage("reading"):
+        real, index = read_cine(arguments.cine), arguments.anchor_frame
+        if not 1 < len(real.frames) > index:
+            raise ChainOfFlowError(
+                f"Registration needs a cine with frame {index}; found {len(real.frames)} frames. Choose another file."
+            )
+        anchor = real.stack(index)
+        rr_ms = arguments.rr or cycle_length_ms(real.frame_times_ms)
+    bundle = Path(arguments.model) if arguments.model else _or_none(default_bundle)
+    labels, source = None, "none"
+    segmenter = load_bundle(bundle).segmenter if bundle is not None else None
+    if arguments.labels:
+        codes = {"label_map": arguments.label_map} if arguments.label_map else {}
+        labels, source = read_labels(arguments.labels, anchor, **codes), "user"
+    elif segmenter is not None:
+        with current.watch.stage("segmenting"):
+            current.progress(0, 1, "segmenting")
+            labels, source = segmenter.segment(anchor, None).labels, "segmenter"
+    by_demons = arguments.teacher == DEMONS
+    teacher = None if by_demons else Path(arguments.teacher) if arguments.teacher else find_teacher(bundle)
+    with current.watch.stage("registration"):
+        cine = register_cine(
+            anchor, real.frames, rr_ms, labels=labels, labels_from=source, teacher=teacher, segmenter=segmenter,
+            device=str(choose_device(arguments.device)),
+            progress=lambda stage, done, total: current.progress(done, total, stage),
+        )  # fmt: skip
+    current.warn(*(text for text in cine.provenance["warnings"] if not (by_demons and text == WITHOUT_TEACHER)))
+    return cine
+
+
+def cycle_length_ms(times_ms) -> float:
+    """Return the R–R of evenly timed frames: the last frame lasts as long as the others.
+
+    Raises:
+        ChainOfFlowError: If the file tells no times.
+    """
+    span = times_ms[-1] - times_ms[0] if len(times_ms) > 1 else 0.0
+    if not span > 0.0:
+        raise ChainOfFlowError(
+            "The file does not say when its frames were taken. Give the cycle's length with --rr MS."
+        )
+    return span * len(times_ms) / (len(times_ms) - 1)
+
+
+def _or_none(find):
+    try:
+        return find()
+    except ChainOfFlowError:
+        return None

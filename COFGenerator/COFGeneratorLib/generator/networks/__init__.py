@@ -1,0 +1,1 @@
+"""Networks, and the form in which motion goes through them."""

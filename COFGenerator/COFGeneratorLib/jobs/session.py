@@ -1,0 +1,64 @@
+"""One run of a sub-command: its events, its progress on the terminal, its warnings and its times."""
+
+import sys
+from contextlib import contextmanager
+
+from COFGeneratorLib.jobs.events import job_events
+from COFGeneratorLib.jobs.stopwatch import Stopwatch
+
+
+class Session:
+    """What a sub-command tells while it works.
+
+    Args:
+        events: ``jobs.events.EventWriter``.
+        quiet: Print nothing but errors.
+    """
+
+    def __init__(self, events, quiet: bool):
+        self.events, self.quiet = events, quiet
+        self.watch = Stopwatch()
+        self.warnings: list[str] = []
+        self._bar = not quiet and sys.stderr.isatty()
+        self._line = ""
+
+    def progress(self, done: float, total: float, message: str = "") -> None:
+        """Say how far the work is; raises ``JobCancelled`` where a watching program asked to stop."""
+        self.events.progress(message or "working", done, total)
+        if self._bar:
+            share = f" {100 * done / total:3.0f} %" if total else ""
+            self._show(f"{message or 'working'} …{share}")
+
+    def warn(self, *messages: str) -> None:
+        """Keep warnings for ``run.json`` and tell the watching program."""
+        for message in messages:
+            if message not in self.warnings:
+                self.warnings.append(message)
+                self.events.warning(message)
+
+    def say(self, text: str = "") -> None:
+        """Print a line of the result."""
+        if not self.quiet:
+            self._show("")
+            print(text)
+
+    def say_warnings(self) -> None:
+        """Print the warnings at the end, where they are read."""
+        for message in self.warnings:
+            self.say(f"note: {message}")
+
+    def _show(self, line: str) -> None:
+        if self._line or line:
+            print(f"\r{line:<{len(self._line)}}", end="" if line else "\r", file=sys.stderr, flush=True)
+        self._line = line
+
+
+@contextmanager
+def session(arguments):
+    """Give the session of a command; its end, good or bad, is told to the watching program."""
+    with job_events(arguments.events) as events:
+        current = Session(events, arguments.quiet)
+        try:
+            yield current
+        finally:
+            current._show("")

@@ -1,0 +1,1 @@
+"""Importers of public and private data sets into cohorts."""

@@ -1,0 +1,71 @@
+"""Import of the ACDC layout (Bernard et al., IEEE TMI 2018): cines with labels at end-diastole and end-systole, no ECG.
+
+``patientNNN/Info.cfg`` names the two frames; ``patientNNN_4d.nii.gz`` is the cine, ``patientNNN_frameFF.nii.gz`` and
+``…_gt.nii.gz`` the labelled frames. Such a cohort trains the registration teacher alone.
+"""
+
+from pathlib import Path
+
+from COFGeneratorLib import __version__
+from COFGeneratorLib.errors import CohortError
+
+from COFTrainingLib.cohort.importers.table import relative_root
+from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
+from COFTrainingLib.cohort.splits import SplitRule
+
+LICENCE = "CC BY-NC-SA 4.0 (ACDC, Bernard et al., IEEE TMI 2018)"
+LABEL_MAP = {"lv": 3, "myo": 2, "rv": 1}
+ENDINGS = (".nii.gz", ".nii")
+
+
+def import_acdc(
+    data: Path | str, out: Path | str, *, name: str = "", licence: str = LICENCE, splits: SplitRule | None = None
+) -> Cohort:
+    """Write the manifest of a folder of ACDC patients, at any depth.
+
+    A patient without one of the four labelled files is listed with the reason why it is left out.
+
+    Raises:
+        CohortError: If there is no ``Info.cfg``.
+    """
+    data, out, splits = Path(data), Path(out), splits or SplitRule()
+    infos = sorted(data.rglob("Info.cfg"))
+    if not infos:
+        raise CohortError(
+            f"Folders patientNNN with an Info.cfg were expected; found none in {data}. Name the data set."
+        )
+    subjects = tuple(_subject(path, data, splits) for path in infos)
+    header = CohortHeader(
+        name=name or "acdc", kind="acdc", licence=licence, root=relative_root(data, out),
+        needs=("anchor", "labels", "target", "target_labels"), splits=splits, made_with=__version__,
+    )  # fmt: skip
+    cohort = Cohort(out, header, subjects)
+    write_cohort(cohort)
+    return cohort
+
+
+def _subject(info: Path, data: Path, splits: SplitRule) -> Subject:
+    patient = info.parent.name
+    lines = (line.partition(":") for line in info.read_text(encoding="utf-8", errors="replace").splitlines())
+    facts = {key.strip().lower(): value.strip() for key, found, value in lines if found}
+    try:
+        ed, es = int(facts.pop("ed")), int(facts.pop("es"))
+    except (KeyError, ValueError):
+        return Subject(patient, patient, splits.split_of(patient), {}, facts, excluded="ED and ES frame not stated")
+    wanted = {
+        "anchor": f"{patient}_frame{ed:02d}",
+        "labels": f"{patient}_frame{ed:02d}_gt",
+        "target": f"{patient}_frame{es:02d}",
+        "target_labels": f"{patient}_frame{es:02d}_gt",
+        "cine": f"{patient}_4d",
+    }
+    files = {}
+    for role, stem in wanted.items():
+        there = (info.with_name(stem + ending) for ending in ENDINGS)
+        found = next((path for path in there if path.is_file()), None)
+        if found is not None:
+            files[role] = found.relative_to(data).as_posix()
+    missing = [role for role in wanted if role not in files and role != "cine"]
+    facts |= {"label_map": LABEL_MAP, "anchor_frame": 0, "ed_frame": ed - 1, "es_frame": es - 1}
+    excluded = f"no {missing[0].replace('_', ' ')}" if missing else ""
+    return Subject(patient, patient, splits.split_of(patient), files, facts, excluded=excluded)

@@ -1,0 +1,89 @@
+"""Import of the M&Ms layout (Campello et al., IEEE TMI 2021): cines labelled at end-diastole and end-systole, no ECG.
+
+``CODE/CODE_sa.nii.gz`` is the cine and ``CODE_sa_gt.nii.gz`` its labels (1 LV, 2 myocardium, 3 RV) in two frames, which
+a CSV names: columns ``External code``, ``ED``, ``ES``, and what else is known. Such a cohort trains the registration
+teacher alone. Later releases (M&Ms-2) name their folders by number; their table's column is ``SUBJECT_CODE``.
+"""
+
+import csv
+from pathlib import Path
+
+from COFGeneratorLib import __version__
+from COFGeneratorLib.errors import CohortError
+
+from COFTrainingLib.cohort.importers.table import relative_root
+from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
+from COFTrainingLib.cohort.splits import SplitRule
+
+LICENCE = "CC BY-NC-SA 4.0 (M&Ms, Campello et al., IEEE TMI 2021)"
+LABEL_MAP = {"lv": 1, "myo": 2, "rv": 3}
+CODES = ("External code", "SUBJECT_CODE")
+ENDINGS = (".nii.gz", ".nii")
+
+
+def import_mnms(
+    data: Path | str, out: Path | str, *, name: str = "", licence: str = LICENCE, splits: SplitRule | None = None
+) -> Cohort:
+    """Write the manifest of a folder of M&Ms patients, at any depth, with its table.
+
+    A patient without images, labels or frames is listed with the reason why it is left out.
+
+    Raises:
+        CohortError: If there is no table of the patients.
+    """
+    data, out, splits = Path(data), Path(out), splits or SplitRule()
+    rows = [row for table in sorted(data.rglob("*.csv")) for row in _rows(table)]
+    if not rows:
+        raise CohortError(
+            f"A CSV with the columns {' or '.join(CODES)}, ED and ES was expected; found none in {data}. Name the data "
+            "set's folder with its table."
+        )
+    subjects = {code: _subject(code, row, data, splits) for code, row in rows}
+    header = CohortHeader(
+        name=name or "mnms", kind="mnms", licence=licence, root=relative_root(data, out),
+        needs=("anchor", "labels", "target", "target_labels"), splits=splits, made_with=__version__,
+    )  # fmt: skip
+    cohort = Cohort(out, header, tuple(subjects[code] for code in sorted(subjects)))
+    write_cohort(cohort)
+    return cohort
+
+
+def _rows(table: Path) -> list[tuple[str, dict[str, str]]]:
+    """Return (code, row) of a table of patients; nothing of other tables."""
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            rows = [{str(k).strip(): (v or "").strip() for k, v in row.items()} for row in csv.DictReader(stream)]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+    column = next((name for name in CODES if rows and name in rows[0]), None)
+    return [(row[column], row) for row in rows if row[column]] if column is not None and "ED" in rows[0] else []
+
+
+def _subject(code: str, row: dict[str, str], data: Path, splits: SplitRule) -> Subject:
+    known = {key.lower().replace(" ", "_"): value for key, value in row.items() if value and key not in (*CODES, "")}
+    split = splits.split_of(code)
+    try:
+        ed, es = int(float(known.pop("ed"))), int(float(known.pop("es")))
+    except (KeyError, ValueError):
+        return Subject(code, code, split, {}, known, excluded="ED and ES frame not stated")
+    image, labels = _find(data, code, "_sa"), _find(data, code, "_sa_gt")
+    files = {}
+    if image is not None:
+        files |= {"anchor": image, "target": image, "cine": image}
+    if labels is not None:
+        files |= {"labels": labels, "target_labels": labels}
+    facts = {**known, "label_map": LABEL_MAP, "anchor_frame": ed, "labels_frame": ed, "target_frame": es,
+             "ed_frame": ed, "es_frame": es}  # fmt: skip
+    missing = "no image" if image is None else "no labels" if labels is None else ""
+    return Subject(code, code, split, files, facts, excluded=missing)
+
+
+def _find(data: Path, code: str, kind: str) -> str | None:
+    """Return a patient's file relative to the data set, whichever folder (training, validation, test) it lies in."""
+    for ending in ENDINGS:
+        for pattern in (f"{code}/{code}{kind}{ending}", f"*/{code}/{code}{kind}{ending}",
+                        f"*/*/{code}/{code}{kind}{ending}"):  # fmt: skip
+            found = next(iter(sorted(data.glob(pattern))), None)
+            if found is not None:
+                return found.relative_to(data).as_posix()
+    return None

@@ -1,0 +1,1 @@
+"""Cohorts of phantoms, written as files."""

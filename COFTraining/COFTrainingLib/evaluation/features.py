@@ -1,0 +1,119 @@
+"""Vectors by which distributions of cines are compared: of a network, averaged over slices and frames.
+
+Slices are cut about the heart, upright, at one pixel size, so that position and voxel size do not count.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from COFGeneratorLib.anatomy.segmenters.slice_windows import SliceWindow
+
+from COFTrainingLib.evaluation.cases import EvaluationCase
+
+PIXELS, SPACING_MM = 96, 1.8
+SHARES = (0.25, 0.5, 0.75)
+"""Which of the heart's slices are looked at, from base to apex; the middle one over time."""
+SHUFFLE_SEED = 20
+Encoder = Callable[[torch.Tensor], torch.Tensor]
+
+
+class SegmenterFeatures:
+    """The encoder of the segmenter of a bundle: channels of its bottleneck, averaged over the slice.
+
+    Args:
+        network: MONAI's ``DynUNet``.
+        name: Where it is from.
+    """
+
+    def __init__(self, network, name: str):
+        self.network, self.name = network, name
+
+    @torch.inference_mode()
+    def __call__(self, slices: torch.Tensor) -> torch.Tensor:
+        """Return (N, d) of slices (N, h, w) in 0…1."""
+        x = slices[:, None, None] - 0.5
+        x = self.network.input_block(x)
+        for block in self.network.downsamples:
+            x = block(x)
+        return self.network.bottleneck(x).mean(dim=(2, 3, 4))
+
+
+class CineFeatures:
+    """Vectors of a cine: ``image`` for distances of images, ``temporal`` and its control for distances of motion.
+
+    Args:
+        encoder: Slices (N, h, w) in 0…1 → (N, d).
+    """
+
+    def __init__(self, encoder: Encoder):
+        self.encoder = encoder
+
+    def __call__(self, case: EvaluationCase, images: np.ndarray) -> dict[str, list[float]]:
+        """Return the vectors of a cine (S, D, H, W) in the anchor's unit.
+
+        ``image`` is the mean over slices and frames; ``temporal`` joins mean, SD and mean absolute step over time of
+        the middle slice; ``shuffled`` is ``temporal`` of the same frames in a random order: what a distance of motion
+        that is none would not notice.
+        """
+        window = SliceWindow(
+            case.frame.origin_ras, case.frame.axes_ras[1], case.frame.axes_ras[2], (PIXELS, PIXELS), SPACING_MM
+        )
+        levels = _slices(case)
+        geometries = [_slice_geometry(case.anchor.ijk_to_ras, k) for k in levels]
+        cut = [
+            window.cut(case.scale(volume[k : k + 1]), matrix)[0]
+            for volume in images
+            for k, matrix in zip(levels, geometries, strict=True)
+        ]
+        slices = torch.cat(cut).view(len(images), len(levels), PIXELS, PIXELS)
+        vectors = self.encoder(slices.flatten(0, 1)).view(len(images), len(levels), -1).double().numpy()
+        middle = vectors[:, len(levels) // 2]
+        order = np.random.default_rng(SHUFFLE_SEED).permutation(len(middle))
+        return {
+            "image": _rounded(vectors.mean(axis=(0, 1))),
+            "temporal": _rounded(temporal_vector(middle)),
+            "shuffled": _rounded(temporal_vector(middle[order])),
+        }
+
+
+def temporal_vector(frames: np.ndarray) -> np.ndarray:
+    """Return mean, SD and mean absolute step round the cycle of features (T, d), (3·d,)."""
+    steps = np.abs(np.diff(np.concatenate([frames, frames[:1]]), axis=0))
+    return np.concatenate([frames.mean(0), frames.std(0), steps.mean(0)])
+
+
+def _slices(case: EvaluationCase) -> list[int]:
+    """Return three slices of the heart's middle part, base first."""
+    wall = np.flatnonzero(((case.labels == 1) | (case.labels == 2)).any(axis=(1, 2)))
+    towards_apex = case.frame.kji_to_heart(case.anchor.ijk_to_ras)[0, 0] > 0
+    ordered = wall if towards_apex else wall[::-1]
+    return [int(ordered[round(share * (len(ordered) - 1))]) for share in SHARES]
+
+
+def _slice_geometry(ijk_to_ras: np.ndarray, k: int) -> np.ndarray:
+    """Return the geometry of a stack that is slice k alone."""
+    matrix = np.array(ijk_to_ras)
+    matrix[:3, 3] += k * matrix[:3, 2]
+    return matrix
+
+
+def _rounded(vector: np.ndarray) -> list[float]:
+    return [float(f"{value:.5g}") for value in vector]
+
+
+def feature_source(plan) -> CineFeatures | None:
+    """Return the features of a plan: DINOv2 from the user's file, else the main model's segmenter, else none."""
+    if plan.features is not None:
+        from COFTrainingLib.evaluation.metrics.dinov2 import load_dinov2
+
+        return CineFeatures(load_dinov2(Path(plan.features)))
+    if not plan.models:
+        return None
+    from COFTrainingLib.evaluation.comparators.methods import loaded
+
+    bundle = loaded(plan.models[0][1])
+    if bundle.segmenter is None:
+        return None
+    return CineFeatures(SegmenterFeatures(bundle.segmenter.fine, f"segmenter of {bundle.model_id}"))

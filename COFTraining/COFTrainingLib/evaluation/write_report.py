@@ -1,0 +1,141 @@
+"""Writes a report: ``report.html``, ``metrics.json``, ``tables/*.csv``; each complete or not at all."""
+
+import html
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from COFGeneratorLib import __version__
+from COFGeneratorLib.generator.bundle import read_metadata
+
+from COFTrainingLib.cohort.manifest import read_cohort
+from COFTrainingLib.evaluation.protocols.registry import protocols
+from COFTrainingLib.evaluation.report.eligibility import eligibility
+from COFTrainingLib.evaluation.report.page import cell_text, csv_text, page, replace_file
+from COFTrainingLib.evaluation.report.section import Section, Table
+from COFTrainingLib.evaluation.run import CINE, Plan
+from COFTrainingLib.evaluation.store import Store, plain
+
+PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2", "matplotlib")
+NOTICE = "Synthetic cines, for research use only; nothing here is about the care of a patient."
+
+
+def write_report(out: Path, plan: Plan, store: Store, sections: Sequence[Section], facts: dict[str, Any]) -> Path:
+    """Write everything; returns the page's path.
+
+    Args:
+        out: Folder.
+        plan: What was evaluated.
+        store: Its results.
+        sections: Of the protocols.
+        facts: More for the provenance: the command, seconds.
+    """
+    from COFTrainingLib.evaluation.report import published
+
+    cohort = read_cohort(plan.cohort)
+    provenance = _provenance(plan, store, cohort, facts)
+    failures = store.failures()
+    closing = _closing(plan, store, failures, sections, provenance)
+    title = f"Evaluation of {plan.main or 'predictions'} on {cohort.header.name}"
+    head = (
+        f'<p class="warning">{html.escape(NOTICE)}</p>'
+        f"<p>{len(plan.subjects)} subjects of the cohort <strong>{html.escape(cohort.header.name)}</strong> "
+        f"({html.escape(cohort.header.kind)}), {len(store.methods(CINE))} methods, {len(failures)} results that could "
+        "not be made. Tables on white are measured here; tables on yellow are the papers’ own numbers, on other data "
+        "and with another assessor.</p>"
+    )
+    closing.tables.append(published.COHORT)
+    everything = [*sections, closing]
+    (out / "tables").mkdir(parents=True, exist_ok=True)
+    for section in everything:
+        for table in section.tables:
+            replace_file(out / "tables" / f"{table.name}.csv", csv_text(table))
+    replace_file(
+        out / "metrics.json", json.dumps(plain(_metrics(plan, sections, provenance, failures)), indent=1) + "\n"
+    )
+    path = out / "report.html"
+    replace_file(path, page(title, head, everything, plan.main))
+    return path
+
+
+def _metrics(plan: Plan, sections: Sequence[Section], provenance: dict[str, Any], failures: list) -> dict[str, Any]:
+    """Return ``metrics.json``: provenance, numbers by protocol, and under ``arms`` what a model card shows."""
+    function = next((s.numbers for s in sections if s.name == "function"), {})
+    arms = {
+        name: {"ef_mae_points": row.get("ef_error_points"), "ef_bias_points": row.get("ef_bias_points"),
+               "es_error_frames": row.get("es_error_frames"), "curve_rmse_ml": row.get("curve_rmse_ml")}
+        for name, row in function.items()
+    }  # fmt: skip
+    return {
+        "notice": NOTICE,
+        "subjects": len(plan.subjects),
+        "seed": provenance["cohort"].get("seed"),
+        "model": provenance["models"][0]["id"] if provenance["models"] else None,
+        "weights_sha256": provenance["models"][0]["weights_sha256"] if provenance["models"] else None,
+        "arms": arms,
+        "provenance": provenance,
+        "protocols": {section.name: section.numbers for section in sections},
+        "not_run": {section.name: section.not_run for section in sections if section.not_run},
+        "failures": failures,
+    }
+
+
+def _provenance(plan: Plan, store: Store, cohort, facts: dict[str, Any]) -> dict[str, Any]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    def of(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "not installed"
+
+    models = []
+    for name, folder in plan.models:
+        metadata = read_metadata(folder)
+        weights = "".join(f"{file}:{digest}\n" for file, digest in sorted(metadata["checksums"].items()))
+        import hashlib
+
+        models.append({"name": name, "id": f"{metadata['name']} {metadata['version']}",
+                       "weights_sha256": hashlib.sha256(weights.encode()).hexdigest(),
+                       "trained_on": metadata.get("training", {}).get("cohort")})  # fmt: skip
+    header = cohort.header
+    return {
+        "chainofflow": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "versions": {package: of(package) for package in PACKAGES},
+        "cohort": {"name": header.name, "kind": header.kind, "licence": header.licence, "seed": header.seed,
+                   "manifest_sha256": cohort.fingerprint(), "subjects": list(plan.subjects)},
+        "models": models,
+        "predictions": [name for name, _ in plan.predictions],
+        "seed": plan.seed,
+        **facts,
+    }  # fmt: skip
+
+
+def _closing(plan: Plan, store: Store, failures, sections: Sequence[Section], provenance) -> Section:
+    """Return what was not run, what failed, who could enter, and how all this was made."""
+    section = Section("provenance", "What was not run, what failed, and how this was made")
+    missed = [(s.title, s.not_run) for s in sections if s.not_run]
+    asked = {s.name for s in sections}
+    missed += [(known.title, f"not asked for: --protocol {name}") for name, known in protocols().items()
+               if name not in asked]  # fmt: skip
+    if missed:
+        section.tables.append(Table("not_run", "Not run", ("Protocol", "Why"), missed))
+    if failures:
+        rows = [(f["subject"], f["method"], f["kind"], f["error"]) for f in failures]
+        section.tables.append(Table("failures", "Results that could not be made", ("Subject", "Method", "Kind", "Why"),
+                                    rows, "Each costs its own row; nothing else is lost by it."))  # fmt: skip
+    section.tables.append(eligibility(tuple(name for name, _ in plan.predictions)))
+    flat = []
+    for name, value in provenance.items():
+        if name == "cohort":
+            value = {**value, "subjects": len(value["subjects"])}
+        flat += [(f"{name}: {key}", cell_text(item)) for key, item in value.items()] if isinstance(value, dict) else [
+            (name, "; ".join(", ".join(f"{k} {v}" for k, v in item.items()) for item in value)
+             if isinstance(value, list) and value and isinstance(value[0], dict) else cell_text(value))
+        ]  # fmt: skip
+    section.tables.append(Table("provenance", "Provenance", ("What", "Value"), flat))
+    return section

@@ -1,0 +1,1 @@
+"""Studies of the engine that needs no anchor."""

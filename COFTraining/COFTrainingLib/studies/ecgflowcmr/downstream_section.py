@@ -1,0 +1,77 @@
+"""The report's section on what synthetic cines are worth: tables, mixing curves, and the paper's numbers apart."""
+
+from typing import Any
+
+import numpy as np
+
+from COFTrainingLib.evaluation.report.figures import COLOURS, INK, MAIN, new_figure, svg
+from COFTrainingLib.evaluation.report.section import Figure, Section, Table
+from COFTrainingLib.studies.ecgflowcmr.downstream import CEILING, MEAN, SCRATCH, metrics_of, row_words
+
+METRIC_WORDS = {"acc": "Accuracy", "auc": "AUC", "mae": "MAE", "r2": "R²"}
+PUBLISHED_COLUMNS = (
+    "Pre-training", "CAD ACC", "CAD AUC", "CM ACC", "CM AUC", "HF ACC", "HF AUC", "LVEF MAE", "LVEF R²",
+    "Private ACC", "Private AUC",
+)  # fmt: skip
+PUBLISHED = (
+    ("none (ViT)", 0.662, 0.714, 0.705, 0.747, 0.708, 0.779, 3.75, 0.367, 0.736, 0.671),
+    ("MAE (real)", 0.695, 0.743, 0.776, 0.806, 0.776, 0.854, 3.67, 0.412, 0.801, 0.798),
+    ("mix 100 %", 0.716, 0.787, 0.806, 0.837, 0.808, 0.876, 3.41, 0.436, 0.804, 0.813),
+    ("mix 200 %", 0.723, 0.796, 0.818, 0.845, 0.817, 0.886, 3.39, 0.441, 0.815, 0.826),
+    ("mix 300 %", 0.730, 0.804, 0.826, 0.854, 0.826, 0.891, 3.32, 0.442, 0.836, 0.843),
+    ("mix 400 %", None, None, None, None, None, None, None, None, 0.828, 0.848),
+    ("mix 500 %", None, None, None, None, None, None, None, None, 0.818, 0.838),
+)
+"""Tables 2–4 of Fang et al., *ECGFlowCMR*, arXiv:2601.20904, rows of its own method."""
+
+
+def downstream_section(studies: dict[str, Any]) -> Section:
+    """Return the section of the content of ``downstream.json``."""
+    section = Section("downstream", "What synthetic cines are worth", numbers=studies)
+    section.text.append(
+        "A masked autoencoder of cines pre-trained on real and synthetic ones, then fine-tuned on the real ones in "
+        "five folds. Mean over folds and seeds with its 95 % interval; gains are paired by fold and seed. Folds share "
+        "training subjects, so that these intervals are narrower than those of new cohorts would be."
+    )
+    for name, study in studies.items():
+        metrics = metrics_of(study["rows"])
+        rows = []
+        for row in study["rows"]:
+            cells = [f"{row[m][0]:.3f} [{row[m][2]:.3f}, {row[m][3]:.3f}]" for m in metrics]
+            gain = row.get("gain") or {}
+            cells += [
+                f"{gain[m][0]:+.3f} [{gain[m][1]:+.3f}, {gain[m][2]:+.3f}]" if m in gain else "–" for m in metrics
+            ]
+            rows.append((row_words(row["mix"]), row["synthetic"], *cells))
+        columns = ("Pre-training", "Added cines", *(m.upper() for m in metrics),
+                   *(f"{m.upper()} over real alone" for m in metrics))  # fmt: skip
+        title = f"{name}, n = {study['subjects']}"
+        section.tables.append(Table(f"downstream_{name}", title, columns, rows))
+        if any(isinstance(row["mix"], int) for row in study["rows"]):
+            section.figures.append(Figure(f"downstream_{name}", title, mixing_curve(study["rows"], title)))
+    note = "UK Biobank, four-chamber cines; private: the authors' own cohort. Other subjects, tasks and networks."
+    section.tables.append(
+        Table("downstream_published", "Published mixing curves", PUBLISHED_COLUMNS, PUBLISHED, note, published=True)
+    )
+    return section
+
+
+def mixing_curve(rows: list[dict[str, Any]], title: str) -> bytes:
+    """Draw each metric over the share of synthetic cines, with 95 % intervals, and the rows beside as levels (SVG)."""
+    metrics = metrics_of(rows)
+    mixes = [row for row in rows if isinstance(row["mix"], int)]
+    figure, axes = new_figure(3.4 * len(metrics), 3.0, columns=len(metrics))
+    for axis, metric in zip(axes[0], metrics, strict=True):
+        x, y = [row["mix"] for row in mixes], np.array([row[metric] for row in mixes], dtype=float)
+        axis.fill_between(x, y[:, 2], y[:, 3], color=MAIN, alpha=0.2, linewidth=0)
+        axis.plot(x, y[:, 0], "o-", color=MAIN, markersize=4, label="real + synthetic")
+        levels = zip((SCRATCH, CEILING, MEAN), (INK, COLOURS[1], COLOURS[2]), (":", "--", "-."), strict=True)
+        for name, colour, style in levels:
+            level = next((row[metric][0] for row in rows if row["mix"] == name), None)
+            if level is not None and (name != MEAN or metric == "mae"):
+                axis.axhline(level, color=colour, linestyle=style, linewidth=1.0, label=name)
+        axis.set_xlabel("synthetic cines, % of the real ones", fontsize=8)
+        axis.set_ylabel(METRIC_WORDS.get(metric, metric), fontsize=8)
+    axes[0, 0].legend(fontsize=6)
+    figure.suptitle(title, fontsize=10, x=0.01, ha="left")
+    return svg(figure)

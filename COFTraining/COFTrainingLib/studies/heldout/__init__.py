@@ -1,0 +1,1 @@
+"""The model on held-out phantoms, beside baselines and floors."""

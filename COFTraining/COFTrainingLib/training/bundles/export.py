@@ -1,0 +1,201 @@
+"""From finished training runs to a model bundle: networks, segmenter, model card, and how to train it again."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from COFGeneratorLib import __version__
+from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.generator.bundle import METADATA, load_bundle, save_bundle
+from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
+from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
+from COFGeneratorLib.generator.networks.pack import PackScale
+from safetensors.torch import load_file
+
+from COFTrainingLib.training.bundles.card import write_card
+from COFTrainingLib.training.bundles.provenance import (
+    read_run,
+    retraining_commands,
+    segmenter_of,
+    teacher_of,
+    trained_on,
+    without_place,
+)
+from COFTrainingLib.training.ecg.ecg_training import WEIGHTS, encoder_facts, load_encoder
+from COFTrainingLib.training.motion.stage_two import POPULATION
+
+DESCRIPTION = "Motion of both ventricles over one R–R interval, from the anatomy of an anchor and a 12-lead ECG."
+INTENDED_USE = (
+    "Research on ECG-conditioned cardiac motion. Not a medical device; nothing that it generates may guide the care of "
+    "a patient."
+)
+LICENCE = "Apache-2.0"
+
+
+def export_bundle(
+    run: Path | str,
+    out: Path | str,
+    *,
+    segmenter: Path | str | None = None,
+    teacher: Path | str | None = None,
+    name: str = "cof-plus",
+    metrics: Path | str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Make a bundle from a finished run of Stage 2.
+
+    Args:
+        run: Run folder of ``cof train flow``.
+        out: Folder of the bundle.
+        segmenter: Run folder of ``cof train segmenter``; ``RUN/segmenter`` where None and there; without one, users
+            must give labels.
+        teacher: Run folder of ``cof train teacher``; ``RUN/teacher`` where None and there.
+        name: Name of the model.
+        metrics: File of figures measured on these very weights (``Testing/Benchmarks/heldout.py --json``, or
+            ``metrics.json`` of ``cof evaluate``), for the card.
+        overwrite: Replace a bundle that is there.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        TrainingError: If the run is not finished, something of its origin is not known, the figures are of other
+            weights, or ``out`` is taken.
+    """
+    run, out = Path(run), Path(out)
+    facts = trained_on(run)
+    parts, registration = segmenter_of(run, segmenter), teacher_of(run, teacher)
+    if out.exists() and any(out.iterdir()) and not (overwrite and (out / METADATA).is_file()):
+        raise TrainingError(
+            f"A bundle needs an empty folder; found other files in {out}. Choose another, or replace a bundle with "
+            "--overwrite."
+        )
+    figures = read_figures(metrics)
+    model = assemble(run)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
+        folder = Path(beside) / "bundle"
+        (folder / "models").mkdir(parents=True)
+        shutil.copyfile(run / POPULATION, folder / "models" / POPULATION)
+        described = {"name": name, "version": __version__, "description": DESCRIPTION, "licence": LICENCE,
+                     "intended_use": INTENDED_USE, "training": facts}  # fmt: skip
+        settings = configuration_of(run)
+        if parts is not None:
+            described["segmenter"] = {key: value for key, value in parts[1].items() if key != "configuration"}
+            settings |= {"segmenter": parts[1]["configuration"]} if "configuration" in parts[1] else {}
+        if registration is not None:
+            described["teacher"] = {key: value for key, value in registration[1].items() if key != "configuration"}
+            settings |= {"teacher": registration[1]["configuration"]}
+        config, _ = read_run(run)
+        commands = retraining_commands(config, described, "segmenter" in settings, registration is not None)
+        described["training"]["commands"] = commands
+        metadata = save_bundle(folder, model, described, parts and parts[0], registration and registration[0])
+        write_docs(folder, metadata, settings, {"metrics": figures})
+        publish(folder, out, figures, metrics)
+    return out
+
+
+def publish(folder: Path, out: Path, figures: dict[str, Any] | None, source: Path | str | None) -> None:
+    """Give a finished bundle its final name, in place of what is there.
+
+    Raises:
+        TrainingError: If the figures on its card are of other weights.
+    """
+    finished = load_bundle(folder)  # what cannot be loaded is not published
+    if figures and figures.get("weights_sha256", finished.weights_sha256) != finished.weights_sha256:
+        raise TrainingError(
+            f"Figures on a card are of the model's own weights; {source} was measured on weights "
+            f"{figures['weights_sha256'][:12]}…, these are {finished.weights_sha256[:12]}…. Measure this model."
+        )
+    shutil.rmtree(out, ignore_errors=True)
+    folder.rename(out)
+
+
+def assemble(run: Path | str) -> MotionModel:
+    """Return the motion model of a finished run of Stage 2, with its fitted gain.
+
+    Raises:
+        TrainingError: If the run is not finished or was altered.
+    """
+    run = Path(run)
+    config, finished = read_run(run)
+    training = config["training"]
+    grid = MotionGrid(**_tuples(training["grid"]))
+    mean = flow = None
+    told = {"any_anchor": training.get("anchor", "ed") == "any"}
+    if training["mean"]:
+        mean = MotionMean(grid, MeanConfig(**_tuples(training["mean"]) | told))
+        mean.load_state_dict(load_file(run / "mean" / WEIGHTS))
+    if training["flow"]:
+        flow = VelocityUNet(grid, FlowConfig(**_tuples(training["flow"]) | told | {"residual": mean is not None}))
+        flow.load_state_dict(load_file(run / "flow" / WEIGHTS))
+    return MotionModel(
+        grid,
+        load_encoder(run / "ecg"),
+        PackScale(tuple(finished["rms"])),
+        mean,
+        flow,
+        tuple(finished["spread"]),
+        float(finished["gain"]),
+        SamplerDefaults(**training["sampler"]),
+        finished.get("ef_z90"),
+        float(finished.get("ef_shift", 0.0)),
+    ).to("cpu")
+
+
+def write_docs(folder: Path, metadata: dict[str, Any], settings: dict[str, Any], figures: dict[str, Any]) -> None:
+    """Write the card, the configuration to train it again, and the figures.
+
+    Args:
+        folder: The bundle.
+        metadata: Of the bundle; ``training.commands`` train it again.
+        settings: Configuration file of these commands.
+        figures: ``metrics`` of held-out subjects and ``real_hearts``, as their benches write them; any may be missing.
+    """
+    docs = folder / "docs"
+    docs.mkdir(exist_ok=True)
+    (docs / "configuration.json").write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    card = write_card(metadata, metadata["training"]["commands"], figures.get("metrics"), figures.get("real_hearts"))
+    (docs / "README.md").write_text(card, encoding="utf-8")
+    for name, values in figures.items():
+        if values:
+            (docs / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+
+def configuration_of(run: Path) -> dict[str, Any]:
+    """Return the configuration file that repeats a run: everything stated, nothing left to the defaults."""
+    config, _ = read_run(run)
+    known = encoder_facts(run / "ecg")
+    trained, ecg = known["trained_with"], known["settings"]
+    training = {key: False if value is None else value for key, value in config["training"].items()}
+    if ecg is None:
+        ecg = {"loop": trained["loop"], "encoder": trained["model"]["encoder"]}
+        ecg |= {name: trained["model"][name] for name in ("batch", "records")}
+    return without_place({"base": "cof-plus", "ecg": ecg, "flow": training})
+
+
+def read_figures(path: Path | str | None) -> dict[str, Any] | None:
+    """Read the figures for the card.
+
+    Raises:
+        TrainingError: If the file does not read.
+    """
+    if path is None:
+        return None
+    try:
+        figures = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(figures, dict):
+            raise ValueError("no table")
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"Figures are a JSON file as cof evaluate writes it; {path} does not read ({error})."
+        ) from error
+    return figures
+
+
+def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}

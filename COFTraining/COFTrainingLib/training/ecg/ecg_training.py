@@ -1,0 +1,183 @@
+"""The ECG encoder's training as a configuration, and the encoder that a run of Stage 2 is trained with."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.files import write_json
+from COFGeneratorLib.generator.bundle import METADATA, read_metadata
+from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
+from safetensors.torch import load_file
+
+from COFTrainingLib.training.ecg.ecg_cohort import OVERSAMPLED, synthesise_cohort
+from COFTrainingLib.training.ecg.ecg_encoder import train_ecg_encoder
+from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun
+from COFTrainingLib.training.loop.ranks import first_rank_first
+
+WEIGHTS, CONFIG, SOURCE, RECORDS = "model.safetensors", "config.json", "source.json", "cohort.safetensors"
+BUNDLED = Path("models", "ecg.safetensors")
+SETTINGS = "configuration.json"
+"""What ``cof train ecg`` was asked for; ``config.json`` is the loop's own, which every run has."""
+
+
+def _loop() -> LoopConfig:
+    return LoopConfig(4000, learning_rate=1.5e-3, weight_decay=1e-2, warmup_steps=200, ema_decay=0.998, log_every=50,
+                      checkpoint_every=500, device="cpu", threads=1)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EcgTraining:
+    """Settings of the ECG encoder's training.
+
+    Args:
+        batch: Records a step.
+        records: Synthetic records to train on; findings are oversampled.
+        held_out: Further records that elect the best weights.
+        encoder: Size of the network.
+        loop: Settings of the loop; its seed is that of the records, too.
+    """
+
+    batch: int = 128
+    records: int = 24_000
+    held_out: int = 1000
+    encoder: EcgEncoderConfig = field(default_factory=EcgEncoderConfig)
+    loop: LoopConfig = field(default_factory=_loop)
+
+
+def train_ecg(
+    out_dir: Path | str, config: EcgTraining, *, workers: int = 1, resume: bool = False, progress=None
+) -> TrainedRun:
+    """Train an encoder as a configuration says; the records are made once and kept in the run folder.
+
+    Raises:
+        TrainingError: If the folder holds another run.
+    """
+    out_dir = Path(out_dir)
+    with first_rank_first() as ranks:
+        _prepare(out_dir, config, workers, resume or not ranks.first)
+    return train_ecg_encoder(
+        out_dir, config.loop.steps, config.batch, config.loop.seed, records=config.records, workers=workers,
+        cache=out_dir / RECORDS, encoder=config.encoder, loop=config.loop, resume=(out_dir / CONFIG).exists(),
+        progress=progress,
+    )  # fmt: skip
+
+
+def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool) -> None:
+    """Take a folder for a training, and make its records.
+
+    Raises:
+        TrainingError: If it holds a run that is not to be resumed.
+    """
+    if (out_dir / CONFIG).exists() and not resume:
+        raise TrainingError(
+            f"A new run needs an empty folder; {out_dir} already holds a run. Choose another folder or resume it."
+        )
+    records = out_dir / RECORDS
+    if not records.is_file():
+        made = synthesise_cohort(config.records + config.held_out, config.loop.seed, OVERSAMPLED, workers=workers)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        beside = records.with_name(f".{records.name}.{os.getpid()}")
+        made.save(beside)
+        beside.replace(records)
+    if not (out_dir / SETTINGS).is_file():
+        write_json(out_dir / SETTINGS, asdict(config))
+
+
+def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig) -> None:
+    """Copy trained weights into a run, with all that is known of their training.
+
+    Args:
+        weights: A finished run of ``cof train ecg``, a model bundle, or a file of weights (with its run's
+            ``config.json`` beside it).
+        folder: Where to; afterwards ``load_encoder`` reads it.
+        fallback: Size of the network where no ``config.json`` says it.
+
+    Raises:
+        TrainingError: If there are no weights, or they do not fit.
+        BundleError: If a bundle is not complete.
+    """
+    weights = Path(weights)
+    bundled = (weights / METADATA).is_file()
+    file = weights / BUNDLED if bundled else weights / WEIGHTS if weights.is_dir() else weights
+    if not file.is_file():
+        raise TrainingError(
+            "Trained weights of an ECG encoder are a finished run of `cof train ecg`, a model bundle or a .safetensors "
+            f"file; found no {file}. Finish that run, or leave --ecg out to train an encoder now."
+        )
+    facts: dict[str, Any] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    if bundled:
+        facts |= _bundled(weights)
+    else:
+        facts |= {"trained_with": _json(file.with_name(CONFIG)), "settings": _json(file.with_name(SETTINGS))}
+    size = facts.get("encoder") or (facts["trained_with"] or {}).get("model", {}).get("encoder")
+    config = EcgEncoderConfig(**_tuples(size)) if size else fallback
+    _filled(config, file)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / SOURCE, {**facts, "encoder": vars(config)})
+    beside = folder / f".{WEIGHTS}.{os.getpid()}"
+    shutil.copyfile(file, beside)
+    beside.replace(folder / WEIGHTS)  # last: a folder with weights is complete
+
+
+def load_encoder(folder: Path) -> EcgEncoder:
+    """Return the encoder of a run of Stage 2, trained there or adopted.
+
+    Raises:
+        TrainingError: If its weights do not fit.
+    """
+    return _filled(EcgEncoderConfig(**_tuples(encoder_facts(folder)["encoder"])), folder / WEIGHTS)
+
+
+def encoder_facts(folder: Path) -> dict[str, Any]:
+    """Return what is known of an encoder.
+
+    Returns:
+        ``encoder``, its size; ``trained_with``, the frozen configuration of its run, or None; ``settings``, those of
+        ``cof train ecg``, or None.
+    """
+    adopted = _json(folder / SOURCE)
+    if adopted is not None:
+        return adopted
+    trained = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return {"encoder": trained["model"]["encoder"], "trained_with": trained, "settings": _json(folder / SETTINGS)}
+
+
+def _bundled(bundle: Path) -> dict[str, Any]:
+    """Return how the encoder of a bundle was trained, as the bundle itself says."""
+    metadata = read_metadata(bundle)
+    known = (_json(bundle / "docs" / SETTINGS) or {}).get("ecg")
+    trained = None
+    if known is not None:
+        model = {"encoder": metadata["cof"]["ecg"], **{name: known[name] for name in ("batch", "records")}}
+        trained = {"loop": known["loop"], "model": model}
+    return {
+        "bundle": f"{metadata['name']} {metadata['version']}",
+        "encoder": metadata["cof"]["ecg"],
+        "trained_with": trained,
+        "settings": known if known and "held_out" in known else None,
+    }
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _filled(config: EcgEncoderConfig, weights: Path) -> EcgEncoder:
+    encoder = EcgEncoder(config)
+    try:
+        encoder.load_state_dict(load_file(weights))
+    except Exception as error:  # safetensors and torch each raise their own kinds
+        raise TrainingError(
+            f"The weights of an ECG encoder must fit its size ({config}); {weights} does not: {error}. Give weights "
+            "and config.json of the same run."
+        ) from error
+    return encoder.eval()
+
+
+def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}

@@ -1,0 +1,1 @@
+"""The one training loop, its run folder and its settings."""

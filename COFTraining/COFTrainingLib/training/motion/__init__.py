@@ -1,0 +1,1 @@
+"""Stage 2: from ECG and anatomy to motion."""

@@ -1,0 +1,301 @@
+"""The whole of Stage 2 as one resumable run: ECG encoder, examples, regression mean, flow, and the gain on motion.
+
+``RUN/config.json`` what was asked for, ``RUN/ecg/`` the encoder (trained here, or adopted), ``RUN/cache/`` the
+examples, ``RUN/mean/`` and ``RUN/flow/`` the two networks' runs, ``RUN/population.safetensors`` the baseline "mean
+motion", ``RUN/events.jsonl`` what happened, ``RUN/stage2.json`` last: with it the run is finished. Killed at any
+moment, it goes on where it was.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.files import weights_hash, write_json
+from COFGeneratorLib.generator.model import MotionModel
+from COFGeneratorLib.generator.networks.flow_network import VelocityUNet
+from COFGeneratorLib.generator.networks.mean_network import MotionMean
+from safetensors.torch import load_file
+
+from COFTrainingLib.cohort.manifest import Cohort
+from COFTrainingLib.cohort.people import PEOPLE, people_sha256, refuse_leaks, write_people
+from COFTrainingLib.training.ecg.ecg_training import WEIGHTS, EcgTraining, adopt_encoder, load_encoder, train_ecg
+from COFTrainingLib.training.examples.cine_data import check_roles, cine_recipe, load_cines
+from COFTrainingLib.training.examples.cine_example import Recipe
+from COFTrainingLib.training.examples.flow_cache import build_flow_cache
+from COFTrainingLib.training.examples.flow_data import FlowData, load_flow_data
+from COFTrainingLib.training.examples.splits import check_size, in_splits
+from COFTrainingLib.training.loop.ranks import Ranks, first_rank_first
+from COFTrainingLib.training.loop.run_folder import EventLog, config_diff, plain, save_weights, versions
+from COFTrainingLib.training.motion.calibrate import fit_gain, fit_gain_on_cines, population_velocity
+from COFTrainingLib.training.motion.ef_interval import fit_ef_interval
+from COFTrainingLib.training.motion.flow import train_flow, train_mean
+from COFTrainingLib.training.motion.samples import FOLDER, write_final_sample, write_mean_sample
+from COFTrainingLib.training.motion.stage_two_settings import StageTwoTraining, is_recorded, of_cohort
+
+CONFIG, FINISHED, POPULATION = "config.json", "stage2.json", "population.safetensors"
+LEFT_OUT = "left_out.json"
+"""Why subjects of a recorded cohort gave no example."""
+Told = Callable[[str, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a training of Stage 2 is given beside its settings.
+
+    Args:
+        cohort: Phantoms, or recorded cines with ECGs; its test subjects are never used.
+        ecg_weights: Finished run or weights of an ECG encoder to adopt; ``RUN/ecg`` or a new training where None.
+        teacher: Finished run of the registration teacher, for recorded cines; ``RUN/teacher`` where None.
+        segmenter: Run or bundle with a segmenter, for anchors without labels; ``RUN/segmenter`` or the default
+            model's where None.
+        cache: Folder of the examples, to share them between runs; in the run folder where None.
+        workers: Processes that make examples and records.
+        scheduler: Dask scheduler that makes the examples of recorded cines, see ``cohort.work.spread``.
+        samples: Write a small cine of a validation subject to ``RUN/samples`` at each validation and at the end.
+    """
+
+    cohort: Cohort | None = None
+    ecg_weights: Path | str | None = None
+    teacher: Path | str | None = None
+    segmenter: Path | str | None = None
+    cache: Path | str | None = None
+    workers: int = 1
+    scheduler: str | None = None
+    samples: bool = False
+
+
+def train_stage_two(
+    out_dir: Path | str,
+    training: StageTwoTraining,
+    ecg: EcgTraining | None = None,
+    *,
+    resume: bool = False,
+    told: Told | None = None,
+    **sources: Any,
+) -> Path:
+    """Train, or finish, all of Stage 2.
+
+    Args:
+        out_dir: Run folder; may hold runs of other stages in folders of their own (``ecg/``, ``segmenter/``).
+        training: Settings.
+        ecg: Settings of the ECG encoder, for a run that trains its own.
+        resume: Go on with the run in ``out_dir``.
+        told: Called with (stage, event) for everything that happens.
+        **sources: Fields of ``Sources``.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        TrainingError: If the folder holds another run, or what is given cannot be used.
+    """
+    run, given = Path(out_dir), Sources(**sources)
+    if given.cohort is not None:
+        training = of_cohort(training, given.cohort)
+    recipe = None
+    if is_recorded(given.cohort):
+        recipe = cine_recipe(training.grid, training.cines, run, given.teacher, given.segmenter, training.anchor)
+        check_roles(given.cohort, recipe)
+        refuse_leaks(given.cohort, [Path(folder) for folder in (recipe.teacher, recipe.segmenter) if folder])
+    if given.cohort is not None:
+        check_size(*(len(given.cohort.used(split)) for split in ("train", "valid")))
+    with first_rank_first() as ranks:
+        _open(run, training, given.cohort, recipe, resume or not ranks.first)
+    if (run / FINISHED).is_file():
+        return run
+    log = EventLog(run / "events.jsonl")
+
+    def tell(stage: str, event: dict[str, Any]) -> None:
+        if ranks.first:
+            log.write(event["event"], stage=stage, **{key: value for key, value in event.items() if key != "event"})
+            if told is not None:
+                told(stage, event)
+
+    try:
+        _run(run, training, ecg or EcgTraining(), given, recipe, tell)
+    except BaseException as error:
+        tell("flow", {"event": "error", "message": f"{type(error).__name__}: {error}"})
+        raise
+    if ranks.first:
+        log.write("done")
+    return run
+
+
+def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources, recipe: Recipe | None, tell) -> None:
+    encoder = _encoder(run / "ecg", ecg, given, tell)
+    with first_rank_first() as ranks:
+        examples = _examples(run, training, given, recipe, ranks, tell)
+        data = in_splits(run, load_flow_data(examples, encoder), given.cohort)
+        if not (run / POPULATION).is_file():
+            save_weights(run / POPULATION, {"velocity": population_velocity(data).half()})
+    mean = flow = None
+    spread = (1.0, 1.0, 1.0)
+    if training.mean is not None:
+        preview = _preview(run, data, tell) if given.samples else None
+        mean = _mean(run / "mean", training, data, lambda event: tell("mean", event), preview)
+    if training.flow is not None:
+        flow, spread = _flow(run / "flow", training, data, mean, lambda event: tell("flow", event))
+    model = MotionModel(data.cache.grid, encoder, data.scale, mean, flow, tuple(spread), 1.0, training.sampler).to(
+        "cpu"
+    )
+    if ranks.first:
+        _calibrate(model, training, given.cohort, data, recipe, tell)
+        if given.samples:
+            path = write_final_sample(run / FOLDER, data, model)
+            tell("flow", {"event": "artifact", "path": str(path)})
+        write_json(run / FINISHED, {
+            "rms": list(data.scale.rms),
+            "spread": list(spread),
+            "gain": model.gain,
+            "ef_z90": model.ef_z90,
+            "ef_shift": model.ef_shift,
+            "subjects": {"train": len(data.train), "valid": len(data.valid)},
+            **({"cines": examples.summary()} if recipe is not None else {}),
+            "weights": weights_of(run),
+        })  # fmt: skip
+    ranks.wait()
+
+
+def _encoder(folder: Path, ecg: EcgTraining, given: Sources, tell):
+    """Return the ECG encoder: trained before, adopted, or trained now."""
+    with first_rank_first():
+        if not (folder / WEIGHTS).is_file() and given.ecg_weights is not None:
+            adopt_encoder(given.ecg_weights, folder, ecg.encoder)
+    if not (folder / WEIGHTS).is_file():
+        train_ecg(
+            folder, ecg, workers=given.workers, resume=True,
+            progress=lambda event: tell("ecg", {**event, "of": ecg.loop.steps}),
+        )  # fmt: skip
+    return load_encoder(folder)
+
+
+def _examples(run: Path, training: StageTwoTraining, given: Sources, recipe: Recipe | None, ranks: Ranks, tell):
+    """Return the examples, made where they are missing: of phantoms, or of a cohort's own cines."""
+    folder = Path(given.cache) if given.cache else run / "cache"
+
+    def made(part: str, done: int, total: int) -> None:
+        tell("examples", {"event": "progress", "part": part, "step": done, "of": total})
+
+    if recipe is None:
+        return build_flow_cache(
+            folder, training.subjects, training.first_seed, training.grid, training.prevalence, given.workers, made,
+            training.anchor,
+        )  # fmt: skip
+    cache = load_cines(
+        folder, given.cohort, recipe, workers=given.workers, scheduler=given.scheduler,
+        progress=lambda done, total: made("cines", done, total),
+    )  # fmt: skip
+    if ranks.first:
+        write_json(run / LEFT_OUT, cache.left_out)
+        for name, reason in cache.left_out.items():
+            tell("examples", {"event": "warning", "message": f"{name} is left out: {reason}"})
+    return cache
+
+
+def _calibrate(model: MotionModel, training: StageTwoTraining, cohort, data: FlowData, recipe, tell) -> None:
+    """Fit the gain on motion and, where the encoder's reading was trained on such hearts, the interval of its EF."""
+    held = training.calibration
+
+    def told(stage: str):
+        return lambda done, total: tell(stage, {"event": "progress", "step": done, "of": total})
+
+    if not held.subjects:
+        return
+    if recipe is not None:
+        model.gain = fit_gain_on_cines(model, cohort, data, recipe.segmenter, held.subjects, told("gain"))
+        return
+    model.gain = fit_gain(model, held.first_seed, held.subjects, told("gain"))
+    if held.records:
+        fitted = fit_ef_interval(model, held.first_seed, held.records, told("interval"))
+        model.ef_shift, model.ef_z90 = fitted.shift, fitted.z90
+
+
+def weights_of(run: Path) -> dict[str, str]:
+    """Return the SHA-256 of the weights of a run by the network's name."""
+    files = {name: run / name / WEIGHTS for name in ("ecg", "mean", "flow")}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
+
+
+def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, recipe: Recipe | None, resume: bool) -> None:
+    """Freeze the configuration of a new run, or check that a resumed one is the same.
+
+    Raises:
+        TrainingError: If the folder holds another run.
+    """
+    source = None
+    if cohort is not None:
+        header = asdict(cohort.header)
+        source = {"manifest_sha256": cohort.fingerprint(), **{k: header[k] for k in
+                  ("name", "kind", "licence", "version", "seed", "settings")}}  # fmt: skip
+    if recipe is not None:
+        source["people_sha256"] = people_sha256(cohort)
+        source["networks"] = {name: weights_hash(getattr(recipe, name)) for name in ("teacher", "segmenter")}
+    asked = json.loads(json.dumps({"training": asdict(training), "cohort": source, "versions": versions()}))
+    frozen = run / CONFIG
+    if not frozen.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        if cohort is not None:
+            write_people(run / PEOPLE, cohort)
+        write_json(frozen, asked)
+        return
+    if not resume:
+        raise TrainingError(
+            f"A new run needs a folder without one; {run} already holds a run. Choose another folder or --resume it."
+        )
+    defaults = plain({"training": asdict(StageTwoTraining())})
+    changed = config_diff(json.loads(frozen.read_text(encoding="utf-8")), asked, defaults)
+    if changed:
+        raise TrainingError(
+            f"A resumed run must keep its configuration; in {run} these differ: {'; '.join(changed)}. Start a new run "
+            "for the new settings, or give the old ones."
+        )
+
+
+def _preview(run: Path, data: FlowData, tell):
+    """Return what writes a sample of the regression and tells where it is."""
+
+    def write(maps, velocity, step: int) -> None:
+        try:
+            path = write_mean_sample(run / FOLDER, data, maps, velocity, step)
+        except OSError as error:  # a picture is not worth a training
+            tell("mean", {"event": "warning", "message": f"No sample at step {step}: {error}"})
+        else:
+            tell("mean", {"event": "artifact", "path": str(path)})
+
+    return write
+
+
+def _mean(folder: Path, training: StageTwoTraining, data: FlowData, progress, preview) -> MotionMean:
+    if (folder / WEIGHTS).is_file():
+        mean = MotionMean(data.cache.grid, training.mean_network)
+        mean.load_state_dict(load_file(folder / WEIGHTS))
+        return mean.eval()
+    mean, _ = train_mean(
+        data, folder, training.mean_loop, training.stage, training.mean_network, preview=preview,
+        resume=(folder / CONFIG).exists(), progress=lambda event: progress({**event, "of": training.mean_loop.steps}),
+    )  # fmt: skip
+    return mean.eval()
+
+
+def _flow(folder: Path, training: StageTwoTraining, data: FlowData, mean: MotionMean | None, progress):
+    """Return the velocity network and the residual's spread."""
+    begun = folder / CONFIG
+    network = training.flow_network
+    spread = tuple(json.loads(begun.read_text(encoding="utf-8"))["model"]["spread"]) if begun.exists() else None
+    if (folder / WEIGHTS).is_file():
+        flow = VelocityUNet(data.cache.grid, network)
+        flow.load_state_dict(load_file(folder / WEIGHTS))
+        return flow.eval(), spread
+    loop = training.flow_loop
+    if training.flow_epochs:
+        loop = replace(loop, steps=training.flow_epochs * -(-len(data.train) // training.stage.batch))
+    flow, spread, _ = train_flow(
+        data, folder, loop, training.stage, network, mean,
+        tau_draw=training.tau_draw, spread=spread, resume=begun.exists(),
+        progress=lambda event: progress({**event, "of": loop.steps}),
+    )  # fmt: skip
+    return flow.eval(), spread

@@ -1,0 +1,174 @@
+"""Training of the assessor: a second network, of another family, that judges cines and has no part in making them.
+
+It learns as the segmenter does, from synthetic patients of random anatomy and contrast, but from patients of other
+seeds, in another random order, and through another architecture. What it met is written into its folder, so that
+``evaluation/independence.py`` can tell.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from COFGeneratorLib.files import write_json
+from COFGeneratorLib.weights import load_weights, save_weights
+
+from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects
+from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun, train
+from COFTrainingLib.training.loop.run_folder import read_events
+from COFTrainingLib.training.segmenter.assessor_network import (
+    DESCRIPTION,
+    FAMILY,
+    FORMAT,
+    WEIGHTS,
+    AssessorNetwork,
+    build_assessor,
+    weights_sha256,
+)
+from COFTrainingLib.training.segmenter.segmenter import VALIDATION_SEED_OFFSET, dice_and_cross_entropy, segmenter_loop
+from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig, SegmenterBatches
+from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache
+
+FIRST_SEED = 41_000_001
+"""Far from the seeds of the segmenter (1), of Stage 2 (100,000 … 2,000,000) and of held-out cohorts (7,000,000 …)."""
+CONFIG = "config.json"
+
+
+def assessor_cache(**changes) -> CacheConfig:
+    """Return the patients of the assessor; it looks at the heart alone, so their chests are drawn coarsely."""
+    return CacheConfig(**{"subjects": 400, "seed": FIRST_SEED, "coarse_size": 24, "coarse_mm": 14.0, **changes})
+
+
+@dataclass(frozen=True)
+class AssessorTraining:
+    """Settings of an assessor training.
+
+    Args:
+        cache: Training patients; validation patients have other seeds.
+        validation_subjects, validation_batches: How many patients and batches elect the best weights.
+        network: The network and its window.
+        batches: Its batches; ``size`` and ``spacing_mm`` are the network's.
+        loop: Its loop.
+    """
+
+    cache: CacheConfig = field(default_factory=assessor_cache)
+    validation_subjects: int = 24
+    validation_batches: int = 8
+    network: AssessorNetwork = field(default_factory=AssessorNetwork)
+    batches: BatchConfig = field(default_factory=lambda: BatchConfig("fine", seed=29))
+    loop: LoopConfig = field(default_factory=lambda: segmenter_loop(1000, seed=29, precision="fp32"))
+
+    @property
+    def validation(self) -> CacheConfig:
+        """The validation patients."""
+        changes = {"subjects": self.validation_subjects, "seed": self.cache.seed + VALIDATION_SEED_OFFSET}
+        return CacheConfig(**{**asdict(self.cache), **changes})
+
+    @property
+    def subject_seeds(self) -> list[SeedBlock]:
+        """Everybody whom the assessor meets."""
+        return [
+            numbered_subjects("assessor, training", self.cache.seed, self.cache.subjects),
+            numbered_subjects("assessor, validation", self.validation.seed, self.validation_subjects),
+        ]
+
+
+def train_assessor(
+    out_dir: Path | str, config: AssessorTraining | None = None, *, cache_dir: Path | str | None = None,
+    workers: int = 1, resume: bool = False, progress=None,
+) -> Path:  # fmt: skip
+    """Train the assessor and write its folder.
+
+    Args:
+        out_dir: Run folder; gets the run and the finished ``assessor/``.
+        config: Settings.
+        cache_dir: Where tissue maps are kept, made where missing; ``out_dir/cache`` where None.
+        workers: Processes that make them.
+        resume: Go on with a run that was stopped.
+        progress: Called with every event.
+
+    Returns:
+        The assessor's folder, for ``evaluation.assessor.load_assessor``.
+
+    Raises:
+        TrainingError: If the run folder holds another run, or training fails.
+    """
+    config, out_dir = config or AssessorTraining(), Path(out_dir)
+    cache_dir = Path(cache_dir) if cache_dir is not None else out_dir / "cache"
+    cache = TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects)
+    held_out = TissueCache(make_cache(cache_dir / "validation", config.validation, workers), config.validation_subjects)
+    train_network(config, cache, held_out, out_dir, resume=resume, progress=progress)
+    return write_assessor(out_dir, out_dir / "assessor", config)
+
+
+def train_network(
+    config: AssessorTraining, cache: TissueCache, validation: TissueCache, out_dir: Path, *,
+    resume: bool = False, progress=None,
+) -> TrainedRun:  # fmt: skip
+    """Train the network on two caches."""
+    torch.manual_seed(config.loop.seed)
+    network = build_assessor(config.network)
+    window = {"size": config.network.size, "spacing_mm": config.network.spacing_mm, "scale": "fine"}
+    settings = BatchConfig(**{**asdict(config.batches), **window})
+    batches, held_out = SegmenterBatches(cache, settings), SegmenterBatches(validation, settings)
+
+    def loss_fn(model, batch, _generator):
+        return dice_and_cross_entropy(model(batch["image"]), batch["label"])
+
+    def validate(model, _step):
+        totals: dict[str, float] = {}
+        device = next(model.parameters()).device
+        for number in range(config.validation_batches):
+            batch = held_out(number)
+            loss, metrics = dice_and_cross_entropy(model(batch["image"].to(device)), batch["label"].to(device))
+            for name, value in {"score": loss, **metrics}.items():
+                totals[name] = totals.get(name, 0.0) + float(value) / config.validation_batches
+        return totals
+
+    described = {
+        "network": config.network.to_json(),
+        "batches": asdict(settings),
+        "cache": asdict(config.cache),
+        "validation": asdict(config.validation),
+    }
+    return train(network, loss_fn, batches, out_dir, config.loop, model_config=described, validate=validate,
+                 resume=resume, progress=progress)  # fmt: skip
+
+
+def write_assessor(run: Path | str, out: Path | str, config: AssessorTraining) -> Path:
+    """Write the assessor of a finished run: its weights in eight bits, and ``assessor.json`` that says all about it.
+
+    Args:
+        run: Run folder of ``train_assessor``.
+        out: Folder to write; what is in it is replaced.
+        config: The run's settings.
+
+    Returns:
+        ``out``.
+    """
+    run, out = Path(run), Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    save_weights(load_weights(run / WEIGHTS), out / WEIGHTS, eight_bits=True)
+    described: dict[str, Any] = {
+        "format": FORMAT,
+        "family": FAMILY,
+        "network": config.network.to_json(),
+        "trained_on": "analytic phantoms of random contrast; no person's data",
+        "subject_seeds": [block.to_json() for block in config.subject_seeds],
+        "steps": config.loop.steps,
+        "seeds": {"loop": config.loop.seed, "batches": config.batches.seed},
+        "validation": _elected(run),
+        "configuration": json.loads(json.dumps(asdict(config))),
+        "versions": json.loads((run / CONFIG).read_text(encoding="utf-8"))["versions"],
+        "weights_sha256": weights_sha256(out),
+    }
+    write_json(out / DESCRIPTION, described)
+    return out
+
+
+def _elected(run: Path) -> dict[str, float]:
+    """Return the validation figures of the weights that were elected."""
+    found = [event for event in read_events(run / "events.jsonl") if event["event"] == "metric" and "score" in event]
+    best = min(found, key=lambda event: event["score"], default={})
+    return {name: round(best[name], 4) for name in ("step", "score", "dice_lv", "dice_myo", "dice_rv") if name in best}

@@ -1,0 +1,178 @@
+"""Training of the segmenter: a coarse network that finds the heart and a fine one that draws its contours.
+
+Both learn from synthetic patients of random anatomy and random contrast alone (after SynthSeg and SynthMorph: Billot
+et al. 2023, Hoffmann et al. 2022) and meet no patient.
+"""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig, build_network
+from COFGeneratorLib.files import write_json
+
+from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects
+from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun, train
+from COFTrainingLib.training.loop.precision import full_precision
+from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig, SegmenterBatches, coarse_batches
+from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache
+
+VALIDATION_SEED_OFFSET = 1_000_003
+STARTED_FROM = "started_from.json"
+"""In the run folder of a training that began with other weights: whom those had met."""
+
+
+def segmenter_loop(steps: int, **changes) -> LoopConfig:
+    """Return the loop's settings for a number of steps."""
+    settings = {"learning_rate": 1.5e-3, "warmup_steps": min(100, steps // 10), "ema_decay": 0.995, "precision": "bf16",
+                "device": "cpu", "threads": 1, "checkpoint_every": 250, "log_every": 25}  # fmt: skip
+    return LoopConfig(steps, **{**settings, **changes})
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """Settings of a segmenter training.
+
+    Args:
+        cache: Training patients; validation patients have other seeds.
+        validation_subjects, validation_batches: How many patients and batches elect the best weights.
+        fine, coarse: Networks.
+        fine_batches, coarse_batches: Their batches.
+        fine_loop, coarse_loop: Their loops.
+    """
+
+    cache: CacheConfig = field(default_factory=CacheConfig)
+    validation_subjects: int = 32
+    validation_batches: int = 12
+    fine: NetworkConfig = field(default_factory=NetworkConfig)
+    coarse: NetworkConfig = field(default_factory=lambda: NetworkConfig(spacing_mm=4.5, size=80))
+    fine_batches: BatchConfig = field(default_factory=lambda: BatchConfig("fine"))
+    coarse_batches: BatchConfig = field(default_factory=coarse_batches)
+    fine_loop: LoopConfig = field(default_factory=lambda: segmenter_loop(4000))
+    coarse_loop: LoopConfig = field(default_factory=lambda: segmenter_loop(1500))
+
+
+def dice_and_cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, dict]:
+    """Return the loss and metrics: soft Dice of the three structures over the batch, plus cross-entropy.
+
+    Args:
+        logits: (B, 4, D, H, W).
+        label: (B, D, H, W) int64.
+    """
+    with full_precision(logits.device):
+        logits = logits.float()
+        cross = torch.nn.functional.cross_entropy(logits, label)
+        wanted = torch.nn.functional.one_hot(label, logits.shape[1]).movedim(-1, 1).float()
+        found, axes = logits.softmax(dim=1), (0, 2, 3, 4)
+        overlap = (found * wanted).sum(axes)
+        dice = (2 * overlap + 20.0) / ((found + wanted).sum(axes) + 20.0)
+        names = ("lv", "myo", "rv")
+        metrics = {f"dice_{name}": dice[code].detach() for code, name in enumerate(names, start=1)}
+        return cross + 1.0 - dice[1:].mean(), metrics
+
+
+def train_network(
+    scale: str, config: SegmenterConfig, cache: TissueCache, validation: TissueCache, out_dir: Path,
+    *, resume: bool = False, start_from: Path | None = None, progress=None,
+) -> TrainedRun:  # fmt: skip
+    """Train the ``"fine"`` or the ``"coarse"`` network; ``start_from`` is a file of weights to begin with."""
+    network_config, loop = getattr(config, scale), getattr(config, f"{scale}_loop")
+    batch_config = getattr(config, f"{scale}_batches")
+    torch.manual_seed(loop.seed)
+    network = build_network(network_config)
+    if start_from is not None:
+        from safetensors.torch import load_file
+
+        network.load_state_dict(load_file(start_from))
+    batches = SegmenterBatches(cache, batch_config)
+    held_out = SegmenterBatches(validation, batch_config)
+
+    def loss_fn(model, batch, _generator):
+        return dice_and_cross_entropy(model(batch["image"]), batch["label"])
+
+    def validate(model, _step):
+        totals: dict[str, float] = {}
+        for number in range(config.validation_batches):
+            batch = held_out(number)
+            device = next(model.parameters()).device
+            logits = model(batch["image"].to(device))
+            loss, metrics = dice_and_cross_entropy(logits, batch["label"].to(device))
+            for name, value in {"score": loss, **metrics}.items():
+                totals[name] = totals.get(name, 0.0) + float(value) / config.validation_batches
+        return totals
+
+    described = {"network": network_config.to_json(), "batches": asdict(batch_config), "cache": asdict(config.cache)}
+    return train(network, loss_fn, batches, out_dir, loop, model_config=described, validate=validate,
+                 resume=resume, progress=progress)  # fmt: skip
+
+
+def train_segmenter(
+    out_dir: Path | str, config: SegmenterConfig | None = None, *, cache_dir: Path | str, workers: int = 1,
+    resume: bool = False, start_from: Path | str | None = None, progress=None,
+) -> Path:  # fmt: skip
+    """Train both networks and write the segmenter's folder.
+
+    Args:
+        out_dir: Run folder; gets ``fine/`` and ``coarse/`` runs and the finished ``segmenter/``.
+        config: Settings.
+        cache_dir: Where tissue maps are kept; made where missing.
+        workers: Processes that make them.
+        resume: Go on with a run that was stopped.
+        start_from: A segmenter folder whose weights to begin with.
+        progress: Called with every event.
+
+    Returns:
+        The segmenter's folder, for ``Segmenter.from_files``.
+    """
+    config, out_dir, cache_dir = config or SegmenterConfig(), Path(out_dir), Path(cache_dir)
+    held_out = CacheConfig(**{**asdict(config.cache), "subjects": config.validation_subjects,
+                              "seed": config.cache.seed + VALIDATION_SEED_OFFSET})  # fmt: skip
+    if start_from is not None:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        write_json(out_dir / STARTED_FROM, {"subject_seeds": _met_before(Path(start_from))})
+    cache = TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects)
+    validation = TissueCache(make_cache(cache_dir / "validation", held_out, workers), config.validation_subjects)
+    for scale in ("fine", "coarse"):
+        run = out_dir / scale
+        first = Path(start_from) / f"{scale}.safetensors" if start_from else None
+        if first is None and scale == "coarse" and config.coarse.same_weights(config.fine):
+            first = out_dir / "fine" / "model.safetensors"  # what a heart looks like is known by now
+        train_network(
+            scale,
+            config,
+            cache,
+            validation,
+            run,
+            resume=resume and (run / "config.json").exists(),
+            start_from=first,
+            progress=progress,
+        )
+    return write_segmenter(out_dir, config)
+
+
+def subject_seeds(config: SegmenterConfig) -> list[SeedBlock]:
+    """Return whom a training meets: the patients of its two caches."""
+    seed = config.cache.seed
+    return [
+        numbered_subjects("segmenter, training", seed, config.cache.subjects),
+        numbered_subjects("segmenter, validation", seed + VALIDATION_SEED_OFFSET, config.validation_subjects),
+    ]
+
+
+def _met_before(folder: Path) -> list | None:
+    """Return whom a segmenter's folder says that its weights had met, as JSON; None where it does not say."""
+    stated = folder / "provenance.json"
+    return json.loads(stated.read_text(encoding="utf-8")).get("subject_seeds") if stated.is_file() else None
+
+
+def write_segmenter(run: Path, config: SegmenterConfig) -> Path:
+    """Collect the finished weights of a run into a segmenter folder."""
+    folder = run / "segmenter"
+    folder.mkdir(exist_ok=True)
+    for scale in ("fine", "coarse"):
+        shutil.copyfile(run / scale / "model.safetensors", folder / f"{scale}.safetensors")
+    described = {scale: getattr(config, scale).to_json() for scale in ("fine", "coarse")}
+    (folder / "segmenter.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+    return folder

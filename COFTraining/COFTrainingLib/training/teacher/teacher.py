@@ -1,0 +1,222 @@
+"""Training of the registration teacher (stage 1): ``train_teacher`` and its objective."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.motion.fields import folded_fraction, warp
+from COFGeneratorLib.registration.similarity import correlation_loss, dice_loss, largest_field_loss, smoothness_loss
+from COFGeneratorLib.registration.teacher import RegistrationTeacher
+from COFGeneratorLib.registration.teacher_network import (
+    REDUCTION,
+    TeacherConfig,
+    TeacherNetwork,
+    displace,
+    nodes_to_pixels,
+)
+from torch.nn.functional import avg_pool3d, max_pool3d
+
+from COFTrainingLib.training.loop.loop import Batches, LoopConfig, TrainedRun, train
+from COFTrainingLib.training.loop.precision import full_precision
+from COFTrainingLib.training.teacher.teacher_pairs import PairsConfig, PhantomPairs
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weights of the teacher's objective.
+
+    Args:
+        reconstruction: λ_rec, of 1 − local correlation.
+        segmentation: λ_seg, of the Dice term (the paper's sweep: 0.5, 1.0, 3.0).
+        smoothness: Of the velocity's squared gradient, mm per mm.
+        largest_field: Of the maximum-field term, 1/mm².
+        displacement: Of the distance to the true displacement, 1/mm, where a batch has one (phantoms do; 0: the
+            paper's objective, which never sees a true motion).
+    """
+
+    reconstruction: float = 1.0
+    segmentation: float = 1.0
+    smoothness: float = 0.3
+    largest_field: float = 0.1
+    displacement: float = 0.0
+
+
+@dataclass(frozen=True)
+class TeacherTraining:
+    """Everything that fixes a teacher's training.
+
+    Args:
+        network, pairs, objective, loop: The network, its examples, what is minimised, and how.
+        validation_batches: Batches of held-out pairs a validation takes.
+        epochs: Passes over the subjects, each giving one pair, in place of the loop's steps; 0 keeps those.
+    """
+
+    network: TeacherConfig = field(default_factory=TeacherConfig)
+    pairs: PairsConfig = field(default_factory=PairsConfig)
+    objective: Objective = field(default_factory=Objective)
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1600))
+    validation_batches: int = 6
+    epochs: int = 0
+
+
+CONFIGURATIONS = {
+    "cof-plus": TeacherTraining(
+        objective=Objective(displacement=0.1),
+        loop=LoopConfig(
+            steps=1600,
+            learning_rate=1e-3,
+            warmup_steps=50,
+            ema_decay=0.995,
+            precision="bf16",
+            checkpoint_every=200,
+            prefetch=2,
+        ),
+    ),
+    "cof-v2": TeacherTraining(  # the paper's objective and learning rate
+        objective=Objective(smoothness=0.05),
+        loop=LoopConfig(steps=1600, learning_rate=2e-4, weight_decay=0.0, schedule="constant", prefetch=2),
+        pairs=PairsConfig(batch=8),
+        epochs=100,
+    ),
+    "smoke": TeacherTraining(
+        network=TeacherConfig(plane=(32, 32), pixel_mm=5.4, filters=(8, 12, 16)),
+        pairs=PairsConfig(subjects=6, phases=2, stacks=((6, 14.0, 16.0),), slab=1, batch=2),
+        objective=Objective(displacement=0.1),
+        loop=LoopConfig(steps=60, learning_rate=3e-3, ema_decay=0.9, log_every=5, checkpoint_every=30, prefetch=2),
+        validation_batches=1,
+    ),
+}
+
+
+def teacher_loss(objective: Objective) -> Callable:
+    """Return the loss function of the loop: λ_rec (1 − NCC) + λ_seg Dice + regularisers (COF v2, eqs. 4–6)."""
+
+    def loss_fn(model: TeacherNetwork, batch: dict[str, Any], generator: torch.Generator):
+        velocity = model(batch["anchor"], batch["target"], batch["pitch_mm"])
+        with full_precision(velocity.device):
+            return objective_of(objective, model.config, velocity, batch)
+
+    return loss_fn
+
+
+def objective_of(objective: Objective, config: TeacherConfig, velocity_mm: torch.Tensor, batch: dict[str, Any]):
+    """Return the objective of velocities (B, 3, D, h, w) mm and what it is made of."""
+    node_mm = node_spacing_mm(config, batch["pitch_mm"])
+    displacement = displace(velocity_mm, node_mm)
+    pixel_mm = node_mm / torch.tensor([1.0, REDUCTION, REDUCTION], device=node_mm.device)
+    movement = nodes_to_pixels(displacement) / pixel_mm.view(-1, 3, 1, 1, 1)
+    warped = warp(torch.cat([batch["anchor"], batch["anchor_labels"]], dim=1), movement)
+    terms = {
+        "reconstruction": correlation_loss(warped[:, :1], batch["target"]),
+        "segmentation": dice_loss(warped[:, 1:], batch["target_labels"]),
+        "smoothness": smoothness_loss(velocity_mm, node_mm),
+        "largest_field": largest_field_loss(displacement),
+    }
+    if "displacement_mm" in batch:
+        error = (displacement - batch["displacement_mm"]).square().sum(dim=1, keepdim=True)
+        near = _near_the_heart(batch["target_labels"])
+        terms["displacement"] = ((error + 0.01).sqrt() * near).sum() / near.sum().clamp(min=1.0)  # mm
+    loss = sum(getattr(objective, name) * term for name, term in terms.items())
+    return loss, {name: term.detach() for name, term in terms.items()}
+
+
+def node_spacing_mm(config: TeacherConfig, pitch_mm: torch.Tensor) -> torch.Tensor:
+    """Return the spacing of velocity nodes, (B, 3), of stacks with these slice pitches (B,)."""
+    plane = torch.full_like(pitch_mm, REDUCTION * config.pixel_mm)
+    return torch.stack([pitch_mm, plane, plane], dim=1)
+
+
+def _near_the_heart(labels: torch.Tensor) -> torch.Tensor:
+    """Return a weight at the velocity nodes, (B, 1, D, h, w): 1 on the heart and 10 mm around, 0.1 elsewhere."""
+    heart = avg_pool3d(labels.sum(dim=1, keepdim=True).clamp(max=1.0), (1, REDUCTION, REDUCTION))
+    return 0.1 + 0.9 * max_pool3d(heart, (1, 5, 5), stride=1, padding=(0, 2, 2))
+
+
+def changed(config: Any, changes: dict[str, Any]) -> Any:
+    """Return a dataclass tree with nested changes.
+
+    Raises:
+        TrainingError: If a key is unknown.
+    """
+    known = {item.name for item in fields(config)}
+    if unknown := changes.keys() - known:
+        raise TrainingError(
+            f"{type(config).__name__} has the settings {', '.join(sorted(known))}; found {', '.join(sorted(unknown))}. "
+            "Correct the spelling."
+        )
+    values = {}
+    for key, value in changes.items():
+        old = getattr(config, key)
+        if isinstance(value, dict):
+            value = changed(old, value)
+        elif isinstance(old, tuple):
+            value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
+        values[key] = value
+    return replace(config, **values)
+
+
+def build_network(config: TeacherConfig, seed: int) -> TeacherNetwork:
+    """Return a new network whose initial weights depend on the seed alone."""
+    torch.manual_seed(seed)
+    return TeacherNetwork(config)
+
+
+def train_teacher(
+    pairs: Batches | None,
+    out_dir: Path | str,
+    config: TeacherTraining | str = "cof-plus",
+    resume: bool = False,
+    *,
+    held_out: Batches | None = None,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> TrainedRun:
+    """Train a registration teacher; ``out_dir/teacher`` then holds what ``RegistrationTeacher.load`` reads.
+
+    Args:
+        pairs: ``step → batch`` as ``PhantomPairs`` makes them; None for phantoms drawn by the configuration.
+        out_dir: Run folder.
+        config: A configuration, or the name of one: ``cof-plus``, ``cof-v2``, ``smoke``.
+        resume: Go on with the run in ``out_dir``.
+        held_out: ``index → batch`` for validation; None for phantoms of other seeds.
+        progress: Called with every event.
+    """
+    config = config if isinstance(config, TeacherTraining) else CONFIGURATIONS[config]
+    pairs = pairs or PhantomPairs(config.pairs, config.network, config.loop.seed)
+    if config.epochs:
+        per_epoch = -(-getattr(pairs, "count", config.pairs.subjects) // config.pairs.batch)
+        config = replace(config, loop=replace(config.loop, steps=config.epochs * per_epoch))
+    if held_out is None:
+        others = replace(config.pairs, first_seed=config.pairs.first_seed + 40_000, subjects=24, still=0.0)
+        held_out = PhantomPairs(others, config.network, seed=config.loop.seed + 1)
+
+    def validate(model: TeacherNetwork, step: int) -> dict[str, float]:
+        device = next(model.parameters()).device
+        sums: dict[str, float] = {}
+        for index in range(config.validation_batches):
+            batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in held_out(index).items()}
+            velocity = model(batch["anchor"], batch["target"], batch["pitch_mm"])
+            loss, terms = objective_of(config.objective, config.network, velocity, batch)
+            node_mm = node_spacing_mm(config.network, batch["pitch_mm"])
+            folded = folded_fraction(displace(velocity, node_mm) / node_mm.view(-1, 3, 1, 1, 1))
+            for name, value in {**terms, "score": loss, "folded": folded}.items():
+                sums[name] = sums.get(name, 0.0) + float(value) / config.validation_batches
+        return {(name if name == "score" else f"held_out_{name}"): value for name, value in sums.items()}
+
+    network = build_network(config.network, config.loop.seed)
+    result = train(
+        network,
+        teacher_loss(config.objective),
+        pairs,
+        out_dir,
+        config.loop,
+        model_config={key: value for key, value in asdict(config).items() if key != "loop"},
+        model_defaults=asdict(TeacherTraining()),
+        validate=validate,
+        resume=resume,
+        progress=progress,
+    )
+    RegistrationTeacher(network.to("cpu")).save(Path(out_dir) / "teacher")
+    return result
