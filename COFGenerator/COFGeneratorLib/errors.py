@@ -33,6 +33,10 @@ class SceneError(ChainOfFlowError):
     """MRML nodes or files cannot be made or read."""
 
 
+class MachineError(ChainOfFlowError):
+    """This machine lacks what was asked for."""
+
+
 class JobError(ChainOfFlowError):
     """A background job cannot be started, found or read."""
 

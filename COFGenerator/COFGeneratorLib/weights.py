@@ -1,4 +1,4 @@
-"""Network weights on disk: safetensors in half precision, or in eight bits where a bundle must stay small.
+"""Network weights on disk, as safetensors: exact in runs, in half precision or in eight bits in bundles.
 
 Nothing is unpickled. Eight bits keep one scale an output channel (symmetric, rounding error at most 1/254 of the
 channel's largest weight); vectors (biases, norms) stay in half precision.
@@ -7,14 +7,25 @@ channel's largest weight); vectors (biases, norms) stay in half precision.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from COFGeneratorLib.files import replacing
+
 if TYPE_CHECKING:
     import torch
 
 SCALE_SUFFIX = "::scale"
 
 
+def save_exact(state: "dict[str, torch.Tensor]", path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a state dictionary as it is, complete or not at all."""
+    from safetensors.torch import save_file
+
+    on_cpu = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    with replacing(path) as beside:
+        save_file(on_cpu, beside, metadata)
+
+
 def save_weights(state: "dict[str, torch.Tensor]", path: Path, eight_bits: bool = False) -> None:
-    """Write a state dictionary.
+    """Write a state dictionary in half precision.
 
     Args:
         state: Tensors by name.

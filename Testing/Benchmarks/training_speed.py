@@ -32,11 +32,12 @@ LEAST_RATIO, LARGEST_WAIT = 0.9, 0.1
 
 def plain_loop(model, loss_fn, batches, config, steps: int) -> float:
     """Return the samples a second of the bare loop."""
+    from COFGeneratorLib.machine import choose_device
     from COFTrainingLib.training.loop.loop import step_generator
-    from COFTrainingLib.training.loop.precision import mixed_precision, resolve_device, to_device
+    from COFTrainingLib.training.loop.precision import mixed_precision, to_device
     from COFTrainingLib.training.loop.ranks import rows_of
 
-    device = resolve_device(config.device)
+    device = choose_device(config.device)
     model.to(device).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     samples, start = 0, 0.0
@@ -63,8 +64,9 @@ def _now(device) -> float:
 
 def measure(name: str, configuration: str, steps: int, device: str, threads: int, cache: str, precision: str) -> dict:
     """Return the figures of one network; a process should measure one."""
+    from COFGeneratorLib.machine import choose_device
     from COFTrainingLib.training.loop import loop
-    from COFTrainingLib.training.loop.precision import fallback, resolve_device
+    from COFTrainingLib.training.loop.precision import fallback
 
     built = _build(name, configuration, device, threads, cache, precision)
     model, loss_fn, batches, config = built["model"], built["loss_fn"], built["batches"], built["config"]
@@ -76,7 +78,7 @@ def measure(name: str, configuration: str, steps: int, device: str, threads: int
     model.load_state_dict(initial)
     with tempfile.TemporaryDirectory() as folder:
         whole = replace(config, steps=steps + WARM_UP, log_every=1, checkpoint_every=10**6)
-        told, at, where = [], [], resolve_device(config.device)
+        told, at, where = [], [], choose_device(config.device)
 
         def hear(event):
             if event["event"] == "progress":

@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+from functools import partial
 
 import pytest
 from COFGeneratorLib.cases import case as batch_case
 from COFGeneratorLib.cases.pool import run_cases
+from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.cases.table import Case, read_table
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.results.folder import ResultFolder
@@ -43,11 +45,11 @@ def quick(monkeypatch):
     """Replace generation by the writing of a tiny result, and count how often it is asked for."""
     asked = []
 
-    def write(arguments, current, command, bundle=None, facts=None):
-        asked.append(arguments)
-        if "broken" in arguments.out:
+    def write(request, current, command, bundle=None, facts=None):
+        asked.append(request)
+        if "broken" in request.out:
             raise RuntimeError("a fault inside")
-        with ResultFolder(arguments.out) as folder:
+        with ResultFolder(request.out) as folder:
             (folder / "function.json").write_text(json.dumps({"ef_percent": 55.0, "edv_ml": 150.0}))
             (folder / "run.json").write_text(json.dumps({"product": "ChainOfFlow", "files": [], **facts}))
 
@@ -83,13 +85,13 @@ def test_finished_cases_are_kept_and_changed_ones_done_again(cof, table, quick, 
 
 
 def test_an_own_seed_and_a_changed_file_make_another_request(a_patient, a_bundle, tmp_path):
-    settings = {"frames": 50, "solver": None, "steps": None, "samples": 1, "seed": 3, "device": "cpu"}
+    shared = GenerateRequest(seed=3, device="cpu", model=str(a_bundle))
     ecg = tmp_path / "ecg.csv"
     ecg.write_bytes(a_patient.ecg.read_bytes())
 
     def request(**changes):
         case = Case(**{"name": "a", "anchor": str(a_patient.anchor), "ecg": str(ecg)} | changes)
-        return batch_case.request_hash(case, str(a_bundle), settings)
+        return batch_case.request_hash(case.request(shared))
 
     first = request()
     assert request(name="renamed") == first
@@ -181,13 +183,13 @@ def test_a_spreadsheet_table_with_byte_order_mark_and_spaces_is_read(tmp_path):
 
 
 def test_wfdb_samples_belong_to_their_header(a_bundle, tmp_path):
-    settings = {"frames": 50, "solver": None, "steps": None, "samples": 1, "seed": 0, "device": "cpu"}
     for name in ("x.hea", "x.dat", "anchor.nrrd"):
         (tmp_path / name).write_text(name)
     case = Case("a", str(tmp_path / "anchor.nrrd"), str(tmp_path / "x.hea"))
-    first = batch_case.request_hash(case, str(a_bundle), settings)
+    request = case.request(GenerateRequest(model=str(a_bundle)))
+    first = batch_case.request_hash(request)
     (tmp_path / "x.dat").write_text("other samples")
-    assert batch_case.request_hash(case, str(a_bundle), settings) != first
+    assert batch_case.request_hash(request) != first
 
 
 WORK = """
@@ -213,7 +215,7 @@ def work(tmp_path, monkeypatch):
 
 def test_workers_share_the_cases_and_a_dying_one_takes_only_its_own(work):
     cases = [Case(name, "", "") for name in ("a", "deadly", "b", "c")]
-    outcomes = {outcome.name: outcome for outcome in run_cases(work, cases, (os.getpid(),), workers=2)}
+    outcomes = {outcome.name: outcome for outcome in run_cases(partial(work, here=os.getpid()), cases, workers=2)}
     assert set(outcomes) == {"a", "deadly", "b", "c"}
     assert outcomes["deadly"].kind == "internal"
     assert "died" in outcomes["deadly"].message
@@ -222,13 +224,13 @@ def test_workers_share_the_cases_and_a_dying_one_takes_only_its_own(work):
 
 
 def test_one_worker_runs_in_this_process(work):
-    (outcome,) = run_cases(work, [Case("a", "", "")], (os.getpid(),), workers=1)
+    (outcome,) = run_cases(partial(work, here=os.getpid()), [Case("a", "", "")], workers=1)
     assert outcome.summary["pid"] == os.getpid()
 
 
 def test_a_scheduler_without_dask_or_address_is_a_clear_error(work):
-    with pytest.raises(ChainOfFlowError, match=r"dask|cannot be reached"):
-        list(run_cases(work, [Case("a", "", "")], (0,), scheduler="nowhere-at-all"))
+    with pytest.raises(ChainOfFlowError, match=r"dask|reaching it failed"):
+        list(run_cases(partial(work, here=0), [Case("a", "", "")], scheduler="nowhere-at-all"))
 
 
 def test_a_row_has_options_region_and_beat_of_its_own(tmp_path):
@@ -243,8 +245,10 @@ def test_a_row_has_options_region_and_beat_of_its_own(tmp_path):
     one, two, bad_roi, bad_frames = read_table(path)
     assert one.roi == (-90.0, 10.0, -40.5, 60.0, -50.0, 70.0)
     assert one.beat == 4.2
-    assert one.options == {"frames": 24, "samples": 3, "seed": 7}
-    assert (two.beat, two.roi, two.options) == (3, None, {})
+    shared = GenerateRequest(frames=30, samples=2, seed=1)
+    assert [one.request(shared).frames, one.request(shared).samples, one.request(shared).seed] == [24, 3, 7]
+    assert [two.request(shared).frames, two.request(shared).samples, two.request(shared).seed] == [30, 2, 1]
+    assert (two.beat, two.roi) == (3, None)
     assert isinstance(two.beat, int)
     assert "six numbers" in bad_roi.problem
     assert "at least 4 frames" in bad_frames.problem

@@ -107,8 +107,31 @@ def test_bundle_verify_refuses_a_folder_that_is_none(cof, tmp_path):
     assert "metadata.json" in run.err
 
 
-def test_a_training_command_without_the_training_side_says_so(cof, monkeypatch):
-    monkeypatch.setitem(sys.modules, "COFTrainingLib.cli", None)
-    run = cof("train", "teacher")
-    assert run.code == 2
-    assert "COFTrainingLib" in run.err
+def test_the_generator_alone_has_no_training_commands(repository):
+    script = (
+        "import sys; sys.modules['COFTrainingLib'] = None; from COFGeneratorLib.cli import main; "
+        "sys.exit(main(['train', 'teacher']))"
+    )
+    program = [sys.executable, "-c", script]
+    run = subprocess.run(program, cwd=repository / "COFGenerator", capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "invalid choice: 'train'" in run.stderr
+    assert "generate" in run.stderr
+
+
+def test_windows_find_their_commands_without_any_package(repository, tmp_path):
+    """The probe tells what is missing, so it needs nothing itself; help keeps quiet about it."""
+    script = "import sys; from COFGeneratorLib.cli import main; sys.exit(main(sys.argv[1:]))"
+    out = tmp_path / "probe.json"
+    program = [sys.executable, "-S", "-c", script, "probe", "--out", str(out)]
+    subprocess.run(program, cwd=repository / "COFGenerator", check=True)
+    facts = json.loads(out.read_text("utf-8"))
+    assert facts["packages"]["numpy"] == ""
+    assert "torch" in facts["torch_error"]
+
+
+def test_cof_offers_the_commands_of_both_floors(cof):
+    words = cof("--help").out
+    for command in ("generate", "batch", "bundle", "cohort", "train", "evaluate", "ecgflowcmr"):
+        assert f"\n    {command}" in words
+    assert "probe" not in words

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from COFGeneratorLib.anatomy.readers import read_cine
+from COFGeneratorLib.anatomy.segmenters import segmenter
 from COFGeneratorLib.errors import AnatomyError, CohortError
 from COFTrainingLib.cli import main
 from COFTrainingLib.cohort.check import check_cohort
 from COFTrainingLib.cohort.labelling import label_cohort
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort, write_cohort
 from COFTrainingLib.evaluation.cases import read_case
-from COFTrainingLib.training.examples import cine_motion
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def reader(cine_cohort, monkeypatch):
         seen.append(stack.frame)
         return SimpleNamespace(labels=known[stack.voxels.tobytes()].astype(np.uint8))
 
-    monkeypatch.setattr(cine_motion, "load_segmenter", lambda _: SimpleNamespace(segment=segment))
+    monkeypatch.setattr(segmenter, "load_segmenter", lambda _: SimpleNamespace(segment=segment))
     return seen
 
 
@@ -78,7 +78,7 @@ def test_a_cine_in_which_no_heart_is_found_stays_without_labels(unlabelled, monk
     def segment(stack):
         raise AnatomyError("A heart in view was expected; found none.")
 
-    monkeypatch.setattr(cine_motion, "load_segmenter", lambda _: SimpleNamespace(segment=segment))
+    monkeypatch.setattr(segmenter, "load_segmenter", lambda _: SimpleNamespace(segment=segment))
     assert main(["cohort", "label", str(unlabelled.folder)]) == 0
     shown = capsys.readouterr().out
     assert "0 of 1 subjects" in shown

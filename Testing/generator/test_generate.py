@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.errors import AnatomyError, BundleError
+from COFGeneratorLib.errors import AnatomyError, BundleError, MachineError
 from COFGeneratorLib.generator import generate, load_bundle
 
 
@@ -95,7 +95,7 @@ def test_without_labels_and_without_a_segmenter_the_error_says_what_to_give(a_ca
 
 
 def test_an_absent_device_is_an_error_not_a_fallback(a_case, tiny_bundle):
-    with pytest.raises(BundleError, match="cuda:77"):
+    with pytest.raises(MachineError, match="cuda:77"):
         generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, device="cuda:77")
 
 

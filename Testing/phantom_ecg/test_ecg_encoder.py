@@ -5,6 +5,7 @@ import pytest
 import torch
 from COFGeneratorLib.errors import EcgError
 from COFGeneratorLib.generator.networks.ecg_encoder import READING_UNITS, EcgEncoder, EcgEncoderConfig
+from COFGeneratorLib.jobs.events import read_events
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.lead_field import DOWER, twelve_leads
 from COFTrainingLib.phantom.physiology import draw_physiology
@@ -17,7 +18,6 @@ from COFTrainingLib.training.ecg.ecg_encoder import (
     jitter_scalars,
     train_ecg_encoder,
 )
-from COFTrainingLib.training.loop.run_folder import read_events
 from scipy.spatial.transform import Rotation
 
 TINY = EcgEncoderConfig(widths=(8, 12, 16, 16), blocks=1, embedding=16)

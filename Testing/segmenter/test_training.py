@@ -9,8 +9,8 @@ import torch
 from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
 from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.jobs.events import read_events
 from COFTrainingLib.phantom.tissues import Tissue
-from COFTrainingLib.training.loop.run_folder import read_events
 from COFTrainingLib.training.segmenter.segmenter import SegmenterConfig, segmenter_loop, train_network, train_segmenter
 from COFTrainingLib.training.segmenter.segmenter_batches import (
     BatchConfig,

@@ -2,10 +2,16 @@
 
 import ast
 import functools
+import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
+
+_spec = importlib.util.spec_from_file_location("cof_house", Path(__file__).with_name("house.py"))
+house = importlib.util.module_from_spec(_spec)
+sys.modules["cof_house"] = house
+_spec.loader.exec_module(house)
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATOR = ROOT / "COFGenerator" / "COFGeneratorLib"
@@ -87,8 +93,60 @@ def test_qt_stays_in_the_ui_rooms():
     assert offenders(paths, QT) == {}
 
 
+def test_no_circle_of_files():
+    assert house.circles(house.graph()) == []
+
+
 def test_the_lower_floor_does_not_know_the_upper_one():
-    assert offenders(files(GENERATOR), {"COFTrainingLib", "COFTraining"}) == {}
+    """Neither by an import nor by a name in a string."""
+    up = [
+        (module, other)
+        for module, others in house.graph().items()
+        for other in others
+        if module.startswith("COFGenerator") and other.startswith("COFTraining")
+    ]
+    assert up == []
+
+
+ROOMS = [
+    ("COFGeneratorLib", house.GENERATOR_ROOMS),
+    ("COFTrainingLib", house.TRAINING_ROOMS),
+    ("COFTrainingLib.training", house.STAGES),
+]
+
+
+@pytest.mark.parametrize(("package", "rooms"), ROOMS, ids=[package for package, _ in ROOMS])
+def test_rooms_stand_on_lower_ones_alone(package, rooms):
+    there = {house.room_of(module, package) for module in house.product()} - {""}
+    assert there == {room for line in rooms for room in line}, "give every room its place in Testing/static/house.py"
+    assert house.arrows_up(house.graph(), package, rooms) == []
+
+
+PUT_BACK = [
+    ("COFGeneratorLib.cli", 'import importlib\nimportlib.import_module("COFTrainingLib.cli")'),
+    ("COFGeneratorLib.commands.bundle", 'NAME = "export"\nWHERE = f"COFTrainingLib.commands.{NAME}"'),
+    ("COFGeneratorLib.scene.generation", 'ARGV = ("-m", "COFGeneratorLib.commands.ecg_trace")'),
+    ("COFGeneratorLib.generator.encoders.signals", "from COFGeneratorLib.generator.encoders import contract"),
+    ("COFTrainingLib.commands.train_ecgflowcmr", "from COFTrainingLib.commands.train import add as other"),
+    (
+        "COFTrainingLib.training.loop.run_state",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from COFTrainingLib.training.loop.loop import train",
+    ),
+    ("COFGeneratorLib.ecg.record", "def f():\n    from COFGeneratorLib.anatomy.stack import SaxStack"),
+    ("COFTrainingLib.phantom.heart", "from COFTrainingLib.cohort.manifest import Cohort"),
+    ("COFTrainingLib.training.loop.loop", "from COFTrainingLib.training.motion import stage_two"),
+]
+
+
+@pytest.mark.parametrize(("module", "lines"), PUT_BACK, ids=[module for module, _ in PUT_BACK])
+def test_an_arrow_of_old_is_noticed_when_it_is_put_back(module, lines):
+    known = house.product()
+    arrows = dict(house.graph())
+    arrows[module] = arrows[module] | house.imports_in(lines, known) - {module}
+    assert arrows[module] != house.graph()[module], "what is put back is read"
+    up = [one for package, rooms in ROOMS for one in house.arrows_up(arrows, package, rooms)]
+    down_the_stair = any(other.startswith("COFTraining") for other in arrows[module]) and "COFGenerator" in module
+    assert house.circles(arrows) or up or down_the_stair
 
 
 def test_files_of_the_application_load_nothing_that_slicer_does_not_bring():

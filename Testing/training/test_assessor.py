@@ -10,6 +10,7 @@ import torch
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import BundleError
+from COFGeneratorLib.jobs.events import read_events
 from COFTrainingLib.cli import main
 from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
 from COFTrainingLib.evaluation.assessor import Assessor, load_assessor
@@ -19,7 +20,6 @@ from COFTrainingLib.phantom.shape import draw_shape
 from COFTrainingLib.phantom.stacks import StackGeometry, render_stack
 from COFTrainingLib.phantom.surroundings import Scene
 from COFTrainingLib.training.configurations import read_configuration
-from COFTrainingLib.training.loop.run_folder import read_events
 from COFTrainingLib.training.segmenter.assessor import AssessorTraining, train_assessor
 from COFTrainingLib.training.segmenter.assessor_network import DESCRIPTION, WEIGHTS, AssessorNetwork, build_assessor
 

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.errors import MachineError, TrainingError
+from COFGeneratorLib.jobs.events import read_events
+from COFGeneratorLib.machine import choose_device
 from COFTrainingLib.training.loop import run_folder
 from COFTrainingLib.training.loop.loop import LoopConfig, schedule_factor, train
-from COFTrainingLib.training.loop.precision import fallback, mixed_precision, resolve_device, to_device
-from COFTrainingLib.training.loop.run_folder import read_events
+from COFTrainingLib.training.loop.precision import fallback, mixed_precision, to_device
 from safetensors.torch import load_file
 
 STEPS = 24
@@ -155,16 +156,16 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_batch(tmp_path, p
 
 
 def test_a_full_disk_costs_a_checkpoint_but_not_the_run(tmp_path, monkeypatch):
-    save, calls = run_folder.save_weights, []
+    save, calls = run_folder.save_exact, []
 
-    def full_at_the_second_checkpoint(path, weights, metadata=None):
+    def full_at_the_second_checkpoint(weights, path, metadata=None):
         calls.append(path.name)
         if len(calls) == 3:
             path.write_bytes(b"half of it")
             raise OSError(errno.ENOSPC, "No space left on device")
-        save(path, weights, metadata)
+        save(weights, path, metadata)
 
-    monkeypatch.setattr(run_folder, "save_weights", full_at_the_second_checkpoint)
+    monkeypatch.setattr(run_folder, "save_exact", full_at_the_second_checkpoint)
     result = fit(tmp_path / "run", a_config())
     warnings = [e for e in read_events(result.run / "events.jsonl") if e["event"] == "warning"]
     assert [w["step"] for w in warnings] == [12]
@@ -260,12 +261,12 @@ def test_clipping_bounds_the_first_step_by_the_learning_rate(tmp_path):
 
 
 def test_devices_and_precisions_that_do_not_exist_are_named():
-    assert resolve_device("cpu").type == "cpu"
-    assert resolve_device("auto").type in ("cpu", "cuda", "mps")
-    with pytest.raises(TrainingError, match="quantum"):
-        resolve_device("quantum")
-    with pytest.raises(TrainingError, match="cuda:77"):
-        resolve_device("cuda:77")
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(MachineError, match="quantum"):
+        choose_device("quantum")
+    with pytest.raises(MachineError, match="cuda:77"):
+        choose_device("cuda:77")
     with pytest.raises(TrainingError, match="int3"):
         mixed_precision(torch.device("cpu"), "int3")
 

@@ -12,9 +12,10 @@ from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.jobs.events import read_events
 from COFTrainingLib.training.loop.loop import LoopConfig, train
 from COFTrainingLib.training.loop.ranks import Ranks, rows_of, shards_of
-from COFTrainingLib.training.loop.run_folder import config_diff, read_events
+from COFTrainingLib.training.loop.run_folder import config_diff
 from COFTrainingLib.training.loop.speedups import recompute_blocks
 from safetensors.torch import load_file
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.jobs.events import read_events
 from COFGeneratorLib.motion.fields import warp
 from COFGeneratorLib.registration.teacher import RegistrationTeacher
 from COFGeneratorLib.registration.teacher_network import nodes_to_pixels
-from COFTrainingLib.training.loop.run_folder import read_events
 from COFTrainingLib.training.teacher.teacher import CONFIGURATIONS, Objective, changed, objective_of, train_teacher
 from COFTrainingLib.training.teacher.teacher_pairs import PhantomPairs
 

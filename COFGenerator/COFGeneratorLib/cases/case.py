@@ -1,17 +1,20 @@
 """One case of a batch, run in whatever process: its result or its failure, never an exception."""
 
-import argparse
 import hashlib
 import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from COFGeneratorLib.cases.generate import generate_into
+from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.cases.table import Case
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.files import sha256_of
+
+if TYPE_CHECKING:
+    from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.jobs.events import EventWriter
 from COFGeneratorLib.jobs.session import Session
 from COFGeneratorLib.results.folder import read_manifest
@@ -20,10 +23,12 @@ SUMMARY_COLUMNS = (
     "hr_bpm", "edv_ml", "esv_ml", "sv_ml", "ef_percent", "co_l_min", "es_time_ms", "rv_edv_ml", "rv_esv_ml",
     "rv_ef_percent", "folded_fraction", "labels_from",
 )  # fmt: skip
-SETTINGS = ("frames", "solver", "steps", "samples", "seed", "device", "labels_as_given")
-"""Settings of a batch that every case shares."""
+DECIDING = (
+    "frames", "solver", "steps", "samples", "seed", "labels_as_given", "label_map", "anchor_frame", "roi", "beat",
+)  # fmt: skip
+"""Parts of a request that decide its result; where it is computed does not."""
 
-_bundles: dict[str, Any] = {}
+_bundles: "dict[str, Bundle]" = {}
 
 
 @dataclass(frozen=True)
@@ -45,24 +50,20 @@ class Outcome:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-def run_case(case: Case, out: str, model: str, settings: dict[str, Any]) -> Outcome:
-    """Run one case into ``out/<name>``, unless the same was done before."""
-    folder = Path(out) / case.name
+def run_case(case: Case, shared: GenerateRequest) -> Outcome:
+    """Run one case into ``shared.out/<name>``, unless the same was done before."""
+    folder = Path(shared.out) / case.name
     try:
         if case.problem:
             raise ChainOfFlowError(case.problem)
-        request = request_hash(case, model, settings)
+        request = case.request(shared)
+        digest = request_hash(request)
         earlier = read_manifest(folder)
-        if earlier is not None and earlier.get("request_sha256") == request:
+        if earlier is not None and earlier.get("request_sha256") == digest:
             return Outcome(case.name, "resumed", summary=_summary(folder))
-        arguments = argparse.Namespace(
-            **settings | case.options,
-            anchor=case.anchor, ecg=case.ecg, labels=case.labels, label_map=case.label_map,
-            anchor_frame=case.anchor_frame, anchor_phase=case.anchor_phase, roi=case.roi, beat=case.beat, model=model,
-            out=str(folder), overwrite=False,
-        )  # fmt: skip
         current = Session(EventWriter(None), quiet=True)
-        generate_into(arguments, current, "batch", _bundle(model), {"request_sha256": request})
+        bundle = _bundle(str(request.model))
+        generate_into(request, current, command="batch", bundle=bundle, facts={"request_sha256": digest})
         return Outcome(case.name, "done", summary=_summary(folder))
     except (ChainOfFlowError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
         return Outcome(case.name, "failed", "input", str(error))
@@ -70,34 +71,29 @@ def run_case(case: Case, out: str, model: str, settings: dict[str, Any]) -> Outc
         return Outcome(case.name, "failed", "internal", f"{type(error).__name__}: {error}")
 
 
-def request_hash(case: Case, model: str, settings: dict[str, Any]) -> str:
+def request_hash(request: GenerateRequest) -> str:
     """Return a hash of all that decides a case's result: contents of its files, settings, model."""
-    what = {name: value for name, value in (settings | case.options).items() if name in SETTINGS and name != "device"}
-    what |= {
-        "label_map": case.label_map,
-        "anchor_frame": case.anchor_frame,
-        "roi": case.roi,
-        "beat": case.beat,
-        **({"anchor_phase": case.anchor_phase} if case.anchor_phase else {}),  # earlier results stand
-    }
+    what = {name: getattr(request, name) for name in DECIDING}
+    if request.anchor_phase:  # earlier results stand
+        what["anchor_phase"] = request.anchor_phase
     what["files"] = {
-        part: [(path.suffix, sha256_of(path)) for path in _together(getattr(case, part))]
+        part: [(path.suffix, sha256_of(path)) for path in _together(getattr(request, part))]
         for part in ("anchor", "ecg", "labels")
-        if getattr(case, part)
+        if getattr(request, part)
     }
-    what["model"] = sha256_of(Path(model) / "configs" / "metadata.json")  # which holds the weights' checksums
+    what["model"] = sha256_of(Path(str(request.model)) / "configs" / "metadata.json")  # it holds the weights' checksums
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
-def _together(path: str) -> list[Path]:
+def _together(name: str) -> list[Path]:
     """Return a file and those of the same stem beside it: a WFDB header says nothing without its samples."""
-    path = Path(path)
+    path = Path(name)
     if path.suffix != ".hea":
         return [path]
     return sorted(one for one in path.parent.glob(f"{path.stem}.*") if one.suffix in (".hea", ".dat", ".mat"))
 
 
-def _bundle(model: str):
+def _bundle(model: str) -> "Bundle":
     """Return the loaded bundle, kept for the next case of this process."""
     key = os.path.realpath(model)
     if key not in _bundles:

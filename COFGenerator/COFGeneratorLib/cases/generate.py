@@ -1,38 +1,52 @@
 """Generates one case: reads its files, computes the cine and writes the result folder."""
 
-import argparse
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.errors import AnatomyError
+from COFGeneratorLib.files import sha256_of
 from COFGeneratorLib.jobs.session import Session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 from COFGeneratorLib.results.writer import write_result
 
+if TYPE_CHECKING:
+    from COFGeneratorLib.generator.bundle import Bundle
+    from COFGeneratorLib.generator.cine import Cine
 
-def generate_into(arguments: argparse.Namespace, current: Session, command: str, bundle=None, facts=None):
-    """Generate one case into ``arguments.out`` and return the cine.
+
+def generate_into(
+    request: GenerateRequest,
+    current: Session,
+    *,
+    command: str,
+    bundle: "Bundle | None" = None,
+    facts: Mapping[str, Any] | None = None,
+) -> "Cine":
+    """Generate one case into ``request.out`` and return the cine.
 
     Args:
-        arguments: As parsed for ``cof generate``.
+        request: What is asked for.
         current: Where to tell progress and warnings.
         command: Name for ``run.json``.
-        bundle: A loaded bundle; loaded from ``arguments.model`` where not given.
+        bundle: A loaded bundle; loaded from ``request.model`` where not given.
         facts: More facts for ``run.json``.
     """
-    with ResultFolder(arguments.out, arguments.overwrite) as folder:
-        cine = compute(arguments, current, bundle)
+    with ResultFolder(request.out, request.overwrite) as folder:
+        cine = compute(request, current, bundle)
         current.warn(*write_result(cine, folder, current.watch, current.progress))
-        write_manifest(folder, command, run_facts(cine, arguments) | (facts or {}), current.watch, current.warnings)
-    for path in sorted(Path(arguments.out).iterdir()):
+        write_manifest(folder, command, run_facts(cine, request) | dict(facts or {}), current.watch, current.warnings)
+    for path in sorted(Path(request.out).iterdir()):
         current.events.artifact(path)
     return cine
 
 
-def compute(arguments: argparse.Namespace, current: Session, bundle=None):
+def compute(request: GenerateRequest, current: Session, bundle: "Bundle | None" = None) -> "Cine":
     """Read, load and generate; all errors of input come from here, before anything is written."""
     current.progress(0, 3, "reading")
     with current.watch.stage("reading"):
@@ -40,46 +54,46 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
         from COFGeneratorLib.anatomy.roi import as_roi
         from COFGeneratorLib.anatomy.segmenters.completion import lacking
 
-        roi = as_roi(arguments.roi)
-        record = read_ecg(arguments.ecg)
-        cycle = None if arguments.beat is None else analyse_ecg(record, **chosen_beat(arguments.beat))
-        anchor = read_sax(arguments.anchor, arguments.anchor_frame)
+        roi = as_roi(request.roi)
+        record = read_ecg(request.ecg)
+        cycle = None if request.beat is None else analyse_ecg(record, **chosen_beat(request.beat))
+        anchor = read_sax(request.anchor, request.anchor_frame)
         current.progress(1, 3, "reading")
         labels = None
-        if arguments.labels:
-            codes = {"label_map": arguments.label_map} if arguments.label_map else {}
-            labels = read_labels(arguments.labels, anchor, **codes)
-            if getattr(arguments, "segmenter", None) and not lacking(labels):
+        if request.labels:
+            codes = {"label_map": request.label_map} if request.label_map else {}
+            labels = read_labels(request.labels, anchor, **codes)
+            if request.segmenter and not lacking(labels):
                 current.warn("The labels lack nothing, so the segmenter was not asked.")
     with current.watch.stage("loading"):
         from COFGeneratorLib import generate, load_bundle
         from COFGeneratorLib.resources import default_bundle
 
-        bundle = bundle or load_bundle(arguments.model or default_bundle())
+        bundle = bundle or load_bundle(request.model or default_bundle())
         segmenter = None
-        if getattr(arguments, "segmenter", None):  # a batch has none
+        if request.segmenter:
             from COFGeneratorLib.anatomy.segmenters.foreign_segmenter import load_segmenter
-            from COFGeneratorLib.generator.device import choose_device
+            from COFGeneratorLib.machine import choose_device
 
-            device = str(choose_device(arguments.device))
-            segmenter = load_segmenter(arguments.segmenter, arguments.segmenter_labels, device)
+            device = str(choose_device(request.device))
+            segmenter = load_segmenter(request.segmenter, request.segmenter_labels, device)
     current.progress(3, 3, "reading")
     cine = generate(
         anchor,
         record,
         bundle,
         labels=labels,
-        frames=arguments.frames,
-        solver=arguments.solver,
-        steps=arguments.steps,
-        samples=arguments.samples,
-        seed=arguments.seed,
-        device=arguments.device,
+        frames=request.frames,
+        solver=request.solver,
+        steps=request.steps,
+        samples=request.samples,
+        seed=request.seed,
+        device=request.device,
         cycle=cycle,
         roi=roi,
         segmenter=segmenter,
-        complete_labels=not arguments.labels_as_given,
-        anchor_phase=phase_of(anchor, getattr(arguments, "anchor_phase", None)),
+        complete_labels=not request.labels_as_given,
+        anchor_phase=phase_of(anchor, request.anchor_phase),
         progress=lambda stage, done, total: current.progress(done, total, stage),
     )
     for stage, seconds in cine.provenance["seconds"].items():
@@ -88,7 +102,7 @@ def compute(arguments: argparse.Namespace, current: Session, bundle=None):
     return cine
 
 
-def phase_of(anchor, asked: float | str | None) -> float:
+def phase_of(anchor: SaxStack, asked: float | str | None) -> float:
     """Return ``--anchor-phase`` as a fraction of the R–R interval; ``cine`` is read off the frame times of the file.
 
     Args:
@@ -98,7 +112,7 @@ def phase_of(anchor, asked: float | str | None) -> float:
     Raises:
         AnatomyError: If the file does not say when its frames were taken.
     """
-    if asked != "cine":
+    if not isinstance(asked, str):
         return asked or 0.0
     times = np.asarray(anchor.frame_times_ms, dtype=float)
     if len(times) < 2 or not (np.diff(times) > 0).all():
@@ -115,7 +129,7 @@ def chosen_beat(beat: int | float | None) -> dict[str, int | float]:
     return {} if beat is None else {"at_s": beat} if isinstance(beat, float) else {"beat": beat}
 
 
-def run_facts(cine, arguments: argparse.Namespace) -> dict[str, Any]:
+def run_facts(cine: "Cine", request: GenerateRequest) -> dict[str, Any]:
     """Return the facts of one generation: what went in (by content, not by name), and how."""
     told_elsewhere = ("warnings", "versions", "seconds", "anchor_sha256", "ecg_sha256", "anchor_frame")
     facts = {name: value for name, value in cine.provenance.items() if name not in told_elsewhere}
@@ -123,8 +137,6 @@ def run_facts(cine, arguments: argparse.Namespace) -> dict[str, Any]:
         "anchor": {"sha256": cine.anchor.source_sha256, "frame": cine.anchor.frame, "shape": list(cine.anchor.shape)},
         "ecg": {"sha256": cine.record.source_sha256, "format": cine.record.source_format},
     }
-    if arguments.labels:
-        from COFGeneratorLib.files import sha256_of
-
-        inputs["labels"] = {"sha256": sha256_of(arguments.labels), "label_map": arguments.label_map}
+    if request.labels:
+        inputs["labels"] = {"sha256": sha256_of(request.labels), "label_map": request.label_map}
     return facts | {"frames": len(cine.time_ms), "inputs": inputs}

@@ -1,53 +1,63 @@
 """Registers one recorded cine: finds labels and teacher, and computes its motion."""
 
-import argparse
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from COFGeneratorLib.errors import ChainOfFlowError
+from COFGeneratorLib.cases.request import RegisterRequest
+from COFGeneratorLib.errors import BundleError, ChainOfFlowError
+from COFGeneratorLib.jobs.session import Session
+
+if TYPE_CHECKING:
+    from COFGeneratorLib.generator.cine import Cine
 
 DEMONS = "demons"
 
 
-def compute(arguments: argparse.Namespace, current):
+def compute(request: RegisterRequest, current: Session) -> "Cine":
     """Read the cine, find labels and teacher, register."""
     from COFGeneratorLib import load_bundle, read_labels
     from COFGeneratorLib.anatomy.readers import read_cine
-    from COFGeneratorLib.generator.device import choose_device
+    from COFGeneratorLib.machine import choose_device
     from COFGeneratorLib.registration.pipeline import WITHOUT_TEACHER, find_teacher, register_cine
     from COFGeneratorLib.resources import default_bundle
 
     current.progress(0, 1, "reading")
     with current.watch.stage("reading"):
-        real, index = read_cine(arguments.cine), arguments.anchor_frame
+        real, index = read_cine(request.cine), request.anchor_frame
         if not 1 < len(real.frames) > index:
             raise ChainOfFlowError(
                 f"Registration needs a cine with frame {index}; found {len(real.frames)} frames. Choose another file."
             )
         anchor = real.stack(index)
-        rr_ms = arguments.rr or cycle_length_ms(real.frame_times_ms)
-    bundle = Path(arguments.model) if arguments.model else _or_none(default_bundle)
+        rr_ms = request.rr_ms or cycle_length_ms(real.frame_times_ms)
+    bundle: Path | None = Path(request.model) if request.model else None
+    if bundle is None:
+        with contextlib.suppress(BundleError):  # without one, demons register and labels have to be given
+            bundle = default_bundle()
     labels, source = None, "none"
     segmenter = load_bundle(bundle).segmenter if bundle is not None else None
-    if arguments.labels:
-        codes = {"label_map": arguments.label_map} if arguments.label_map else {}
-        labels, source = read_labels(arguments.labels, anchor, **codes), "user"
+    if request.labels:
+        codes = {"label_map": request.label_map} if request.label_map else {}
+        labels, source = read_labels(request.labels, anchor, **codes), "user"
     elif segmenter is not None:
         with current.watch.stage("segmenting"):
             current.progress(0, 1, "segmenting")
             labels, source = segmenter.segment(anchor, None).labels, "segmenter"
-    by_demons = arguments.teacher == DEMONS
-    teacher = None if by_demons else Path(arguments.teacher) if arguments.teacher else find_teacher(bundle)
+    by_demons = request.teacher == DEMONS
+    teacher = None if by_demons else Path(request.teacher) if request.teacher else find_teacher(bundle)
     with current.watch.stage("registration"):
         cine = register_cine(
             anchor, real.frames, rr_ms, labels=labels, labels_from=source, teacher=teacher, segmenter=segmenter,
-            device=str(choose_device(arguments.device)),
+            device=str(choose_device(request.device)),
             progress=lambda stage, done, total: current.progress(done, total, stage),
         )  # fmt: skip
     current.warn(*(text for text in cine.provenance["warnings"] if not (by_demons and text == WITHOUT_TEACHER)))
     return cine
 
 
-def cycle_length_ms(times_ms) -> float:
+def cycle_length_ms(times_ms: Sequence[float]) -> float:
     """Return the R–R of evenly timed frames: the last frame lasts as long as the others.
 
     Raises:
@@ -59,10 +69,3 @@ def cycle_length_ms(times_ms) -> float:
             "The file does not say when its frames were taken. Give the cycle's length with --rr MS."
         )
     return span * len(times_ms) / (len(times_ms) - 1)
-
-
-def _or_none(find):
-    try:
-        return find()
-    except ChainOfFlowError:
-        return None

@@ -1,10 +1,10 @@
 """The table of cases: one row a case, columns by name, paths relative to the table."""
 
-import argparse
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.cases.values import beat, bounds, frame_count, label_map, natural, phase, positive
 from COFGeneratorLib.errors import ChainOfFlowError
 
@@ -56,10 +56,14 @@ class Case:
     seed: int | None = None
     problem: str = ""
 
-    @property
-    def options(self) -> dict[str, int]:
-        """Options in which this case differs from the batch."""
-        return {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
+    def request(self, shared: GenerateRequest) -> GenerateRequest:
+        """Return what is asked for, given what all cases of the batch share."""
+        own = {name: getattr(self, name) for name in OPTIONS if getattr(self, name) is not None}
+        return replace(
+            shared, **own, out=str(Path(shared.out) / self.name), anchor=self.anchor, ecg=self.ecg, labels=self.labels,
+            label_map=self.label_map, anchor_frame=self.anchor_frame, anchor_phase=self.anchor_phase, roi=self.roi,
+            beat=self.beat,
+        )  # fmt: skip
 
 
 def read_table(path: str | Path) -> list[Case]:
@@ -105,7 +109,7 @@ def _case(row: dict[str, str], number: int, folder: Path) -> Case:
         for column, parse in PARSERS.items():
             if row.get(column):
                 values[column] = parse(row[column])
-    except argparse.ArgumentTypeError as error:
+    except ValueError as error:
         problem = problem or f"Row {number} cannot be read: {error}."
         values = {}
     for column in REQUIRED:

@@ -1,6 +1,8 @@
-"""Single values of a request, from the words of a command line or of a table."""
+"""Single values of a request, from the words of a command line or of a table.
 
-import argparse
+Each parser raises ``ValueError`` with words for the user: what was expected, what was found.
+"""
+
 import re
 
 from COFGeneratorLib.anatomy.stack import LABELS
@@ -15,28 +17,28 @@ DEVICES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 def positive(text: str) -> int:
     """Parse a whole number of at least 1."""
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1; found {text!r}")
+        raise ValueError(f"expected a whole number of at least 1; found {text!r}")
     return int(text)
 
 
 def natural(text: str) -> int:
     """Parse a whole number of at least 0."""
     if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0; found {text!r}")
+        raise ValueError(f"expected a whole number of at least 0; found {text!r}")
     return int(text)
 
 
 def frame_count(text: str) -> int:
     """Parse a number of frames: at least 4, or there is no curve."""
     if positive(text) < 4:
-        raise argparse.ArgumentTypeError(f"expected at least 4 frames; found {text}")
+        raise ValueError(f"expected at least 4 frames; found {text}")
     return int(text)
 
 
 def device(text: str) -> str:
     """Parse a device name."""
     if not DEVICES.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"expected auto, cpu, mps, cuda or cuda:N; found {text!r}")
+        raise ValueError(f"expected auto, cpu, mps, cuda or cuda:N; found {text!r}")
     return text
 
 
@@ -46,7 +48,7 @@ def label_map(text: str) -> dict[str, int]:
     for part in text.split(","):
         name, _, code = (piece.strip() for piece in part.partition("="))
         if name not in LABELS or not code.isdigit() or name in codes:
-            raise argparse.ArgumentTypeError(
+            raise ValueError(
                 f"expected codes as in lv=3,myo=2,rv=1 (names {', '.join(LABELS)}, each once); found {text!r}"
             )
         codes[name] = int(code)
@@ -59,9 +61,7 @@ def beat(text: str) -> int | float:
         return int(text)
     found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(s|ms)", text.strip())
     if not found:
-        raise argparse.ArgumentTypeError(
-            f"expected a beat's index, as 3, or a time in the record, as 4.2s; found {text!r}"
-        )
+        raise ValueError(f"expected a beat's index, as 3, or a time in the record, as 4.2s; found {text!r}")
     return float(found.group(1)) * (1e-3 if found.group(2) == "ms" else 1.0)
 
 
@@ -74,9 +74,7 @@ def phase(text: str) -> float | str:
     except ValueError:
         value = -1.0
     if not 0.0 <= value < 1.0:
-        raise argparse.ArgumentTypeError(
-            f"expected a fraction of the R–R interval from 0 to below 1, or the word cine; found {text!r}"
-        )
+        raise ValueError(f"expected a fraction of the R–R interval from 0 to below 1, or the word cine; found {text!r}")
     return value
 
 
@@ -95,7 +93,5 @@ def bounds(text: str) -> tuple[float, ...]:
     except ValueError:
         values = ()
     if len(values) != 6:
-        raise argparse.ArgumentTypeError(
-            f"expected six numbers in RAS mm, xmin xmax ymin ymax zmin zmax; found {text!r}"
-        )
+        raise ValueError(f"expected six numbers in RAS mm, xmin xmax ymin ymax zmin zmax; found {text!r}")
     return values

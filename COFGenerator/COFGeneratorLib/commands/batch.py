@@ -1,17 +1,19 @@
 """``cof batch``: a table of cases; finished ones are kept, one bad case costs one row."""
 
 import argparse
-import csv
+from functools import partial
 from pathlib import Path
 
-from COFGeneratorLib.cases.case import SETTINGS, SUMMARY_COLUMNS, Outcome, run_case
+from COFGeneratorLib.cases.case import SUMMARY_COLUMNS, Outcome, run_case
 from COFGeneratorLib.cases.pool import run_cases
+from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.cases.table import OPTIONAL, REQUIRED, read_table
-from COFGeneratorLib.commands import options
+from COFGeneratorLib.commands import Commands, options
+from COFGeneratorLib.files import write_csv
 from COFGeneratorLib.jobs.session import session
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "batch",
@@ -38,14 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
     cases = read_table(arguments.table)
     model = str(arguments.model or default_bundle())
     out = Path(arguments.out)
-    settings = {name: getattr(arguments, name) for name in SETTINGS}
     outcomes: dict[str, Outcome] = {}
     with session(arguments) as current:
         _check_model(model)
         out.mkdir(parents=True, exist_ok=True)
         current.progress(0, len(cases), "cases")
-        work = (run_case, cases, (str(out), model, settings), arguments.workers, arguments.scheduler)
-        for outcome in run_cases(*work):
+        work = partial(run_case, shared=GenerateRequest.of(arguments, model=model, overwrite=False))
+        for outcome in run_cases(work, cases, workers=arguments.workers, scheduler=arguments.scheduler):
             outcomes[outcome.name] = outcome
             if outcome.state == "failed":
                 current.warn(f"{outcome.name}: {outcome.message}")
@@ -66,19 +67,9 @@ def write_tables(out: Path, outcomes: list[Outcome]) -> None:
     """Write ``summary.csv`` and ``failures.csv`` for the cases that have ended so far."""
     good = [outcome for outcome in outcomes if outcome.state != "failed"]
     rows = [[outcome.name, *(outcome.summary.get(name) for name in SUMMARY_COLUMNS)] for outcome in good]
-    _write_csv(out / "summary.csv", ("case", *SUMMARY_COLUMNS), rows)
+    write_csv(out / "summary.csv", ("case", *SUMMARY_COLUMNS), rows)
     bad = [[outcome.name, outcome.kind, outcome.message] for outcome in outcomes if outcome.state == "failed"]
-    _write_csv(out / "failures.csv", ("case", "kind", "message"), bad)
-
-
-def _write_csv(path: Path, header: tuple[str, ...], rows: list[list]) -> None:
-    """Write a table beside its name and move it there."""
-    beside = path.with_name(f".{path.name}.partial")
-    with beside.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(header)
-        writer.writerows(["" if value is None else value for value in row] for row in rows)
-    beside.replace(path)
+    write_csv(out / "failures.csv", ("case", "kind", "message"), bad)
 
 
 def _check_model(model: str) -> None:

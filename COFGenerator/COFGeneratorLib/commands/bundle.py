@@ -2,9 +2,12 @@
 
 import argparse
 import json
+from pathlib import Path
+
+from COFGeneratorLib.commands import Commands
 
 
-def add(commands):
+def add(commands: Commands) -> Commands:
     """Add the sub-command with its verbs, and return the place for more verbs."""
     parser = commands.add_parser("bundle", help="look at or verify a model bundle")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -40,8 +43,8 @@ def verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def asked_bundle(arguments: argparse.Namespace):
+def asked_bundle(arguments: argparse.Namespace) -> Path:
     """Return the folder of the bundle that is meant: the one that ships where none is named."""
     from COFGeneratorLib.resources import default_bundle
 
-    return arguments.bundle or default_bundle()
+    return Path(arguments.bundle) if arguments.bundle else default_bundle()

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from COFGeneratorLib.anatomy.stack import LABELS
 from COFGeneratorLib.cases.generate import generate_into
-from COFGeneratorLib.commands import options
+from COFGeneratorLib.cases.request import GenerateRequest
+from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.commands.generate import describe
 from COFGeneratorLib.jobs.session import session
 from COFGeneratorLib.resources import sample_patient
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "demo",
@@ -26,11 +27,11 @@ def add(commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Generate and write; returns the exit code."""
     patient = sample_patient()
-    arguments.anchor, arguments.ecg, arguments.labels = (str(patient.anchor), str(patient.ecg), str(patient.labels))
-    arguments.label_map, arguments.anchor_frame = dict(LABELS), 0
-    arguments.roi = arguments.beat = None
+    request = GenerateRequest.of(
+        arguments, anchor=str(patient.anchor), ecg=str(patient.ecg), labels=str(patient.labels), label_map=LABELS
+    )
     with session(arguments) as current:
-        cine = generate_into(arguments, current, "demo", facts={"patient": "synthetic demo patient"})
+        cine = generate_into(request, current, command="demo", facts={"patient": "synthetic demo patient"})
         out = Path(arguments.out)
         describe(cine, out, current)
         current.say()

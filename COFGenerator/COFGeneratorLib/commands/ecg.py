@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 from COFGeneratorLib.cases.generate import chosen_beat
-from COFGeneratorLib.commands import options
+from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.jobs.session import session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "ecg", help="read and measure a 12-lead ECG", description="Read an ECG and write ecg.json and ecg.png."

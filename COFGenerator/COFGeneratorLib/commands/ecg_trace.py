@@ -8,14 +8,19 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from COFGeneratorLib.commands import Commands
 from COFGeneratorLib.jobs.events import job_events
+
+if TYPE_CHECKING:
+    from COFGeneratorLib.ecg.record import EcgRecord
 
 DRAWING_FS_HZ = 250.0
 """Leads are thinned to at most this rate: a panel has far fewer pixels."""
 
 
-def trace(record) -> dict:
+def trace(record: "EcgRecord") -> dict[str, Any]:
     """Return the leads of an ``EcgRecord`` for drawing.
 
     Returns:
@@ -35,7 +40,7 @@ def trace(record) -> dict:
     return {"fs_hz": record.fs_hz / step, "leads": leads}
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser("ecg-trace", description="Read an ECG for drawing.")
     parser.add_argument("file", type=Path)

@@ -2,18 +2,23 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from COFGeneratorLib.cases.generate import generate_into
-from COFGeneratorLib.commands import options
+from COFGeneratorLib.cases.request import GenerateRequest
+from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.commands.generate_from_ecg import add_engine, need_anchor, run_ecgflowcmr
 from COFGeneratorLib.commands.generate_from_template import run_template
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.jobs.session import Session, session
 
+if TYPE_CHECKING:
+    from COFGeneratorLib.generator.cine import Cine
 
-def add(commands) -> None:
+
+def add(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "generate",
@@ -71,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         return run_template(arguments)
     need_anchor(arguments)
     with session(arguments) as current:
-        cine = generate_into(arguments, current, "generate")
+        cine = generate_into(GenerateRequest.of(arguments), current, command="generate")
         describe(cine, Path(arguments.out), current)
     return 0
 
@@ -94,7 +99,7 @@ def _check_segmenter(arguments: argparse.Namespace) -> None:
         raise AnatomyError("Codes of a segmenter's classes need the segmenter; found none. Give --segmenter FOLDER.")
 
 
-def describe(cine, out: Path, current: Session) -> None:
+def describe(cine: "Cine", out: Path, current: Session) -> None:
     """Print what came out and where it is."""
     report = cine.function
     if report is not None:

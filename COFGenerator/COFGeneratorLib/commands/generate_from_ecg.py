@@ -2,14 +2,17 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from COFGeneratorLib.cases.plane import generate_plane_into
+from COFGeneratorLib.cases.request import PlaneRequest
 from COFGeneratorLib.errors import AnatomyError, BundleError
 from COFGeneratorLib.jobs.session import Session, session
-from COFGeneratorLib.results.folder import ResultFolder
-from COFGeneratorLib.results.manifest import write_manifest
+
+if TYPE_CHECKING:
+    from COFGeneratorLib.ecgflowcmr.generate import PlaneCine
 
 ENGINES = ("chain-of-flow", "ecgflowcmr")
-SHIPPED = "ecgflowcmr-small"
 NEEDS_AN_ANCHOR = ("anchor", "labels", "roi", "anchor_phase")
 
 
@@ -55,74 +58,12 @@ def run_ecgflowcmr(arguments: argparse.Namespace) -> int:
             "chain-of-flow to move that anatomy."
         )
     with session(arguments) as current:
-        with ResultFolder(arguments.out, arguments.overwrite) as folder:
-            cine = _compute(arguments, current)
-            from COFGeneratorLib.ecgflowcmr.write import write_plane_result
-
-            current.warn(*write_plane_result(cine, folder, current.watch, current.progress))
-            told = ("warnings", "versions", "seconds", "ecg_sha256")
-            facts = {name: value for name, value in cine.provenance.items() if name not in told}
-            facts |= {
-                "frames": len(cine.time_ms),
-                "inputs": {"ecg": {"sha256": cine.record.source_sha256, "format": cine.record.source_format}},
-            }
-            write_manifest(folder, "generate", facts, current.watch, current.warnings)
-        for path in sorted(Path(arguments.out).iterdir()):
-            current.events.artifact(path)
+        cine = generate_plane_into(PlaneRequest.of(arguments), current)
         _describe(cine, Path(arguments.out), current)
     return 0
 
 
-def _compute(arguments: argparse.Namespace, current: Session):
-    current.progress(0, 2, "reading")
-    with current.watch.stage("reading"):
-        from COFGeneratorLib import read_ecg
-
-        record = read_ecg(arguments.ecg)
-    with current.watch.stage("loading"):
-        from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
-        from COFGeneratorLib.ecgflowcmr.generate import generate_from_ecg
-
-        bundle = load_ecgflow_bundle(arguments.model or shipped_bundle())
-    current.progress(2, 2, "reading")
-    cine = generate_from_ecg(
-        record,
-        bundle,
-        frames=arguments.frames,
-        solver=arguments.solver,
-        steps=arguments.steps,
-        samples=arguments.samples,
-        seed=arguments.seed,
-        alpha=arguments.alpha,
-        guidance=arguments.guidance,
-        device=arguments.device,
-        progress=lambda stage, done, total: current.progress(done, total, stage),
-    )
-    for stage, seconds in cine.provenance["seconds"].items():
-        current.watch.add(stage, seconds)
-    current.warn(*cine.provenance["warnings"])
-    return cine
-
-
-def shipped_bundle() -> Path:
-    """Return the folder of the bundle that ships.
-
-    Raises:
-        BundleError: If none ships with this installation.
-    """
-    from COFGeneratorLib.resources import model_bundles
-
-    shipped = model_bundles("ecgflowcmr")
-    if shipped:
-        return shipped[0]
-    raise BundleError(
-        f"The engine ecgflowcmr needs a model; none ({SHIPPED}) ships with this installation. Train one with "
-        "`cof train ecgflowcmr --config ecgflowcmr-small`, export it with `cof ecgflowcmr export`, and name its bundle "
-        "with --model."
-    )
-
-
-def _describe(cine, out: Path, current: Session) -> None:
+def _describe(cine: "PlaneCine", out: Path, current: Session) -> None:
     current.say("NOTE: the anatomy in this cine is synthetic and NOT the patient's. Research use only.")
     if cine.plane is not None:
         report = cine.plane

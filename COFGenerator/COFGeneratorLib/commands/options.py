@@ -1,22 +1,47 @@
 """Arguments that several sub-commands share, and the checks of single values."""
 
 import argparse
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from COFGeneratorLib.cases.values import SOLVERS, beat, bounds, device, frame_count, natural, positive
+from COFGeneratorLib.cases import values
+
+Value = TypeVar("Value")
+
+
+def told(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """Return a parser of ``cases.values`` for ``type=``: argparse shows the words of no other kind of error."""
+
+    @functools.wraps(parse)
+    def parse_argument(text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_argument
+
+
+positive, natural, frame_count = told(values.positive), told(values.natural), told(values.frame_count)
+device, label_map, phase = told(values.device), told(values.label_map), told(values.phase)
+beat, seconds = told(values.beat), told(values.seconds)
 
 
 class RoiAction(argparse.Action):
     """Take six words, or one with six numbers in it (``--roi=-90,10,-40,60,-50,70``)."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, words: Any, option_string: Any = None
+    ) -> None:
         """Store the bounds as a tuple of six."""
         try:
-            setattr(namespace, self.dest, bounds(" ".join(values)))
-        except argparse.ArgumentTypeError as error:
+            setattr(namespace, self.dest, values.bounds(" ".join(words)))
+        except ValueError as error:
             parser.error(f"argument --roi: {error}")
 
 
-def add_beat(parser: argparse.ArgumentParser) -> None:
+def add_beat(parser: argparse._ActionsContainer) -> None:
     """Add which beat of the ECG is meant."""
     parser.add_argument(
         "--beat", type=beat, metavar="N|TIME", help="R–R to use: index of its R peak, as 3, or a time in it, as 4.2s "
@@ -44,7 +69,9 @@ def add_generation(parser: argparse.ArgumentParser) -> None:
     """Add how to generate."""
     parser.add_argument("--model", metavar="BUNDLE", help="model bundle folder (default: the one that ships)")
     parser.add_argument("--frames", type=frame_count, default=50, help="frames of one R–R interval (default 50)")
-    parser.add_argument("--solver", choices=SOLVERS, help="solver of the flow, for --samples (default: the bundle's)")
+    parser.add_argument(
+        "--solver", choices=values.SOLVERS, help="solver of the flow, for --samples (default: the bundle's)"
+    )
     parser.add_argument("--steps", type=positive, help="steps of the solver, for --samples (default: the bundle's)")
     parser.add_argument("--samples", type=positive, default=1, metavar="K", help="draws, for intervals (default 1)")
     parser.add_argument("--seed", type=natural, default=0, help="seed of the draws (default 0)")

@@ -13,8 +13,10 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from COFGeneratorLib.commands import Commands
 from COFGeneratorLib.jobs.events import job_events
 
 PACKAGES = (
@@ -54,8 +56,8 @@ def probe() -> dict[str, Any]:
     return facts
 
 
-def _devices(torch) -> list[dict[str, Any]]:
-    found = [{"id": "cpu", "name": platform.processor() or platform.machine(), "free_mb": None}]
+def _devices(torch: ModuleType) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{"id": "cpu", "name": platform.processor() or platform.machine(), "free_mb": None}]
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         free = torch.cuda.mem_get_info(index)[0] // 2**20
         found.append({"id": f"cuda:{index}", "name": torch.cuda.get_device_name(index), "free_mb": int(free)})
@@ -64,7 +66,7 @@ def _devices(torch) -> list[dict[str, Any]]:
     return [{**device, "error": _try_device(torch, device["id"])} for device in found]
 
 
-def _try_device(torch, name: str) -> str:
+def _try_device(torch: ModuleType, name: str) -> str:
     """Return the error of a small computation on a device; empty if the result is right."""
     try:
         total = float(torch.ones(64, 64, device=name).matmul(torch.ones(64, 64, device=name)).sum())
@@ -80,7 +82,7 @@ def _version(name: str) -> str:
         return ""
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser("probe", description="Tell what this Python can do for ChainOfFlow.")
     parser.add_argument("--out", type=Path, required=True)

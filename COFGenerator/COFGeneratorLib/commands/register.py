@@ -2,16 +2,21 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from COFGeneratorLib.cases.register import compute
-from COFGeneratorLib.commands import options
+from COFGeneratorLib.cases.request import RegisterRequest
+from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.errors import ChainOfFlowError
-from COFGeneratorLib.jobs.session import session
+from COFGeneratorLib.jobs.session import Session, session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 
+if TYPE_CHECKING:
+    from COFGeneratorLib.generator.cine import Cine
 
-def add(commands) -> None:
+
+def add(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
         "register",
@@ -25,7 +30,9 @@ def add(commands) -> None:
     )
     parser.add_argument("--labels", metavar="FILE", help="labels of that frame (default: found by the segmenter)")
     parser.add_argument("--label-map", type=options.label_map, metavar="CODES", help='codes ("lv=3,myo=2,rv=1")')
-    parser.add_argument("--rr", type=float, metavar="MS", help="length of the cycle (default: from the file's times)")
+    parser.add_argument(
+        "--rr", dest="rr_ms", type=float, metavar="MS", help="length of the cycle (default: from the file's times)"
+    )
     parser.add_argument(
         "--teacher", metavar="DIR|demons",
         help="folder of a trained teacher (default: the model's, if any), or demons: SimpleITK's, without any training",
@@ -39,7 +46,7 @@ def add(commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Register and write; returns the exit code."""
     with session(arguments) as current, ResultFolder(arguments.out, arguments.overwrite) as folder:
-        cine = compute(arguments, current)
+        cine = compute(RegisterRequest.of(arguments), current)
         with current.watch.stage("writing"):
             write(cine, folder, current)
         facts = {key: value for key, value in cine.provenance.items() if key not in ("warnings", "seconds", "versions")}
@@ -52,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def write(cine, folder: Path, current) -> None:
+def write(cine: "Cine", folder: Path, current: Session) -> None:
     """Write scene and function."""
     from COFGeneratorLib.function import findings, measure_regional, write_function
     from COFGeneratorLib.scene import write_scene

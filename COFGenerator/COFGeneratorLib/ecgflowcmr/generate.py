@@ -17,8 +17,7 @@ from COFGeneratorLib.ecgflowcmr.read_outs import NOTICE, PlaneReport, measure_pl
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.cine import Cine
-from COFGeneratorLib.generator.device import choose_device
-from COFGeneratorLib.machine import versions
+from COFGeneratorLib.machine import choose_device, versions
 
 MAX_FRAMES = 400
 GREY_LEVELS = 1000.0

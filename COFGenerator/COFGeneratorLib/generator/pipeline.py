@@ -22,10 +22,10 @@ from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.generator.conditioned import prepare
-from COFGeneratorLib.generator.device import choose_device
 from COFGeneratorLib.generator.native import NativeMotion, native_motion
 from COFGeneratorLib.generator.networks.grid import label_fractions
 from COFGeneratorLib.generator.r_wave import ESTIMATED, RWave, at_the_r_wave, frame_at
+from COFGeneratorLib.machine import choose_device
 
 Progress = Callable[[str, int, int], None]
 MAX_FRAMES = 400

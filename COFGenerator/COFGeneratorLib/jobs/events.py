@@ -12,7 +12,9 @@ Kinds: ``progress`` {stage, done, total, eta_s}, ``metric`` {name, value, step},
 """
 
 import contextlib
+import errno
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib.errors import ChainOfFlowError
+from COFGeneratorLib.files import write_text
+
+logger = logging.getLogger(__name__)
 
 CANCELLED_EXIT_CODE = 130
 """Exit code of a job that stopped because it was asked to; the shell's convention for an interrupt."""
@@ -38,39 +43,89 @@ HINTS = {
 """What to do, by kind of error. The message of a ``bad_input`` already says it."""
 
 
+MALFORMED = "malformed"
+
+
 class JobCancelled(Exception):
     """Raised inside a job at its next progress report after it was asked to stop."""
 
 
+class EventLog:
+    """An append-only file of events, each on disk at once, so that another process can follow it.
+
+    Args:
+        path: File to append to.
+        keep_until_step: On resume, the step of the checkpoint; later lines belong to work that is done again and go.
+    """
+
+    def __init__(self, path: Path, keep_until_step: int | None = None):
+        self.path = path
+        self._full = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        if keep_until_step is not None and path.exists():
+            events = read_events(path)
+            kept = [event for event in events if event.get("step", 0) <= keep_until_step and event["event"] != "done"]
+            write_text(path, "".join(json.dumps(event) + "\n" for event in kept))
+
+    def write(self, event: str, **facts: Any) -> None:
+        """Append one event. A full disk is reported once through logging and does not stop the work."""
+        line = json.dumps({"event": event, **facts}, default=_as_json)
+        try:
+            with self.path.open("a", encoding="utf-8", errors="replace") as stream:
+                stream.write(line + "\n")
+            self._full = False
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            if not self._full:
+                logger.warning("No space left for %s; work goes on without a log. Free some space.", self.path)
+            self._full = True
+
+
+def _as_json(value: Any) -> Any:
+    """Return numbers of other libraries as numbers, anything else as text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def read_events(path: Path | str) -> list[dict[str, Any]]:
+    """Return the events of a log; a line cut short by a crash is left out."""
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    return [event for event in map(parse_event, lines) if event["event"] != MALFORMED]
+
+
+def parse_event(line: str) -> dict[str, Any]:
+    """Return one line as an event; one that is no JSON object comes as ``{"event": "malformed", "text": …}``."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    return event if isinstance(event, dict) and "event" in event else {"event": MALFORMED, "text": line}
+
+
 class EventWriter:
-    """Writes events; with no file it does nothing, so that library code need not ask whether anybody listens.
+    """Says how a job goes; with no file it does nothing, so that library code need not ask whether anybody listens.
 
     Args:
         path: ``events.jsonl`` of the job folder, or None. A file named ``cancel`` beside it asks the job to stop.
     """
 
     def __init__(self, path: str | os.PathLike | None):
-        self._stream = None
-        self._cancel = None
-        if path is not None:
-            path = Path(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open("a", encoding="utf-8", errors="replace")
-            self._cancel = path.with_name("cancel")
+        self._log = None if path is None else EventLog(Path(path))
+        self._cancel = None if path is None else Path(path).with_name("cancel")
         self._stage, self._stage_start, self._last = "", 0.0, 0.0
 
     def close(self) -> None:
-        """Close the file; further events are dropped."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        """Drop what is still said."""
+        self._log = None
 
     def emit(self, event: str, **facts: Any) -> None:
-        """Write one event and flush it."""
-        if self._stream is not None:
-            line = json.dumps({"event": event, "time": round(time.time(), 3), **facts}, default=str)
-            self._stream.write(line + "\n")
-            self._stream.flush()
+        """Write one event."""
+        if self._log is not None:
+            self._log.write(event, time=round(time.time(), 3), **facts)
 
     def progress(self, stage: str, done: float, total: float) -> None:
         """Say how far a stage is; this is also where a job notices that it should stop.

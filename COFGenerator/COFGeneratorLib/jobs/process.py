@@ -23,7 +23,7 @@ def start_detached(argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, 
         OSError: If the program cannot be started.
     """
     options: dict = {"start_new_session": True}
-    if WINDOWS:
+    if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
         options = {"creationflags": flags}
     with log.open("ab") as stream:
@@ -98,6 +98,8 @@ def has_orphans(pid: int) -> bool:
 
 
 def _windows_start_time(pid: int) -> str | None:
+    if sys.platform != "win32":
+        return None
     import ctypes
     from ctypes import wintypes
 

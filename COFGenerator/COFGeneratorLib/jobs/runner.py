@@ -5,6 +5,7 @@ state on. The state is on disk, so a job goes on when its starter exits and can 
 """
 
 import os
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -73,8 +74,9 @@ class JobRunner:
         self.state = JobState.QUEUED
         self.reason = ""
         self.returncode: int | None = None
-        self._process = None
-        self._pid, self._started = 0, None
+        self._process: subprocess.Popen | None = None
+        self._pid = 0
+        self._started: str | None = None
         self._expected: tuple[str, ...] = ()
         self._events, self._log = EventTail(self.folder.events), TextTail(self.folder.log)
         self._finish: dict[str, Any] = {}
@@ -197,6 +199,8 @@ class JobRunner:
 
     def _insist(self) -> None:
         now = time.monotonic()
+        if self._asked_at is None:
+            return
         if self._told_at is None and now - self._asked_at >= self._grace_s:
             self._told_at = now
             process.end_tree(self._pid, force=False)

@@ -12,14 +12,16 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs.events import CANCELLED_EXIT_CODE, JobCancelled
 
 
-def run_safely(work) -> int:
+def run_safely(work: Callable[[], int | None]) -> int:
     """Run a command and turn what it raises into a message and an exit code."""
     try:
         with _terminated_like_interrupted():
@@ -45,10 +47,10 @@ def run_safely(work) -> int:
 
 
 @contextlib.contextmanager
-def _terminated_like_interrupted():
+def _terminated_like_interrupted() -> Iterator[None]:
     """Clean up after SIGTERM, which batch systems and job runners send, as after Ctrl-C."""
 
-    def interrupt(number, frame):
+    def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():

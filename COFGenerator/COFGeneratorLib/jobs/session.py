@@ -1,9 +1,11 @@
 """One run of a sub-command: its events, its progress on the terminal, its warnings and its times."""
 
+import argparse
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from COFGeneratorLib.jobs.events import job_events
+from COFGeneratorLib.jobs.events import EventWriter, job_events
 from COFGeneratorLib.jobs.stopwatch import Stopwatch
 
 
@@ -11,11 +13,11 @@ class Session:
     """What a sub-command tells while it works.
 
     Args:
-        events: ``jobs.events.EventWriter``.
+        events: Where the watching program reads.
         quiet: Print nothing but errors.
     """
 
-    def __init__(self, events, quiet: bool):
+    def __init__(self, events: EventWriter, quiet: bool):
         self.events, self.quiet = events, quiet
         self.watch = Stopwatch()
         self.warnings: list[str] = []
@@ -54,7 +56,7 @@ class Session:
 
 
 @contextmanager
-def session(arguments):
+def session(arguments: argparse.Namespace) -> Iterator[Session]:
     """Give the session of a command; its end, good or bad, is told to the watching program."""
     with job_events(arguments.events) as events:
         current = Session(events, arguments.quiet)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 class Stopwatch:
     """Adds up wall time by stage, s."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._begin = time.perf_counter()
 

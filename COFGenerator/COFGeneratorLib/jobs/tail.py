@@ -1,9 +1,10 @@
 """Reading files that another process is still writing."""
 
 import codecs
-import json
 from pathlib import Path
 from typing import Any
+
+from COFGeneratorLib.jobs.events import parse_event
 
 MAX_CHUNK_BYTES = 1 << 20
 """At most this much is read at once, so that a flood of output does not stall whoever looks."""
@@ -41,19 +42,11 @@ class EventTail:
         self._text, self._rest = TextTail(path), ""
 
     def read(self) -> list[dict[str, Any]]:
-        """Return new events; a line that is not a JSON object comes as ``{"event": "malformed", "text": …}``."""
+        """Return new events, see ``parse_event``."""
         *lines, self._rest = (self._rest + self._text.read()).split("\n")
-        return [_parse(line) for line in lines if line.strip()]
+        return [parse_event(line) for line in lines if line.strip()]
 
 
 def without_rewrites(text: str) -> str:
     """Return text as a terminal would show it after carriage returns: only the last state of each line."""
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
-
-
-def _parse(line: str) -> dict[str, Any]:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        event = None
-    return event if isinstance(event, dict) and "event" in event else {"event": "malformed", "text": line}

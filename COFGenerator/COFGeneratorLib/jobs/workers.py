@@ -1,13 +1,25 @@
-"""Work on many subjects: in this process, in several, or on a Dask cluster; in bounded numbers at a time."""
+"""The one pool of processes: work on many items here, in several processes, or on a Dask cluster.
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+Processes are spawned, since a forked child of a process that has used torch's threads may hang. They live as long as a
+pipe that their parent holds: when the work is cancelled, and when the parent ends in whatever way, they end at once.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import Any
+from multiprocessing.connection import Connection
+from typing import Any, TypeVar
 
-from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.errors import JobError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Prepare = Callable[[], Any]
 
 LOCAL = "local"
 """A Dask cluster of this machine's processes, started and ended with the work."""
@@ -17,96 +29,194 @@ CONNECT_S = 30
 """How long a scheduler may take to answer."""
 WORKER_MEMORY = "4GiB"
 """A worker of the local cluster that grows beyond this is restarted by Dask."""
+THREADS = "OMP_NUM_THREADS"
+"""Read by numerical libraries when they start."""
 
 
 def spread(
-    work: Callable[[Any], Any], items: Sequence[Any], *, workers: int = 1, scheduler: str | None = None
-) -> Iterator[Any]:
-    """Yield ``work(item)`` of every item, in the order in which they are done.
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    prepare: Prepare | None = None,
+    lost: Callable[[Item, str], Result] | None = None,
+    ordered: bool = False,
+    threads: int = 1,
+) -> Iterator[Result]:
+    """Yield ``work(item)`` of every item; leaving the loop early cancels what is not done.
 
     Args:
         work: A function at a module's top level; it must be safe to run again after a crash.
         items: What it takes, one at a time; picklable.
-        workers: Processes, where nobody gives a cluster's address.
+        workers: Processes; one means this process.
         scheduler: None for plain processes, ``"local"`` for a Dask cluster on this machine, else the address of a
             running Dask scheduler, e.g. ``tcp://10.0.0.1:8786``, whose workers see the same files.
+        prepare: Called once in each process before its first item.
+        lost: Gives what stands for an item whose process died (the item, why); the others go on. Where None, a death
+            ends the work.
+        ordered: Yield in the order of the items, not in that in which they are done.
+        threads: What numerical libraries may use in each process.
 
     Raises:
-        CohortError: If Dask is asked for and not there, or a worker died.
+        JobError: If Dask is asked for and not there, or a worker died and ``lost`` is None.
     """
     if not items:
         return
     if scheduler is not None:
-        yield from _on_dask(work, items, workers, scheduler)
+        pairs = _on_dask(work, items, workers, scheduler, prepare, lost)
     elif workers == 1:
-        yield from map(work, items)
+        pairs = _here(work, items, prepare)
     else:
-        yield from _in_processes(work, items, workers)
+        pairs = _in_processes(work, items, workers, prepare, lost, threads)
+    with contextlib.closing(pairs):
+        yield from _in_order(pairs) if ordered else (result for _, result in pairs)
 
 
-def _in_processes(work, items, workers: int) -> Iterator[Any]:
-    # "spawn": a forked child of a process that has used torch's threads may hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=one_thread) as pool:
-        left, running = iter(items), set()
+def _in_order(pairs: Iterator[tuple[int, Result]]) -> Iterator[Result]:
+    early: dict[int, Result] = {}
+    following = 0
+    for place, result in pairs:
+        early[place] = result
+        while following in early:
+            yield early.pop(following)
+            following += 1
+
+
+def _here(work: Callable, items: Sequence, prepare: Prepare | None) -> Generator[tuple[int, Any], None, None]:
+    if prepare is not None:
+        prepare()
+    yield from enumerate(map(work, items))
+
+
+def _in_processes(
+    work: Callable, items: Sequence, workers: int, prepare: Prepare | None, lost: Callable | None, threads: int
+) -> Generator[tuple[int, Any], None, None]:
+    left = enumerate(items)
+    following = next(left, None)
+    while following is not None:
+        running: dict[Future, tuple[int, Any]] = {}
         try:
-            while True:
-                while len(running) < AHEAD * workers and (item := next(left, None)) is not None:
-                    running.add(pool.submit(work, item))
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
+            with _pool(workers, prepare, threads) as pool:
+                while running or following is not None:
+                    while following is not None and len(running) < AHEAD * workers:
+                        running[pool.submit(work, following[1])] = following
+                        following = next(left, None)
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        result = future.result()
+                        yield running.pop(future)[0], result
         except BrokenProcessPool as error:
-            raise CohortError(
-                f"All {workers} workers must live until the work is done; one was ended by the system, most likely for "
-                "want of memory. Run it again with fewer workers: what is done is kept."
-            ) from error
+            if lost is None:
+                raise JobError(
+                    f"All {workers} workers must live until the work is done; one was ended by the system, most likely "
+                    "for want of memory. Run it again with fewer workers: what is done is kept."
+                ) from error
+            for place, item in running.values():  # one of them killed its process; alone, each can only harm itself
+                yield place, _alone(work, item, prepare, lost, threads)
+
+
+def _alone(work: Callable, item: Any, prepare: Prepare | None, lost: Callable, threads: int) -> Any:
+    try:
+        with _pool(1, prepare, threads) as pool:
+            return pool.submit(work, item).result()
+    except BrokenProcessPool:
+        return lost(item, "The process died (out of memory, or a fault in a library). Run this alone to see more.")
+
+
+@contextlib.contextmanager
+def _pool(workers: int, prepare: Prepare | None, threads: int) -> Iterator[ProcessPoolExecutor]:
+    """Give a pool whose processes end with the block, whatever they are doing."""
+    context = get_context("spawn")
+    alive, held = context.Pipe(duplex=False)
+    with _threads_of_children(threads):
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(alive, prepare))
+        try:
+            yield pool
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            held.close()
             raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+            held.close()
+            alive.close()
 
 
-def _on_dask(work, items, workers: int, scheduler: str) -> Iterator[Any]:
+def _begin(alive: Connection, prepare: Prepare | None) -> None:
+    """Begin a process's life: an interrupt of the terminal is the parent's affair, its end is ours."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+    if prepare is not None:
+        prepare()
+
+
+def _end_with(alive: Connection) -> None:
+    alive.poll(None)  # nothing is ever sent: it ends when the other side is closed
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _threads_of_children(threads: int) -> Iterator[None]:
+    before = os.environ.get(THREADS)
+    os.environ[THREADS] = before or str(threads)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[THREADS]
+
+
+def _on_dask(
+    work: Callable, items: Sequence, workers: int, scheduler: str, prepare: Prepare | None, lost: Callable | None
+) -> Generator[tuple[int, Any], None, None]:
     try:
         from dask.distributed import Client, LocalCluster, as_completed
+        from distributed.scheduler import KilledWorker
     except ImportError as error:
-        raise CohortError(
-            "Work on a cluster goes through dask.distributed; it is not installed. Install it "
-            '(pip install "dask[distributed]"), or use --workers alone.'
+        raise JobError(
+            "A scheduler needs the package dask.distributed; it is not installed. Install it "
+            "(pip install 'chainofflow[distributed]'), or use --workers alone."
         ) from error
-    cluster = None
-    if scheduler == LOCAL:
-        cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, memory_limit=WORKER_MEMORY, dashboard_address=None,
-            scheduler_port=0,
-        )  # fmt: skip
-    try:
-        client = Client(cluster if cluster is not None else scheduler, timeout=CONNECT_S)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise CohortError(
-            f"A Dask scheduler was expected at {scheduler}; reaching it failed ({error}). Start `dask scheduler` and "
-            "workers, or give --scheduler local."
-        ) from error
-    try:
-        client.run(one_thread)
-        left = iter(items)
-        ahead = max(1, AHEAD * sum(client.nthreads().values()))
-        queue = as_completed(
-            [client.submit(work, item, pure=False, retries=1) for item in itertools.islice(left, ahead)]
-        )
+    with contextlib.ExitStack() as opened:
+        place: Any = scheduler
+        if scheduler == LOCAL:
+            opened.enter_context(_threads_of_children(1))
+            place = opened.enter_context(
+                LocalCluster(
+                    n_workers=workers, threads_per_worker=1, memory_limit=WORKER_MEMORY, dashboard_address=None,
+                    scheduler_port=0,
+                )
+            )  # fmt: skip
+        try:
+            client = opened.enter_context(Client(place, timeout=CONNECT_S))
+        except (OSError, TimeoutError, ValueError) as error:
+            raise JobError(
+                f"A Dask scheduler was expected at {scheduler}; reaching it failed ({error}). Start `dask scheduler` "
+                "and workers, or give --scheduler local."
+            ) from error
+        client.run(_begin_on_dask, prepare)
+        left = enumerate(items)
+        running: dict[Any, tuple[int, Any]] = {}
+        queue = as_completed()
+
+        def hand_out() -> None:
+            if (following := next(left, None)) is not None:
+                future = client.submit(work, following[1], pure=False, retries=1)
+                running[future] = following
+                queue.add(future)
+
+        for _ in range(max(1, AHEAD * sum(client.nthreads().values()))):
+            hand_out()
         for future in queue:
-            yield future.result()
-            if (item := next(left, None)) is not None:
-                queue.add(client.submit(work, item, pure=False, retries=1))
-    finally:
-        client.close()
-        if cluster is not None:
-            cluster.close()
+            at, item = running.pop(future)
+            failure = future.exception()
+            if isinstance(failure, KilledWorker) and lost is not None:
+                yield at, lost(item, str(failure))
+            else:
+                yield at, future.result()
+            hand_out()
 
 
-def one_thread() -> None:
-    """Keep torch to one thread: the workers share the cores."""
-    import torch
-
-    torch.set_num_threads(1)
+def _begin_on_dask(prepare: Prepare | None) -> None:
+    os.environ.setdefault(THREADS, "1")
+    if prepare is not None:
+        prepare()

@@ -1,18 +1,17 @@
 """The work of an evaluation: every subject × method once, over processes, into the store."""
 
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from COFGeneratorLib.errors import ChainOfFlowError, CohortError
+from COFGeneratorLib.jobs.workers import spread
+from COFGeneratorLib.machine import one_thread
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject, read_cohort
 from COFTrainingLib.evaluation.store import Store
@@ -67,11 +66,8 @@ class Workplace:
     """What one process keeps between subjects: cohort, bundles, methods."""
 
     def __init__(self, plan: Plan):
-        import torch
-
         from COFTrainingLib.evaluation.comparators.methods import build_methods
 
-        torch.set_num_threads(1)
         self.plan = plan
         self.cohort: Cohort = read_cohort(plan.cohort)
         self.subjects: dict[str, Subject] = {subject.id: subject for subject in self.cohort.subjects}
@@ -208,12 +204,13 @@ def run_plan(plan: Plan, store: Store, workers: int = 1, progress: Callable[[int
     total, done = len(plan.subjects), len(plan.subjects) - len(tasks)
     if progress is not None:
         progress(done, total)
-    for rows in results(tasks, _in_process, _open, plan, workers):
-        for row in rows:
-            store.add(row)
-        done += 1
-        if progress is not None:
-            progress(done, total)
+    with one_thread():
+        for rows in spread(_in_process, tasks, workers=workers, prepare=partial(_open, plan)):
+            for row in rows:
+                store.add(row)
+            done += 1
+            if progress is not None:
+                progress(done, total)
 
 
 def _named_work(task: tuple[str, str, str, str, str]) -> dict[str, Any]:
@@ -245,38 +242,9 @@ def collect(
     missing = [name for name in subjects if not store.has(name, plan.main, kind, identity)]
     tasks = [(*work, name, kind, identity) for name in missing]
     done = len(subjects) - len(missing)
-    for row in results(tasks, _named_work, _open, plan, workers):
-        store.add(row)
-        done += 1
-        if progress is not None:
-            progress(done, len(subjects))
-
-
-def results(tasks: list, work: Callable, prepare: Callable, plan: Plan, workers: int) -> Iterator[Any]:
-    """Yield ``work(task)`` for every task, as they come; in this process where there is one worker.
-
-    Only a few tasks are handed out at a time, so that memory does not grow with their number.
-    """
-    if not tasks:
-        return
-    if workers <= 1:
-        prepare(plan)
-        yield from map(work, tasks)
-        return
-    from concurrent.futures import FIRST_COMPLETED, wait
-
-    waiting = iter(tasks)
-    # "spawn": a forked child of a process that has used torch's threads may hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=partial(prepare, plan)) as pool:
-        running = {pool.submit(work, task) for task in islice(waiting, 2 * workers)}
-        try:
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield future.result()
-                    task = next(waiting, None)
-                    if task is not None:
-                        running.add(pool.submit(work, task))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with one_thread():
+        for row in spread(_named_work, tasks, workers=workers, prepare=partial(_open, plan)):
+            store.add(row)
+            done += 1
+            if progress is not None:
+                progress(done, len(subjects))

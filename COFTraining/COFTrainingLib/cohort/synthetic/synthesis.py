@@ -1,16 +1,15 @@
 """Making a phantom cohort: over processes, resumable at any moment, the same files whatever the number of workers."""
 
 import json
-import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.files import write_json
+from COFGeneratorLib.jobs.workers import spread
 
 from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
 from COFTrainingLib.cohort.splits import SplitRule
@@ -59,8 +58,10 @@ def synthesize(
     how = json.loads(json.dumps({"files": files, **asdict(options)}))
     _claim(out, {"seed": seed, "splits": asdict(splits), **how})
     jobs = [(out, first, options, files, splits) for first in range(seed, seed + subjects)]
+    chunk = 1 if files else CHUNK
+    parts = [jobs[start : start + chunk] for start in range(0, len(jobs), chunk)]
     lines: dict[str, Subject] = {}
-    for part in _run(jobs, workers, chunk=1 if files else CHUNK):
+    for part in spread(_make, parts, workers=workers):
         lines.update({line.id: line for line in part})
         if progress is not None:
             progress(len(lines), subjects)
@@ -94,32 +95,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     if out.is_dir() and any(out.iterdir()):
         raise CohortError(f"A new cohort needs an empty folder; {out} holds other files. Choose another folder.")
     out.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps(settings, indent=1), encoding="utf-8")
-    beside.replace(path)
-
-
-def _run(jobs: list[tuple], workers: int, chunk: int):
-    """Yield the lines of the manifest part by part, as they are done."""
-    parts = [jobs[start : start + chunk] for start in range(0, len(jobs), chunk)]
-    if workers == 1:
-        yield from map(_make, parts)
-        return
-    # "spawn": a forked child of a process that has used torch's threads may hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        futures = [pool.submit(_make, part) for part in parts]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
+    write_json(path, settings)
 
 
 def _make(part: list[tuple]) -> list[Subject]:

@@ -1,9 +1,7 @@
 """Analysed synthetic ECGs with the latents behind them: what the ECG encoder learns from."""
 
 import logging
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 from COFGeneratorLib.ecg.beats import analyse_ecg, cycle_from_peaks
 from COFGeneratorLib.errors import EcgError
 from COFGeneratorLib.generator.networks.ecg_encoder import CONDUCTIONS, READING_UNITS, TERRITORIES
+from COFGeneratorLib.jobs.workers import spread
 from safetensors.torch import load_file, save_file
 
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
@@ -70,11 +69,7 @@ def synthesise_cohort(
         detect: Find the R peaks as for a user's record; else those of the synthesis are used (ten times faster).
     """
     jobs = [(seed, first, min(first + CHUNK, count), prevalence, detect) for first in range(0, count, CHUNK)]
-    if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            parts = list(pool.map(_chunk, jobs))
-    else:
-        parts = [_chunk(job) for job in jobs]
+    parts = list(spread(_chunk, jobs, workers=workers, ordered=True))
     beats, scalars, targets = (np.concatenate([part[i] for part in parts]) for i in range(3))
     columns = dict(
         zip(TARGETS, [column.clone() for column in torch.from_numpy(targets).float().unbind(1)], strict=True)
@@ -83,7 +78,6 @@ def synthesise_cohort(
 
 
 def _chunk(job) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    torch.set_num_threads(1)
     seed, first, last, prevalence, detect = job
     beats, scalars, targets = [], [], []
     for index in range(first, last):

@@ -1,16 +1,16 @@
 """What the stages learn from: ECGs with their phase, cines of one plane with labels."""
 
 import logging
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
 from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_SAMPLES, phase_labels, prepare
 from COFGeneratorLib.errors import EcgError
-from safetensors.torch import load_file, save_file
+from COFGeneratorLib.jobs.workers import spread
+from COFGeneratorLib.weights import save_exact
+from safetensors.torch import load_file
 
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import Prevalence, draw_physiology
@@ -60,9 +60,7 @@ class Examples:
 
     def save(self, path: Path) -> None:
         """Write as safetensors, complete or not at all."""
-        beside = path.with_name(f".{path.name}.part")
-        save_file({name: value.contiguous() for name, value in vars(self).items() if value is not None}, beside)
-        beside.replace(path)
+        save_exact({name: value for name, value in vars(self).items() if value is not None}, path)
 
     @classmethod
     def load(cls, path: Path) -> "Examples":
@@ -108,16 +106,10 @@ def phantom_ecg(physiology, rng: np.random.Generator, premature: float = 0.04, f
 
 def _made(jobs, workers: int, told) -> Examples:
     parts = []
-    if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            results = pool.map(_chunk, jobs)
-            for done, part in enumerate(results):
-                parts.append(part)
-                _tell(told, done + 1, len(jobs))
-    else:
-        for done, job in enumerate(jobs):
-            parts.append(_chunk(job))
-            _tell(told, done + 1, len(jobs))
+    for part in spread(_chunk, jobs, workers=workers, ordered=True):
+        parts.append(part)
+        if told is not None:
+            told({"event": "progress", "step": len(parts), "of": len(jobs), "loss": 0.0, "eta_s": 0.0})
     signals, phase, known, owner, clips, labels, truths, seeds = zip(*parts, strict=True)
     offsets = np.cumsum([0, *(len(part) for part in seeds)])[:-1]
     owner = [part + offset for part, offset in zip(owner, offsets, strict=True)]
@@ -126,14 +118,8 @@ def _made(jobs, workers: int, told) -> Examples:
     return Examples(*joined, *films, *(torch.from_numpy(np.concatenate(part)) for part in (truths, seeds)))
 
 
-def _tell(told, done: int, total: int) -> None:
-    if told is not None:
-        told({"event": "progress", "step": done, "of": total, "loss": 0.0, "eta_s": 0.0})
-
-
 def _chunk(job):
     seeds, data, images = job
-    torch.set_num_threads(1)
     signals, phases, knowns, owner, clips, labels, truths, kept = [], [], [], [], [], [], [], []
     for seed in seeds:
         if images:

@@ -13,6 +13,7 @@ from COFGeneratorLib.ecgflowcmr.plane_segmenter import PlaneSegmenter
 from COFGeneratorLib.ecgflowcmr.transformer import VelocityTransformer
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import write_json
+from COFGeneratorLib.weights import save_exact
 from safetensors.torch import load_file, save_file
 
 from COFTrainingLib.cohort.seeds import HELD_OUT_SEED_OFFSET, RECORD_SEED_OFFSET
@@ -24,7 +25,6 @@ from COFTrainingLib.training.ecgflowcmr.train_amdf import flow_data, train_amdf
 from COFTrainingLib.training.ecgflowcmr.train_pa_mae import train_pa_mae
 from COFTrainingLib.training.ecgflowcmr.train_vae import VaeWithCritic, train_segmenter, train_vae
 from COFTrainingLib.training.ecgflowcmr.warm_start import states_of, taken_whole
-from COFTrainingLib.training.loop.run_folder import save_weights
 
 STAGES = ("pa-mae", "vae", "segmenter", "amdf")
 TAKEN_OVER = ("vae", "segmenter")
@@ -140,7 +140,7 @@ def run_stage(
     if stage in TAKEN_OVER and not getattr(config, stage).loop.steps:
         network = VaeWithCritic(config.vae) if stage == "vae" else PlaneSegmenter(config.segmenter.network)
         folder.mkdir(exist_ok=True)
-        save_weights(folder / WEIGHTS, taken_whole(network, states.get(stage), stage))
+        save_exact(taken_whole(network, states.get(stage), stage), folder / WEIGHTS)
     elif stage == "pa-mae":
         records = records_of(out, config, clips, cohort, workers, hear("data"))
         train_pa_mae(folder, config.pa_mae, records, held_out, **options)

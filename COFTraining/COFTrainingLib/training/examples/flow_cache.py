@@ -5,16 +5,16 @@ about 0.8 s of one core and 2 MB.
 """
 
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from COFGeneratorLib.ecg.beats import cycle_from_peaks
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.generator.networks.grid import MotionGrid
+from COFGeneratorLib.jobs.workers import spread
+from COFGeneratorLib.machine import one_thread
 
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
@@ -130,20 +130,19 @@ def build_flow_cache(
         marker.write_text(json.dumps(facts, indent=1))
     cache = FlowCache(folder)
     for flag, work in (("moved", _make_motion), ("heard", _make_ecg)):
-        missing = np.flatnonzero(cache.arrays[flag][:, 0] == 0)
-        with ProcessPoolExecutor(workers) as pool:
-            for done, _ in enumerate(pool.map(partial(work, folder), missing, chunksize=4), start=1):
-                if progress:
-                    progress(flag, done, len(missing))
+        missing = np.flatnonzero(cache.arrays[flag][:, 0] == 0).tolist()
+        for done, _ in enumerate(spread(partial(work, folder), missing, workers=workers), start=1):
+            if progress:
+                progress(flag, done, len(missing))
     return FlowCache(folder)
 
 
 def _make_motion(folder: Path, index: int) -> None:
     """Make one example's anatomy and motion; the flag is set last, so a killed build resumes cleanly."""
-    torch.set_num_threads(1)
     cache = FlowCache(folder)
     rng = np.random.default_rng([int(cache.seeds[index]), 3])
-    example = flow_example(cache.subject(index), cache.grid, rng, cache.anchor)
+    with one_thread():
+        example = flow_example(cache.subject(index), cache.grid, rng, cache.anchor)
     example["sensitivity"] = example["sensitivity"] * SENSITIVITY_SCALE
     for name, values in example.items():
         cache.arrays[name][index] = values

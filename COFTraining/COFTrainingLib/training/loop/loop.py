@@ -16,13 +16,16 @@ from typing import Any
 
 import torch
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.jobs.events import EventLog
+from COFGeneratorLib.machine import choose_device, peak_memory_mb
+from COFGeneratorLib.weights import save_exact
 from safetensors.torch import load_file
 
 from COFTrainingLib.training.loop.clock import Clock
 from COFTrainingLib.training.loop.loop_config import LoopConfig, schedule_factor
-from COFTrainingLib.training.loop.precision import fallback, mixed_precision, peak_memory_mb, resolve_device, to_device
+from COFTrainingLib.training.loop.precision import fallback, mixed_precision, to_device
 from COFTrainingLib.training.loop.ranks import Ranks, current_ranks, own_device, rows_of, shards_of
-from COFTrainingLib.training.loop.run_folder import CheckpointRing, EventLog, open_run, plain, save_weights
+from COFTrainingLib.training.loop.run_folder import CheckpointRing, open_run, plain
 from COFTrainingLib.training.loop.run_state import RunState
 from COFTrainingLib.training.loop.speedups import compiled, recompute_blocks
 from COFTrainingLib.training.loop.tensorboard import TensorBoardLog
@@ -87,7 +90,7 @@ def train(
         raise TrainingError(f"A training takes at least one step; found {config.steps} for {out_dir}. Set steps.")
     ranks = current_ranks()
     config = _shared_out(config, Path(out_dir), ranks)
-    device = resolve_device(own_device(config.device))
+    device = choose_device(own_device(config.device))
     if config.threads:
         torch.set_num_threads(config.threads)
     run = Path(out_dir)
@@ -249,7 +252,7 @@ def _finish(state: RunState, ring: CheckpointRing, run: Path, validated: bool, r
         best = ring.best() if validated else None
         final = ring.load(best["step"]).ema if best and best["step"] in ring.steps() else state.ema
         try:
-            save_weights(path, final, {"step": str(best["step"] if best else state.step)})
+            save_exact(final, path, {"step": str(best["step"] if best else state.step)})
         except Exception as error:
             raise TrainingError(
                 f"The trained weights should go to {path}; writing failed: {error}. Free some space and resume the "
@@ -270,7 +273,7 @@ def _not_finite(run: Path, step: int, batch: Any, loss: float, norm: float) -> T
     kept = ""
     if tensors:
         try:
-            save_weights(run / "not_finite_batch.safetensors", tensors, {"step": str(step)})
+            save_exact(tensors, run / "not_finite_batch.safetensors", {"step": str(step)})
             kept = f" The batch is kept in {run / 'not_finite_batch.safetensors'}."
         except Exception:  # naming the batch matters more than keeping it
             logger.warning("The batch of step %d could not be kept.", step)

@@ -1,8 +1,7 @@
-"""Where and how exactly to compute: device choice, automatic mixed precision and its full-precision islands."""
+"""How exactly to compute: automatic mixed precision and its full-precision islands."""
 
 import contextlib
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,30 +9,6 @@ import torch
 from COFGeneratorLib.errors import TrainingError
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def resolve_device(name: str = "auto") -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-
-    Raises:
-        TrainingError: If that device is not there.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise TrainingError(f"A device is auto, cpu, cuda, cuda:N or mps; found {name!r}. Give one.") from error
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not there.get(device.type, False):
-        raise TrainingError(f"The device {name!r} was asked for; it is not available here. Use auto or cpu.")
-    return device
 
 
 def mixed_precision(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
@@ -89,15 +64,3 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, list | tuple):
         return type(batch)(to_device(value, device) for value in batch)
     return batch
-
-
-def peak_memory_mb(device: torch.device) -> float | None:
-    """Return the peak memory so far, MB: of the GPU, or resident memory of this process; None where unknown."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        import resource  # not on Windows
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -8,8 +8,6 @@ final name and renamed, so that a process killed at any moment leaves either the
 import errno
 import json
 import logging
-import os
-import platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,10 @@ from typing import Any
 import torch
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import write_json
+from COFGeneratorLib.machine import versions
+from COFGeneratorLib.weights import save_exact
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +28,6 @@ FREE_TO_DIFFER = frozenset({
     "versions",
 })  # fmt: skip
 """Settings that say where and how visibly a run computes, not what: a resumed run may change them."""
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that decide what a run computes."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "machine": platform.machine()}
 
 
 def open_run(out_dir: Path | str, config: dict[str, Any], resume: bool, defaults: dict[str, Any] | None = None) -> Path:
@@ -96,50 +91,6 @@ def plain(settings: Any) -> Any:
     return json.loads(json.dumps(settings, default=str))
 
 
-class EventLog:
-    """Append-only ``events.jsonl``: one JSON object a line, flushed at once, so that another process can follow it.
-
-    Args:
-        path: File to append to.
-        keep_until_step: On resume, the step of the checkpoint; later lines belong to work that is done again and go.
-    """
-
-    def __init__(self, path: Path, keep_until_step: int | None = None):
-        self.path = path
-        self._full = False
-        if keep_until_step is not None and path.exists():
-            events = read_events(path)
-            kept = [event for event in events if event.get("step", 0) <= keep_until_step and event["event"] != "done"]
-            beside = path.with_name(f".{path.name}.{os.getpid()}")
-            beside.write_text("".join(json.dumps(event) + "\n" for event in kept), encoding="utf-8")
-            beside.replace(path)
-
-    def write(self, event: str, **facts: Any) -> None:
-        """Append one event. A full disk is reported once through logging and does not stop the training."""
-        line = json.dumps({"event": event, **facts}, default=float)
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-            self._full = False
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            if not self._full:
-                logger.warning("No space left for %s; training goes on without a log. Free some space.", self.path)
-            self._full = True
-
-
-def read_events(path: Path | str) -> list[dict[str, Any]]:
-    """Return the events of a log; a line cut short by a crash is left out."""
-    events = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return events
-
-
 @dataclass(frozen=True)
 class Checkpoint:
     """What a run needs to go on exactly: ``weights`` and ``ema`` by name, and the optimiser's ``state``."""
@@ -153,17 +104,6 @@ class Checkpoint:
     def nbytes(self) -> int:
         """Roughly what it takes on disk: weights, their average and two moments."""
         return 4 * sum(tensor.nbytes for tensor in self.weights.values())
-
-
-def save_weights(path: Path, weights: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write weights as safetensors, atomically."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        on_cpu = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}
-        save_file(on_cpu, beside, metadata)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 class CheckpointRing:
@@ -218,8 +158,8 @@ class CheckpointRing:
         shutil.rmtree(beside, ignore_errors=True)
         try:
             beside.mkdir()
-            save_weights(beside / "model.safetensors", checkpoint.weights)
-            save_weights(beside / "ema.safetensors", checkpoint.ema)
+            save_exact(checkpoint.weights, beside / "model.safetensors")
+            save_exact(checkpoint.ema, beside / "ema.safetensors")
             torch.save(checkpoint.state, beside / "state.pt")
             shutil.rmtree(final, ignore_errors=True)
             beside.replace(final)

@@ -11,12 +11,13 @@ from COFGeneratorLib.generator.networks.flow_network import FlowConfig, Velocity
 from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
 from COFGeneratorLib.generator.networks.pack import heart_confidence, pack
 from COFGeneratorLib.generator.networks.sampler import RATE_SCALE, diffusion_scales
+from COFGeneratorLib.machine import choose_device
 from COFGeneratorLib.motion.fields import exponential, warp
 
 from COFTrainingLib.training.examples.flow_data import FlowData
 from COFTrainingLib.training.examples.flow_samples import volume_phases
 from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun, train
-from COFTrainingLib.training.loop.precision import full_precision, resolve_device, to_device
+from COFTrainingLib.training.loop.precision import full_precision, to_device
 
 PATH_NOISE = 0.05
 """Of the motion so far, in units of the pack, where its rate is learnt: so that small errors do not run away."""
@@ -206,7 +207,7 @@ def train_flow(
     network = replace(network, residual=mean is not None, any_anchor=data.any_anchor)
     model = VelocityUNet(data.cache.grid, network)
     if mean is not None:
-        mean = mean.to(resolve_device(loop.device)).eval()
+        mean = mean.to(choose_device(loop.device)).eval()
     if spread is None:
         spread = residual_spread(data, mean) if mean is not None else (1.0, 1.0, 1.0)
     widths = torch.tensor(spread)

@@ -18,6 +18,9 @@ from COFGeneratorLib.files import weights_hash, write_json
 from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.networks.flow_network import VelocityUNet
 from COFGeneratorLib.generator.networks.mean_network import MotionMean
+from COFGeneratorLib.jobs.events import EventLog
+from COFGeneratorLib.machine import versions
+from COFGeneratorLib.weights import save_exact
 from safetensors.torch import load_file
 
 from COFTrainingLib.cohort.manifest import Cohort
@@ -29,7 +32,7 @@ from COFTrainingLib.training.examples.flow_cache import build_flow_cache
 from COFTrainingLib.training.examples.flow_data import FlowData, load_flow_data
 from COFTrainingLib.training.examples.splits import check_size, in_splits
 from COFTrainingLib.training.loop.ranks import Ranks, first_rank_first
-from COFTrainingLib.training.loop.run_folder import EventLog, config_diff, plain, save_weights, versions
+from COFTrainingLib.training.loop.run_folder import config_diff, plain
 from COFTrainingLib.training.motion.calibrate import fit_gain, fit_gain_on_cines, population_velocity
 from COFTrainingLib.training.motion.ef_interval import fit_ef_interval
 from COFTrainingLib.training.motion.flow import train_flow, train_mean
@@ -131,7 +134,7 @@ def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources
         examples = _examples(run, training, given, recipe, ranks, tell)
         data = in_splits(run, load_flow_data(examples, encoder), given.cohort)
         if not (run / POPULATION).is_file():
-            save_weights(run / POPULATION, {"velocity": population_velocity(data).half()})
+            save_exact({"velocity": population_velocity(data).half()}, run / POPULATION)
     mean = flow = None
     spread = (1.0, 1.0, 1.0)
     if training.mean is not None:

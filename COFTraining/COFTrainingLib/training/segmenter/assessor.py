@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from COFGeneratorLib.files import write_json
+from COFGeneratorLib.jobs.events import read_events
 from COFGeneratorLib.weights import load_weights, save_weights
 
 from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects
 from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun, train
-from COFTrainingLib.training.loop.run_folder import read_events
 from COFTrainingLib.training.segmenter.assessor_network import (
     DESCRIPTION,
     FAMILY,

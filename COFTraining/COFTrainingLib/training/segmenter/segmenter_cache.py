@@ -4,13 +4,14 @@ Each patient gives two stacks from the same slices: a fine one around the heart 
 """
 
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.files import replacing
+from COFGeneratorLib.jobs.workers import spread
 from scipy.ndimage import binary_dilation
 
 from COFTrainingLib.phantom.heart import BeatingHeart
@@ -143,19 +144,11 @@ def make_cache(folder: Path | str, config: CacheConfig, workers: int = 1, progre
     marker.write_text(json.dumps(wanted), encoding="utf-8")
     parts = range(-(-config.subjects // config.part))
     missing = [part for part in parts if not _part(folder, part).exists()]
-    for done, _ in enumerate(_in_parallel(folder, config, missing, workers), start=len(parts) - len(missing) + 1):
+    made = spread(partial(_make_part, folder, config), missing, workers=workers)
+    for done, _ in enumerate(made, start=len(parts) - len(missing) + 1):
         if progress is not None:
             progress(done * config.part, config.subjects)
     return folder
-
-
-def _in_parallel(folder: Path, config: CacheConfig, missing: list[int], workers: int):
-    """Make parts, yielding after each; one worker means this process."""
-    if workers <= 1:
-        yield from (_make_part(folder, config, part) for part in missing)
-    elif missing:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(_make_part, *zip(*((folder, config, part) for part in missing), strict=True))
 
 
 def _part(folder: Path, part: int) -> Path:
@@ -167,9 +160,8 @@ def _make_part(folder: Path, config: CacheConfig, part: int) -> None:
     fine, coarse = zip(*(make_subject(config, part * config.part + n) for n in range(config.part)), strict=True)
     final = _part(folder, part)
     for name, stacks in (("coarse", coarse), ("slices", [[len(stack)] for stack in fine]), ("fine", fine)):
-        beside = final.with_suffix(".tmp.npy")
-        np.save(beside, np.concatenate(stacks))
-        beside.replace(final if name == "fine" else final.with_suffix(f".{name}.npy"))
+        with replacing(final if name == "fine" else final.with_suffix(f".{name}.npy")) as beside:
+            np.save(beside, np.concatenate(stacks))
 
 
 class TissueCache:

@@ -1,0 +1,87 @@
+"""Generates a cine of one plane from the ECG alone (ECGFlowCMR), and writes the result folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from COFGeneratorLib.cases.request import PlaneRequest
+from COFGeneratorLib.errors import BundleError
+from COFGeneratorLib.jobs.session import Session
+from COFGeneratorLib.results.folder import ResultFolder
+from COFGeneratorLib.results.manifest import write_manifest
+
+if TYPE_CHECKING:
+    from COFGeneratorLib.ecgflowcmr.generate import PlaneCine
+
+SHIPPED = "ecgflowcmr-small"
+TOLD_ELSEWHERE = ("warnings", "versions", "seconds", "ecg_sha256")
+
+
+def generate_plane_into(request: PlaneRequest, current: Session) -> "PlaneCine":
+    """Generate into ``request.out`` and return the cine.
+
+    Raises:
+        BundleError: If there is no model.
+    """
+    with ResultFolder(request.out, request.overwrite) as folder:
+        cine = _compute(request, current)
+        from COFGeneratorLib.ecgflowcmr.write import write_plane_result
+
+        current.warn(*write_plane_result(cine, folder, current.watch, current.progress))
+        facts = {name: value for name, value in cine.provenance.items() if name not in TOLD_ELSEWHERE}
+        facts |= {
+            "frames": len(cine.time_ms),
+            "inputs": {"ecg": {"sha256": cine.record.source_sha256, "format": cine.record.source_format}},
+        }
+        write_manifest(folder, "generate", facts, current.watch, current.warnings)
+    for path in sorted(Path(request.out).iterdir()):
+        current.events.artifact(path)
+    return cine
+
+
+def _compute(request: PlaneRequest, current: Session) -> "PlaneCine":
+    current.progress(0, 2, "reading")
+    with current.watch.stage("reading"):
+        from COFGeneratorLib import read_ecg
+
+        record = read_ecg(request.ecg)
+    with current.watch.stage("loading"):
+        from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
+        from COFGeneratorLib.ecgflowcmr.generate import generate_from_ecg
+
+        bundle = load_ecgflow_bundle(request.model or shipped_bundle())
+    current.progress(2, 2, "reading")
+    cine = generate_from_ecg(
+        record,
+        bundle,
+        frames=request.frames,
+        solver=request.solver,
+        steps=request.steps,
+        samples=request.samples,
+        seed=request.seed,
+        alpha=request.alpha,
+        guidance=request.guidance,
+        device=request.device,
+        progress=lambda stage, done, total: current.progress(done, total, stage),
+    )
+    for stage, seconds in cine.provenance["seconds"].items():
+        current.watch.add(stage, seconds)
+    current.warn(*cine.provenance["warnings"])
+    return cine
+
+
+def shipped_bundle() -> Path:
+    """Return the folder of the bundle that ships.
+
+    Raises:
+        BundleError: If none ships with this installation.
+    """
+    from COFGeneratorLib.resources import model_bundles
+
+    shipped = model_bundles("ecgflowcmr")
+    if shipped:
+        return shipped[0]
+    raise BundleError(
+        f"The engine ecgflowcmr needs a model; none ({SHIPPED}) ships with this installation. Train one with "
+        "`cof train ecgflowcmr --config ecgflowcmr-small`, export it with `cof ecgflowcmr export`, and name its bundle "
+        "with --model."
+    )

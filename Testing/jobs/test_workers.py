@@ -1,0 +1,201 @@
+"""Work over processes and clusters gives what one process gives; nothing of it outlives who asked for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from COFGeneratorLib.errors import CohortError, JobError
+from COFGeneratorLib.jobs import workers as work
+from COFGeneratorLib.jobs.workers import AHEAD, spread
+
+
+def squared(number: int) -> int:
+    return number * number
+
+
+def killed(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def refused(number: int) -> int:
+    if number == 3:
+        raise CohortError("three is refused")
+    return number
+
+
+def test_processes_give_what_one_gives():
+    expected = [squared(number) for number in range(9)]
+    assert list(spread(squared, range(9))) == expected
+    assert sorted(spread(squared, range(9), workers=2)) == expected
+    assert list(spread(squared, [], workers=2)) == []
+
+
+def test_items_are_handed_out_as_they_are_needed():
+    taken = []
+
+    def items():
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    class Lazy:
+        def __iter__(self):
+            return items()
+
+        def __len__(self):
+            return 50
+
+    results = spread(squared, Lazy(), workers=2)
+    next(results)
+    assert len(taken) <= 2 * AHEAD + 2
+    results.close()
+
+
+def test_an_error_of_an_item_is_the_caller_s():
+    with pytest.raises(CohortError, match="three"):
+        list(spread(refused, range(6), workers=2))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
+def test_a_worker_that_is_killed_says_so():
+    with pytest.raises(JobError, match="fewer workers"):
+        list(spread(killed, range(4), workers=2))
+
+
+def test_a_dask_cluster_gives_what_one_process_gives():
+    pytest.importorskip("distributed", reason="dask.distributed is optional")
+    assert sorted(spread(squared, range(9), workers=1, scheduler="local")) == [squared(number) for number in range(9)]
+
+
+def test_a_running_scheduler_is_used_by_its_address():
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is optional")
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        assert sorted(spread(squared, range(5), scheduler=cluster.scheduler_address)) == [0, 1, 4, 9, 16]
+
+
+def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
+    pytest.importorskip("distributed", reason="dask.distributed is optional")
+    monkeypatch.setattr(work, "CONNECT_S", 1)
+    with pytest.raises(JobError, match=r"expected at tcp://127\.0\.0\.1:1"):
+        list(spread(squared, range(3), scheduler="tcp://127.0.0.1:1"))
+
+
+def test_without_dask_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    with pytest.raises(JobError, match="pip install"):
+        list(spread(squared, range(3), scheduler="local"))
+
+
+def slow(folder: str, number: int) -> int:
+    (Path(folder) / f"{number}-{os.getpid()}").touch()
+    time.sleep(60.0 if number else 0.0)
+    return number
+
+
+def told_twice(number: int) -> int:
+    if number == 2:
+        os._exit(3)
+    return number
+
+
+def test_results_come_in_order_where_that_is_asked():
+    assert list(spread(squared, range(9), workers=2, ordered=True)) == [squared(number) for number in range(9)]
+
+
+def test_every_process_is_prepared_once(tmp_path):
+    assert list(spread(prepared_value, range(4), prepare=partial(remember, 7))) == [7, 7, 7, 7]
+    assert list(spread(prepared_value, range(4), workers=2, prepare=partial(remember, 9))) == [9, 9, 9, 9]
+
+
+KEPT = []
+
+
+def remember(value: int) -> None:
+    KEPT[:] = [value]
+
+
+def prepared_value(number: int) -> int:
+    return KEPT[0]
+
+
+def test_a_death_costs_its_own_item_where_the_caller_says_what_stands_for_it():
+    results = spread(told_twice, range(5), workers=2, lost=lambda number, why: -number, ordered=True)
+    assert list(results) == [0, 1, -2, 3, 4]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def gone(pids, within_s: float = 10.0) -> bool:
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        if not any(alive(pid) for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the states of processes from /proc")
+
+
+@linux
+def test_work_that_is_left_is_cancelled_and_its_processes_end(tmp_path):
+    start = time.monotonic()
+    results = spread(partial(slow, str(tmp_path)), range(50), workers=2)
+    assert next(results) == 0
+    results.close()
+    assert time.monotonic() - start < 30.0  # an item takes 60 s
+    begun = list(tmp_path.iterdir())
+    assert len(begun) <= 2 * AHEAD + 1
+    assert gone({int(path.name.partition("-")[2]) for path in begun})
+
+
+PARENT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from functools import partial
+import a_slow_work
+from COFGeneratorLib.jobs.workers import spread
+
+if __name__ == "__main__":
+    list(spread(partial(a_slow_work.slow, sys.argv[2]), range(1, 9), workers=2))
+"""
+SLOW = """
+import os, time
+from pathlib import Path
+
+def slow(folder, number):
+    (Path(folder) / f"{number}-{os.getpid()}").touch()
+    time.sleep(60.0)
+"""
+
+
+@linux
+def test_processes_end_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "parent.py").write_text(PARENT)
+    (tmp_path / "a_slow_work.py").write_text(SLOW)
+    (marks := tmp_path / "marks").mkdir()
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    argv = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path), str(marks)]
+    parent = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": paths})
+    try:
+        end = time.monotonic() + 60.0
+        while len(list(marks.iterdir())) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        children = {int(path.name.partition("-")[2]) for path in marks.iterdir()}
+        assert len(children) == 2
+    finally:
+        parent.kill()
+        parent.wait()
+    assert gone(children)
