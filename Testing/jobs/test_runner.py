@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from COFGeneratorLib.errors import JobError
+from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs import JobRunner, JobState, find_jobs, process, run_to_end
 
 GOOD = """
@@ -147,10 +148,12 @@ def test_a_job_goes_on_when_its_starter_exits_and_can_be_found_again(tmp_path):
 import os, sys
 sys.path.insert(0, {str(library)!r})
 os.environ["PYTHONPATH"] = {str(library)!r}
+from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs import JobRunner
 runner = JobRunner({str(folder)!r})
 child = '''
 import time
+from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs.events import job_events
 with job_events({str(folder / "events.jsonl")!r}) as events:
     for step in range(40):
@@ -197,7 +200,7 @@ def test_a_process_that_got_the_same_id_is_not_mistaken_for_the_job_and_not_kill
     other.mkdir()
     for name in ("job.json", "events.jsonl", "log.txt"):
         (other / name).write_bytes((first.folder.root / name).read_bytes())
-    first.folder.write(other / "status.json", status)
+    write_json(other / "status.json", status)
     old = JobRunner.attach(other)
     old.kill()
     assert old.state in (JobState.CANCELLED, JobState.LOST)

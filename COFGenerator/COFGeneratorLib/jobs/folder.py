@@ -9,7 +9,6 @@ result/       what the job makes
 """
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,10 +87,3 @@ class JobFolder:
         if not isinstance(content, dict):
             raise JobError(f"{path} must hold a JSON object; found {type(content).__name__}. Start the job again.")
         return content
-
-    @staticmethod
-    def write(path: Path, content: dict[str, Any]) -> None:
-        """Write JSON so that a reader sees either the old or the new content, never a part."""
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
-        os.replace(beside, path)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib.errors import JobError
+from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs import process
 from COFGeneratorLib.jobs.events import HINTS
 from COFGeneratorLib.jobs.folder import JobFolder
@@ -109,7 +110,7 @@ class JobRunner:
         """
         self.folder.create()
         self._expected = tuple(expect)
-        self.folder.write(
+        write_json(
             self.folder.job,
             {"kind": kind, "title": title, "argv": list(argv), "expect": list(expect), "created": time.time()},
         )
@@ -239,7 +240,7 @@ class JobRunner:
 
     def _move(self, state: JobState) -> None:
         self.state = state
-        self.folder.write(
+        write_json(
             self.folder.status,
             {
                 "state": state,
