@@ -60,7 +60,9 @@ def a_cine(an_ecg):
     grey = np.array([60.0, 420.0, 110.0, 380.0])
     frames = grey[labels] + np.random.default_rng(1).normal(0, 12, labels.shape)
     anchor = SaxStack(frames[0], _geometry())
-    report = measure_function(labels, anchor.ijk_to_ras, time, cycle.rr_ms, cycle.hr_bpm, "user", 0.0)
+    report = measure_function(
+        labels, anchor.ijk_to_ras, time, cycle.rr_ms, cycle.hr_bpm, labels_from="user", folded_fraction=0.0
+    )
     return Cine(
         frames.astype(np.float32),
         time,

@@ -5,9 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from COFGeneratorLib.anatomy.geometry import voxel_volume_ml
 from COFGeneratorLib.errors import FunctionError
 from COFGeneratorLib.function import findings, measure_function, report_from_curves, summarise, write_function
-from COFGeneratorLib.function.volumes import VolumeCurves, volume_curves, voxel_volume_ml
+from COFGeneratorLib.function.volumes import VolumeCurves, volume_curves
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,7 +84,9 @@ def test_ellipsoid_volumes_match_the_closed_form():
     assert curves.lv_ml == pytest.approx(expected, rel=2e-3)
     assert curves.myocardium_ml == pytest.approx(ball_ml((52.0, 34.0, 34.0)) - np.array(expected), rel=5e-3)
 
-    measured = measure_function(fractions, geometry(), np.arange(6) * RR_MS / 6, RR_MS, 75.0, "user", 0.0)
+    measured = measure_function(
+        fractions, geometry(), np.arange(6) * RR_MS / 6, RR_MS, 75.0, labels_from="user", folded_fraction=0.0
+    )
     assert measured.ef_percent == pytest.approx(100 * (1 - 0.7**3), abs=0.2)
     assert measured.co_l_min == pytest.approx(measured.sv_ml * 75 / 1000)
     assert (measured.ed_frame, measured.es_argmin_frame) == (0, 3)

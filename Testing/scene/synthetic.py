@@ -75,7 +75,9 @@ def make_cine(
     label_frames = np.stack(moved) if with_labels else None
     function = None
     if with_labels:
-        function = measure_function(label_frames, matrix, time_ms, rr_ms, 60000.0 / rr_ms, "user", 0.0)
+        function = measure_function(
+            label_frames, matrix, time_ms, rr_ms, 60000.0 / rr_ms, labels_from="user", folded_fraction=0.0
+        )
     record, cycle = make_ecg(rr_ms)
     return Cine(
         frames=np.stack(frames).astype(np.float32),

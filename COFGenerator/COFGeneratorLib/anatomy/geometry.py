@@ -5,6 +5,8 @@ import numpy as np
 from COFGeneratorLib.errors import AnatomyError
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+KJI_AND_IJK = np.eye(4)[[2, 1, 0, 3]]
+"""Turns homogeneous voxels (k, j, i, 1), the order of arrays, into (i, j, k, 1), and back."""
 MAX_SPACING_MM, MIN_SPACING_MM = 100.0, 0.01
 
 
@@ -26,6 +28,29 @@ def spacing_ijk_mm(ijk_to_ras: np.ndarray) -> np.ndarray:
     return np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
 
 
+def voxel_volume_ml(ijk_to_ras: np.ndarray) -> float:
+    """Return the volume that one voxel stands for, mL: slice pitch counts, so gaps between slices are filled."""
+    return float(abs(np.linalg.det(np.asarray(ijk_to_ras, dtype=float)[:3, :3])) / 1000.0)
+
+
+def check_spacing(spacing_mm: np.ndarray, format_name: str) -> None:
+    """Refuse a stated spacing that is no length.
+
+    Raises:
+        AnatomyError: If one of the numbers is not positive.
+    """
+    if not (spacing_mm > 0).all():
+        raise AnatomyError(
+            f"Voxel spacing must be positive; the {format_name} header says {spaced(spacing_mm)} mm. "
+            "Set the right spacing and export again."
+        )
+
+
+def spaced(spacing_mm: np.ndarray) -> str:
+    """Return a spacing as people write it."""
+    return "×".join(f"{step:.4g}" for step in spacing_mm)
+
+
 def check_geometry(ijk_to_ras: np.ndarray, format_name: str) -> None:
     """Refuse a grid that cannot be a scanner's.
 
@@ -38,11 +63,9 @@ def check_geometry(ijk_to_ras: np.ndarray, format_name: str) -> None:
         )
     spacing = spacing_ijk_mm(ijk_to_ras)
     if spacing.min() < MIN_SPACING_MM or spacing.max() > MAX_SPACING_MM:
-        shown = " × ".join(f"{s:.4g}" for s in spacing)
         raise AnatomyError(
             f"Voxel spacing must lie between {MIN_SPACING_MM:g} and {MAX_SPACING_MM:g} mm; the {format_name} header "
-            "says "
-            f"{shown} mm. Set the right spacing (and unit) and export again."
+            f"says {spaced(spacing)} mm. Set the right spacing (and unit) and export again."
         )
     if abs(np.linalg.det(ijk_to_ras[:3, :3] / spacing)) < 0.1:
         raise AnatomyError(
@@ -91,8 +114,7 @@ def resample(
     """
     from scipy.ndimage import affine_transform
 
-    swap = np.eye(4)[[2, 1, 0, 3]]  # scipy counts (k, j, i)
-    pull = swap @ np.linalg.inv(array_to_ras) @ grid_to_ras @ swap
+    pull = KJI_AND_IJK @ np.linalg.inv(array_to_ras) @ grid_to_ras @ KJI_AND_IJK
     source = array if order == 0 else array.astype(np.float32)
     pull = np.where(np.abs(pull) < 1e-9, 0.0, pull)
     mode = "grid-constant" if order == 0 else "nearest"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from COFGeneratorLib.anatomy.geometry import KJI_AND_IJK, voxel_volume_ml
 from COFGeneratorLib.errors import AnatomyError
 
 MIN_CAVITY_ML = 8.0
@@ -52,8 +53,7 @@ class HeartFrame:
 
     def kji_to_heart(self, ijk_to_ras: np.ndarray) -> np.ndarray:
         """Return the (4, 4) map from homogeneous voxel (k, j, i) of a stack to heart (k, j, i) mm."""
-        swap = np.eye(4)[[2, 1, 0, 3]]
-        return self.ras_to_heart() @ ijk_to_ras @ swap
+        return self.ras_to_heart() @ ijk_to_ras @ KJI_AND_IJK
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,9 @@ def heart_frame_from_labels(labels: np.ndarray, ijk_to_ras: np.ndarray) -> Heart
     Raises:
         AnatomyError: If there is no plausible LV cavity.
     """
-    voxel_ml = abs(np.linalg.det(ijk_to_ras[:3, :3])) / 1000.0
     labels = _main_parts(labels)
     cavity = labels == 1
-    found_ml = float(cavity.sum() * voxel_ml)
+    found_ml = float(cavity.sum() * voxel_volume_ml(ijk_to_ras))
     if found_ml < MIN_CAVITY_ML:
         raise AnatomyError(
             f"A heart in view needs a left-ventricular cavity of at least {MIN_CAVITY_ML:.0f} mL; "
@@ -127,7 +126,7 @@ def _measure(labels: np.ndarray, ijk_to_ras: np.ndarray, normal: np.ndarray) -> 
         area[2] = 0.0
     rows, columns = np.arange(height, dtype=float), np.arange(width, dtype=float)
 
-    def centres(mask):
+    def centres(mask: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             count = mask.sum(axis=(1, 2)).astype(float)
             j = (mask.sum(axis=2) @ rows) / count
@@ -169,7 +168,7 @@ def _apex_direction(slices: _Slices, normal: np.ndarray) -> float:
     position, there = slices.height_mm, lv > 0
     ventricle = np.maximum(lv + wall, 1.0)
 
-    def change(value, weight, limit):
+    def change(value: np.ndarray, weight: np.ndarray, limit: float) -> float:
         level = weight @ value / weight.sum() if weight.any() else 0.0
         rise = _trend(position, value, weight)[0]
         return float(np.clip(rise / level, -limit, limit)) if level > 0 else 0.0

@@ -38,7 +38,7 @@ class Roi:
     size_mm: np.ndarray
     axes_ras: np.ndarray = field(default_factory=lambda: np.eye(3))
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         try:
             centre, size, axes = (
                 np.array(value, dtype=float) for value in (self.centre_ras, self.size_mm, self.axes_ras)

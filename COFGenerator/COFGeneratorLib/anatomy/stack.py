@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from COFGeneratorLib.anatomy.geometry import spacing_ijk_mm, voxel_volume_ml
 from COFGeneratorLib.errors import AnatomyError
 
 LABELS = {"lv": 1, "myo": 2, "rv": 3}
@@ -33,7 +34,7 @@ class SaxStack:
     frame_times_ms: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         voxels = np.ascontiguousarray(self.voxels, dtype=np.float32)
         matrix = np.array(self.ijk_to_ras, dtype=np.float64)
         if voxels.ndim != 3 or min(voxels.shape) < 1:
@@ -63,9 +64,9 @@ class SaxStack:
     @property
     def spacing_mm(self) -> np.ndarray:
         """(3,) distance between neighbours along k, j, i, mm."""
-        return np.linalg.norm(self.ijk_to_ras[:3, :3], axis=0)[::-1].copy()
+        return spacing_ijk_mm(self.ijk_to_ras)[::-1].copy()
 
     @property
     def voxel_volume_ml(self) -> float:
         """Volume of one voxel including the slice gap, mL."""
-        return float(abs(np.linalg.det(self.ijk_to_ras[:3, :3])) / 1000.0)
+        return voxel_volume_ml(self.ijk_to_ras)

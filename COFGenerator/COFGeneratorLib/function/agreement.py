@@ -4,14 +4,16 @@ A cine that stands still agrees with a real one over most of its voxels, so ever
 held still: only what is better than that is owed to the motion.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
+from COFGeneratorLib.anatomy.geometry import KJI_AND_IJK, spacing_ijk_mm, voxel_volume_ml
+from COFGeneratorLib.anatomy.stack import LABELS
 from COFGeneratorLib.errors import FunctionError
 
-STRUCTURES = {"lv": 1, "myo": 2, "rv": 3}
 HEART_MARGIN_MM = 10.0
 """Intensities are compared in the box of the heart and this far around it."""
 
@@ -41,7 +43,9 @@ class Agreement:
     real_volume_ml: dict[str, np.ndarray]
 
 
-def on_grid(frames: np.ndarray, ijk_to_ras: np.ndarray, shape, to_ijk_to_ras: np.ndarray, order: int) -> np.ndarray:
+def on_grid(
+    frames: np.ndarray, ijk_to_ras: np.ndarray, shape: Sequence[int], to_ijk_to_ras: np.ndarray, order: int
+) -> np.ndarray:
     """Return frames on another grid, (T, D, H, W) float32; outside their own grid they repeat their border.
 
     Args:
@@ -54,8 +58,7 @@ def on_grid(frames: np.ndarray, ijk_to_ras: np.ndarray, shape, to_ijk_to_ras: np
     if frames.shape[1:] == tuple(shape) and np.allclose(ijk_to_ras, to_ijk_to_ras, atol=1e-3):
         return frames.astype(np.float32)
     across = np.linalg.inv(ijk_to_ras) @ to_ijk_to_ras  # ijk of the new grid → ijk of the frames
-    flip = np.eye(4)[[2, 1, 0, 3]]  # arrays are (k, j, i)
-    matrix = flip @ across @ flip
+    matrix = KJI_AND_IJK @ across @ KJI_AND_IJK
     return np.stack(
         [
             ndimage.affine_transform(
@@ -105,8 +108,8 @@ def agreement(
     dice, dice_still, volumes = {}, {}, {}
     if real_labels is not None:
         matched = real_labels[match]
-        voxel_ml = abs(np.linalg.det(ijk_to_ras[:3, :3])) / 1000.0
-        for name, code in STRUCTURES.items():
+        voxel_ml = voxel_volume_ml(ijk_to_ras)
+        for name, code in LABELS.items():
             if not (matched == code).any():
                 continue
             if name != "myo":
@@ -115,15 +118,15 @@ def agreement(
                 dice[name] = np.array([_dice(a == code, b == code) for a, b in zip(labels, matched, strict=True)])
                 dice_still[name] = np.array([_dice(labels[0] == code, one == code) for one in matched])
     return Agreement(
-        match,
-        (mine - theirs).astype(np.float32),
-        np.abs(inside - outside).mean(axis=(1, 2, 3)),
-        np.abs(inside[:1] - outside).mean(axis=(1, 2, 3)),
-        np.array([_correlation(a, b) for a, b in zip(inside, outside, strict=True)]),
-        np.array([_correlation(inside[0], b) for b in outside]),
-        dice,
-        dice_still,
-        volumes,
+        real_frame=match,
+        difference=(mine - theirs).astype(np.float32),
+        error=np.abs(inside - outside).mean(axis=(1, 2, 3)),
+        error_still=np.abs(inside[:1] - outside).mean(axis=(1, 2, 3)),
+        correlation=np.array([_correlation(a, b) for a, b in zip(inside, outside, strict=True)]),
+        correlation_still=np.array([_correlation(inside[0], b) for b in outside]),
+        dice=dice,
+        dice_still=dice_still,
+        real_volume_ml=volumes,
     )
 
 
@@ -132,10 +135,10 @@ def _scaled(frames: np.ndarray) -> np.ndarray:
     return ((frames - low) / max(float(high - low), 1e-6)).astype(np.float32)
 
 
-def _heart_box(labels, shape, ijk_to_ras) -> tuple[slice, ...]:
+def _heart_box(labels: np.ndarray | None, shape: Sequence[int], ijk_to_ras: np.ndarray) -> tuple[slice, ...]:
     if labels is None or not (labels > 0).any():
         return tuple(slice(0, size) for size in shape)
-    margin = np.ceil(HEART_MARGIN_MM / np.linalg.norm(ijk_to_ras[:3, :3], axis=0)[::-1]).astype(int)
+    margin = np.ceil(HEART_MARGIN_MM / spacing_ijk_mm(ijk_to_ras)[::-1]).astype(int)
     box = []
     for axis, (size, extra) in enumerate(zip(shape, margin, strict=True)):
         used = np.flatnonzero((labels > 0).any(axis=tuple(other for other in range(4) if other != axis + 1)))

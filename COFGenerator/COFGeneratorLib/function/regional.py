@@ -154,7 +154,7 @@ def _cell(
     Radii come from areas (r = √(2A/Δθ)), which is finer than a pixel.
     """
 
-    def radii(labels):
+    def radii(labels: np.ndarray) -> tuple[float, float]:
         cavity = area_mm2 * float((labels[inside] == 1).sum())
         wall = area_mm2 * float((labels[inside] == 2).sum())
         endo, epi = np.sqrt(2.0 * cavity / width), np.sqrt(2.0 * (cavity + wall) / width)

@@ -77,6 +77,7 @@ def measure_function(
     time_ms: np.ndarray,
     rr_ms: float,
     hr_bpm: float,
+    *,
     labels_from: str,
     folded_fraction: float,
 ) -> FunctionReport:

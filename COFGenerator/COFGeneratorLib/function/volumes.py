@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from COFGeneratorLib.anatomy.geometry import voxel_volume_ml
 from COFGeneratorLib.anatomy.stack import LABELS
 from COFGeneratorLib.errors import FunctionError
 
@@ -29,11 +30,6 @@ class VolumeCurves:
     def myocardial_mass_g(self) -> np.ndarray:
         """(T,) mass of the LV myocardium, g."""
         return self.myocardium_ml * MYOCARDIAL_DENSITY_G_PER_ML
-
-
-def voxel_volume_ml(ijk_to_ras: np.ndarray) -> float:
-    """Return the volume that one voxel stands for, mL: slice pitch counts, so gaps between slices are filled."""
-    return float(abs(np.linalg.det(np.asarray(ijk_to_ras, dtype=float)[:3, :3])) / 1000.0)
 
 
 def volume_curves(labels: np.ndarray, ijk_to_ras: np.ndarray) -> VolumeCurves:

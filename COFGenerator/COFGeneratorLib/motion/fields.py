@@ -5,6 +5,9 @@ Inside this file displacements are in voxels, components ordered (k, j, i) like 
 Tensors are (B, C, D, H, W); fields have C = 3.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline, make_interp_spline
@@ -14,6 +17,8 @@ from COFGeneratorLib.errors import MotionError
 
 SQUARINGS = 7
 """2^7 steps: enough for velocities of tens of voxels (Arsigny 2006; VoxelMorph-diff uses 7)."""
+Spacing: TypeAlias = Sequence[float] | np.ndarray | torch.Tensor
+"""Distance of neighbours along (k, j, i), mm."""
 
 
 def _check_field(field: torch.Tensor, name: str) -> None:
@@ -24,13 +29,17 @@ def _check_field(field: torch.Tensor, name: str) -> None:
         )
 
 
-def identity_positions(shape, device=None, dtype=torch.float32) -> torch.Tensor:
+def identity_positions(
+    shape: Sequence[int], device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Return the voxel positions of a grid, (1, 3, D, H, W), components (k, j, i)."""
     axes = [torch.arange(n, device=device, dtype=dtype) for n in shape]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"))[None]
 
 
-def sample_at(image: torch.Tensor, positions: torch.Tensor, mode: str = "bilinear", padding: str = "border"):
+def sample_at(
+    image: torch.Tensor, positions: torch.Tensor, mode: str = "bilinear", padding: str = "border"
+) -> torch.Tensor:
     """Sample (B, C, D, H, W) at voxel positions (B, 3, D', H', W'); ``mode`` is ``"bilinear"`` or ``"nearest"``."""
     size = torch.tensor(image.shape[2:], device=image.device, dtype=positions.dtype)
     scale = (2.0 / (size - 1).clamp(min=1)).view(1, 3, 1, 1, 1)  # a singleton axis has one position only
@@ -38,7 +47,9 @@ def sample_at(image: torch.Tensor, positions: torch.Tensor, mode: str = "bilinea
     return grid_sample(image, grid, mode=mode, padding_mode=padding, align_corners=True)
 
 
-def warp(image: torch.Tensor, displacement: torch.Tensor, mode: str = "bilinear", padding: str = "border"):
+def warp(
+    image: torch.Tensor, displacement: torch.Tensor, mode: str = "bilinear", padding: str = "border"
+) -> torch.Tensor:
     """Return ``image(x + u(x))``.
 
     Args:
@@ -124,13 +135,13 @@ def folded_fraction(displacement: torch.Tensor, mask: torch.Tensor | None = None
     return float(folded[inside].float().mean()) if bool(inside.any()) else 0.0
 
 
-def voxels_from_mm(displacement_mm: torch.Tensor, spacing_mm) -> torch.Tensor:
+def voxels_from_mm(displacement_mm: torch.Tensor, spacing_mm: Spacing) -> torch.Tensor:
     """Convert a field (B, 3, D, H, W) along the grid's axes from mm to voxels; ``spacing_mm`` is (k, j, i)."""
     spacing = torch.as_tensor(spacing_mm, dtype=displacement_mm.dtype, device=displacement_mm.device)
     return displacement_mm / spacing.view(1, 3, 1, 1, 1)
 
 
-def mm_from_voxels(displacement: torch.Tensor, spacing_mm) -> torch.Tensor:
+def mm_from_voxels(displacement: torch.Tensor, spacing_mm: Spacing) -> torch.Tensor:
     """Convert a field (B, 3, D, H, W) along the grid's axes from voxels to mm; ``spacing_mm`` is (k, j, i)."""
     spacing = torch.as_tensor(spacing_mm, dtype=displacement.dtype, device=displacement.device)
     return displacement * spacing.view(1, 3, 1, 1, 1)
@@ -150,18 +161,21 @@ def spline_matrix(nodes: int, positions: np.ndarray) -> np.ndarray:
     return make_interp_spline(np.arange(nodes), np.eye(nodes), k=3, bc_type="natural")(positions)
 
 
-def resize(field: torch.Tensor, shape) -> torch.Tensor:
+def along_axis(field: torch.Tensor, matrix: np.ndarray, axis: int) -> torch.Tensor:
+    """Return a field with its ``n`` values along an axis replaced by the ``m`` that a matrix (m, n) makes of them."""
+    weights = torch.as_tensor(matrix, dtype=field.dtype, device=field.device)
+    return torch.tensordot(field, weights, dims=([axis], [1])).movedim(-1, axis)
+
+
+def resize(field: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Resize (B, C, D, H, W) to another grid over the same extent (corner to corner) by cubic splines.
 
     Values are kept, so give millimetres; a field in voxels must be rescaled by the caller.
     """
     for axis, size in enumerate(shape):
         nodes = field.shape[2 + axis]
-        if nodes == size:
-            continue
-        matrix = spline_matrix(nodes, np.linspace(0.0, nodes - 1.0, size))
-        weights = torch.as_tensor(matrix, dtype=field.dtype, device=field.device)
-        field = torch.tensordot(field, weights, dims=([2 + axis], [1])).movedim(-1, 2 + axis)
+        if nodes != size:
+            field = along_axis(field, spline_matrix(nodes, np.linspace(0.0, nodes - 1.0, size)), 2 + axis)
     return field
 
 

@@ -6,7 +6,7 @@ Training uses the gradients as a volume loss that costs a dot product; generatio
 import numpy as np
 import torch
 
-from COFGeneratorLib.motion.fields import exponential, spline_matrix, warp
+from COFGeneratorLib.motion.fields import along_axis, exponential, spline_matrix, warp
 
 
 def volume_sensitivity(velocity: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,14 +38,13 @@ def relative_volumes(velocity: torch.Tensor, maps: torch.Tensor) -> torch.Tensor
     field = exponential(velocity)
     for axis, (nodes, size) in enumerate(zip(velocity.shape[2:], fine, strict=True)):
         rows = spline_matrix(nodes, np.linspace(0, nodes - 1, size))[box[axis]]
-        weights = torch.as_tensor(rows, dtype=field.dtype)
-        field = torch.tensordot(field, weights, dims=([2 + axis], [1])).movedim(-1, 2 + axis)
+        field = along_axis(field, rows, 2 + axis)
     factor = torch.tensor([(m - 1) / (n - 1) for m, n in zip(fine, velocity.shape[2:], strict=True)])
     moved = warp(cropped[None], field * factor.view(1, 3, 1, 1, 1))
     return moved.sum(dim=(2, 3, 4)) / maps.sum(dim=(1, 2, 3)).clamp(min=1e-3)
 
 
-def _heart_box(maps: torch.Tensor) -> tuple[slice, slice, slice]:
+def _heart_box(maps: torch.Tensor) -> tuple[slice, ...]:
     """Return the box of the refined grid that holds the heart, with a margin of three nodes."""
     inside = maps.sum(dim=0) > 0.02
     box = []

@@ -1,12 +1,17 @@
 """Registration without a trained network: SimpleITK's diffeomorphic demons (Vercauteren 2009), frame by frame."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 ITERATIONS, LEVELS, SIGMA_VOXELS = 60, (2, 1), 1.5
 """Iterations a level, in-plane shrink factors from coarse to fine, Gaussian smoothing of the field."""
 
 
-def demons(anchor: np.ndarray, target: np.ndarray, spacing_mm) -> np.ndarray:
+def demons(anchor: np.ndarray, target: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
     """Return how an anchor moves to become a target: pull displacement, (3, D, H, W) mm along (k, j, i).
 
     Intensities are matched first; the pyramid shrinks in-plane only, because there are few slices.
@@ -37,7 +42,7 @@ def demons(anchor: np.ndarray, target: np.ndarray, spacing_mm) -> np.ndarray:
     return np.moveaxis(sitk.GetArrayFromImage(sitk.Resample(field, fixed)), -1, 0)[::-1].astype(np.float32)
 
 
-def _image(voxels: np.ndarray, spacing_mm):
+def _image(voxels: np.ndarray, spacing_mm: np.ndarray) -> "sitk.Image":
     import SimpleITK as sitk
 
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels, dtype=np.float32))
@@ -45,7 +50,7 @@ def _image(voxels: np.ndarray, spacing_mm):
     return image
 
 
-def _shrunk(image, level: int):
+def _shrunk(image: "sitk.Image", level: int) -> "sitk.Image":
     import SimpleITK as sitk
 
     if level == 1:

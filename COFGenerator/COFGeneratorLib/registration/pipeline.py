@@ -9,12 +9,14 @@ import numpy as np
 import torch
 
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
+from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError, FunctionError, MotionError
 from COFGeneratorLib.function import measure_function
 from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.motion.fields import folded_fraction, warp
 from COFGeneratorLib.registration.demons import demons
+from COFGeneratorLib.registration.teacher import Refinement, RegistrationTeacher
 from COFGeneratorLib.resources import models_folders
 
 Progress = Callable[[str, int, int], None]
@@ -52,7 +54,7 @@ def register_cine(
     labels: np.ndarray | None = None,
     labels_from: str = "none",
     teacher: Path | None = None,
-    segmenter=None,
+    segmenter: Segmenter | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Cine:
@@ -85,35 +87,45 @@ def register_cine(
             f"its cycle; found {targets.shape}, {rr_ms} ms. Choose another file, or give --rr."
         )
 
-    def tell(done, total=count):
+    def tell(done: int, total: int = count) -> None:
         if progress is not None:
             progress("registration", done, total)
 
     tell(0)
     if teacher is not None:
-        displacements, method = _by_teacher(anchor, targets, labels, teacher, segmenter, device, tell)
+        seen = seen_in(segmenter, anchor, targets)
+        displacements = _by_teacher(RegistrationTeacher.load(teacher, device), anchor, targets, labels, seen, tell)
+        method = f"teacher {Path(teacher).name}, refined"
     else:
         displacements, method = np.zeros((count, 3, *anchor.shape), np.float32), "demons (SimpleITK)"
         for frame in range(1, count):
             displacements[frame] = demons(anchor.voxels, targets[frame], anchor.spacing_mm)
             tell(frame + 1)
     displacements[0] = 0.0
-    return _cine(anchor, displacements, rr_ms, labels, labels_from, method, teacher is None)
+    return _cine(
+        anchor, displacements, rr_ms, labels=labels, labels_from=labels_from, method=method, untrained=teacher is None
+    )
 
 
-def _by_teacher(anchor, targets, labels, folder: Path, segmenter, device: str, tell):
-    from COFGeneratorLib.registration.teacher import Refinement, RegistrationTeacher
-
+def _by_teacher(
+    teacher: RegistrationTeacher,
+    anchor: SaxStack,
+    targets: np.ndarray,
+    labels: np.ndarray | None,
+    seen: tuple[np.ndarray, np.ndarray] | tuple[None, None],
+    tell: Callable[[int, int], None],
+) -> np.ndarray:
+    """Return the displacements of all frames, (T, 3, D, H, W) float32 mm."""
     frame = heart_frame_from_labels(labels, anchor.ijk_to_ras) if labels is not None else None
-    seen = seen_in(segmenter, anchor, targets)
-    found = RegistrationTeacher.load(folder, device).register(
+    found = teacher.register(
         anchor, targets, frame, refinement=Refinement(), anchor_labels=seen[0], target_labels=seen[1], progress=tell
     )
-    fields = np.stack([found.displacement_on_stack(index) for index in range(len(targets))]).astype(np.float32)
-    return fields, f"teacher {Path(folder).name}, refined"
+    return np.stack([found.displacement_on_stack(index) for index in range(len(targets))]).astype(np.float32)
 
 
-def seen_in(segmenter, anchor: SaxStack, targets: np.ndarray):
+def seen_in(
+    segmenter: Segmenter | None, anchor: SaxStack, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     """Return the probabilities that a segmenter sees in anchor (3, D, H, W) and frames (T, 3, D, H, W).
 
     (None, None) without a segmenter, or where it finds no heart.
@@ -128,7 +140,17 @@ def seen_in(segmenter, anchor: SaxStack, targets: np.ndarray):
     return seen[0], seen[1:]
 
 
-def _cine(anchor, displacements, rr_ms, labels, labels_from, method, untrained: bool) -> Cine:
+def _cine(
+    anchor: SaxStack,
+    displacements: np.ndarray,
+    rr_ms: float,
+    *,
+    labels: np.ndarray | None,
+    labels_from: str,
+    method: str,
+    untrained: bool,
+) -> Cine:
+    """Warp the anchor and its labels by displacements (T, 3, D, H, W) mm, and measure what comes of it."""
     count = len(displacements)
     time_ms = np.arange(count) * (rr_ms / count)
     spacing = anchor.spacing_mm.reshape(3, 1, 1, 1)
@@ -151,7 +173,13 @@ def _cine(anchor, displacements, rr_ms, labels, labels_from, method, untrained: 
         label_cine = fractions.argmax(axis=1).astype(np.uint8)
         try:
             report = measure_function(
-                fractions[:, 1:], anchor.ijk_to_ras, time_ms, rr_ms, 60000.0 / rr_ms, labels_from, max(folded)
+                fractions[:, 1:],
+                anchor.ijk_to_ras,
+                time_ms,
+                rr_ms,
+                60000.0 / rr_ms,
+                labels_from=labels_from,
+                folded_fraction=max(folded),
             )
         except FunctionError as error:
             warnings.append(f"Function was not measured. {error}")
@@ -166,6 +194,15 @@ def _cine(anchor, displacements, rr_ms, labels, labels_from, method, untrained: 
         "warnings": warnings,
     }
     return Cine(
-        np.stack(frames).astype(np.float32), time_ms, rr_ms, anchor, MeasuredMotion(displacements), label_cine,
-        labels_from, report, None, None, provenance,
-    )  # fmt: skip
+        frames=np.stack(frames).astype(np.float32),
+        time_ms=time_ms,
+        rr_ms=rr_ms,
+        anchor=anchor,
+        motion=MeasuredMotion(displacements),
+        labels=label_cine,
+        labels_from=labels_from,
+        function=report,
+        record=None,
+        cycle=None,
+        provenance=provenance,
+    )

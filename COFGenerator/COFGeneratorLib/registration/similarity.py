@@ -3,10 +3,12 @@
 All functions take (B, C, D, H, W) tensors, compute in float32 and return a scalar that is 0 for a perfect match.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch.nn.functional import avg_pool3d, relu
 
-from COFGeneratorLib.motion.fields import jacobian_determinant
+from COFGeneratorLib.motion.fields import Spacing, jacobian_determinant
 
 LOCAL_WINDOW = (1, 9, 9)
 """In-plane windows: neighbouring short-axis slices lie about 10 mm apart and show different anatomy."""
@@ -16,7 +18,7 @@ LARGEST_MM = (20.0, 18.0, 18.0)
 """Largest plausible displacement along (k, j, i): above it the maximum-field term acts (methods.md, 1.2)."""
 
 
-def box_mean(image: torch.Tensor, window) -> torch.Tensor:
+def box_mean(image: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
     """Return the mean of each voxel's window (odd sizes along k, j, i); at the border, of what lies inside."""
     for axis, size in enumerate(window):
         if size > 1:
@@ -26,7 +28,9 @@ def box_mean(image: torch.Tensor, window) -> torch.Tensor:
     return image
 
 
-def local_correlation(one: torch.Tensor, other: torch.Tensor, window=LOCAL_WINDOW):
+def local_correlation(
+    one: torch.Tensor, other: torch.Tensor, window: Sequence[int] = LOCAL_WINDOW
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the local normalised cross-correlation −1…1 and the smaller local variance, both (B, C, D, H, W).
 
     MONAI's loss squares the correlation and has cubic windows only; between frames of one cine contrast keeps its
@@ -43,7 +47,13 @@ def local_correlation(one: torch.Tensor, other: torch.Tensor, window=LOCAL_WINDO
     return correlation.clamp(-1.0, 1.0), torch.minimum(variance_one, variance_other)
 
 
-def correlation_loss(one, other, window=LOCAL_WINDOW, mask=None, scales=((1, 1.0), (2, 0.5))) -> torch.Tensor:
+def correlation_loss(
+    one: torch.Tensor,
+    other: torch.Tensor,
+    window: Sequence[int] = LOCAL_WINDOW,
+    mask: torch.Tensor | None = None,
+    scales: Sequence[tuple[int, float]] = ((1, 1.0), (2, 0.5)),
+) -> torch.Tensor:
     """Return 1 − local correlation, averaged over textured voxels and over scales.
 
     Args:
@@ -65,13 +75,15 @@ def correlation_loss(one, other, window=LOCAL_WINDOW, mask=None, scales=((1, 1.0
     return total / weight_sum
 
 
-def confidence_map(one, other, window=LOCAL_WINDOW) -> torch.Tensor:
+def confidence_map(one: torch.Tensor, other: torch.Tensor, window: Sequence[int] = LOCAL_WINDOW) -> torch.Tensor:
     """Return how well two images agree around each voxel, 0…1: clipped local correlation, 0 where all is flat."""
     correlation, variance = local_correlation(one, other, window)
     return correlation.clamp(0.0, 1.0) * variance / (variance + FLAT_VARIANCE)
 
 
-def dice_loss(probability: torch.Tensor, truth: torch.Tensor, mask=None, epsilon: float = 1e-5) -> torch.Tensor:
+def dice_loss(
+    probability: torch.Tensor, truth: torch.Tensor, mask: torch.Tensor | None = None, epsilon: float = 1e-5
+) -> torch.Tensor:
     """Return 1 − mean soft Dice with squared denominators over foreground classes (COF v2, eq. 5).
 
     A class that is in neither volume is left out.
@@ -90,7 +102,7 @@ def dice_loss(probability: torch.Tensor, truth: torch.Tensor, mask=None, epsilon
     return ((1.0 - dice) * present).sum() / present.sum().clamp(min=1.0)
 
 
-def smoothness_loss(field_mm: torch.Tensor, spacing_mm) -> torch.Tensor:
+def smoothness_loss(field_mm: torch.Tensor, spacing_mm: Spacing) -> torch.Tensor:
     """Return the mean squared gradient of a field (B, 3, D, H, W) in mm per mm; ``spacing_mm`` (3,) or (B, 3)."""
     spacing = torch.as_tensor(spacing_mm, dtype=torch.float32, device=field_mm.device).view(-1, 3, 1, 1, 1)
     total = field_mm.new_zeros((), dtype=torch.float32)
@@ -113,7 +125,7 @@ def folding_loss(displacement: torch.Tensor, margin: float = 0.1) -> torch.Tenso
     return relu(margin - jacobian_determinant(displacement.float())).mean()
 
 
-def largest_field_loss(displacement_mm: torch.Tensor, largest_mm=LARGEST_MM) -> torch.Tensor:
+def largest_field_loss(displacement_mm: torch.Tensor, largest_mm: Sequence[float] = LARGEST_MM) -> torch.Tensor:
     """Return the squared excess, mm², of the largest displacements over a plausible limit (softly pooled maximum)."""
     limit = torch.as_tensor(largest_mm, dtype=torch.float32, device=displacement_mm.device).view(1, 3, 1, 1, 1)
     excess = relu(displacement_mm.float().abs() - limit).square().sum(dim=1).flatten(1)  # (B, voxels)

@@ -4,15 +4,17 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from COFGeneratorLib.anatomy.geometry import spacing_ijk_mm
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import MotionError
-from COFGeneratorLib.motion.fields import warp
+from COFGeneratorLib.motion.fields import voxels_from_mm, warp
 from COFGeneratorLib.registration.similarity import (
     confidence_map,
     correlation_loss,
@@ -24,6 +26,9 @@ from COFGeneratorLib.registration.similarity import (
 from COFGeneratorLib.registration.teacher_grid import FINE, TeacherGrid, heart_centred_grid, scale_intensity
 from COFGeneratorLib.registration.teacher_network import TeacherConfig, TeacherNetwork, displace, nodes_to_pixels
 from COFGeneratorLib.weights import load_weights
+
+LabelPair: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+"""Probabilities of LV, myocardium and RV in the anchor (3, D, H, W) and in T frames (T, 3, D, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Registration:
 
     def warp_on_stack(self, volumes: np.ndarray, frame: int, mode: str = "bilinear") -> np.ndarray:
         """Warp (C, D, H, W) volumes on the anchor's grid with the motion of a frame."""
-        spacing = np.linalg.norm(self.stack_to_ras[:3, :3], axis=0)[::-1]
+        spacing = spacing_ijk_mm(self.stack_to_ras)[::-1]
         voxels = self.displacement_on_stack(frame) / spacing.reshape(3, 1, 1, 1)
         source = torch.as_tensor(np.ascontiguousarray(volumes, dtype=np.float32))[None]
         return warp(source, torch.as_tensor(voxels, dtype=torch.float32)[None], mode)[0].numpy()
@@ -94,7 +99,7 @@ class RegistrationTeacher:
         device: Where to compute.
     """
 
-    def __init__(self, network: TeacherNetwork, device: torch.device | str = "cpu"):
+    def __init__(self, network: TeacherNetwork, device: torch.device | str = "cpu") -> None:
         self.network = network.to(device).eval()
         self.config = network.config
         self.device = torch.device(device)
@@ -177,9 +182,24 @@ class RegistrationTeacher:
             if progress is not None:
                 progress(min(first + batch, len(targets)), len(targets))
         velocity, displacement, confidence = (torch.cat(part) for part in zip(*parts, strict=True))
-        return Registration(velocity, displacement, confidence, grid, tuple(anchor.shape), anchor.ijk_to_ras)
+        return Registration(
+            velocity_mm=velocity,
+            displacement_mm=displacement,
+            confidence=confidence,
+            grid=grid,
+            stack_shape=anchor.shape,
+            stack_to_ras=anchor.ijk_to_ras,
+        )
 
-    def _register(self, still, moving, grid: TeacherGrid, refinement: Refinement | None, labels):
+    def _register(
+        self,
+        still: torch.Tensor,
+        moving: torch.Tensor,
+        grid: TeacherGrid,
+        refinement: Refinement | None,
+        labels: LabelPair | None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return velocity, displacement and confidence of some frames (T, D, H, W), on the processor."""
         count = len(moving)
         anchor = still.expand(count, 1, *grid.shape).to(self.device)
         target = moving[:, None].to(self.device)
@@ -188,41 +208,49 @@ class RegistrationTeacher:
             velocity = self.network(anchor, target, pitch)
         if refinement is not None and refinement.steps:
             if labels is not None:
-                labels = tuple(one.to(self.device) for one in labels)
-            velocity = _refine(velocity, anchor, target, grid, refinement, labels, self.network.window)
+                labels = labels[0].to(self.device), labels[1].to(self.device)
+            velocity = self._refine(velocity, anchor, target, grid, refinement, labels)
         with torch.no_grad():
             displacement = displace(velocity, grid.node_mm)
             warped = warp(anchor, _movement(displacement, grid))
             confidence = confidence_map(warped, target)[:, 0]
         return velocity.cpu(), displacement.cpu(), confidence.cpu()
 
+    def _refine(
+        self,
+        first: torch.Tensor,
+        anchor: torch.Tensor,
+        target: torch.Tensor,
+        grid: TeacherGrid,
+        settings: Refinement,
+        labels: LabelPair | None,
+    ) -> torch.Tensor:
+        """Improve the velocities of some pairs by Adam on their own objective; at the rim of the view nothing moves."""
+        first, window = first.detach(), self.network.window
+        change = torch.zeros_like(first, requires_grad=True)
+        optimizer = torch.optim.Adam([change], lr=settings.step_mm)
+        for step in range(settings.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.step_mm * (1.0 - 0.9 * step / settings.steps)
+            optimizer.zero_grad(set_to_none=True)
+            velocity = first + window * change
+            displacement = displace(velocity, grid.node_mm)
+            source = (
+                anchor if labels is None else torch.cat([anchor, labels[0].expand(len(anchor), -1, -1, -1, -1)], dim=1)
+            )
+            movement = _movement(displacement, grid)
+            warped = warp(source, movement)
+            loss = settings.reconstruction * correlation_loss(warped[:, :1], target)
+            loss = loss + settings.smoothness * smoothness_loss(velocity, grid.node_mm)
+            loss = loss + settings.largest_field * largest_field_loss(displacement)
+            loss = loss + settings.folding * folding_loss(movement)
+            if labels is not None:
+                loss = loss + settings.segmentation * dice_loss(warped[:, 1:], labels[1])
+            (len(anchor) * loss).backward()
+            optimizer.step()
+        return (first + window * change).detach()
+
 
 def _movement(displacement_mm: torch.Tensor, grid: TeacherGrid) -> torch.Tensor:
     """Return the displacement in pixels of the grid from that in mm at the nodes."""
-    spacing = torch.as_tensor(grid.spacing_mm, dtype=torch.float32, device=displacement_mm.device)
-    return nodes_to_pixels(displacement_mm) / spacing.view(1, 3, 1, 1, 1)
-
-
-def _refine(first, anchor, target, grid: TeacherGrid, settings: Refinement, labels, window) -> torch.Tensor:
-    """Improve the velocities of some pairs by Adam on their own objective; at the rim of the view nothing moves."""
-    first = first.detach()
-    change = torch.zeros_like(first, requires_grad=True)
-    optimizer = torch.optim.Adam([change], lr=settings.step_mm)
-    for step in range(settings.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.step_mm * (1.0 - 0.9 * step / settings.steps)
-        optimizer.zero_grad(set_to_none=True)
-        velocity = first + window * change
-        displacement = displace(velocity, grid.node_mm)
-        source = anchor if labels is None else torch.cat([anchor, labels[0].expand(len(anchor), -1, -1, -1, -1)], dim=1)
-        movement = _movement(displacement, grid)
-        warped = warp(source, movement)
-        loss = settings.reconstruction * correlation_loss(warped[:, :1], target)
-        loss = loss + settings.smoothness * smoothness_loss(velocity, grid.node_mm)
-        loss = loss + settings.largest_field * largest_field_loss(displacement)
-        loss = loss + settings.folding * folding_loss(movement)
-        if labels is not None:
-            loss = loss + settings.segmentation * dice_loss(warped[:, 1:], labels[1])
-        (len(anchor) * loss).backward()
-        optimizer.step()
-    return (first + window * change).detach()
+    return voxels_from_mm(nodes_to_pixels(displacement_mm), grid.spacing_mm)

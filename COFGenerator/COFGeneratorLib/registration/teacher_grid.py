@@ -1,10 +1,12 @@
 """The teacher's view of a stack: its own slices, in-plane turned and centred on the heart, at a fixed pixel."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from COFGeneratorLib.anatomy.geometry import KJI_AND_IJK
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.motion.fields import sample_at
 from COFGeneratorLib.registration.teacher_network import REDUCTION, TeacherConfig
@@ -58,7 +60,7 @@ class TeacherGrid:
         """Distance of the points of a field refined by ``FINE`` along (k, j, i), mm."""
         return (self.node_mm[0], self.node_mm[1] / FINE, self.node_mm[2] / FINE)
 
-    def to_stack(self, fine: torch.Tensor, stack_shape, stack_to_ras: np.ndarray) -> torch.Tensor:
+    def to_stack(self, fine: torch.Tensor, stack_shape: Sequence[int], stack_to_ras: np.ndarray) -> torch.Tensor:
         """Bring a displacement in mm onto the stack.
 
         Args:
@@ -84,7 +86,9 @@ class TeacherGrid:
         return torch.einsum("ab,tbdhw->tadhw", torch.as_tensor(turn, dtype=sampled.dtype), sampled)
 
 
-def heart_centred_grid(config: TeacherConfig, stack_shape, stack_to_ras: np.ndarray, frame: HeartFrame | None):
+def heart_centred_grid(
+    config: TeacherConfig, stack_shape: Sequence[int], stack_to_ras: np.ndarray, frame: HeartFrame | None
+) -> TeacherGrid:
     """Return the grid of a stack.
 
     Args:
@@ -117,8 +121,7 @@ def heart_centred_grid(config: TeacherConfig, stack_shape, stack_to_ras: np.ndar
     half = 0.5 * (np.array(config.plane) - 1.0) * config.pixel_mm
     origin = middle - j_axis * half[0] - i_axis * half[1]
     matrix[:3, 3] = origin + k_axis * (k_axis @ (first - origin))
-    swap = np.eye(4)[[2, 1, 0, 3]]
-    return TeacherGrid(config, slices, matrix, swap @ np.linalg.inv(stack_to_ras) @ matrix)
+    return TeacherGrid(config, slices, matrix, KJI_AND_IJK @ np.linalg.inv(stack_to_ras) @ matrix)
 
 
 def scale_intensity(volume: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
@@ -129,7 +132,7 @@ def scale_intensity(volume: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
     return ((volume.float() - low) / (high - low).clamp(min=1e-6)).clamp(-0.5, 1.5)
 
 
-def _positions(shape, matrix: np.ndarray) -> torch.Tensor:
+def _positions(shape: Sequence[int], matrix: np.ndarray) -> torch.Tensor:
     """Return ``matrix`` applied to every voxel (k, j, i) of a grid, (1, 3, D, H, W) float32."""
     axes = [np.arange(size, dtype=np.float64) for size in shape]
     kji = np.stack(np.meshgrid(*axes, indexing="ij"))

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import interpolate, pixel_unshuffle
 
 from COFGeneratorLib.errors import MotionError
-from COFGeneratorLib.motion.fields import exponential, spline_matrix
+from COFGeneratorLib.motion.fields import Spacing, along_axis, exponential, spline_matrix
 
 REDUCTION = 2
 """Velocity nodes are twice as far apart as pixels, in-plane; slices are kept."""
@@ -28,7 +28,7 @@ class TeacherConfig:
     filters: tuple[int, ...] = (24, 48, 64)
     output_mm: float = 10.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "plane", tuple(self.plane))
         object.__setattr__(self, "filters", tuple(self.filters))
         if not self.filters or any(width % 4 for width in self.filters):
@@ -51,7 +51,7 @@ class TeacherNetwork(torch.nn.Module):
     halved, so any number of slices, one included, goes through.
     """
 
-    def __init__(self, config: TeacherConfig):
+    def __init__(self, config: TeacherConfig) -> None:
         super().__init__()
         self.config = config
         widths = config.filters
@@ -115,7 +115,7 @@ def _block(inputs: int, outputs: int, depth: int, stride: int = 1) -> torch.nn.S
     return torch.nn.Sequential(*layers)
 
 
-def displace(velocity_mm: torch.Tensor, spacing_mm) -> torch.Tensor:
+def displace(velocity_mm: torch.Tensor, spacing_mm: Spacing) -> torch.Tensor:
     """Return the displacement, mm, of a velocity (B, 3, D, h, w); ``spacing_mm`` is (3,) or (B, 3)."""
     spacing = torch.as_tensor(spacing_mm, dtype=torch.float32, device=velocity_mm.device).view(-1, 3, 1, 1, 1)
     return exponential(velocity_mm.float() / spacing) * spacing
@@ -126,6 +126,5 @@ def nodes_to_pixels(field: torch.Tensor, factor: int = REDUCTION) -> torch.Tenso
     for axis in (3, 4):
         nodes = field.shape[axis]
         positions = (torch.arange(nodes * factor) + 0.5) / factor - 0.5
-        weights = torch.as_tensor(spline_matrix(nodes, positions.numpy()), dtype=field.dtype, device=field.device)
-        field = torch.tensordot(field, weights, dims=([axis], [1])).movedim(-1, axis)
+        field = along_axis(field, spline_matrix(nodes, positions.numpy()), axis)
     return field

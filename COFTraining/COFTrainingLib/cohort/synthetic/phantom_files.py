@@ -156,7 +156,9 @@ def _write_files(folder: Path, case: PhantomCase, options: PhantomOptions) -> di
         write_nrrd(folder / "cine_labels.seq.nrrd", labels, matrix, times)
         np.save(folder / "displacement.npy", displacement)
         files |= {"cine": "cine.seq.nrrd", "cine_labels": "cine_labels.seq.nrrd", "displacement": "displacement.npy"}
-        report = measure_function(labels, matrix, times, rr_ms, 60000.0 / rr_ms, "user", 0.0)
+        report = measure_function(
+            labels, matrix, times, rr_ms, 60000.0 / rr_ms, labels_from="user", folded_fraction=0.0
+        )
         truth["function_of_labels"] = report.as_dict()
     (folder / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
     return files

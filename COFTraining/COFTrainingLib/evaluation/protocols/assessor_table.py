@@ -8,7 +8,7 @@ images stands beside it: two arms that are misread alike agree, and are none the
 from typing import Any
 
 import numpy as np
-from COFGeneratorLib.function.volumes import voxel_volume_ml
+from COFGeneratorLib.anatomy.geometry import voxel_volume_ml
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor
