@@ -19,8 +19,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "COFGenerator"))
 
-from COFGeneratorLib.anatomy.readers import open_volume, read_sax  # noqa: E402
+from COFGeneratorLib.anatomy.readers import read_sax  # noqa: E402
 from COFGeneratorLib.anatomy.readers.payload import read_frames  # noqa: E402
+from COFGeneratorLib.anatomy.readers.volume import open_volume  # noqa: E402
 from COFGeneratorLib.ecg import analyse_ecg, read_ecg  # noqa: E402
 from COFGeneratorLib.ecg.summary import summary  # noqa: E402
 from COFGeneratorLib.errors import ChainOfFlowError  # noqa: E402

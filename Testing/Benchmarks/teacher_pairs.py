@@ -26,8 +26,8 @@ for floor in ("COFGenerator", "COFTraining"):
     sys.path.insert(0, str(ROOT / floor))
 
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels  # noqa: E402
-from COFGeneratorLib.anatomy.labels import read_labels  # noqa: E402
 from COFGeneratorLib.anatomy.readers import read_sax  # noqa: E402
+from COFGeneratorLib.anatomy.readers.labels import read_labels  # noqa: E402
 from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter  # noqa: E402
 from COFGeneratorLib.motion.fields import folded_fraction, warp  # noqa: E402
 from COFGeneratorLib.registration.pipeline import find_teacher, seen_in  # noqa: E402

@@ -1,6 +1,7 @@
 """Electrocardiograms: readers, beats, measurements. Nothing heavy is imported before it is used."""
 
 from importlib import import_module
+from typing import Any
 
 _PUBLIC = {
     "analyse_ecg": "COFGeneratorLib.ecg.beats",
@@ -12,7 +13,7 @@ _PUBLIC = {
 __all__ = [*_PUBLIC]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

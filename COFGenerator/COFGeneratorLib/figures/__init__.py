@@ -4,6 +4,7 @@ matplotlib and pillow are imported when a picture is drawn, not before.
 """
 
 from importlib import import_module
+from typing import Any
 
 _PUBLIC = {
     "write_preview": "COFGeneratorLib.figures.preview",
@@ -12,7 +13,7 @@ _PUBLIC = {
 __all__ = [*_PUBLIC]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

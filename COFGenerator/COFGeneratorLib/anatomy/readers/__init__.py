@@ -1,6 +1,5 @@
 """Short-axis stacks and cines from files, whatever their format; it is recognised by content, not by name."""
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,22 +9,16 @@ import numpy as np
 
 from COFGeneratorLib.anatomy.checks import check_stack
 from COFGeneratorLib.anatomy.geometry import straighten
-from COFGeneratorLib.anatomy.readers import metaimage, nifti, nrrd
 from COFGeneratorLib.anatomy.readers.archive import Folder, Zip, is_zip
 from COFGeneratorLib.anatomy.readers.dicom import looks_like_dicom
 from COFGeneratorLib.anatomy.readers.dicom_stack import read_dicom
-from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader
-from COFGeneratorLib.anatomy.readers.payload import CHUNK, decode, read_frames
+from COFGeneratorLib.anatomy.readers.header import VolumeHeader
+from COFGeneratorLib.anatomy.readers.payload import read_frames
 from COFGeneratorLib.anatomy.readers.scene import is_scene, scene_image
+from COFGeneratorLib.anatomy.readers.volume import open_volume
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
-
-FORMATS = "NIfTI, NRRD (.nrrd, .seq.nrrd), MetaImage, DICOM or a Slicer scene (.mrb, .mrml)"
-_NOT_A_STACK = {
-    b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture", b"BM": "a bitmap picture",
-    b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture", b"%PDF": "a PDF document", b"<?xml": "an XML file",
-    b"\x89HDF": "an HDF5 file",
-}  # fmt: skip
+from COFGeneratorLib.files import sha256_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,12 @@ class CineStack:
         """Return one frame as an anchor."""
         check_frame(frame, len(self.frames))
         return SaxStack(
-            self.frames[frame], self.ijk_to_ras, self.source_sha256, frame, self.frame_times_ms, self.warnings
+            self.frames[frame],
+            self.ijk_to_ras,
+            source_sha256=self.source_sha256,
+            frame=frame,
+            frame_times_ms=self.frame_times_ms,
+            warnings=self.warnings,
         )
 
 
@@ -69,14 +67,15 @@ def read_sax(path: str | Path, frame: int = 0) -> SaxStack:
     if source is not None:
         cine = read_dicom(source)
         check_frame(frame, cine.n_frames)
-        voxels = cine.frames([frame])[0]
-        warnings = cine.warnings + check_stack(voxels, cine.ijk_to_ras)
-        return SaxStack(voxels, cine.ijk_to_ras, cine.sha256(), frame, cine.frame_times_ms, warnings)
-    with _opened(Path(path)) as (path, header):
-        check_frame(frame, header.n_frames)
-        voxels, matrix, said = straighten(intensities(read_frames(header, frame), header), header.ijk_to_ras)
-    warnings = header.warnings + ((said,) if said else ()) + check_stack(voxels, matrix)
-    return SaxStack(voxels, matrix, sha256(path), frame, header.frame_times_ms, warnings)
+        voxels, matrix, times = cine.frames([frame])[0], cine.ijk_to_ras, cine.frame_times_ms
+        digest, warnings = cine.sha256(), cine.warnings
+    else:
+        with _opened(Path(path)) as (file, header):
+            check_frame(frame, header.n_frames)
+            voxels, matrix, said = straighten(intensities(read_frames(header, frame), header), header.ijk_to_ras)
+        times, digest, warnings = header.frame_times_ms, sha256_of(file), header.warnings + ((said,) if said else ())
+    warnings += check_stack(voxels, matrix)
+    return SaxStack(voxels, matrix, source_sha256=digest, frame=frame, frame_times_ms=times, warnings=warnings)
 
 
 def read_cine(path: str | Path) -> CineStack:
@@ -94,10 +93,10 @@ def read_cine(path: str | Path) -> CineStack:
         frames, matrix, times = cine.frames(list(range(cine.n_frames))), cine.ijk_to_ras, cine.frame_times_ms
         digest, warnings = cine.sha256(), cine.warnings
     else:
-        with _opened(Path(path)) as (path, header):
+        with _opened(Path(path)) as (file, header):
             frames, matrix, said = straighten(intensities(read_frames(header, None), header), header.ijk_to_ras)
         frames, times = frames.reshape(header.n_frames, *header.shape), header.frame_times_ms
-        digest, warnings = sha256(path), header.warnings + ((said,) if said else ())
+        digest, warnings = sha256_of(file), header.warnings + ((said,) if said else ())
     if not np.isfinite(frames).all():
         raise AnatomyError("A cine needs finite intensities; found NaN or infinity. Export it again.")
     return CineStack(frames, matrix, times, digest, warnings + check_stack(frames[0], matrix))
@@ -121,42 +120,10 @@ def _open_dicom(path: str | Path) -> Folder | Zip | None:
 def _opened(path: Path) -> Iterator[tuple[Path, VolumeHeader]]:
     """Give the file to hash and the header of an image or of a scene's image, while its voxels can be read."""
     if is_scene(path):
-        with scene_image(path, open_volume) as (header, source):
+        with scene_image(path) as (header, source):
             yield source, header
     else:
         yield open_volume(path)
-
-
-def open_volume(path: str | Path) -> tuple[Path, VolumeHeader]:
-    """Recognise a file by its content and read its header.
-
-    Raises:
-        AnatomyError: If the file is missing, empty, or of no known format.
-    """
-    path = Path(path)
-    if path.suffix == ".img" and path.with_suffix(".hdr").is_file():  # the voxels of a pair: its header knows the rest
-        path = path.with_suffix(".hdr")
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing"
-        raise AnatomyError(f"Expected an image file ({FORMATS}); found {found} at {path}. Check the path.")
-    with path.open("rb") as file:
-        start = file.read(1024)
-    codec = "raw"
-    if start[:2] == b"\x1f\x8b":
-        codec = "gzip"
-        start = next(decode(Payload(path, codec=codec), "gzip"), b"")[:CHUNK]
-    with np.errstate(all="ignore"):  # headers may hold NaN and infinity; what comes of them is refused in words
-        if nifti.matches(start):
-            return path, nifti.read_header(path, codec)
-        if codec == "raw" and nrrd.matches(start):
-            return path, nrrd.read_header(path)
-        if codec == "raw" and metaimage.matches(start):
-            return path, metaimage.read_header(path)
-    found = next((name for magic, name in _NOT_A_STACK.items() if start.startswith(magic)), "something else")
-    raise AnatomyError(
-        f"Expected a short-axis stack as {FORMATS}; {path.name} is {found if start else 'empty'}. "
-        "Export the whole stack in one of these formats."
-    )
 
 
 def check_frame(frame: int, n_frames: int) -> None:
@@ -175,9 +142,3 @@ def intensities(numbers: np.ndarray, header: VolumeHeader) -> np.ndarray:
         if header.slope == 1.0 and header.intercept == 0.0:
             return numbers.astype(np.float32)
         return (numbers * header.slope + header.intercept).astype(np.float32)
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, read in chunks."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

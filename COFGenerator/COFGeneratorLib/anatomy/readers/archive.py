@@ -18,9 +18,9 @@ MAX_RATIO, SMALL_BYTES = 200, 64 << 20
 class Folder:
     """The files under a folder, or one file alone."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.names = [path] if path.is_file() else sorted(self._walk())
+        self.names = [str(found) for found in ([path] if path.is_file() else sorted(self._walk()))]
 
     def _walk(self) -> Iterator[Path]:
         for count, found in enumerate(self.path.rglob("*")):
@@ -32,24 +32,24 @@ class Folder:
             if found.is_file() and not found.name.startswith("."):
                 yield found
 
-    def size(self, name: Path) -> int:
+    def size(self, name: str) -> int:
         """Return a file's size in bytes."""
-        return name.stat().st_size
+        return Path(name).stat().st_size
 
-    def start(self, name: Path, n_bytes: int) -> bytes:
+    def start(self, name: str, n_bytes: int) -> bytes:
         """Return the first bytes of a file."""
-        with name.open("rb") as file:
+        with Path(name).open("rb") as file:
             return file.read(n_bytes)
 
-    def read(self, name: Path) -> bytes:
+    def read(self, name: str) -> bytes:
         """Return a file's content.
 
         Raises:
             AnatomyError: If it is larger than any image.
         """
-        if name.stat().st_size > MAX_FILE_BYTES:
+        if self.size(name) > MAX_FILE_BYTES:
             raise _too_large()
-        return name.read_bytes()
+        return Path(name).read_bytes()
 
 
 class Zip:
@@ -59,7 +59,7 @@ class Zip:
         AnatomyError: If the archive is damaged, encrypted, points outside itself, or would unpack to absurd sizes.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)

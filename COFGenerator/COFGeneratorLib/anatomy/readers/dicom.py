@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from COFGeneratorLib.anatomy.geometry import affine
 from COFGeneratorLib.anatomy.readers.archive import Folder, Zip
 from COFGeneratorLib.anatomy.readers.header import check_sizes
 from COFGeneratorLib.errors import AnatomyError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -35,7 +40,6 @@ class Image:
     Args:
         name: Key of its file in the folder or zip.
         index: Frame within the file.
-        n_in_file: Frames in the file.
         shape: (rows, columns).
         to_lps: (4, 4) pixel (i, j, 0, 1) → LPS mm; the third column is the unit normal.
         trigger_ms: Time from the R wave, NaN where not stated.
@@ -47,9 +51,8 @@ class Image:
         slope, intercept: Stored number to intensity.
     """
 
-    name: object
+    name: str
     index: int
-    n_in_file: int
     shape: tuple[int, int]
     to_lps: np.ndarray
     trigger_ms: float
@@ -96,7 +99,8 @@ def read_images(source: Folder | Zip) -> tuple[list[Image], Refused]:
     Raises:
         AnatomyError: If a header claims absurd sizes.
     """
-    images, refused = [], Refused()
+    images: list[Image] = []
+    refused = Refused()
     for name in source.names:
         start = source.start(name, 1024)
         if not looks_like_dicom(start):
@@ -109,7 +113,7 @@ def read_images(source: Folder | Zip) -> tuple[list[Image], Refused]:
     return images, refused
 
 
-def _read_file(source: Folder | Zip, name, images: list[Image], refused: Refused) -> None:
+def _read_file(source: Folder | Zip, name: str, images: list[Image], refused: Refused) -> None:
     import pydicom
 
     try:
@@ -137,11 +141,11 @@ def _read_file(source: Folder | Zip, name, images: list[Image], refused: Refused
         refused.unreadable += 1
 
 
-def _stored_class(dataset) -> str:
+def _stored_class(dataset: "Dataset") -> str:
     return str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
 
 
-def _frames(dataset, name, n_bytes: int) -> Iterator[Image]:
+def _frames(dataset: "Dataset", name: str, n_bytes: int) -> Iterator[Image]:
     """Yield the images of one file of a size.
 
     Raises:
@@ -181,7 +185,6 @@ def _frames(dataset, name, n_bytes: int) -> Iterator[Image]:
         yield Image(
             name=name,
             index=index,
-            n_in_file=count,
             shape=(rows, columns),
             to_lps=to_lps,
             trigger_ms=trigger,
@@ -195,13 +198,13 @@ def _frames(dataset, name, n_bytes: int) -> Iterator[Image]:
         )
 
 
-def _first(item, keyword: str):
+def _first(item: "Dataset", keyword: str) -> "Dataset | None":
     """Return the first item of a sequence, or None."""
-    sequence = item.get(keyword) if item is not None else None
+    sequence = item.get(keyword)
     return sequence[0] if sequence else None
 
 
-def _value(groups: list, sequence: str | None, keyword: str | None, plain: str, n: int) -> np.ndarray | None:
+def _value(groups: "list[Dataset]", sequence: str | None, keyword: str | None, plain: str, n: int) -> np.ndarray | None:
     """Find `n` numbers: in a functional group of the frame or of the file, else as a plain attribute."""
     for item in groups:
         inner = _first(item, sequence) if sequence else None
@@ -218,12 +221,12 @@ def _value(groups: list, sequence: str | None, keyword: str | None, plain: str, 
     return None
 
 
-def _number(groups: list, sequence: str | None, keyword: str | None, plain: str) -> float:
+def _number(groups: "list[Dataset]", sequence: str | None, keyword: str | None, plain: str) -> float:
     found = _value(groups, sequence, keyword, plain, 1)
     return np.nan if found is None else float(found[0])
 
 
-def _place(groups: list) -> np.ndarray | None:
+def _place(groups: "list[Dataset]") -> np.ndarray | None:
     """Return pixel (i, j) → LPS mm, or None where position, orientation or spacing is missing or impossible."""
     position = _value(groups, "PlanePositionSequence", "ImagePositionPatient", "ImagePositionPatient", 3)
     axes = _value(groups, "PlaneOrientationSequence", "ImageOrientationPatient", "ImageOrientationPatient", 6)
@@ -236,17 +239,14 @@ def _place(groups: list) -> np.ndarray | None:
         return None
     if spacing.min() <= 0.01 or spacing.max() > 20:
         return None
-    matrix = np.eye(4)
     normal = np.cross(along_row, along_column)
-    matrix[:3, 0] = along_row / lengths[0] * spacing[1]  # PixelSpacing is (between rows, between columns)
-    matrix[:3, 1] = along_column / lengths[1] * spacing[0]
-    matrix[:3, 2] = normal / np.linalg.norm(normal)
-    matrix[:3, 3] = position
-    return matrix
+    between_rows, between_columns = spacing
+    steps = (along_row / lengths[0] * between_columns, along_column / lengths[1] * between_rows)
+    return affine(np.stack([*steps, normal / np.linalg.norm(normal)], axis=1), position)
 
 
 @contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Keep pydicom's and ITK's remarks, which may quote a file, off the user's screen and logs."""
     import SimpleITK as sitk
 

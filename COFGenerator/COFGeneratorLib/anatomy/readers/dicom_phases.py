@@ -76,8 +76,8 @@ def phase_grid(slices: list[list[Image]], warnings: list[str]) -> tuple[np.ndarr
 
 def _interval_ms(images: list[Image]) -> float:
     """Return a slice's R–R: as stated, unless its trigger times do not fit into it; else from them; else NaN."""
-    stated = np.array([im.rr_ms for im in images])
-    stated = float(np.median(stated[np.isfinite(stated)])) if np.isfinite(stated).any() else np.nan
+    known = [im.rr_ms for im in images if np.isfinite(im.rr_ms)]
+    stated = float(np.median(known)) if known else np.nan
     times = np.array([im.trigger_ms for im in images])
     if len(times) < 2 or not np.isfinite(times).all():
         return stated
@@ -97,7 +97,8 @@ def _phases(images: list[Image]) -> np.ndarray:
 
 def fill(slices: list[list[Image]], phases: np.ndarray, warnings: list[str]) -> list[list[Image] | None]:
     """Give every slice an image for every phase: its own, or the nearest in phase where few are missing."""
-    step, columns, dropped, filled = 1.0 / len(phases), [], 0, 0
+    columns: list[list[Image] | None] = []
+    step, dropped, filled = 1.0 / len(phases), 0, 0
     for images in slices:
         if not images:
             columns.append(None)

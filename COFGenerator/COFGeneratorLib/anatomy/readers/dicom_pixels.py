@@ -17,10 +17,10 @@ def read_pixels(source: Folder | Zip, images: list[Image]) -> list[np.ndarray]:
     """
     from pydicom.pixels import iter_pixels
 
-    wanted: dict[object, list[int]] = {}
+    wanted: dict[str, list[int]] = {}
     for number, image in enumerate(images):
         wanted.setdefault(image.name, []).append(number)
-    out: list[np.ndarray | None] = [None] * len(images)
+    out: dict[int, np.ndarray] = {}
     for name, numbers in wanted.items():
         content = source.read(name)
         first = images[numbers[0]]
@@ -33,13 +33,12 @@ def read_pixels(source: Folder | Zip, images: list[Image]) -> list[np.ndarray]:
             if pixels.shape == first.shape:
                 image = images[number]
                 out[number] = (pixels * np.float32(image.slope) + np.float32(image.intercept)).astype(np.float32)
-    if any(pixels is None for pixels in out):
+    if len(out) < len(images):
         raise AnatomyError(
             "Every DICOM image needs the pixels that its header promises; some are missing, truncated or in a "
-            "compression "
-            "that cannot be read. Export the series again, uncompressed if possible."
+            "compression that cannot be read. Export the series again, uncompressed if possible."
         )
-    return out
+    return [out[number] for number in range(len(images))]
 
 
 def _by_gdcm(content: bytes, image: Image, indices: list[int]) -> list[np.ndarray]:

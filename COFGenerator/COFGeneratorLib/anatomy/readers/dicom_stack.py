@@ -17,6 +17,7 @@ from COFGeneratorLib.anatomy.readers.dicom_pixels import read_pixels
 from COFGeneratorLib.anatomy.readers.header import check_sizes
 from COFGeneratorLib.anatomy.readers.views import choose_stack, name_what_is_there
 from COFGeneratorLib.errors import AnatomyError
+from COFGeneratorLib.files import sha256_of
 
 OFF_LATTICE = 0.15
 """Share of the slice distance by which a slice may lie off the lattice before it is left out."""
@@ -46,8 +47,7 @@ class DicomCine:
     def sha256(self) -> str:
         """Return the SHA-256 of the zip, or of the SHA-256 of the files used, in whatever order they lie."""
         if isinstance(self.source, Zip):
-            with self.source.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(self.source.path)
         used = {im.name for phase in self.grid for im in phase if im is not None}
         digests = sorted(hashlib.sha256(self.source.read(name)).hexdigest() for name in used)
         return hashlib.sha256("".join(digests).encode()).hexdigest()
@@ -60,9 +60,9 @@ class DicomCine:
     def frames(self, wanted: list[int]) -> np.ndarray:
         """Return (len(wanted), D, H, W) float32 intensities."""
         out = np.zeros((len(wanted), *self.shape), np.float32)
-        places = [(n, k) for n, t in enumerate(wanted) for k in range(self.shape[0]) if self.grid[t][k] is not None]
-        images = [self.grid[wanted[n]][k] for n, k in places]
-        for (n, k), image, pixels in zip(places, images, read_pixels(self.source, images), strict=True):
+        placed = [(n, k, image) for n, t in enumerate(wanted) for k, image in enumerate(self.grid[t]) if image]
+        images = [image for _, _, image in placed]
+        for (n, k, image), pixels in zip(placed, read_pixels(self.source, images), strict=True):
             out[n, k] = self._on_grid(pixels, image, k)
         for k in range(self.shape[0]):
             if self.grid[0][k] is None:  # a missing slice: the mean of its neighbours in space, as the warnings say
@@ -133,14 +133,17 @@ def read_dicom(source: Folder | Zip) -> DicomCine:
     matrix, shape = _geometry(columns, level, step, warnings)
     check_sizes("DICOM", shape, len(phases), 2)
     grid = [[None if c is None else c[t] for c in columns] for t in range(len(phases))]
-    return DicomCine(source, grid, shape, matrix, times, tuple(warnings))
+    return DicomCine(
+        source=source, grid=grid, shape=shape, ijk_to_ras=matrix, frame_times_ms=times, warnings=tuple(warnings)
+    )
 
 
 def _slices(images: list[Image]) -> list[list[Image]]:
     """Group images that lie in one plane."""
     normal = images[0].normal
     ordered = sorted(images, key=lambda im: float(normal @ im.position))
-    groups, last = [], -np.inf
+    groups: list[list[Image]] = []
+    last = -np.inf
     for image in ordered:
         level = float(normal @ image.position)
         if level - last > 0.5:
@@ -162,7 +165,7 @@ def _lattice(slices: list[list[Image]], warnings: list[str]) -> tuple[list[list[
     candidates = [float(d) for d in np.unique(np.round(apart, 2)) if d > 1.0] or [float(np.median(apart))]
     weight = np.array([len(s) for s in slices], dtype=float)
 
-    def fit(step, first):
+    def fit(step: float, first: float) -> tuple[np.ndarray, np.ndarray]:
         number = np.round((level - first) / step)
         on = np.abs(level - first - number * step) <= OFF_LATTICE * step
         return number, on

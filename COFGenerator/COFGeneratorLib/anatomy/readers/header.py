@@ -1,5 +1,6 @@
 """What the header of an image file says, whatever its format, and the way to its voxels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,50 @@ class VolumeHeader:
     frame_times_ms: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_sizes(self.format, self.shape, self.n_frames, self.dtype.itemsize)
 
     @property
     def frame_numbers(self) -> int:
         """How many numbers one frame holds."""
         return int(np.prod(self.shape, dtype=object))
+
+
+def not_scalar(format_name: str, found: str) -> AnatomyError:
+    """Return the refusal of colours, vectors and complex numbers."""
+    return AnatomyError(f"Voxels must be single numbers; this {format_name} holds {found}. Export grey-scale MR.")
+
+
+def check_axes(format_name: str, sizes: Sequence[int]) -> None:
+    """Refuse what is neither a volume nor a cine.
+
+    Raises:
+        AnatomyError: If there are not three or four axes.
+    """
+    if len(sizes) not in (3, 4):
+        found = "×".join(map(str, sizes)) or "nothing"
+        raise AnatomyError(
+            f"A short-axis stack is a volume (3-D) or cine (4-D); this {format_name} is {len(sizes)}-D ({found}). "
+            "Load the whole stack, not one image."
+        )
+
+
+def detached(path: Path, name: str, format_name: str, suffix: str) -> Path:
+    """Return the file of voxels that a header names, which must lie beside it.
+
+    Raises:
+        AnatomyError: If the name leads elsewhere or stands for several files, or no such file is there.
+    """
+    if name.upper().startswith("LIST") or "%" in name or "/" in name or "\\" in name or name in ("", ".", ".."):
+        raise AnatomyError(
+            f"The voxels of a {format_name} must be in the same file or in one file beside it; this header points "
+            f"elsewhere. Export as a single {suffix}."
+        )
+    if not path.with_name(name).is_file():
+        raise AnatomyError(
+            f"The {format_name} keeps its voxels in another file; no such file lies beside it. Copy both."
+        )
+    return path.with_name(name)
 
 
 def check_sizes(format_name: str, shape: tuple[int, ...], n_frames: int, itemsize: int) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from COFGeneratorLib.anatomy.geometry import affine, check_geometry, lps_to_ras
-from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader
+from COFGeneratorLib.anatomy.geometry import affine, check_geometry, check_spacing, lps_to_ras
+from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader, check_axes, detached, not_scalar
 from COFGeneratorLib.anatomy.readers.timing import frame_times_ms
 from COFGeneratorLib.errors import AnatomyError
 
@@ -41,14 +41,8 @@ def read_header(path: Path) -> VolumeHeader:
     kind = fields.get("ElementType", "")
     if channels != 1 or kind not in TYPES:
         of = "a known" if kind in TYPES else "another"
-        raise AnatomyError(
-            f"Voxels must be single numbers; this MetaImage holds {channels} of {of} type each. Export grey-scale MR."
-        )
-    if len(sizes) not in (3, 4):
-        raise AnatomyError(
-            f"A short-axis stack is a volume (3-D) or cine (4-D); this MetaImage is {len(sizes)}-D. "
-            "Load the whole stack, not one image."
-        )
+        raise not_scalar(FORMAT, f"{channels} of {of} type each")
+    check_axes(FORMAT, sizes)
     n_frames = sizes[3] if len(sizes) == 4 else 1
     matrix, step_time = _geometry(fields)
     times, warnings = frame_times_ms(step_time * np.arange(n_frames), "") if n_frames > 1 else ((), ())
@@ -57,7 +51,17 @@ def read_header(path: Path) -> VolumeHeader:
     dtype = np.dtype((">" if msb else "<") + TYPES[kind])
     total = int(np.prod(sizes, dtype=object)) * dtype.itemsize
     payload = _payload(path, fields, offset, total)
-    return VolumeHeader(FORMAT, shape, n_frames, False, dtype, matrix, payload, frame_times_ms=times, warnings=warnings)
+    return VolumeHeader(
+        format=FORMAT,
+        shape=shape,
+        n_frames=n_frames,
+        frames_fastest=False,
+        dtype=dtype,
+        ijk_to_ras=matrix,
+        payload=payload,
+        frame_times_ms=times,
+        warnings=warnings,
+    )
 
 
 def _parse(path: Path) -> tuple[dict[str, str], int]:
@@ -99,7 +103,7 @@ def _integers(fields: dict[str, str], name: str, default: list[int]) -> list[int
 def _geometry(fields: dict[str, str]) -> tuple[np.ndarray, float]:
     """Return voxel → RAS mm, and the step along a fourth axis (NaN without one)."""
     n = _integers(fields, "NDims", [3])[0]
-    flat = list(np.eye(min(max(n, 0), 4)).ravel())
+    flat = np.eye(min(max(n, 0), 4)).ravel().tolist()
     spacing = np.array(_numbers(fields, "ElementSpacing", "ElementSize", default=[]))
     rows = np.array(_numbers(fields, "TransformMatrix", "Rotation", "Orientation", default=flat))
     origin = np.array(_numbers(fields, "Offset", "Position", "Origin", default=[0.0] * min(max(n, 0), 4)))
@@ -110,11 +114,7 @@ def _geometry(fields: dict[str, str]) -> tuple[np.ndarray, float]:
         )
     if spacing.size == 0:
         raise AnatomyError("A MetaImage header needs ElementSpacing in mm; this one has none. Set it and export again.")
-    if not (spacing[:3] > 0).all():
-        shown = "×".join(f"{s:g}" for s in spacing[:3])
-        raise AnatomyError(
-            f"Voxel spacing must be positive; the MetaImage header says {shown} mm. Set it and export again."
-        )
+    check_spacing(spacing[:3], FORMAT)
     directions = rows.reshape(n, n).T[:3, :3]  # the file lists the axes one after another
     matrix = lps_to_ras(affine(directions * spacing[:3], origin[:3]))
     check_geometry(matrix, FORMAT)
@@ -129,17 +129,7 @@ def _payload(path: Path, fields: dict[str, str], offset: int, total: int) -> Pay
     """
     name = fields["ElementDataFile"]
     if name.upper() != "LOCAL":
-        if name.upper().startswith("LIST") or "%" in name or "/" in name or "\\" in name or name in ("", ".", ".."):
-            raise AnatomyError(
-                "The voxels of a MetaImage must be in the same file or in one file beside it; this header points "
-                "elsewhere. "
-                "Export as a single .mha."
-            )
-        path, offset = path.with_name(name), 0
-        if not path.is_file():
-            raise AnatomyError(
-                "The MetaImage keeps its voxels in another file; no such file lies beside it. Copy both."
-            )
+        path, offset = detached(path, name, FORMAT, ".mha"), 0
     if fields.get("CompressedData", "False").lower() == "true":
         return Payload(path, offset, "gzip")
     if fields.get("BinaryData", "True").lower() == "false":

@@ -6,11 +6,12 @@ Layout: nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h and nifti2.h.
 import struct
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from COFGeneratorLib.anatomy.geometry import affine, check_geometry, spacing_ijk_mm
-from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader
+from COFGeneratorLib.anatomy.geometry import affine, check_geometry, check_spacing, spaced, spacing_ijk_mm
+from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader, check_axes, not_scalar
 from COFGeneratorLib.anatomy.readers.payload import decode
 from COFGeneratorLib.anatomy.readers.timing import frame_times_ms
 from COFGeneratorLib.errors import AnatomyError
@@ -57,13 +58,8 @@ def read_header(path: Path, codec: str) -> VolumeHeader:
         sizes.pop()
     if field["datatype"] not in TYPES:
         kind = NOT_SCALAR.get(field["datatype"], f"type code {field['datatype']}")
-        raise AnatomyError(f"Voxels must be plain numbers; this NIfTI file holds {kind} voxels. Export grey-scale MR.")
-    if len(sizes) not in (3, 4) or min(sizes, default=0) < 1:
-        raise AnatomyError(
-            "A short-axis stack is a volume (3-D) or cine (4-D); this NIfTI file says "
-            f"{'×'.join(map(str, sizes)) or 'nothing'}"
-            f" ({len(sizes)}-D). Export the whole stack as one volume."
-        )
+        raise not_scalar(FORMAT, f"{kind} voxels")
+    check_axes(FORMAT, sizes)
     n_frames = sizes[3] if len(sizes) == 4 else 1
     matrix, warnings = _geometry(field)
     times: tuple[float, ...] = ()
@@ -78,25 +74,25 @@ def read_header(path: Path, codec: str) -> VolumeHeader:
     if field["pair"]:
         payload = _image_of_pair(path)
     return VolumeHeader(
-        FORMAT,
-        (sizes[2], sizes[1], sizes[0]),
-        n_frames,
-        False,
-        np.dtype(field["endian"] + TYPES[field["datatype"]]),
-        matrix,
-        payload,
-        slope,
-        intercept,
-        times,
-        tuple(warnings),
+        format=FORMAT,
+        shape=(sizes[2], sizes[1], sizes[0]),
+        n_frames=n_frames,
+        frames_fastest=False,
+        dtype=np.dtype(field["endian"] + TYPES[field["datatype"]]),
+        ijk_to_ras=matrix,
+        payload=payload,
+        slope=slope,
+        intercept=intercept,
+        frame_times_ms=times,
+        warnings=tuple(warnings),
     )
 
 
-def _fields(start: bytes) -> dict:
+def _fields(start: bytes) -> dict[str, Any]:
     """Unpack what is needed of either version."""
     endian = "<" if struct.unpack("<i", start[:4])[0] in (348, 540) else ">"
 
-    def at(code, offset):
+    def at(code: str, offset: int) -> Any:
         values = struct.unpack_from(endian + code, start, offset)
         return values if len(values) > 1 else values[0]
 
@@ -140,18 +136,15 @@ def _image_of_pair(path: Path) -> Payload:
     )
 
 
-def _geometry(field: dict) -> tuple[np.ndarray, tuple[str, ...]]:
+def _geometry(field: dict[str, Any]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Choose between sform, qform and pixdim, and say so where they contradict each other."""
     pixdim = np.abs(np.array(field["pixdim"][1:4], dtype=float))
     unit = MM_PER_UNIT[field["xyzt_units"] & 3] if field["xyzt_units"] & 7 in MM_PER_UNIT else 1.0
     warnings: list[str] = []
     sform = np.vstack([np.reshape(field["srow"], (3, 4)), [0, 0, 0, 1]]).astype(float)
     has_sform = field["sform_code"] > 0 and np.isfinite(sform).all() and abs(np.linalg.det(sform)) > 1e-9
-    if not has_sform and min(field["pixdim"][1:4]) < 0:
-        raise AnatomyError(
-            f"Voxel spacing must be positive; the NIfTI header says {_show(np.array(field['pixdim'][1:4]))} mm. "
-            "Set the right spacing and export again."
-        )
+    if not has_sform:
+        check_spacing(np.array(field["pixdim"][1:4]), FORMAT)
     has_qform = field["qform_code"] > 0 and np.isfinite(pixdim).all() and pixdim.min() > 0
     qform = _qform(field, pixdim) if has_qform else None
     if has_sform:
@@ -175,9 +168,11 @@ def _geometry(field: dict) -> tuple[np.ndarray, tuple[str, ...]]:
     return scaled, tuple(warnings)
 
 
-def _contradiction(sform: np.ndarray, scale: np.ndarray, pixdim: np.ndarray, qform) -> tuple[np.ndarray, str]:
+def _contradiction(
+    sform: np.ndarray, scale: np.ndarray, pixdim: np.ndarray, qform: np.ndarray | None
+) -> tuple[np.ndarray, str]:
     """Decide where the sform's scale is not pixdim: a side that says 1 mm for everything says nothing."""
-    shown = f"spacing {_show(scale)} in its sform and {_show(pixdim)} in its pixdim"
+    shown = f"spacing {spaced(scale)} in its sform and {spaced(pixdim)} in its pixdim"
     if np.allclose(pixdim, 1.0, rtol=SAME_SPACING):
         return sform, f"The NIfTI header has {shown} mm; the sform is used."
     if qform is not None:
@@ -186,11 +181,7 @@ def _contradiction(sform: np.ndarray, scale: np.ndarray, pixdim: np.ndarray, qfo
     return fixed, f"The NIfTI header has {shown} mm; pixdim is used with the sform's directions."
 
 
-def _show(values: np.ndarray) -> str:
-    return "×".join(f"{v:.4g}" for v in values)
-
-
-def _qform(field: dict, pixdim: np.ndarray) -> np.ndarray:
+def _qform(field: dict[str, Any], pixdim: np.ndarray) -> np.ndarray:
     """Rotation from the quaternion, spacing from pixdim, handedness from pixdim[0] (nifti1.h, method 2)."""
     b, c, d = field["quatern"]
     a = np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d)))

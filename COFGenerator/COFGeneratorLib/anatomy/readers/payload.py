@@ -3,6 +3,7 @@
 import bz2
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def decode(payload: Payload, format_name: str) -> Iterator[bytes]:
             raise _damaged(format_name, error) from None
 
 
-def _inflate(file) -> Iterator[bytes]:
+def _inflate(file: BinaryIO) -> Iterator[bytes]:
     """Decode gzip or zlib members one after another; each ends with its checksum."""
     engine, members = zlib.decompressobj(47), 0
     while data := file.read(CHUNK // 16):
@@ -159,7 +160,7 @@ def _inflate(file) -> Iterator[bytes]:
         raise EOFError("the compressed stream ends early")
 
 
-def _bunzip(file) -> Iterator[bytes]:
+def _bunzip(file: BinaryIO) -> Iterator[bytes]:
     engine = bz2.BZ2Decompressor()
     while not engine.eof:
         data = file.read(CHUNK // 16) if engine.needs_input else b""

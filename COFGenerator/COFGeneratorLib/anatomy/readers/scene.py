@@ -18,6 +18,7 @@ from COFGeneratorLib.anatomy.checks import MAX_LABELS
 from COFGeneratorLib.anatomy.readers.archive import Zip, is_zip
 from COFGeneratorLib.anatomy.readers.header import VolumeHeader
 from COFGeneratorLib.anatomy.readers.payload import read_frames
+from COFGeneratorLib.anatomy.readers.volume import open_volume
 from COFGeneratorLib.errors import AnatomyError
 
 MAX_MRML_BYTES = 32 << 20
@@ -33,6 +34,9 @@ class _Entry:
 
     file: str
     moved: bool
+
+
+_Found = tuple[VolumeHeader, Path, _Entry]
 
 
 def looks_like_mrml(start: bytes) -> bool:
@@ -52,12 +56,11 @@ def is_scene(path: Path) -> bool:
 
 
 @contextmanager
-def scene_image(path: Path, open_volume) -> Iterator[tuple[VolumeHeader, Path]]:
+def scene_image(path: Path) -> Iterator[tuple[VolumeHeader, Path]]:
     """Give the header of the scene's one image or cine while its voxels can be read, and the file it came from.
 
     Args:
         path: A ``.mrb`` or ``.mrml`` file.
-        open_volume: Function (path) → (path, header) that recognises image files.
 
     Raises:
         AnatomyError: If the scene is damaged, holds no such image or several.
@@ -87,7 +90,7 @@ def scene_image(path: Path, open_volume) -> Iterator[tuple[VolumeHeader, Path]]:
 class _ZipFiles:
     """The files of a ``.mrb``, copied out one by one under names of ours."""
 
-    def __init__(self, archive: Zip, scratch: Path):
+    def __init__(self, archive: Zip, scratch: Path) -> None:
         self._archive, self._scratch, self._count = archive, scratch, 0
         scenes = sorted((name for name in archive.names if name.endswith(".mrml")), key=lambda name: name.count("/"))
         if archive.size(scenes[0]) > MAX_MRML_BYTES:
@@ -110,7 +113,7 @@ class _ZipFiles:
 class _FolderFiles:
     """The files beside or below a ``.mrml``."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         if path.stat().st_size > MAX_MRML_BYTES:
             raise _damaged()
         self._folder = path.parent.resolve()
@@ -176,7 +179,7 @@ def _is_label_map(header: VolumeHeader) -> bool:
     return len(np.unique(some)) <= MAX_LABELS
 
 
-def _one_of(found: list) -> tuple:
+def _one_of(found: list[_Found]) -> _Found:
     """Return the only cine, or where there is none the only volume.
 
     Raises:

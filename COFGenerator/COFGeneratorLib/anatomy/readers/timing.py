@@ -15,7 +15,7 @@ PLAUSIBLE_CYCLE_MS = (250.0, 3000.0)
 end-systole only."""
 
 
-def frame_times_ms(values: Sequence[float], unit: str) -> tuple[tuple[float, ...], tuple[str, ...]]:
+def frame_times_ms(values: Sequence[float] | np.ndarray, unit: str) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Convert frame times to ms, and say what had to be assumed.
 
     A stated unit is believed if it makes a heart beat of plausible length. Without one, or with one that cannot be,
@@ -43,8 +43,7 @@ def frame_times_ms(values: Sequence[float], unit: str) -> tuple[tuple[float, ...
     shown = unit if stated else "of an unknown unit" if unit else "without unit"
     return (), (
         f"The file does not state a usable frame time (step {step:g} {shown}); give the R–R interval "
-        "or "
-        "frame time where timing matters.",
+        "or frame time where timing matters.",
     )
 
 

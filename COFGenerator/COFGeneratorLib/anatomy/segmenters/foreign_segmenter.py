@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
-from COFGeneratorLib.anatomy.labels import check_label_map
+from COFGeneratorLib.anatomy.readers.labels import check_label_map
 from COFGeneratorLib.anatomy.roi import MARGIN_MM, Roi, check_heart_in, check_on_stack
 from COFGeneratorLib.anatomy.segmenters.clean_labels import clean_labels
 from COFGeneratorLib.anatomy.segmenters.segmenter import Segmentation, Segmenter, StackSegmenter

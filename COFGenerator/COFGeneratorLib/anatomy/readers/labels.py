@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from COFGeneratorLib.anatomy.geometry import resample, same_grid
-from COFGeneratorLib.anatomy.readers import open_volume
+from COFGeneratorLib.anatomy.geometry import resample, same_grid, voxel_volume_ml
 from COFGeneratorLib.anatomy.readers.header import VolumeHeader
 from COFGeneratorLib.anatomy.readers.payload import read_frames
+from COFGeneratorLib.anatomy.readers.volume import open_volume
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.errors import AnatomyError
 
@@ -123,7 +123,7 @@ def _whole(numbers: np.ndarray) -> np.ndarray:
 
 
 def _check_volumes(present: dict[str, np.ndarray], header: VolumeHeader) -> None:
-    voxel_ml = abs(np.linalg.det(header.ijk_to_ras[:3, :3])) / 1000.0
+    voxel_ml = voxel_volume_ml(header.ijk_to_ras)
     for name, mask in present.items():
         volume = float(mask.sum() * voxel_ml)
         low, high = PLAUSIBLE_ML[name]
@@ -154,7 +154,7 @@ def _check_arrangement(labels: np.ndarray) -> None:
 
 def _check_overlap(present: dict[str, np.ndarray], out: np.ndarray, header: VolumeHeader, like: SaxStack) -> None:
     """Compare each label's volume before and after: what is lost lies outside the image."""
-    voxel_ml = abs(np.linalg.det(header.ijk_to_ras[:3, :3])) / 1000.0
+    voxel_ml = voxel_volume_ml(header.ijk_to_ras)
     for name, mask in present.items():
         before = float(mask.sum() * voxel_ml)
         after = float((out == LABELS[name]).sum() * like.voxel_volume_ml)
