@@ -44,7 +44,7 @@ def reader(cine_cohort, monkeypatch):
         seen.append(stack.frame)
         return SimpleNamespace(labels=known[stack.voxels.tobytes()].astype(np.uint8))
 
-    monkeypatch.setattr(segmenter, "load_segmenter", lambda _: SimpleNamespace(segment=segment))
+    monkeypatch.setattr(segmenter, "own_segmenter", lambda _: SimpleNamespace(segment=segment))
     return seen
 
 
@@ -78,7 +78,7 @@ def test_a_cine_in_which_no_heart_is_found_stays_without_labels(unlabelled, monk
     def segment(stack):
         raise AnatomyError("A heart in view was expected; found none.")
 
-    monkeypatch.setattr(segmenter, "load_segmenter", lambda _: SimpleNamespace(segment=segment))
+    monkeypatch.setattr(segmenter, "own_segmenter", lambda _: SimpleNamespace(segment=segment))
     assert main(["cohort", "label", str(unlabelled.folder)]) == 0
     shown = capsys.readouterr().out
     assert "0 of 1 subjects" in shown

@@ -225,7 +225,7 @@ def test_the_teacher_trains_on_cines_that_the_segmenter_labels(folder, tmp_path,
     kept = list((tmp_path / "frames").glob("*.npz"))
     assert kept
     monkeypatch.setattr(
-        "COFGeneratorLib.anatomy.segmenters.segmenter.load_segmenter", None
+        "COFGeneratorLib.anatomy.segmenters.segmenter.own_segmenter", None
     )  # would fail if it were called
     again, _ = cohort_pairs(few, config, segmenter, tmp_path / "frames")
     assert np.array_equal(again(0)["anchor_labels"], batch["anchor_labels"])

@@ -1,5 +1,7 @@
 """Grids and the maps between them. Matrices are (4, 4), homogeneous voxel (i, j, k, 1) → RAS mm."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from COFGeneratorLib.errors import AnatomyError
@@ -74,7 +76,9 @@ def check_geometry(ijk_to_ras: np.ndarray, format_name: str) -> None:
         )
 
 
-def same_grid(a_to_ras: np.ndarray, a_shape: tuple, b_to_ras: np.ndarray, b_shape: tuple, share: float = 0.02) -> bool:
+def same_grid(
+    a_to_ras: np.ndarray, a_shape: tuple[int, ...], b_to_ras: np.ndarray, b_shape: tuple[int, ...], share: float = 0.02
+) -> bool:
     """Whether two grids agree voxel by voxel: no corner apart by more than `share` of the smallest spacing."""
     if tuple(a_shape) != tuple(b_shape):
         return False
@@ -83,7 +87,13 @@ def same_grid(a_to_ras: np.ndarray, a_shape: tuple, b_to_ras: np.ndarray, b_shap
     return bool(apart.max() <= share * spacing_ijk_mm(a_to_ras).min())
 
 
-def corners_ijk(shape: tuple[int, int, int]) -> np.ndarray:
+def positions_ras(mask: np.ndarray, ijk_to_ras: np.ndarray) -> np.ndarray:
+    """Return where the voxels of a mask (D, H, W) lie, (n, 3) RAS mm, in the order of the array."""
+    k, j, i = np.nonzero(mask)
+    return np.stack([i, j, k], axis=1) @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
+
+
+def corners_ijk(shape: Sequence[int]) -> np.ndarray:
     """(4, 8) homogeneous voxel indices (i, j, k, 1) of the corner voxels of a (D, H, W) grid."""
     depth, height, width = shape
     return np.array(
@@ -94,7 +104,7 @@ def corners_ijk(shape: tuple[int, int, int]) -> np.ndarray:
 def resample(
     array: np.ndarray,
     array_to_ras: np.ndarray,
-    shape: tuple[int, int, int],
+    shape: Sequence[int],
     grid_to_ras: np.ndarray,
     order: int = 1,
     outside: float = 0.0,

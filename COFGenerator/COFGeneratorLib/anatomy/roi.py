@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from COFGeneratorLib.anatomy.geometry import corners_ijk
+from COFGeneratorLib.anatomy.geometry import corners_ijk, positions_ras
 from COFGeneratorLib.errors import AnatomyError
 
 MARGIN_MM = 20.0
@@ -151,9 +151,8 @@ def check_heart_in(roi: Roi, labels: np.ndarray, ijk_to_ras: np.ndarray, source:
     Raises:
         AnatomyError: If the LV's centre is outside.
     """
-    k, j, i = np.nonzero(labels)
-    ras = np.stack([i, j, k], axis=1) @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
-    cavity = labels[k, j, i] == 1
+    ras = positions_ras(labels, ijk_to_ras)
+    cavity = labels[labels != 0] == 1
     if not cavity.any():
         raise AnatomyError("A region of interest must hold a heart; no LV cavity is labelled. Give other labels.")
     centre = ras[cavity].mean(axis=0)

@@ -81,14 +81,14 @@ def label_cohort(
 def _label(cohort: Cohort, segmenter: str, folder: Path, subject: Subject) -> Labelled:
     """Label the frames of a subject's cine, unless that is done."""
     from COFGeneratorLib.anatomy.readers import read_cine
-    from COFGeneratorLib.anatomy.segmenters.segmenter import load_segmenter
+    from COFGeneratorLib.anatomy.segmenters.segmenter import own_segmenter
 
     path = folder / f"{subject.id}.seq.nrrd"
     if path.is_file():
         return Labelled(subject.id, path)
     try:
         cine = read_cine(cohort.path(subject, "cine"))
-        network = load_segmenter(segmenter)
+        network = own_segmenter(segmenter)
         frames = np.stack([network.segment(cine.stack(n)).labels for n in range(len(cine.frames))]).astype(np.uint8)
     except ChainOfFlowError as error:
         return Labelled(subject.id, path, str(error))

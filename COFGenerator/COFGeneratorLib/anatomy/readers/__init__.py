@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,19 +63,16 @@ def read_sax(path: str | Path, frame: int = 0) -> SaxStack:
     Raises:
         AnatomyError: If this is no short-axis stack, is damaged, or has no such frame.
     """
-    source = _open_dicom(path)
-    if source is not None:
-        cine = read_dicom(source)
-        check_frame(frame, cine.n_frames)
-        voxels, matrix, times = cine.frames([frame])[0], cine.ijk_to_ras, cine.frame_times_ms
-        digest, warnings = cine.sha256(), cine.warnings
-    else:
-        with _opened(Path(path)) as (file, header):
-            check_frame(frame, header.n_frames)
-            voxels, matrix, said = straighten(intensities(read_frames(header, frame), header), header.ijk_to_ras)
-        times, digest, warnings = header.frame_times_ms, sha256_of(file), header.warnings + ((said,) if said else ())
-    warnings += check_stack(voxels, matrix)
-    return SaxStack(voxels, matrix, source_sha256=digest, frame=frame, frame_times_ms=times, warnings=warnings)
+    cine = _acquired(path, frame)
+    voxels = cine.frames[0]
+    return SaxStack(
+        voxels,
+        cine.ijk_to_ras,
+        source_sha256=cine.source_sha256,
+        frame=frame,
+        frame_times_ms=cine.frame_times_ms,
+        warnings=cine.warnings + check_stack(voxels, cine.ijk_to_ras),
+    )
 
 
 def read_cine(path: str | Path) -> CineStack:
@@ -87,19 +84,27 @@ def read_cine(path: str | Path) -> CineStack:
     Raises:
         AnatomyError: If this is no short-axis cine or is damaged.
     """
+    cine = _acquired(path, None)
+    if not np.isfinite(cine.frames).all():
+        raise AnatomyError("A cine needs finite intensities; found NaN or infinity. Export it again.")
+    return replace(cine, warnings=cine.warnings + check_stack(cine.frames[0], cine.ijk_to_ras))
+
+
+def _acquired(path: str | Path, frame: int | None) -> CineStack:
+    """Read one frame, or all where it is None, before anything of their content is judged."""
     source = _open_dicom(path)
     if source is not None:
         cine = read_dicom(source)
-        frames, matrix, times = cine.frames(list(range(cine.n_frames))), cine.ijk_to_ras, cine.frame_times_ms
-        digest, warnings = cine.sha256(), cine.warnings
-    else:
-        with _opened(Path(path)) as (file, header):
-            frames, matrix, said = straighten(intensities(read_frames(header, None), header), header.ijk_to_ras)
-        frames, times = frames.reshape(header.n_frames, *header.shape), header.frame_times_ms
-        digest, warnings = sha256_of(file), header.warnings + ((said,) if said else ())
-    if not np.isfinite(frames).all():
-        raise AnatomyError("A cine needs finite intensities; found NaN or infinity. Export it again.")
-    return CineStack(frames, matrix, times, digest, warnings + check_stack(frames[0], matrix))
+        if frame is not None:
+            check_frame(frame, cine.n_frames)
+        frames = cine.frames(list(range(cine.n_frames)) if frame is None else [frame])
+        return CineStack(frames, cine.ijk_to_ras, cine.frame_times_ms, cine.sha256(), cine.warnings)
+    with _opened(Path(path)) as (file, header):
+        if frame is not None:
+            check_frame(frame, header.n_frames)
+        frames, matrix, said = straighten(intensities(read_frames(header, frame), header), header.ijk_to_ras)
+    warnings = header.warnings + ((said,) if said else ())
+    return CineStack(frames.reshape(-1, *header.shape), matrix, header.frame_times_ms, sha256_of(file), warnings)
 
 
 def _open_dicom(path: str | Path) -> Folder | Zip | None:
@@ -131,8 +136,7 @@ def check_frame(frame: int, n_frames: int) -> None:
     if not 0 <= frame < n_frames:
         raise AnatomyError(
             f"The file holds {n_frames} frame{'s' if n_frames > 1 else ''} (0 to {n_frames - 1}); frame {frame} was "
-            "asked for. "
-            "Choose one of them."
+            "asked for. Choose one of them."
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 
 from COFGeneratorLib.anatomy.roi import Roi
+from COFGeneratorLib.anatomy.segmenters.segmenter import StackSegmenter
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.errors import AnatomyError
 
@@ -42,11 +43,13 @@ def completed(labels: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return out
 
 
-def complete_by(segmenter, anchor: SaxStack, labels: np.ndarray, roi: Roi | None) -> tuple[np.ndarray, tuple[str, ...]]:
+def complete_by(
+    segmenter: StackSegmenter | None, anchor: SaxStack, labels: np.ndarray, roi: Roi | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Let a segmenter add what labels lack.
 
     Args:
-        segmenter: A ``StackSegmenter``, or None.
+        segmenter: What adds; nothing does where it is None.
         anchor: The stack.
         labels: (D, H, W) on its grid.
         roi: Where the heart is, if the user says.
@@ -80,4 +83,4 @@ def _agreement(labels: np.ndarray, seen: np.ndarray) -> float:
 
 def _slices(mask: np.ndarray) -> np.ndarray:
     """Return (D, 1, 1) bool: the slices in which a mask holds anything."""
-    return mask.any(axis=(1, 2))[:, None, None]
+    return np.any(mask, axis=(1, 2), keepdims=True)

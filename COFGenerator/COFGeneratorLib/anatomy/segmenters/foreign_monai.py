@@ -4,19 +4,24 @@ MONAI's own way to use a bundle evaluates the Python expressions in its configur
 (``network_def``, ``preprocessing``, ``inferer``) and hold plain values and the names of MONAI's own classes alone.
 """
 
-import hashlib
-import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from COFGeneratorLib.anatomy.segmenters.foreign_files import read_table
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
+from COFGeneratorLib.files import sha256_of
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
+    from monai.inferers import Inferer
 
 METADATA, INFERENCE = "configs/metadata.json", "configs/inference.json"
-SCRIPTS, TENSORS = ("model.ts",), ("model.safetensors",)
+TENSORS, SCRIPT = "model.safetensors", "model.ts"
 DONE_BY_US = ("LoadImaged", "EnsureChannelFirstd", "EnsureTyped", "CastToTyped", "ToTensord", "AddChanneld")
 TRANSFORMS = (
     "Spacingd", "Resized", "SpatialPadd", "DivisiblePadd", "CropForegroundd", "ScaleIntensityd",
@@ -49,8 +54,8 @@ class MonaiBundle:
         AnatomyError: If something is missing, does not fit, or would need code of the bundle.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu"):
-        metadata, self.settings = _json(folder / METADATA), _json(folder / INFERENCE)
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        metadata, self.settings = (read_table(folder, name, "A MONAI bundle") for name in (METADATA, INFERENCE))
         self.device = torch.device(device)
         self.names, self.count, self.planar = _formats(metadata)
         self.transforms = _transforms(self.settings)
@@ -59,7 +64,7 @@ class MonaiBundle:
         self.network = network.to(self.device).eval()
         self.described: dict[str, Any] = {
             "kind": f"MONAI bundle {metadata.get('name', folder.resolve().name)} {metadata.get('version', '')}".strip(),
-            "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "weights_sha256": sha256_of(weights),
         }
 
     @torch.inference_mode()
@@ -103,7 +108,7 @@ class Turn:
         axcodes: Where the first, second and third axis point to, such as "RAS" (right, anterior, superior).
     """
 
-    def __init__(self, axcodes: str = "RAS", **_):
+    def __init__(self, axcodes: str = "RAS", **_: Any) -> None:
         self.wanted = [DIRECTIONS[letter] for letter in axcodes]
         if sorted(axis for axis, _ in self.wanted) != [0, 1, 2]:
             raise ValueError(f"axcodes {axcodes!r} name no three directions")
@@ -137,23 +142,11 @@ class Turn:
         return {IMAGE: _like(image.permute(0, *(order.index(axis) + 1 for axis in range(3))), data[IMAGE], None)}
 
 
-def _like(voxels: torch.Tensor, image, affine: torch.Tensor | None):
+def _like(voxels: torch.Tensor, image: "MetaTensor", affine: torch.Tensor | None) -> "MetaTensor":
     """Return voxels as an image with the steps done to another, so that these can be taken back."""
     from monai.data import MetaTensor
 
     return MetaTensor(voxels, affine=affine, meta=dict(image.meta), applied_operations=image.applied_operations)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("no table")
-    except (OSError, ValueError) as error:
-        raise AnatomyError(
-            f"A MONAI bundle needs {METADATA} and {INFERENCE}; {path.name} does not read ({error}). Copy it again."
-        ) from error
-    return content
 
 
 def _formats(metadata: dict[str, Any]) -> tuple[dict[str, int], int, bool]:
@@ -206,7 +199,7 @@ def _target(table: Any, module: str, where: str) -> str:
     return name
 
 
-def _transforms(settings: dict[str, Any]) -> list:
+def _transforms(settings: dict[str, Any]) -> list[Callable[[dict[str, Any]], dict[str, Any]]]:
     """Return MONAI's transforms before the network."""
     from monai import transforms
 
@@ -234,7 +227,7 @@ def _transforms(settings: dict[str, Any]) -> list:
     return steps
 
 
-def _inferer(settings: dict[str, Any], metadata: dict[str, Any], planar: bool):
+def _inferer(settings: dict[str, Any], metadata: dict[str, Any], planar: bool) -> "Inferer":
     """Return how the network is led over an image."""
     from monai import inferers
 
@@ -260,17 +253,16 @@ def _only(table: dict[str, Any], *names: str) -> dict[str, Any]:
 def _network(folder: Path, settings: dict[str, Any]) -> tuple[Path, torch.nn.Module]:
     """Return the file of the weights and the network."""
     models = folder / "models"
-    script = next((models / name for name in SCRIPTS if (models / name).is_file()), None)
-    tensors = next((models / name for name in TENSORS if (models / name).is_file()), None)
-    if tensors is None and script is None:
+    weights = next((models / name for name in (TENSORS, SCRIPT) if (models / name).is_file()), None)
+    if weights is None:
         there = ", ".join(sorted(path.name for path in models.glob("model*"))) or "nothing"
         raise AnatomyError(
             f"A bundle's weights are read from models/model.ts or models/model.safetensors; found {there}. A model.pt "
             "is a pickle: export it with python -m monai.bundle ckpt_export, or save its tensors as safetensors."
         )
     try:
-        if tensors is None:
-            return script, torch.jit.load(str(script), map_location="cpu")
+        if weights.name == SCRIPT:
+            return weights, torch.jit.load(str(weights), map_location="cpu")
         from monai.networks import nets
         from safetensors.torch import load_file
 
@@ -281,7 +273,7 @@ def _network(folder: Path, settings: dict[str, Any]) -> tuple[Path, torch.nn.Mod
                 f"A bundle's network_def is one of {', '.join(NETWORKS)}; found {name}. Give its weights as model.ts."
             )
         network = getattr(nets, name)(**{key: value for key, value in table.items() if not key.startswith("_")})
-        network.load_state_dict(load_file(tensors))
+        network.load_state_dict(load_file(weights))
     except AnatomyError:
         raise
     except Exception as error:  # torch, safetensors and MONAI each raise their own kinds
@@ -289,4 +281,4 @@ def _network(folder: Path, settings: dict[str, Any]) -> tuple[Path, torch.nn.Mod
             f"The weights of a bundle must fit its network_def; found {type(error).__name__}: "
             f"{str(error).splitlines()[0]}. Copy the bundle again."
         ) from error
-    return tensors, network
+    return weights, network

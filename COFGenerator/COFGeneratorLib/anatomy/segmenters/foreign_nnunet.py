@@ -5,21 +5,21 @@ predictor, so a checkpoint cannot run anything. Classes that ``plans.json`` name
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from COFGeneratorLib.anatomy.segmenters.foreign_files import read_table
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 ARCHITECTURES, OPERATIONS = "dynamic_network_architectures.", "torch.nn."
 """Where the classes of a plan may come from; anything else named there would be code of the folder's author."""
-NUMBERS = (np._core.multiarray.scalar, np.dtype, *{type(np.dtype(kind)) for kind in "fdilqbBLQ?"})
-"""NumPy's plain numbers, which nnU-Net's training log holds beside the weights; they are data."""
+NUMBERS = (np.float64().__reduce__()[0], np.dtype, *{type(np.dtype(kind)) for kind in "fdilqbBLQ?"})
+"""What makes NumPy's plain numbers, which nnU-Net's training log holds beside the weights; they are data."""
 
 
 class NnUnet:
@@ -33,8 +33,8 @@ class NnUnet:
         AnatomyError: If the folder does not fit, needs more than one image or a stage before, or nnunetv2 is missing.
     """
 
-    def __init__(self, folder: Path, device: str = "cpu"):
-        plans, dataset = _json(folder / "plans.json"), _json(folder / "dataset.json")
+    def __init__(self, folder: Path, device: str = "cpu") -> None:
+        plans, dataset = (read_table(folder, name, "An nnU-Net model") for name in ("plans.json", "dataset.json"))
         self.names = _names(dataset)
         files = _checkpoints(folder)
         checkpoints = [_checkpoint(path) for path in files]
@@ -104,16 +104,6 @@ def make_predictor(plans: dict, dataset: dict, configuration: str, checkpoints: 
     mirror = checkpoints[0].get("inference_allowed_mirroring_axes")
     predictor.manual_initialization(network, manager, settings, weights, dataset, name, mirror)
     return predictor
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("no table")
-    except (OSError, ValueError) as error:
-        raise AnatomyError(f"An nnU-Net model needs {path.name}; it does not read ({error}). Copy it again.") from error
-    return content
 
 
 def _names(dataset: dict[str, Any]) -> dict[str, int]:

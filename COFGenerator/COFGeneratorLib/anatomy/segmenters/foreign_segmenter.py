@@ -15,7 +15,7 @@ from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.readers.labels import check_label_map
 from COFGeneratorLib.anatomy.roi import MARGIN_MM, Roi, check_heart_in, check_on_stack
 from COFGeneratorLib.anatomy.segmenters.clean_labels import clean_labels
-from COFGeneratorLib.anatomy.segmenters.segmenter import Segmentation, Segmenter, StackSegmenter
+from COFGeneratorLib.anatomy.segmenters.segmenter import Segmentation, Segmenter, StackSegmenter, confidence_of
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.errors import AnatomyError
 
@@ -50,7 +50,7 @@ class ForeignSegmenter:
         codes: Its class of "lv", "myo" and "rv"; classes that are not named count as background.
     """
 
-    def __init__(self, network: ClassNetwork, codes: Mapping[str, int]):
+    def __init__(self, network: ClassNetwork, codes: Mapping[str, int]) -> None:
         self.network, self.codes = network, dict(codes)
 
     @property
@@ -87,8 +87,7 @@ class ForeignSegmenter:
         frame = heart_frame_from_labels(labels, stack.ijk_to_ras)
         if roi is not None:
             check_heart_in(roi, labels, stack.ijk_to_ras, "segmenter")
-        sure = np.take_along_axis(probabilities, labels[None].astype(np.int64), axis=0)[0][labels > 0]
-        return Segmentation(labels, probabilities, frame.origin_ras, frame, float(sure.mean()))
+        return Segmentation(labels, probabilities, frame.origin_ras, frame, confidence_of(probabilities, labels))
 
 
 def load_segmenter(

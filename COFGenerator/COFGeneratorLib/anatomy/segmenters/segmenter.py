@@ -5,6 +5,7 @@ centred, upright and base first, whatever way the file was stored.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from COFGeneratorLib.anatomy.geometry import positions_ras
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
 from COFGeneratorLib.anatomy.roi import MARGIN_MM, Roi, check_heart_in, check_on_stack, shown_ras
 from COFGeneratorLib.anatomy.segmenters.clean_labels import clean_labels
@@ -75,7 +77,14 @@ class Segmenter:
         device: Where they run.
     """
 
-    def __init__(self, coarse, fine, coarse_config: NetworkConfig, fine_config: NetworkConfig, device="cpu"):
+    def __init__(
+        self,
+        coarse: torch.nn.Module,
+        fine: torch.nn.Module,
+        coarse_config: NetworkConfig,
+        fine_config: NetworkConfig,
+        device: str | torch.device = "cpu",
+    ) -> None:
         self.device = torch.device(device)
         self.coarse, self.fine = (network.to(self.device).eval() for network in (coarse, fine))
         self.coarse_config, self.fine_config = coarse_config, fine_config
@@ -121,7 +130,7 @@ class Segmenter:
         for _ in range(2):
             probabilities = self._fine_pass(stack, frame, centre)
             labels = clean_labels(probabilities.argmax(axis=0).astype(np.uint8), stack.spacing_mm)
-            confidence = _confidence(probabilities, labels)
+            confidence = confidence_of(probabilities, labels)
             found, found_centre = self._frame(labels, stack, confidence)
             settled = _close(frame, found, centre, found_centre)
             frame, centre = found, found_centre
@@ -150,12 +159,13 @@ class Segmenter:
             one[:] = self._fine_pass(SaxStack(frame, stack.ijk_to_ras), found.frame, centre, looks=(0.0,))[1:]
         return out
 
-    def _localise(self, stack: SaxStack, roi: Roi | None):
+    def _localise(self, stack: SaxStack, roi: Roi | None) -> tuple[HeartFrame, np.ndarray]:
         """Return the heart's frame and middle as seen most surely of several looks at the whole view.
 
         Hearts of children and of heart failure differ twofold in size; looks at several scales find both.
         """
-        best, refusal = None, None
+        found: list[tuple[float, tuple[HeartFrame, np.ndarray]]] = []
+        refusals: list[AnatomyError] = []
         far = None if roi is None else ~roi.mask(stack.shape, stack.ijk_to_ras, MARGIN_MM)
         for scale in COARSE_SCALES:
             probabilities = self._coarse_pass(stack, scale)
@@ -163,22 +173,19 @@ class Segmenter:
                 probabilities[1:, far] = 0.0
                 probabilities[0, far] = 1.0
             labels = clean_labels(probabilities.argmax(axis=0).astype(np.uint8), stack.spacing_mm)
-            confidence = _confidence(probabilities, labels)
+            confidence = confidence_of(probabilities, labels)
             try:
-                found = self._frame(labels, stack, confidence)
+                found.append((confidence, self._frame(labels, stack, confidence)))
             except AnatomyError as error:
-                refusal = refusal or error
-                continue
-            if best is None or confidence > best[0]:
-                best = (confidence, found)
-        if best is None and roi is not None:
+                refusals.append(error)
+        if found:
+            return max(found, key=lambda one: one[0])[1]
+        if roi is not None:
             raise AnatomyError(
                 f"The region of interest should hold a heart; around {shown_ras(roi.centre_ras)} none was found. Move "
-                f"the box to the heart, enlarge it, or leave it out. ({refusal})"
+                f"the box to the heart, enlarge it, or leave it out. ({refusals[0]})"
             )
-        if best is None:
-            raise refusal
-        return best[1]
+        raise refusals[0]
 
     def _coarse_pass(self, stack: SaxStack, scale: float = 1.0) -> np.ndarray:
         config = self.coarse_config
@@ -186,7 +193,9 @@ class Segmenter:
         window = whole_view(stack.shape, stack.ijk_to_ras, spacing, config.multiple, limits)
         return self._predict(self.coarse, window, stack)
 
-    def _fine_pass(self, stack: SaxStack, frame: HeartFrame, centre: np.ndarray, looks=FINE_LOOKS_DEG) -> np.ndarray:
+    def _fine_pass(
+        self, stack: SaxStack, frame: HeartFrame, centre: np.ndarray, looks: Sequence[float] = FINE_LOOKS_DEG
+    ) -> np.ndarray:
         """Return the mean probabilities (4, D, H, W) float32 of looks at the heart, each turned by an angle."""
         backwards = float(frame.axes_ras[0] @ stack.ijk_to_ras[:3, 2]) < 0
         size = int(np.ceil(FINE_PIXELS / self.fine_config.multiple) * self.fine_config.multiple)
@@ -199,7 +208,7 @@ class Segmenter:
             seen.append(self._predict(self.fine, window, stack))
         return np.mean(seen, axis=0)
 
-    def _predict(self, network, window: SliceWindow, stack: SaxStack) -> np.ndarray:
+    def _predict(self, network: torch.nn.Module, window: SliceWindow, stack: SaxStack) -> np.ndarray:
         """Return the probabilities (4, D, H, W) float32 on the stack's grid."""
         image, inside = window.cut(stack.voxels, stack.ijk_to_ras)
         image = normalise(image, inside)[None, None].to(self.device)
@@ -209,7 +218,7 @@ class Segmenter:
         background = (1.0 - native.sum(dim=0, keepdim=True)).clamp_min(0.0)
         return torch.cat([background, native]).numpy()
 
-    def _frame(self, labels, stack: SaxStack, confidence: float):
+    def _frame(self, labels: np.ndarray, stack: SaxStack, confidence: float) -> tuple[HeartFrame, np.ndarray]:
         """Return the heart's frame and the middle of its extent.
 
         Raises:
@@ -234,30 +243,27 @@ class Segmenter:
         return frame, _middle(labels, stack.ijk_to_ras, frame)
 
 
-def _confidence(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def confidence_of(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean probability (4, D, H, W) of what is labelled as heart (D, H, W); 0 where nothing is."""
     heart = labels > 0
     if not heart.any():
         return 0.0
     return float(np.take_along_axis(probabilities, labels[None].astype(np.int64), axis=0)[0][heart].mean())
 
 
-def _middle(labels, ijk_to_ras, frame: HeartFrame) -> np.ndarray:
+def _middle(labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame) -> np.ndarray:
     """Return the middle of the heart's extent along its own axes, RAS mm."""
-    k, j, i = np.nonzero(labels)
-    ras = np.stack([i, j, k], axis=1) @ ijk_to_ras[:3, :3].T + ijk_to_ras[:3, 3]
-    along = (ras - frame.origin_ras) @ frame.axes_ras.T
+    along = (positions_ras(labels, ijk_to_ras) - frame.origin_ras) @ frame.axes_ras.T
     low, high = np.percentile(along, [1, 99], axis=0)
     return frame.origin_ras + (0.5 * (low + high)) @ frame.axes_ras
 
 
-def _close(before: HeartFrame, after: HeartFrame, centre, new_centre) -> bool:
+def _close(before: HeartFrame, after: HeartFrame, centre: np.ndarray, new_centre: np.ndarray) -> bool:
     turned = np.degrees(np.arccos(np.clip((before.axes_ras * after.axes_ras).sum(axis=1), -1, 1))).max()
     return bool(turned <= SETTLED_DEG and np.linalg.norm(new_centre - centre) <= SETTLED_MM)
 
 
 @lru_cache(maxsize=2)
-def load_segmenter(folder: str):
-    """Load a segmenter once a process."""
-    from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
-
+def own_segmenter(folder: str) -> Segmenter:
+    """Load a segmenter of ours once a process."""
     return Segmenter.from_files(folder)

@@ -10,7 +10,7 @@ import torch
 from COFGeneratorLib.anatomy import read_labels
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
 from COFGeneratorLib.anatomy.readers import CineStack, read_cine
-from COFGeneratorLib.anatomy.segmenters.segmenter import load_segmenter
+from COFGeneratorLib.anatomy.segmenters.segmenter import own_segmenter
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.ecg import analyse_ecg, read_ecg
 from COFGeneratorLib.ecg.average_beat import average_beat
@@ -172,7 +172,7 @@ def anchor_labels(cohort: Cohort, subject: Subject, anchor: SaxStack, segmenter:
         raise TrainingError(
             f"An anchor needs labels, or a segmenter that finds them; {subject.id} has neither. Give --segmenter."
         )
-    return load_segmenter(segmenter).segment(anchor).labels, "segmenter"
+    return own_segmenter(segmenter).segment(anchor).labels, "segmenter"
 
 
 def _chosen(frames: int, most: int) -> list[int]:

@@ -206,7 +206,7 @@ def _segmented(cohort: Cohort, subject: Subject, segmenter: str, cache: Path | N
     Frames in which it finds no heart are left out; the anchor must have one.
     """
     from COFGeneratorLib.anatomy.readers import read_cine
-    from COFGeneratorLib.anatomy.segmenters.segmenter import load_segmenter
+    from COFGeneratorLib.anatomy.segmenters.segmenter import own_segmenter
 
     cine = read_cine(cohort.path(subject, "cine"))
     count, first = len(cine.frames), int(subject.facts.get("anchor_frame", 0))
@@ -219,7 +219,7 @@ def _segmented(cohort: Cohort, subject: Subject, segmenter: str, cache: Path | N
         found = {}
         for frame in chosen:
             try:
-                found[frame] = load_segmenter(segmenter).segment(cine.stack(frame)).labels
+                found[frame] = own_segmenter(segmenter).segment(cine.stack(frame)).labels
             except AnatomyError:
                 if frame == first:
                     raise
