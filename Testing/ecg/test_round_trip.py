@@ -214,10 +214,10 @@ def test_wfdb_format_212_is_read(tmp_path, a_signal):
 
 
 def test_a_custom_huffman_table_is_followed():
-    from COFGeneratorLib.ecg.readers.scp_huffman import decode, parse_tables
+    from COFGeneratorLib.ecg.readers.scp_huffman import decode_huffman, parse_tables
 
     # Two tables: 0 → 5, 10 → switch to the second; there 1 → −3, 0 → switch back. Codes are stored last bit first.
     body = struct.pack("<H", 2)
     body += struct.pack("<H", 2) + struct.pack("<BBBhI", 1, 1, 1, 5, 0) + struct.pack("<BBBhI", 2, 2, 0, 2, 0b01)
     body += struct.pack("<H", 2) + struct.pack("<BBBhI", 1, 1, 1, -3, 1) + struct.pack("<BBBhI", 1, 1, 0, 1, 0)
-    assert decode(bytes([0b00101000]), 4, parse_tables(body)).tolist() == [5, 5, -3, 5]
+    assert decode_huffman(bytes([0b00101000]), 4, parse_tables(body)).tolist() == [5, 5, -3, 5]

@@ -14,7 +14,8 @@ LEAD_IN = 40
 ALIKE = 0.90
 """Correlation over QRS and all leads above which a beat is like the template."""
 _QRS_HALF = 30
-_R = LEAD_IN + BEAT_R_SAMPLE
+MEAN_R_SAMPLE = LEAD_IN + BEAT_R_SAMPLE
+"""Of the average beat with its lead-in."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def single_beats(signal_mv: np.ndarray, fs_hz: float, r_peaks_s: np.ndarray) -> 
         r_peaks_s: (n,) R times, s, such as ``EcgCycle.r_peaks_s``.
     """
     beats = _extract(condition(signal_mv, fs_hz), np.asarray(r_peaks_s, dtype=np.float64))
-    onset_ms, _ = find_qrs(np.median(beats, axis=0), _R)
-    onset = round(_R + onset_ms * BEAT_FS_HZ / 1000.0)
+    onset_ms, _ = find_qrs(np.median(beats, axis=0), MEAN_R_SAMPLE)
+    onset = round(MEAN_R_SAMPLE + onset_ms * BEAT_FS_HZ / 1000.0)
     level = beats[:, :, max(0, onset - 7) : max(1, onset - 1)].mean(axis=2, keepdims=True)
     return (beats - level)[:, :, LEAD_IN:].astype(np.float32)
 
@@ -111,20 +112,22 @@ def align_beats(signal: ConditionedSignal, r_peaks_s: np.ndarray, accepted: np.n
     r = r + _centre(np.median(_qrs(signal, r[chosen]), axis=0))
     beats = _extract(signal, r)
     mean = _average(beats, chosen, signal, r)
-    onset_ms, _ = find_qrs(mean, _R)
-    onset = round(_R + onset_ms * BEAT_FS_HZ / 1000.0)
+    onset_ms, _ = find_qrs(mean, MEAN_R_SAMPLE)
+    onset = round(MEAN_R_SAMPLE + onset_ms * BEAT_FS_HZ / 1000.0)
     level = slice(max(0, onset - 7), max(1, onset - 1))  # 24 ms of PQ segment
     mean -= mean[:, level].mean(axis=1, keepdims=True)
     single = beats[chosen] - beats[chosen][:, :, level].mean(axis=2, keepdims=True)
-    window = slice(max(0, onset - 40), _R + 100)
+    window = slice(max(0, onset - 40), MEAN_R_SAMPLE + 100)
     noise = np.sqrt(np.mean((single - mean)[:, :, window] ** 2, axis=(0, 2)))
     coherence = _coherence(single[:, INDEPENDENT, max(0, onset - 40) : onset])
-    return AlignedBeats(mean, r, chosen, likeness, noise, coherence)
+    return AlignedBeats(
+        mean_mv=mean, r_peaks_s=r, accepted=chosen, likeness=likeness, noise_mv=noise, p_coherence=coherence
+    )
 
 
 def _extract(signal: ConditionedSignal, r: np.ndarray) -> np.ndarray:
     """Sample (n, 12, LEAD_IN + BEAT_SAMPLES) around every R."""
-    grid = (np.arange(LEAD_IN + BEAT_SAMPLES) - _R) / BEAT_FS_HZ
+    grid = (np.arange(LEAD_IN + BEAT_SAMPLES) - MEAN_R_SAMPLE) / BEAT_FS_HZ
     flat = signal.at((r[:, None] + grid).ravel())
     return flat.reshape(len(flat), len(r), -1).transpose(1, 0, 2)
 
@@ -178,7 +181,7 @@ def _premature(r: np.ndarray, alike: np.ndarray) -> np.ndarray:
 
 def _average(beats: np.ndarray, chosen: np.ndarray, signal: ConditionedSignal, r: np.ndarray) -> np.ndarray:
     """Average the chosen beats where the record covers them; the median from five beats on, else the mean."""
-    grid = (np.arange(beats.shape[2]) - _R) / BEAT_FS_HZ
+    grid = (np.arange(beats.shape[2]) - MEAN_R_SAMPLE) / BEAT_FS_HZ
     time = r[chosen][:, None] + grid
     inside = (time >= 0) & (time <= signal.duration_s)  # (k, m)
     picked = beats[chosen]

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from COFGeneratorLib.ecg.average_beat import LEAD_IN, AlignedBeats, align_beats
+from COFGeneratorLib.ecg.average_beat import LEAD_IN, MEAN_R_SAMPLE, AlignedBeats, align_beats
 from COFGeneratorLib.ecg.conditioning import condition
-from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ, BEAT_R_SAMPLE, EcgCycle
+from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ, EcgCycle
 from COFGeneratorLib.ecg.delineation import Fiducials, delineate
 from COFGeneratorLib.ecg.exchanged_leads import suspected_exchanges
 from COFGeneratorLib.ecg.pacing import find_spikes, without_spikes
@@ -22,7 +22,6 @@ UNUSABLE = 0.05
 """Quality below which what was found is noise; recordings that can be read by eye have 0.3 and more."""
 FLAT_MV = 0.02
 """A lead whose 1st–99th percentile range is smaller is flat (electrode off)."""
-_R = LEAD_IN + BEAT_R_SAMPLE
 
 
 def analyse_ecg(record: EcgRecord, beat: int | None = None, at_s: float | None = None) -> EcgCycle:
@@ -129,7 +128,8 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
     aligned = align_beats(signal, r)
     if len(r) == 1:
         aligned = _with_stated_interval(aligned, _stated_rr_ms(record) / 1000.0)
-    r = np.maximum.accumulate(aligned.r_peaks_s)
+    aligned = replace(aligned, r_peaks_s=np.maximum.accumulate(aligned.r_peaks_s))
+    r = aligned.r_peaks_s
     rr = 1000.0 * np.diff(r)
     usable = aligned.accepted[:-1] & aligned.accepted[1:]
     if not usable.any():
@@ -145,7 +145,7 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
             "`cof ecg` lists the beats."
         )
 
-    marks = delineate(aligned.mean_mv, float(np.median(rr[usable])), _R)
+    marks = delineate(aligned.mean_mv, float(np.median(rr[usable])), MEAN_R_SAMPLE)
     if aligned.p_coherence < COHERENT_P:
         marks = replace(marks, p_onset_ms=np.nan, p_offset_ms=np.nan)
     mean = aligned.mean_mv
@@ -158,7 +158,7 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
             f"The chosen interval (beat {beat}) begins or ends with a beat that is unlike the others or early; it sets "
             "the R–R interval, while the average of the usual beats gives the shape of the waves."
         )
-    rhythm = assess_rhythm(r, aligned.accepted, aligned.likeness, marks, mean, _R)
+    rhythm = assess_rhythm(aligned, marks)
     return EcgCycle(
         cycle_mv=_interval(record, r[beat], r[beat + 1], marks),
         beat_mv=mean[:, LEAD_IN:].astype(np.float32),
@@ -246,8 +246,8 @@ def _interval(record: EcgRecord, start_s: float, stop_s: float, marks: Fiducials
 
 def _voltages(mean: np.ndarray, marks: Fiducials) -> tuple[float, float, float]:
     """Return the frontal QRS axis (degrees, from net areas of I and aVF), Sokolow–Lyon and Cornell voltages (mV)."""
-    a = max(0, int(_R + marks.qrs_onset_ms * BEAT_FS_HZ / 1000.0))
-    b = int(np.ceil(_R + marks.qrs_offset_ms * BEAT_FS_HZ / 1000.0)) + 1
+    a = max(0, int(MEAN_R_SAMPLE + marks.qrs_onset_ms * BEAT_FS_HZ / 1000.0))
+    b = int(np.ceil(MEAN_R_SAMPLE + marks.qrs_offset_ms * BEAT_FS_HZ / 1000.0)) + 1
     qrs = mean[:, a:b]
     net = qrs.sum(axis=1)
     # aVF is an augmented lead: 2/√3 brings it to the scale of lead I (hexaxial system).
@@ -264,7 +264,7 @@ def _quality(
     """Return quality 0…1 and the findings in words."""
     notes = []
     flat = flat_leads(record)
-    amplitude = np.ptp(aligned.mean_mv[:, _R - 25 : _R + 25], axis=1)
+    amplitude = np.ptp(aligned.mean_mv[:, MEAN_R_SAMPLE - 25 : MEAN_R_SAMPLE + 25], axis=1)
     noise = float(np.median(aligned.noise_mv / np.maximum(amplitude, 0.1)))
     count, good = len(aligned.accepted), int(aligned.accepted.sum())
     quality = float(np.clip(np.median(aligned.likeness[aligned.accepted]), 0, 1)) if good else 0.0
@@ -287,7 +287,9 @@ def _quality(
         notes.append(f"{count - good} of {count} beats are unlike the others or early, and left out of the average.")
     p_wave = None
     if marks.p_wave_present:
-        first, last = (max(int(_R + at * BEAT_FS_HZ / 1000), 0) for at in (marks.p_onset_ms, marks.p_offset_ms))
+        first, last = (
+            max(int(MEAN_R_SAMPLE + at * BEAT_FS_HZ / 1000), 0) for at in (marks.p_onset_ms, marks.p_offset_ms)
+        )
         p_wave = aligned.mean_mv[:, first : max(last, first + 2)]
-    notes += suspected_exchanges(aligned.mean_mv[:, _R - 15 : _R + 16], p_wave)
+    notes += suspected_exchanges(aligned.mean_mv[:, MEAN_R_SAMPLE - 15 : MEAN_R_SAMPLE + 16], p_wave)
     return float(np.clip(quality, 0.0, 1.0)), notes

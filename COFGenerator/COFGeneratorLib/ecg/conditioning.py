@@ -1,5 +1,6 @@
 """Zero-phase conditioning of a record: drift and mains out, ST segment and voltages kept."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ class ConditionedSignal:
     duration_s: float
     hum: bool
 
-    def at(self, time_s: np.ndarray, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def at(self, time_s: np.ndarray, rows: Sequence[int] | slice = slice(None)) -> np.ndarray:
         """Sample leads at times (m,) s; returns (n, m) mV. Beyond the record the nearest sample is returned."""
         spline = self.spline[rows]
         position = np.clip(time_s * self.fs_hz + self.origin, 0.0, self.spline.shape[1] - 1.0)

@@ -82,7 +82,15 @@ def delineate(beat_mv: np.ndarray, rr_ms: float, r_sample: int = BEAT_R_SAMPLE) 
         if not np.isfinite(t_peak) or not offset < t_peak < t_end:
             t_peak = onset + 0.75 * (t_end - onset)
     p_onset, p_offset = _p_wave(time_ms, fine, onset, t_end - rr_ms)
-    return Fiducials(p_onset, p_offset, onset, offset, t_peak, t_end, source)
+    return Fiducials(
+        p_onset_ms=p_onset,
+        p_offset_ms=p_offset,
+        qrs_onset_ms=onset,
+        qrs_offset_ms=offset,
+        t_peak_ms=t_peak,
+        t_end_ms=t_end,
+        t_end_source=source,
+    )
 
 
 def _fine(beat_mv: np.ndarray, r_sample: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -127,7 +135,7 @@ def _length(segment: np.ndarray, width: int) -> np.ndarray:
     return np.convolve(padded, np.full(width, 1.0 / width), mode="valid")
 
 
-def _t_wave(time_ms, fine, onset, offset, rr_ms) -> tuple[float, float]:
+def _t_wave(time_ms: np.ndarray, fine: np.ndarray, onset: float, offset: float, rr_ms: float) -> tuple[float, float]:
     """Return T peak and T end, ms; NaN where no T wave stands out."""
     expected = onset + qt_from_rate_ms(rr_ms)
     start = offset + 40.0
@@ -171,7 +179,7 @@ def _tail_level(segment: np.ndarray, t: np.ndarray, expected: float) -> np.ndarr
     return segment[:, late[centre : centre + 30]].mean(axis=1, keepdims=True)
 
 
-def _p_wave(time_ms, fine, onset, previous_t_end) -> tuple[float, float]:
+def _p_wave(time_ms: np.ndarray, fine: np.ndarray, onset: float, previous_t_end: float) -> tuple[float, float]:
     """Return P onset and offset, ms; NaN where no P wave stands out between the previous T end and QRS onset."""
     start = max(time_ms[0], previous_t_end + 10.0, onset - 330.0)
     window = (time_ms >= start) & (time_ms <= onset - 8.0)

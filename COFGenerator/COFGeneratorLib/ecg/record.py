@@ -33,7 +33,7 @@ class EcgRecord:
     stated: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         signal = np.ascontiguousarray(self.signal_mv, dtype=np.float32)
         if signal.ndim != 2 or signal.shape[0] != len(LEADS):
             raise EcgError(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from COFGeneratorLib.ecg.average_beat import MEAN_R_SAMPLE, AlignedBeats
 from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ
 from COFGeneratorLib.ecg.delineation import Fiducials
 from COFGeneratorLib.ecg.record import LEADS
@@ -26,27 +27,23 @@ class Rhythm:
     supraventricular: tuple[int, ...]
 
 
-def assess_rhythm(
-    r_peaks_s: np.ndarray, accepted: np.ndarray, likeness: np.ndarray, marks: Fiducials, mean_mv: np.ndarray, r: int
-) -> Rhythm:
+def assess_rhythm(beats: AlignedBeats, marks: Fiducials) -> Rhythm:
     """Judge the rhythm from R times, likeness of the beats, and the P wave of the average.
 
     Args:
-        r_peaks_s: (n,) s.
-        accepted, likeness: (n,) of each beat.
-        marks: Fiducials of the average beat (P already judged).
-        mean_mv: (12, m) average beat.
-        r: Sample of R in it.
+        beats: The beats, whose R times rise.
+        marks: Fiducials of their average (P already judged).
     """
-    rr = np.diff(r_peaks_s)
+    accepted = beats.accepted
+    rr = np.diff(beats.r_peaks_s)
     median = float(np.median(rr))
     early = np.concatenate([[False], rr < EARLY * median])
-    unlike = likeness < 0.8
+    unlike = beats.likeness < 0.8
     ventricular = np.flatnonzero(unlike & ~accepted)
     nn = rr[accepted[:-1] & accepted[1:]]
     nn = nn if len(nn) >= 3 else rr
     wobble = float(np.mean(np.abs(np.diff(nn))) / np.mean(nn)) if len(nn) >= 3 else 0.0
-    irregular = wobble > IRREGULAR and len(r_peaks_s) >= FEWEST_BEATS
+    irregular = wobble > IRREGULAR and len(beats.r_peaks_s) >= FEWEST_BEATS
     supraventricular = np.empty(0, dtype=int) if irregular else np.flatnonzero(early & ~unlike)
 
     notes = []
@@ -57,7 +54,7 @@ def assess_rhythm(
         name = "rhythm without P waves"
         notes.append("No P wave was found; PR is not known.")
     else:
-        name = _sinus(60.0 / median, irregular, _p_upright(mean_mv, marks, r))
+        name = _sinus(60.0 / median, irregular, _p_upright(beats.mean_mv, marks))
         if name.startswith("atrial rhythm"):
             notes.append("P points away from lead II: not from the sinus node, or limb leads exchanged.")
     if len(ventricular):
@@ -77,9 +74,9 @@ def _sinus(rate_bpm: float, irregular: bool, upright: bool) -> str:
     return "sinus tachycardia" if rate_bpm > 100.0 else "sinus rhythm"
 
 
-def _p_upright(mean_mv: np.ndarray, marks: Fiducials, r: int) -> bool:
+def _p_upright(mean_mv: np.ndarray, marks: Fiducials) -> bool:
     """Tell whether P is upright in II or, where II is small, negative in aVR."""
-    first, last = (int(r + at * BEAT_FS_HZ / 1000.0) for at in (marks.p_onset_ms, marks.p_offset_ms))
+    first, last = (int(MEAN_R_SAMPLE + at * BEAT_FS_HZ / 1000.0) for at in (marks.p_onset_ms, marks.p_offset_ms))
     part = mean_mv[:, max(first, 0) : max(last, first + 2)]
     area = part.sum(axis=1) - 0.5 * part.shape[1] * (part[:, 0] + part[:, -1])
     return bool(area[LEADS.index("II")] > 0 or area[LEADS.index("aVR")] < 0)

@@ -72,7 +72,7 @@ def _disclosed(part: Element) -> list[tuple[str, np.ndarray]]:
 
 def _resolution_mv(element: Element | None) -> float:
     value = number(element.text if element is not None else None, 1e-6, 1e6)
-    if value is None:
+    if element is None or value is None:
         raise EcgError("The resolution (µV per LSB) must be stated; found none. Export the file again.")
     unit = (element.get("units") or "uVperLsb").lower()
     if unit.startswith("mv"):

@@ -5,12 +5,17 @@ Only the waveform and annotation sequences are decoded; patient, study and insti
 
 import io
 import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
 from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements, number
 from COFGeneratorLib.errors import EcgError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 FORMAT = "dicom"
 DEFLATED = b"1.2.840.10008.1.2.1.99"
@@ -68,13 +73,13 @@ def read(source: Source) -> RawEcg:
     return raw
 
 
-def _rank(group) -> tuple[int, float]:
+def _rank(group: "Dataset") -> tuple[int, float]:
     names = {_lead(channel) for channel in group.get("ChannelDefinitionSequence") or []} - {""}
     seconds = float(group.get("NumberOfWaveformSamples") or 0) / max(float(group.get("SamplingFrequency") or 1), 1e-3)
     return len(names), seconds
 
 
-def _lead(channel) -> str:
+def _lead(channel: "Dataset") -> str:
     """Return the standard name of a channel, ``""`` if it is none."""
     for code in channel.get("ChannelSourceSequence") or []:
         value, meaning = str(code.get("CodeValue") or ""), str(code.get("CodeMeaning") or "")
@@ -91,17 +96,17 @@ def _lead(channel) -> str:
     return named[0] if named else ""
 
 
-def _group(group, little: bool) -> RawEcg:
+def _group(group: "Dataset", little: bool) -> RawEcg:
     channels = list(group.get("ChannelDefinitionSequence") or [])
     count, samples = int(group.get("NumberOfWaveformChannels") or 0), int(group.get("NumberOfWaveformSamples") or 0)
-    kind = _SAMPLES.get((int(group.get("WaveformBitsAllocated") or 0), str(group.get("WaveformSampleInterpretation"))))
+    code = _SAMPLES.get((int(group.get("WaveformBitsAllocated") or 0), str(group.get("WaveformSampleInterpretation"))))
     data = group.get("WaveformData") or b""
-    if kind is None or not isinstance(data, bytes):
+    if code is None or not isinstance(data, bytes):
         raise EcgError("Linear 8-, 16- or 32-bit samples are expected; found another coding. Export it uncompressed.")
     if count != len(channels) or not 0 < count <= 64:
         raise EcgError(f"One definition a channel is expected; found {len(channels)} for {count} channels. Damaged?")
     check_count(count * samples)
-    kind = np.dtype(kind).newbyteorder("<" if little else ">")
+    kind = np.dtype(code).newbyteorder("<" if little else ">")
     if len(data) < count * samples * kind.itemsize:
         raise EcgError(
             f"{count * samples * kind.itemsize} bytes of samples are announced; found {len(data)}. The file is cut off."
@@ -121,7 +126,7 @@ def _group(group, little: bool) -> RawEcg:
     return raw
 
 
-def _absent(values: np.ndarray, padding, kind: np.dtype) -> np.ndarray | None:
+def _absent(values: np.ndarray, padding: object, kind: np.dtype) -> np.ndarray | None:
     """Tell which of (L, channels) samples are padding.
 
     Exporters declare 0 as the padding value and mean it at the ends only, where all channels have it; a value at the
@@ -138,7 +143,7 @@ def _absent(values: np.ndarray, padding, kind: np.dtype) -> np.ndarray | None:
     return np.repeat(ends[:, None], values.shape[1], axis=1)
 
 
-def _unit_mv(channel) -> float:
+def _unit_mv(channel: "Dataset") -> float:
     for unit in channel.get("ChannelSensitivityUnitsSequence") or []:
         factor = _UNITS_MV.get(str(unit.get("CodeValue") or "").strip().lower())
         if factor:
@@ -146,7 +151,7 @@ def _unit_mv(channel) -> float:
     raise EcgError("The unit of the leads (µV or mV) must be stated; found none that is a voltage. Export it again.")
 
 
-def _scale_mv(channel) -> float:
+def _scale_mv(channel: "Dataset") -> float:
     sensitivity = number(channel.get("ChannelSensitivity"))
     correction = number(channel.get("ChannelSensitivityCorrectionFactor"))
     if not sensitivity:
@@ -154,7 +159,7 @@ def _scale_mv(channel) -> float:
     return sensitivity * (correction or 1.0) * _unit_mv(channel)
 
 
-def _stated(annotations) -> dict[str, float]:
+def _stated(annotations: "Iterable[Dataset]") -> dict[str, float]:
     found: dict[str, float | None] = {}
     for item in list(annotations)[:2000]:
         for concept in item.get("ConceptNameCodeSequence") or []:

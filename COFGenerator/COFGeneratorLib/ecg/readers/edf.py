@@ -79,10 +79,11 @@ def _signal_fields(data: bytes, count: int) -> list[list[bytes]]:
 def _physical(digital: np.ndarray, fields: list[str]) -> np.ndarray:
     """Convert (L,) digital values to mV by the stated ranges."""
     unit = _UNITS_MV.get(fields[0].strip().lower())
-    low, high, digital_low, digital_high = (number(text) for text in fields[1:])
+    ranges = [value for value in map(number, fields[1:]) if value is not None]
     if unit is None:
         raise EcgError("Leads in µV, mV or V are expected; found another unit. Correct the unit of the file.")
-    if None in (low, high, digital_low, digital_high) or digital_high <= digital_low or low == high:
+    if len(ranges) != 4 or ranges[3] <= ranges[2] or ranges[0] == ranges[1]:
         raise EcgError("Each lead must state its physical and digital range; found an impossible one. Damaged?")
+    low, high, digital_low, digital_high = ranges
     gain = (high - low) / (digital_high - digital_low)
     return ((digital.astype(np.float64) - digital_low) * gain + low) * unit

@@ -75,7 +75,12 @@ def assemble(raw: RawEcg, source: Source, source_format: str) -> EcgRecord:
     if np.isfinite(signal).all():
         _check_voltages(signal, stored, warnings)
     return EcgRecord(
-        signal, float(raw.fs_hz), source_format, raw.sha256 or source.sha256, dict(raw.stated), tuple(warnings)
+        signal,
+        float(raw.fs_hz),
+        source_format=source_format,
+        source_sha256=raw.sha256 or source.sha256,
+        stated=dict(raw.stated),
+        warnings=tuple(warnings),
     )
 
 
@@ -115,11 +120,10 @@ def _same_length(found: dict[str, np.ndarray], warnings: list[str]) -> None:
 def _derive(found: dict[str, np.ndarray], warnings: list[str]) -> None:
     """Fill limb leads in from two others (Einthoven, Goldberger); says which."""
     before = set(found)
-    has = found.get
     if "I" not in found and "II" in found and "III" in found:
-        found["I"] = has("II") - has("III")
+        found["I"] = found["II"] - found["III"]
     if "II" not in found and "I" in found and "III" in found:
-        found["II"] = has("I") + has("III")
+        found["II"] = found["I"] + found["III"]
     if "I" in found and "II" in found:
         one, two = found["I"], found["II"]
         found.setdefault("III", two - one)

@@ -6,6 +6,7 @@ objects and sparse arrays are skipped. (MATLAB, "MAT-File Format", chapters 1 an
 
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -19,6 +20,7 @@ _V4_TYPES = {0: "f8", 1: "f4", 2: "i4", 3: "i2", 4: "u2", 5: "u1"}
 _MATRIX, _COMPRESSED = 14, 15
 _STRUCT, _CHARACTER = 2, 4
 _NUMERIC = range(6, 16)
+_Element = tuple[int, bytes]
 
 
 def is_level_5(data: bytes) -> bool:
@@ -80,7 +82,7 @@ def _inflate(body: bytes, budget: int) -> bytes:
     return out
 
 
-def _elements(data: bytes, order: str):
+def _elements(data: bytes, order: str) -> Iterator[_Element]:
     """Yield (type, bytes) of the data elements; the small form keeps both in eight bytes."""
     position = 0
     while position + 8 <= len(data):
@@ -100,7 +102,7 @@ def _elements(data: bytes, order: str):
             position += -size % 8
 
 
-def _matrix(body: bytes, order: str, found: dict, texts: dict, depth: int) -> None:
+def _matrix(body: bytes, order: str, found: dict[str, np.ndarray], texts: dict[str, str], depth: int) -> None:
     """Parse one matrix: flags, dimensions, name, then what its class needs."""
     parts = list(_elements(body, order))
     if len(parts) < 4 or len(parts[0][1]) < 4 or len(found) > MOST_VARIABLES:
@@ -110,32 +112,31 @@ def _matrix(body: bytes, order: str, found: dict, texts: dict, depth: int) -> No
     name = parts[2][1].decode("latin-1")
     array_class, is_complex = flags & 0xFF, bool(flags & 0x0800)
     if array_class == _STRUCT and depth < 2 and dimensions == [1, 1]:
-        _fields(parts, order, name, found, texts, depth)
+        for field, content in _fields(parts, order):
+            inner: dict[str, np.ndarray] = {}
+            words: dict[str, str] = {}
+            _matrix(content, order, inner, words, depth + 1)
+            # Matrices in fields have no name of their own; those of inner structures begin with a dot.
+            found |= {f"{name}.{field}{sub}": values for sub, values in inner.items()}
+            texts |= {f"{name}.{field}{sub}": text for sub, text in words.items()}
     elif array_class == _CHARACTER and len(parts[3][1]) <= 64:
         texts[name] = parts[3][1].replace(b"\x00", b"").decode("latin-1")
     elif array_class in _NUMERIC and not is_complex:
         _numeric(parts[3], order, dimensions, name, found)
 
 
-def _fields(parts, order: str, name: str, found: dict, texts: dict, depth: int) -> None:
-    """Walk the fields of a 1 × 1 structure: length of names, names, then one matrix a field."""
+def _fields(parts: list[_Element], order: str) -> list[tuple[str, bytes]]:
+    """Return name and matrix of the fields of a 1 × 1 structure: length of names, names, then one matrix a field."""
     width = int.from_bytes(parts[3][1][:4], "little" if order == "<" else "big")
     if not 0 < width <= 64 or len(parts) < 5:
-        return
+        return []
     raw = parts[4][1]
     names = [raw[i : i + width].split(b"\x00")[0].decode("latin-1") for i in range(0, len(raw), width)]
-    for field, (kind, body) in zip(names[:MOST_VARIABLES], parts[5:], strict=False):
-        if kind != _MATRIX:
-            continue
-        inner: dict[str, np.ndarray] = {}
-        words: dict[str, str] = {}
-        _matrix(body, order, inner, words, depth + 1)
-        # Matrices in fields have no name of their own; those of inner structures begin with a dot.
-        found |= {f"{name}.{field}{sub}": values for sub, values in inner.items()}
-        texts |= {f"{name}.{field}{sub}": text for sub, text in words.items()}
+    fields = zip(names[:MOST_VARIABLES], parts[5:], strict=False)
+    return [(field, body) for field, (kind, body) in fields if kind == _MATRIX]
 
 
-def _numeric(part, order: str, dimensions: list[int], name: str, found: dict[str, np.ndarray]) -> None:
+def _numeric(part: _Element, order: str, dimensions: list[int], name: str, found: dict[str, np.ndarray]) -> None:
     kind, data = part
     if kind not in _TYPES or any(size <= 0 for size in dimensions):
         return

@@ -6,6 +6,7 @@ leads are differences from what I and II predict.
 """
 
 import re
+from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -32,7 +33,8 @@ def read(source: Source) -> RawEcg:
     """
     root = parse(source.data)
     element = root.find(".//parsedwaveforms")
-    if element is None or not (element.text or "").strip():
+    text = (element.text or "").strip() if element is not None else ""
+    if element is None or not text:
         raise EcgError("A Sierra file with parsed waveforms is expected; found none. Export it with waveforms.")
     traits = root.find(".//signalcharacteristics")
     fs = number(element.get("samplespersecond") or text_of(traits, "samplingrate"), 1e-3)
@@ -46,7 +48,7 @@ def read(source: Source) -> RawEcg:
     valid = int(number(element.get("numberofleads") or text_of(traits, "numberchannelsvalid"), 1, 64) or len(labels))
     labels = labels[:valid]
 
-    data = decode_base64(element.text)
+    data = decode_base64(text)
     leads = _decode(element, data, labels)
     offset = number(element.get("signaloffset") or text_of(traits, "signaloffset")) or 0.0
     length = min(map(len, leads))
@@ -78,7 +80,7 @@ def _decode(element: Element, data: bytes, labels: list[str]) -> list[np.ndarray
     return _undo_prediction({name: lead[:length] for name, lead in zip(labels, leads, strict=True)})
 
 
-def _xli(data: bytes, count: int):
+def _xli(data: bytes, count: int) -> Iterator[np.ndarray]:
     """Yield the decompressed integers (L,) of each lead."""
     position = 0
     for _ in range(count):
@@ -102,8 +104,8 @@ def _xli(data: bytes, count: int):
 def _lzw(chunk: bytes) -> bytes:
     """Expand LZW with fixed 10-bit codes, most significant bit first; code 1023 ends it, 0…1022 are the dictionary."""
     bits = np.unpackbits(np.frombuffer(chunk, np.uint8))
-    bits = bits[: len(bits) // CODE_BITS * CODE_BITS].reshape(-1, CODE_BITS)
-    codes = (bits @ (1 << np.arange(CODE_BITS - 1, -1, -1))).tolist()
+    words = bits[: len(bits) // CODE_BITS * CODE_BITS].reshape(-1, CODE_BITS)
+    codes = (words @ (1 << np.arange(CODE_BITS - 1, -1, -1))).tolist()
     end = (1 << CODE_BITS) - 1
     table = [bytes([value]) for value in range(256)]
     out: list[bytes] = []

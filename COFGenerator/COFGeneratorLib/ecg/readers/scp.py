@@ -6,11 +6,12 @@ and what is left after the reference beat (section 5) was subtracted. Section 1,
 
 import binascii
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from COFGeneratorLib.ecg.readers.scp_huffman import DEFAULT_TABLE, decode, parse_tables
+from COFGeneratorLib.ecg.readers.scp_huffman import Table, decode_huffman, parse_tables
 from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements
 from COFGeneratorLib.errors import EcgError
 
@@ -56,30 +57,30 @@ def read(source: Source) -> RawEcg:
     for needed, what in ((3, "lead definition"), (6, "rhythm data")):
         if needed not in sections:
             raise EcgError(f"An SCP-ECG file with section {needed} ({what}) is expected; found none. Export it again.")
-    tables = [DEFAULT_TABLE]
-    coded = 2 in sections
-    if coded:
-        tables = parse_tables(sections[2])
+    coding = parse_tables(sections[2]) if 2 in sections else None
     leads, subtracted = _leads(sections[3])
     zones = _zones(sections[4]) if 4 in sections else _Zones(0, 0, [], [])
 
     reference = _series(sections[5], len(leads)) if 5 in sections else None
     rhythm = _series(sections[6], len(leads))
-    coding = tables if coded else None
     # Bimodal data state the step of the decimated part; the step of the reference beat is that of the rest.
-    bimodal = bool(rhythm.flag and reference and zones.protected and rhythm.step_us > reference.step_us)
-    factor = rhythm.step_us // reference.step_us if bimodal else 1
-    step_us = reference.step_us if bimodal else rhythm.step_us
-    signals = [
-        _lead_values(lead, part, rhythm, coding, zones, factor) for lead, part in zip(leads, rhythm.parts, strict=True)
-    ]
+    factor, step_us = 1, rhythm.step_us
+    if rhythm.flag and reference and zones.protected and rhythm.step_us > reference.step_us:
+        factor, step_us = rhythm.step_us // reference.step_us, reference.step_us
+    signals = []
+    for lead, part in zip(leads, rhythm.parts, strict=True):
+        kept = _kept(lead, zones.protected, factor) if factor > 1 else None
+        signals.append(_lead_values(lead, part, rhythm.difference, coding, kept))
     if subtracted and reference and zones.beats:
-        _add_reference(signals, leads, reference, coding, zones, rhythm.unit_mv, step_us)
+        scale = reference.unit_mv / rhythm.unit_mv
+        beats = _reference_beats(reference, coding, zones.length_ms, scale, step_us)
+        for lead, signal, beat in zip(leads, signals, beats, strict=True):
+            _add_beat(signal, lead, beat, zones)
     raw = RawEcg({}, 1e6 / step_us, _stated(sections.get(7, b"")))
     begin = _begin(leads)
     for lead, values in zip(leads, signals, strict=True):
         raw.add(lead.name, values[max(begin - lead.first, 0) :] * rhythm.unit_mv)
-    if bimodal:
+    if step_us != rhythm.step_us:
         raw.warnings.append(f"Outside QRS the file keeps one of {factor} samples; the others were interpolated.")
     if binascii.crc_hqx(data[2:], 0xFFFF) != struct.unpack_from("<H", data)[0]:
         raw.warnings.append("The checksum of the file is wrong: it was altered after it was written.")
@@ -187,28 +188,29 @@ def _undo_differences(values: np.ndarray, difference: int) -> np.ndarray:
     return values
 
 
-def _integers(part: bytes, count: int, coding) -> np.ndarray:
+def _integers(part: bytes, count: int, coding: list[Table] | None) -> np.ndarray:
     """Return up to ``count`` stored integers of a lead."""
     if coding is not None:
-        return decode(part, count, coding)
+        return decode_huffman(part, count, coding)
     return np.frombuffer(part, "<i2", min(count, len(part) // 2)).astype(np.int64)
 
 
-def _lead_values(lead: _Lead, part: bytes, rhythm: _Series, coding, zones: _Zones, factor: int) -> np.ndarray:
-    """Decode one lead of section 6, (L,) float64 in units of the section."""
+def _lead_values(
+    lead: _Lead, part: bytes, difference: int, coding: list[Table] | None, kept: np.ndarray | None
+) -> np.ndarray:
+    """Decode one lead of section 6, (L,) float64 in units of the section; ``kept`` tells where bimodal samples lie."""
     total = lead.last - lead.first + 1
     check_count(total)
-    if factor == 1:
+    if kept is None:
         values = _integers(part, total, coding)
         # Raw data of a lead may be shorter than its definition says; coded data may not.
         if len(values) < total and (coding is not None or len(values) < 2):
             raise EcgError(f"{total} samples of a lead are announced; found {len(values)}. The file is cut off.")
-        return _undo_differences(values, rhythm.difference).astype(np.float64)
-    positions = _kept(lead, zones.protected, factor)
-    values = _integers(part, len(positions), coding)
-    if len(values) < len(positions):
-        raise EcgError(f"{len(positions)} samples of a lead are announced; found {len(values)}. The file is cut off.")
-    return np.interp(np.arange(total), positions, _undo_differences(values, rhythm.difference))
+        return _undo_differences(values, difference).astype(np.float64)
+    values = _integers(part, len(kept), coding)
+    if len(values) < len(kept):
+        raise EcgError(f"{len(kept)} samples of a lead are announced; found {len(values)}. The file is cut off.")
+    return np.interp(np.arange(total), kept, _undo_differences(values, difference))
 
 
 def _kept(lead: _Lead, protected: list[tuple[int, int]], factor: int) -> np.ndarray:
@@ -231,23 +233,29 @@ def _kept(lead: _Lead, protected: list[tuple[int, int]], factor: int) -> np.ndar
     return np.concatenate(out)
 
 
-def _add_reference(signals, leads, reference: _Series, coding, zones: _Zones, unit_mv: float, step_us: int) -> None:
-    """Add the reference beat back where it was subtracted (beats of type 0)."""
-    count = 1000 * zones.length_ms // reference.step_us
-    check_count(count * len(leads))
-    for lead, signal, part in zip(leads, signals, reference.parts, strict=True):
-        beat = _undo_differences(_integers(part, count, coding), reference.difference)
-        beat = beat * (reference.unit_mv / unit_mv)
+def _reference_beats(
+    reference: _Series, coding: list[Table] | None, length_ms: int, scale: float, step_us: int
+) -> Iterator[np.ndarray]:
+    """Yield the reference beat of each lead, (n,), in units and steps of the rhythm."""
+    count = 1000 * length_ms // reference.step_us
+    check_count(count * len(reference.parts))
+    for part in reference.parts:
+        beat = _undo_differences(_integers(part, count, coding), reference.difference) * scale
         if reference.step_us != step_us:
             time = np.arange(len(beat)) * reference.step_us
             beat = np.interp(np.arange(0, time[-1] + 1, step_us), time, beat)
-        for kind, begin, fiducial, end in zones.beats:
-            if kind != 0 or begin == 0:
-                continue
-            samples = np.arange(max(begin, lead.first), min(end, lead.last) + 1)
-            inside = samples - fiducial + zones.fiducial - 1
-            good = (inside >= 0) & (inside < len(beat)) & (samples - lead.first < len(signal))
-            signal[(samples - lead.first)[good]] += beat[inside[good]]
+        yield beat
+
+
+def _add_beat(signal: np.ndarray, lead: _Lead, beat: np.ndarray, zones: _Zones) -> None:
+    """Add the reference beat of a lead back where it was subtracted (beats of type 0)."""
+    for kind, begin, fiducial, end in zones.beats:
+        if kind != 0 or begin == 0:
+            continue
+        samples = np.arange(max(begin, lead.first), min(end, lead.last) + 1)
+        inside = samples - fiducial + zones.fiducial - 1
+        good = (inside >= 0) & (inside < len(beat)) & (samples - lead.first < len(signal))
+        signal[(samples - lead.first)[good]] += beat[inside[good]]
 
 
 def _stated(body: bytes) -> dict[str, float]:

@@ -27,6 +27,10 @@ class Code:
     prefix: int
 
 
+Table = tuple[int, list[Code | None]]
+"""Length of the longest prefix, and the code of every word of that many bits."""
+
+
 def _default() -> list[Code]:
     codes = [Code(1, 1, True, 0, 0b0)]
     for size in range(1, 9):
@@ -39,7 +43,7 @@ def _default() -> list[Code]:
     return codes
 
 
-def _table(codes: list[Code]) -> tuple[int, list[Code | None]]:
+def _table(codes: list[Code]) -> Table:
     """Expand the codes to a look-up of all words of the longest prefix."""
     width = max(code.prefix_bits for code in codes)
     lookup: list[Code | None] = [None] * (1 << width)
@@ -54,7 +58,7 @@ DEFAULT_TABLE = _table(_default())
 DEFAULT_NUMBER = 19999
 
 
-def parse_tables(body: bytes) -> list[tuple[int, list[Code | None]]]:
+def parse_tables(body: bytes) -> list[Table]:
     """Parse section 2: the default table, or tables of the file's own.
 
     Raises:
@@ -88,7 +92,7 @@ def parse_tables(body: bytes) -> list[tuple[int, list[Code | None]]]:
     return tables
 
 
-def decode(data: bytes, count: int, tables: list[tuple[int, list[Code | None]]]) -> np.ndarray:
+def decode_huffman(data: bytes, count: int, tables: list[Table]) -> np.ndarray:
     """Decode up to ``count`` values, (n,) int64; fewer when the data end before.
 
     Raises:

@@ -8,12 +8,16 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
 from COFGeneratorLib.ecg.readers.source import MAX_BYTES, RawEcg, Source, check_count, number
 from COFGeneratorLib.errors import EcgError
+
+if TYPE_CHECKING:
+    from wfdb import Record
 
 FORMAT = "wfdb"
 _RECORD_LINE = re.compile(r"^\s*([\w.\-]+)(/\d+)?\s+(\d+)(?:\s+([\d.eE+-]+)\S*(?:\s+(\d+))?)?(?:\s|$)")
@@ -77,7 +81,7 @@ def read(source: Source) -> RawEcg:
     return _converted(record, digest.hexdigest())
 
 
-def _converted(record, sha256: str) -> RawEcg:
+def _converted(record: "Record", sha256: str) -> RawEcg:
     raw = RawEcg({}, float(record.fs), sha256=sha256)
     for name, unit, values in zip(record.sig_name, record.units, np.asarray(record.p_signal).T, strict=True):
         factor = _VOLT.get((unit or "mV").strip().lower())
@@ -91,7 +95,7 @@ def _content(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def _record_line(text: str) -> re.Match | None:
+def _record_line(text: str) -> re.Match[str] | None:
     lines = _content(text)
     return _RECORD_LINE.match(lines[0]) if lines and len(lines[0]) < 400 and "," not in lines[0] else None
 
