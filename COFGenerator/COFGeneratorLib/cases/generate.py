@@ -133,9 +133,10 @@ def run_facts(cine: "Cine", request: GenerateRequest) -> dict[str, Any]:
     """Return the facts of one generation: what went in (by content, not by name), and how."""
     told_elsewhere = ("warnings", "versions", "seconds", "anchor_sha256", "ecg_sha256", "anchor_frame")
     facts = {name: value for name, value in cine.provenance.items() if name not in told_elsewhere}
+    record, _ = cine.ecg
     inputs = {
         "anchor": {"sha256": cine.anchor.source_sha256, "frame": cine.anchor.frame, "shape": list(cine.anchor.shape)},
-        "ecg": {"sha256": cine.record.source_sha256, "format": cine.record.source_format},
+        "ecg": {"sha256": record.source_sha256, "format": record.source_format},
     }
     if request.labels:
         inputs["labels"] = {"sha256": sha256_of(request.labels), "label_map": request.label_map}

@@ -27,10 +27,11 @@ def generate_plane_into(request: PlaneRequest, current: Session) -> "PlaneCine":
         from COFGeneratorLib.ecgflowcmr.write import write_plane_result
 
         current.warn(*write_plane_result(cine, folder, current.watch, current.progress))
+        record, _ = cine.ecg
         facts = {name: value for name, value in cine.provenance.items() if name not in TOLD_ELSEWHERE}
         facts |= {
             "frames": len(cine.time_ms),
-            "inputs": {"ecg": {"sha256": cine.record.source_sha256, "format": cine.record.source_format}},
+            "inputs": {"ecg": {"sha256": record.source_sha256, "format": record.source_format}},
         }
         write_manifest(folder, "generate", facts, current.watch, current.warnings)
     for path in sorted(Path(request.out).iterdir()):

@@ -26,8 +26,9 @@ def generate_template_into(request: TemplateRequest, current: Session) -> "Cine"
         current.warn(*cine.provenance["warnings"])
         current.warn(*write_result(cine, folder, current.watch, current.progress))
         stamp_pictures(folder)
+        record, _ = cine.ecg
         facts = {name: value for name, value in cine.provenance.items() if name not in TOLD_ELSEWHERE}
-        facts["inputs"] = {"ecg": {"sha256": cine.record.source_sha256, "format": cine.record.source_format}}
+        facts["inputs"] = {"ecg": {"sha256": record.source_sha256, "format": record.source_format}}
         write_manifest(folder, "generate", facts, current.watch, current.warnings)
     return cine
 

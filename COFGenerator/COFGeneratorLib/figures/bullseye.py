@@ -1,15 +1,20 @@
 """The AHA-17 bull's-eye: one value per segment, base outside, apex inside, anterior on top."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from COFGeneratorLib.figures.palette import BACKGROUND, FAINT, MUTED, TEXT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 RINGS = ((6, 0.76, 1.02, 60.0), (6, 0.5, 0.76, 60.0), (4, 0.22, 0.5, 45.0))
 """(number of sectors, inner and outer radius, start angle in degrees) of basal, mid and apical ring; sectors run
 counter-clockwise from the anterior wall as the segments' numbers do."""
 
 
-def draw_bullseye(axes, values: np.ndarray, low: float, high: float) -> None:
+def draw_bullseye(axes: "Axes", values: np.ndarray, low: float, high: float) -> None:
     """Draw the 17 values as colours with their numbers.
 
     Args:
@@ -49,7 +54,7 @@ def draw_bullseye(axes, values: np.ndarray, low: float, high: float) -> None:
                 radius * np.cos(angle), radius * np.sin(angle), f"{value:.0f}", ha="center", va="center_baseline",
                 fontsize=7.5, color=BACKGROUND if dark else TEXT,
             )  # fmt: skip
-    for text, x, y in (("anterior", 0, 1.17), ("inferior", 0, -1.17)):
+    for text, x, y in (("anterior", 0.0, 1.17), ("inferior", 0.0, -1.17)):
         axes.text(x, y, text, ha="center", va="center", fontsize=8, color=MUTED)
     for text, x, turn in (("septal", -1.17, 90), ("lateral", 1.17, -90)):
         axes.text(x, 0, text, ha="center", va="center", fontsize=8, color=MUTED, rotation=turn)

@@ -1,10 +1,16 @@
 """The 12-lead sheet of an ECG the way it is printed: 25 mm/s, 10 mm/mV, three rows of four leads and a rhythm strip."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from COFGeneratorLib.ecg.record import LEADS
+from COFGeneratorLib.ecg.cycle import EcgCycle
+from COFGeneratorLib.ecg.record import LEADS, EcgRecord
+from COFGeneratorLib.figures.sheet import Sheet
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PAPER, FINE, COARSE, INK, SOFT = "#fffaf8", "#f8e2dd", "#efbdb3", "#1c2230", "#6b7280"
 CHOSEN, REJECTED = "#2a7f62", "#c2410c"
@@ -18,20 +24,18 @@ PULSE_MV = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (4.0, 1.0), (4.0, 0.0), (5.0, 0.
 """The 1-mV calibration pulse: (mm, mV)."""
 
 
-def write_ecg_sheet(record, cycle, path: str | Path, title: str = "12-lead ECG") -> Path:
+def write_ecg_sheet(record: EcgRecord, cycle: EcgCycle, path: str | Path, title: str = "12-lead ECG") -> Path:
     """Draw a record with its measurements.
 
     Args:
-        record: ``EcgRecord``.
-        cycle: ``EcgCycle`` found in it; its interval is marked on the rhythm strip.
+        record: What is drawn.
+        cycle: What was found in it; its interval is marked on the rhythm strip.
         path: PNG file to write.
         title: Words at the top left; nothing that names a person belongs here.
 
     Returns:
         The path.
     """
-    from COFGeneratorLib.figures.sheet import Sheet
-
     length_s = COLUMN_S * COLUMNS
     width_mm = length_s * MM_PER_S + 2 * SIDE_MM
     height_mm = TOP_MM + (ROWS + 1) * ROW_MM + 6.0
@@ -69,7 +73,7 @@ def write_ecg_sheet(record, cycle, path: str | Path, title: str = "12-lead ECG")
     return Path(path)
 
 
-def _conditioned(record) -> np.ndarray:
+def _conditioned(record: EcgRecord) -> np.ndarray:
     """Return (12, L) mV with the drift taken out, as electrocardiographs print it (0.5 Hz, zero phase)."""
     from scipy.signal import butter, sosfiltfilt
 
@@ -77,33 +81,33 @@ def _conditioned(record) -> np.ndarray:
     return sosfiltfilt(sections, record.signal_mv.astype(np.float64), axis=1)
 
 
-def _paper(axes, width_mm: float, height_mm: float) -> None:
+def _paper(axes: "Axes", width_mm: float, height_mm: float) -> None:
     for step, colour, line in ((1.0, FINE, 0.35), (5.0, COARSE, 0.6)):
         axes.vlines(np.arange(0, width_mm, step), TOP_MM - 4, height_mm, color=colour, linewidth=line, zorder=0)
         axes.hlines(np.arange(TOP_MM - 4, height_mm, step), 0, width_mm, color=colour, linewidth=line, zorder=0)
 
 
-def _trace(axes, time_s, lead_mv, left_mm: float, base_mm: float) -> None:
+def _trace(axes: "Axes", time_s: np.ndarray, lead_mv: np.ndarray, left_mm: float, base_mm: float) -> None:
     x, y = left_mm + time_s * MM_PER_S, base_mm - np.clip(lead_mv, -CLIP_MV, CLIP_MV) * MM_PER_MV
     axes.plot(x, y, color=INK, linewidth=0.95, solid_joinstyle="round")
 
 
-def _lead_name(axes, name: str, x: float, y: float) -> None:
+def _lead_name(axes: "Axes", name: str, x: float, y: float) -> None:
     axes.text(x, y, name, fontsize=9, color=INK, fontweight="bold", va="center")
 
 
-def _pulse(axes, base_mm: float) -> None:
+def _pulse(axes: "Axes", base_mm: float) -> None:
     x, mv = np.array(PULSE_MV).T
     axes.plot(SIDE_MM - 6.5 + x, base_mm - mv * MM_PER_MV, color=SOFT, linewidth=0.9)
 
 
-def _start_s(record, cycle, length_s: float) -> float:
+def _start_s(record: EcgRecord, cycle: EcgCycle, length_s: float) -> float:
     """Return where in a long record the sheet begins: so that the interval that drives the cine is on it."""
     end_s = float(cycle.r_peaks_s[cycle.representative]) + cycle.rr_ms / 1000.0 + 0.5
     return float(np.clip(end_s - length_s, 0.0, max(0.0, record.duration_s - length_s)))
 
 
-def _cycles(axes, cycle, base_mm: float, start_s: float, length_s: float) -> None:
+def _cycles(axes: "Axes", cycle: EcgCycle, base_mm: float, start_s: float, length_s: float) -> None:
     """Mark every R wave (rejected beats hollow) and the interval that drives the cine."""
     peaks_s = np.asarray(cycle.r_peaks_s) - start_s
     first = float(peaks_s[cycle.representative])
@@ -117,7 +121,7 @@ def _cycles(axes, cycle, base_mm: float, start_s: float, length_s: float) -> Non
             )  # fmt: skip
 
 
-def _waves(axes, cycle, base_mm: float, start_s: float, length_s: float) -> None:
+def _waves(axes: "Axes", cycle: EcgCycle, base_mm: float, start_s: float, length_s: float) -> None:
     """Mark where P and QRS begin, QRS and T end, at the beat that opens the interval driving the cine."""
     first = float(cycle.r_peaks_s[cycle.representative]) - start_s
     rows = (("P", cycle.p_onset_ms), ("Q", cycle.qrs_onset_ms), ("J", cycle.qrs_offset_ms), ("T", cycle.t_end_ms))
@@ -132,10 +136,10 @@ def _waves(axes, cycle, base_mm: float, start_s: float, length_s: float) -> None
         axes.text(x, base_mm - 12.2, name, fontsize=6.5, color=CHOSEN, ha=side, va="center")
 
 
-def _words(sheet, record, cycle, title: str) -> None:
+def _words(sheet: Sheet, record: EcgRecord, cycle: EcgCycle, title: str) -> None:
     """Write the measurements over the paper."""
 
-    def ms(value):
+    def ms(value: float) -> str:
         return "–" if not np.isfinite(value) else f"{value:.0f} ms"
 
     x, first, second = SIDE_MM * PX_PER_MM, 30, 62

@@ -1,6 +1,7 @@
 """``preview.gif``: basal, mid and apical slices beating at the true rate, a cursor running over ECG and volumes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,6 +10,10 @@ from COFGeneratorLib.figures.sheet import Sheet
 from COFGeneratorLib.figures.traces import draw_ecg, draw_volumes
 from COFGeneratorLib.figures.view import choose_view, render
 from COFGeneratorLib.function.curve import interpolate_periodic
+from COFGeneratorLib.generator.cine import Cine
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 TILE_PX, GAP_PX, MARGIN_PX = 290, 8, 26
 WIDTH_PX, DPI = 3 * TILE_PX + 2 * GAP_PX + 2 * MARGIN_PX, 100
@@ -17,7 +22,7 @@ MIN_STEP_MS = 30.0
 """GIF counts in 10 ms and viewers slow down what is faster than 20 ms, so frames are left out, never slowed."""
 
 
-def write_film(cine, path: Path) -> None:
+def write_film(cine: Cine, path: Path) -> None:
     """Write the film, looping for ever."""
     from PIL import Image
 
@@ -49,13 +54,13 @@ def playback(time_ms: np.ndarray, rr_ms: float) -> tuple[list[int], list[int]]:
 class _Stage:
     """Everything that stays still, drawn once, and the few pixels that move."""
 
-    def __init__(self, cine):
+    def __init__(self, cine: Cine) -> None:
         self.cine, report = cine, cine.function
         self.view = choose_view(cine.anchor, cine.labels, 64)
         self.slices = _three_slices(cine, self.view.slices)
         sheet = Sheet(WIDTH_PX, TOP_PX + TILE_PX + CURVES_PX, DPI)
         after = sheet.write(MARGIN_PX, 32, "ChainOfFlow", fontsize=15, fontweight="bold")
-        after = sheet.write(after + 20, 32, f"{cine.cycle.hr_bpm:.0f} bpm", fontsize=11, color=MUTED)
+        after = sheet.write(after + 20, 32, f"{cine.ecg[1].hr_bpm:.0f} bpm", fontsize=11, color=MUTED)
         if report is not None:
             text = f"EF {report.ef_percent:.0f} %    EDV {report.edv_ml:.0f} mL    ESV {report.esv_ml:.0f} mL"
             sheet.write(after + 26, 32, text, fontsize=11, color=LV, fontweight="bold")
@@ -66,7 +71,7 @@ class _Stage:
         draw_ecg(axes[0], cine)
         if report is not None:
             axes.append(sheet.axes(left, top + 66, width, 116))
-            draw_volumes(axes[1], cine)
+            draw_volumes(axes[1], cine, report)
         self.still = sheet.pixels()
         self._height_px = sheet.height_px
         self._data_to_px = axes[-1].transData
@@ -95,13 +100,13 @@ class _Stage:
         return picture
 
 
-def _three_slices(cine, base_to_apex: tuple[int, ...]) -> list[int]:
+def _three_slices(cine: Cine, base_to_apex: tuple[int, ...]) -> list[int]:
     """Choose a basal, a mid and an apical slice, if possible such that the cavity never leaves."""
-    stays = base_to_apex
+    order = list(base_to_apex)
     if cine.labels is not None:
         always = (cine.labels == 1).any(axis=(2, 3)).all(axis=0)  # (D,)
-        stays = [k for k in base_to_apex if always[k]]
-    order = stays if len(stays) >= 3 else base_to_apex
+        stays = [k for k in order if always[k]]
+        order = stays if len(stays) >= 3 else order
     return list(dict.fromkeys(order[round((len(order) - 1) * part)] for part in (0.08, 0.45, 0.85)))
 
 
@@ -129,7 +134,7 @@ def _dot(picture: np.ndarray, x: float, y: float, colour: str, radius: float = 5
     picture[top : top + 19, left : left + 19] = area.astype(np.uint8)
 
 
-def _shared_palette(pictures):
+def _shared_palette(pictures: "list[Image.Image]") -> "Image.Image":
     """Return one 256-colour palette for the whole film, so that nothing flickers."""
     from PIL import Image
 

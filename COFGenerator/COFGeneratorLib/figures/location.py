@@ -3,26 +3,33 @@
 The other pictures show the heart alone; whether it is the right one, and where the user's box was, is seen here.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from COFGeneratorLib.anatomy.roi import Roi
-from COFGeneratorLib.figures.palette import ECG, EPICARDIUM, FAINT, LV, MUTED, RV
-from COFGeneratorLib.figures.view import GREY_PERCENTILES, HeartView
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.figures.palette import ECG, FAINT, MUTED
+from COFGeneratorLib.figures.sheet import Sheet
+from COFGeneratorLib.figures.view import CONTOURS, GREY_PERCENTILES, HeartView
+from COFGeneratorLib.generator.cine import Cine
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 HEIGHT_SHARE = 0.62
 """Of the height for the slice; the rest is for the view across the slices."""
-CONTOURS = (((3,), RV), ((1, 2), EPICARDIUM), ((1,), LV))
 REGION = ECG
 """Colour of the region of interest: that of nothing else among the contours."""
 LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
-def draw_location(sheet, cine, view: HeartView, box_px: tuple[float, float, float, float]) -> None:
+def draw_location(sheet: Sheet, cine: Cine, view: HeartView, box_px: tuple[float, float, float, float]) -> None:
     """Draw both pictures, the heart's centre, what the other pictures show, and the region of interest.
 
     Args:
-        sheet: The ``Sheet``.
-        cine: The ``Cine``.
+        sheet: Where to draw.
+        cine: What is drawn.
         view: How its slices are shown.
         box_px: (left, top, width, height) on the sheet.
     """
@@ -59,7 +66,7 @@ def draw_location(sheet, cine, view: HeartView, box_px: tuple[float, float, floa
         axes = sheet.axes(*places[number])
         step = steps[number]
         image = pick[number](slices)
-        _picture(axes, image, step, places[number], grey)
+        _picture(axes, image, step, grey)
         if marks is not None:
             _outline(axes, pick[number](marks), step)
         if outside is not None:
@@ -73,14 +80,14 @@ def draw_location(sheet, cine, view: HeartView, box_px: tuple[float, float, floa
             axes.plot(x * step[0], y * step[1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 2)))
 
 
-def heart_centre_ijk(cine) -> np.ndarray:
+def heart_centre_ijk(cine: Cine) -> np.ndarray:
     """Return the centre of the LV cavity (of the stack where nothing is labelled), voxels (i, j, k)."""
     if cine.labels is not None and (cine.labels[0] == 1).any():
         return np.array([axis.mean() for axis in np.nonzero(cine.labels[0] == 1)])[::-1]
     return (np.array(cine.anchor.shape[::-1]) - 1) / 2
 
 
-def location_words(cine) -> str:
+def location_words(cine: Cine) -> str:
     """Return where the heart's centre is, as people write it."""
     ras = (cine.anchor.ijk_to_ras @ [*heart_centre_ijk(cine), 1.0])[:3]
     shown = [f"{positive if value >= 0 else negative} {abs(value):.0f}"
@@ -88,13 +95,13 @@ def location_words(cine) -> str:
     return " · ".join(shown) + " mm"
 
 
-def region_of(cine) -> Roi | None:
+def region_of(cine: Cine) -> Roi | None:
     """Return the region of interest that a cine was made with."""
     said = cine.provenance.get("roi")
     return Roi(said["centre_ras_mm"], said["size_mm"], said["axes_ras"]) if said else None
 
 
-def _outside_mm(roi: Roi | None, anchor) -> np.ndarray | None:
+def _outside_mm(roi: Roi | None, anchor: SaxStack) -> np.ndarray | None:
     """Return (D, H, W): signed mm beyond the faces of the box, negative inside; None without one."""
     if roi is None:
         return None
@@ -109,7 +116,7 @@ def _in_plane(view: HeartView, spacing_kji_mm: np.ndarray) -> tuple[float, float
     return float(spacing_kji_mm[rows]), float(spacing_kji_mm[columns])
 
 
-def _picture(axes, image: np.ndarray, step: tuple[float, float], place, grey) -> None:
+def _picture(axes: "Axes", image: np.ndarray, step: tuple[float, float], grey: dict[str, Any]) -> None:
     """Show a slice in true proportion, centred in its place, with the first row on top."""
     height, width = image.shape
     x, y = step
@@ -125,7 +132,7 @@ def _picture(axes, image: np.ndarray, step: tuple[float, float], place, grey) ->
         side.set_color(FAINT)
 
 
-def _outline(axes, labels: np.ndarray, step: tuple[float, float]) -> None:
+def _outline(axes: "Axes", labels: np.ndarray, step: tuple[float, float]) -> None:
     """Draw the contours of the heart."""
     x, y = np.arange(labels.shape[1]) * step[0], np.arange(labels.shape[0]) * step[1]
     for codes, colour in CONTOURS:
@@ -134,7 +141,7 @@ def _outline(axes, labels: np.ndarray, step: tuple[float, float]) -> None:
             axes.contour(x, y, mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.9)
 
 
-def _level(axes, outside_mm: np.ndarray, step: tuple[float, float]) -> None:
+def _level(axes: "Axes", outside_mm: np.ndarray, step: tuple[float, float]) -> None:
     """Draw the section through the faces of the box."""
     x, y = np.arange(outside_mm.shape[1]) * step[0], np.arange(outside_mm.shape[0]) * step[1]
     if outside_mm.min() < 0 < outside_mm.max() and min(outside_mm.shape) > 1:

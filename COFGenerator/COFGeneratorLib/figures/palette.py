@@ -17,4 +17,5 @@ MARK = "SYNTHETIC  ·  RESEARCH USE ONLY"
 
 def rgb(colour: str) -> tuple[int, int, int]:
     """Return a ``#rrggbb`` colour as three integers 0…255."""
-    return tuple(int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red, green, blue

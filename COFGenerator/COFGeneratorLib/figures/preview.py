@@ -11,8 +11,9 @@ from COFGeneratorLib.figures.location import REGION, draw_location, location_wor
 from COFGeneratorLib.figures.palette import BACKGROUND, EPICARDIUM, LV, MARK, MUTED, RV, WARNING, rgb
 from COFGeneratorLib.figures.sheet import Sheet
 from COFGeneratorLib.figures.traces import draw_ecg, draw_volumes
-from COFGeneratorLib.figures.view import choose_view, render
+from COFGeneratorLib.figures.view import HeartView, choose_view, render
 from COFGeneratorLib.function.regional import measure_regional
+from COFGeneratorLib.generator.cine import Cine
 
 ROWS, PHASES = 5, 8
 TILE_PX, GAP_PX, BLOCK_GAP_PX = 174, 4, 26
@@ -30,11 +31,11 @@ LABELS_FROM = {
 }
 
 
-def write_preview(cine, directory: str | Path) -> tuple[Path, Path]:
+def write_preview(cine: Cine, directory: str | Path) -> tuple[Path, Path]:
     """Draw a cine.
 
     Args:
-        cine: The ``Cine``; contours and curves are drawn where its labels are known.
+        cine: What is drawn; contours and curves are drawn where its labels are known.
         directory: Where to write; must exist.
 
     Returns:
@@ -46,7 +47,7 @@ def write_preview(cine, directory: str | Path) -> tuple[Path, Path]:
     return sheet, film
 
 
-def write_sheet(cine, path: Path) -> None:
+def write_sheet(cine: Cine, path: Path) -> None:
     """Draw ED, ES and eight phases from base to apex over the ECG, the volume curve and the numbers."""
     view = choose_view(cine.anchor, cine.labels, ROWS)
     columns = _columns(cine)
@@ -70,7 +71,8 @@ def write_sheet(cine, path: Path) -> None:
     ecg_px = 92 if cine.function else 240
     draw_ecg(sheet.axes(left, bottom, CURVES_PX - ROW_LABEL_PX, ecg_px), cine)
     if cine.function:
-        draw_volumes(sheet.axes(left, bottom + ecg_px + 8, CURVES_PX - ROW_LABEL_PX, 186), cine, cine.samples)
+        axes = sheet.axes(left, bottom + ecg_px + 8, CURVES_PX - ROW_LABEL_PX, 186)
+        draw_volumes(axes, cine, cine.function, cine.samples)
     across = MARGIN_PX + CURVES_PX + 28
     _location(sheet, cine, view, across, bottom)
     across += LOCATION_PX + 34
@@ -79,7 +81,7 @@ def write_sheet(cine, path: Path) -> None:
     sheet.save(path, MARK)
 
 
-def _columns(cine) -> list[tuple[str, int]]:
+def _columns(cine: Cine) -> list[tuple[str, int]]:
     """Return (title, frame) of every column: ED and ES where known, then eight phases."""
     count = len(cine.time_ms)
     phases = np.unique(np.round(np.arange(PHASES) * count / PHASES).astype(int) % count)
@@ -87,7 +89,7 @@ def _columns(cine) -> list[tuple[str, int]]:
     return columns + [(f"{cine.time_ms[frame]:.0f} ms", int(frame)) for frame in phases]
 
 
-def _mosaic(cine, view, frames: list[int]) -> tuple[np.ndarray, list[float]]:
+def _mosaic(cine: Cine, view: HeartView, frames: list[int]) -> tuple[np.ndarray, list[float]]:
     """Return all tiles as one picture, (h, w, 3) uint8, and the centre of each column, px."""
     step = TILE_PX + GAP_PX
     marked = 2 if cine.function else 0
@@ -112,19 +114,19 @@ def _row_names(count: int) -> list[str]:
     return names
 
 
-def _header(sheet: Sheet, cine) -> None:
+def _header(sheet: Sheet, cine: Cine) -> None:
     """Write what this is, and that it is synthetic."""
     after = sheet.write(MARGIN_PX, 38, "ChainOfFlow", fontsize=19, fontweight="bold")
     facts = (
         "4D cine from one short-axis volume and a 12-lead ECG",
-        f"{cine.cycle.hr_bpm:.0f} bpm",
+        f"{cine.ecg[1].hr_bpm:.0f} bpm",
         f"{len(cine.time_ms)} frames of {cine.rr_ms / len(cine.time_ms):.1f} ms",
     )
     sheet.write(after + 26, 39, "   ·   ".join(facts), fontsize=11, color=MUTED)
     sheet.write(WIDTH_PX - MARGIN_PX, 38, MARK, fontsize=12, color=WARNING, ha="right", fontweight="bold")
 
 
-def _location(sheet: Sheet, cine, view, left: float, top: float) -> None:
+def _location(sheet: Sheet, cine: Cine, view: HeartView, left: float, top: float) -> None:
     """Show where in the field of view the heart is, and where the user said it is."""
     sheet.write(left, top + 6, "where the heart is", fontsize=9.5, color=MUTED)
     draw_location(sheet, cine, view, (left, top + 18, LOCATION_PX, LOCATION_HEIGHT_PX - 18))
@@ -134,14 +136,14 @@ def _location(sheet: Sheet, cine, view, left: float, top: float) -> None:
         sheet.write(left, below + 18, "within the region of interest", fontsize=9, color=REGION)
 
 
-def _numbers(sheet: Sheet, cine, left: float, top: float) -> None:
+def _numbers(sheet: Sheet, cine: Cine, left: float, top: float) -> None:
     """Write the read-outs, LV first, with their spread where there were several draws."""
     report = cine.function
     if report is None:
         sheet.write(left, top + 20, "No labels: volumes were not measured.", fontsize=12, color=MUTED)
         return
 
-    def spread(name):
+    def spread(name: str) -> str:
         draws = [getattr(draw, name) for draw in cine.samples]
         return f"± {np.std(draws, ddof=1):.0f}" if len(draws) > 1 else ""
 
@@ -176,7 +178,7 @@ def _numbers(sheet: Sheet, cine, left: float, top: float) -> None:
     sheet.write(left, top + 278, "   ·   ".join(fact for fact in facts if fact), fontsize=9, color=MUTED)
 
 
-def _regional(sheet: Sheet, cine, left: float, top: float) -> None:
+def _regional(sheet: Sheet, cine: Cine, left: float, top: float) -> None:
     """Draw inward motion of the wall by AHA segment, where there is a wall to measure."""
     if cine.function is None or cine.labels is None:
         return

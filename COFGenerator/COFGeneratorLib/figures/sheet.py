@@ -1,10 +1,14 @@
 """A page measured in pixels from its top left corner, on which axes and words are placed."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from COFGeneratorLib.figures.palette import BACKGROUND, TEXT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 class Sheet:
@@ -15,7 +19,7 @@ class Sheet:
         dpi: Pixels per inch, which sets how large a font's points are.
     """
 
-    def __init__(self, width_px: int, height_px: int, dpi: int):
+    def __init__(self, width_px: int, height_px: int, dpi: int) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -23,13 +27,13 @@ class Sheet:
         self.figure = Figure(figsize=(width_px / dpi, height_px / dpi), dpi=dpi, facecolor=BACKGROUND)
         self._canvas = FigureCanvasAgg(self.figure)
 
-    def axes(self, left: float, top: float, width: float, height: float, **options):
+    def axes(self, left: float, top: float, width: float, height: float, **options: Any) -> "Axes":
         """Return new axes at a place, px."""
         bottom = 1.0 - (top + height) / self.height_px
         box = (left / self.width_px, bottom, width / self.width_px, height / self.height_px)
         return self.figure.add_axes(box, **options)
 
-    def write(self, x: float, y: float, text: str, **style) -> float:
+    def write(self, x: float, y: float, text: str, **style: Any) -> float:
         """Write words, vertically centred on y, and return the x of their right end, px."""
         style = {"color": TEXT, "va": "center_baseline"} | style
         item = self.figure.text(x / self.width_px, 1.0 - y / self.height_px, text, **style)

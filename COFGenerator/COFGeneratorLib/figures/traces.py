@@ -1,9 +1,17 @@
 """The two curves under every picture of a cine: the ECG and the volumes, on one time axis from R to R."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from COFGeneratorLib.figures.palette import ECG, FAINT, LV, MUTED, PANEL, RV
 from COFGeneratorLib.function.curve import interpolate_periodic
+from COFGeneratorLib.function.report import FunctionReport
+from COFGeneratorLib.generator.cine import Cine
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 AROUND = 0.16
 """Share of the cycle shown before R and after the next R, so that both QRS complexes are seen whole."""
@@ -13,11 +21,11 @@ RHYTHM_LEADS = ("II", "V5", "I", "V2")
 FLAT_MV = 0.5
 
 
-def ecg_trace(cine) -> tuple[str, np.ndarray, np.ndarray]:
+def ecg_trace(cine: Cine) -> tuple[str, np.ndarray, np.ndarray]:
     """Return (lead, ms from R, mV) around the cycle that drove the cine, drift removed for display."""
     from scipy.signal import butter, sosfiltfilt
 
-    record, cycle = cine.record, cine.cycle
+    record, cycle = cine.ecg
     time_ms = (np.arange(record.signal_mv.shape[1]) / record.fs_hz - cycle.r_peaks_s[cycle.representative]) * 1000.0
     shown = (time_ms >= -AROUND * cine.rr_ms) & (time_ms <= (1 + AROUND) * cine.rr_ms)
     sections = butter(2, (0.5, min(40.0, 0.45 * record.fs_hz)), btype="bandpass", fs=record.fs_hz, output="sos")
@@ -31,11 +39,11 @@ def ecg_trace(cine) -> tuple[str, np.ndarray, np.ndarray]:
     return lead, time_ms[shown], traces[lead] - np.median(traces[lead])
 
 
-def draw_ecg(axes, cine) -> None:
+def draw_ecg(axes: "Axes", cine: Cine) -> None:
     """Draw the rhythm lead over ECG-paper lines (200 ms, 0.5 mV)."""
     lead, time_ms, lead_mv = ecg_trace(cine)
     low, high = min(lead_mv.min(), -0.3), max(lead_mv.max(), 0.8)
-    _frame(axes, cine)
+    frame_cycle(axes, cine)
     for at in np.arange(np.floor(low / 0.5), np.ceil(high / 0.5) + 1) * 0.5:
         axes.axhline(at, color=FAINT, linewidth=0.6, alpha=0.7, zorder=0)
     axes.plot(time_ms, lead_mv, color=ECG, linewidth=1.5, solid_joinstyle="round")
@@ -45,12 +53,11 @@ def draw_ecg(axes, cine) -> None:
     axes.tick_params(labelbottom=False)
 
 
-def draw_volumes(axes, cine, draws=()) -> None:
-    """Draw LV and RV volume over the cycle, further draws faintly, ED and ES marked."""
-    report = cine.function
+def draw_volumes(axes: "Axes", cine: Cine, report: FunctionReport, draws: Sequence[FunctionReport] = ()) -> None:
+    """Draw LV and RV volume over the cycle as a report has them, further draws faintly, ED and ES marked."""
     dense_ms = np.linspace(-AROUND, 1 + AROUND, 500) * cine.rr_ms
     inside = (dense_ms >= 0) & (dense_ms <= cine.rr_ms)
-    _frame(axes, cine)
+    frame_cycle(axes, cine)
     top = 0.0
     for draw in draws:
         axes.plot(dense_ms[inside], _curve(draw, "lv_volume_ml", dense_ms[inside]), color=LV, linewidth=0.8, alpha=0.35)
@@ -78,11 +85,11 @@ def draw_volumes(axes, cine, draws=()) -> None:
     axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor="linecolor", ncols=2, handlelength=1.2)
 
 
-def _curve(report, name: str, at_ms: np.ndarray) -> np.ndarray:
+def _curve(report: FunctionReport, name: str, at_ms: np.ndarray) -> np.ndarray:
     return interpolate_periodic(getattr(report, name), report.time_ms, report.rr_ms, at_ms)
 
 
-def _frame(axes, cine) -> None:
+def frame_cycle(axes: "Axes", cine: Cine) -> None:
     """Give both axes the same ground: panel colour, one cycle bright, no box."""
     axes.set_facecolor(PANEL)
     axes.set_xlim(-AROUND * cine.rr_ms, (1 + AROUND) * cine.rr_ms)

@@ -4,19 +4,19 @@ The convention of short-axis reading is kept whatever way the file is stored: ba
 left, anterior wall on top. Only whole rows and columns are swapped for that; voxels are resampled once, to the screen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
+from COFGeneratorLib.anatomy.heart_frame import USUAL_APEX_RAS, USUAL_LATERAL_RAS, HeartFrame, heart_frame_from_labels
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.figures.palette import EPICARDIUM, LV, RV, rgb
 
 MARGIN_MM = 12.0
 GREY_PERCENTILES = (1.0, 99.6)
-BASE_TO_APEX_RAS = np.array([-1.0, 1.0, -1.0]) / np.sqrt(3.0)
-"""Where the apex points in most people: left, anterior, inferior. Used only where no labels tell."""
+CONTOURS = (((3,), RV), ((1, 2), EPICARDIUM), ((1,), LV))
+"""Labels within a contour, and its colour."""
 
 
 @dataclass(frozen=True)
@@ -63,33 +63,39 @@ def choose_view(anchor: SaxStack, labels: np.ndarray | None, slices: int) -> Hea
         slices: How many slices to show at most.
     """
     depth = anchor.shape[0]
-    heart = labels is not None and bool((labels[0] == 1).any())
-    frame = _frame(anchor, labels[0] if heart else None)
+    seen = labels if labels is not None and (labels[0] == 1).any() else None
+    frame = _frame(anchor, None if seen is None else seen[0])
     towards = frame.kji_to_heart(anchor.ijk_to_ras)[:3, :3]  # columns: what one step in k, j, i does in the heart
 
-    used = np.flatnonzero(np.isin(labels[0], (1, 2)).any(axis=(1, 2))) if heart else np.arange(depth)
+    used = np.arange(depth) if seen is None else np.flatnonzero(np.isin(seen[0], (1, 2)).any(axis=(1, 2)))
     order = used if towards[0, 0] > 0 else used[::-1]
     chosen = order[np.unique(np.round(np.linspace(0, len(order) - 1, min(slices, len(order)))).astype(int))]
 
     down, right = towards[1], towards[2]  # inferior and lateral, per step in (k, j, i)
     swap = abs(down[2]) + abs(right[1]) > abs(down[1]) + abs(right[2])
     rows, columns = (2, 1) if swap else (1, 2)
-    flip_rows, flip_columns = bool(down[rows] < 0), bool(right[columns] < 0)
-    upright = HeartView(tuple(int(k) for k in chosen), swap, flip_rows, flip_columns, (0, 0, 1, 1), (0.0, 1.0))
+    upright = HeartView(
+        slices=tuple(int(k) for k in chosen),
+        swap=swap,
+        flip_rows=bool(down[rows] < 0),
+        flip_columns=bool(right[columns] < 0),
+        box=(0, 0, 1, 1),
+        grey=(0.0, 1.0),
+    )
 
     spacing = anchor.spacing_mm[[rows, columns]]  # mm per screen row, column
-    mask = np.isin(labels, (1, 2, 3)).any(axis=(0, 1)) if heart else np.ones(anchor.shape[1:], dtype=bool)
-    box = _square_box(upright.turned(mask), spacing, MARGIN_MM if heart else 0.0)
+    mask = np.ones(anchor.shape[1:], dtype=bool) if seen is None else np.any(np.isin(seen, (1, 2, 3)), axis=(0, 1))
+    box = _square_box(upright.turned(mask), spacing, 0.0 if seen is None else MARGIN_MM)
     left, top, right_edge, bottom = (round(edge) for edge in box)
     part = np.stack([upright.turned(anchor.voxels[k]) for k in chosen])
     part = part[:, max(top, 0) : max(bottom, 1), max(left, 0) : max(right_edge, 1)]
     black, white = np.percentile(part, GREY_PERCENTILES)
-    return HeartView(
-        upright.slices, swap, flip_rows, flip_columns, box, (float(black), float(max(white, black + 1e-6)))
-    )
+    return replace(upright, box=box, grey=(float(black), float(max(white, black + 1e-6))))
 
 
-def render(view: HeartView, image: np.ndarray, size_px: int, labels: np.ndarray | None = None, line_px: float = 1.6):
+def render(
+    view: HeartView, image: np.ndarray, size_px: int, labels: np.ndarray | None = None, line_px: float = 1.6
+) -> np.ndarray:
     """Return one slice as it is shown, (size_px, size_px, 3) uint8, with contours where labels are given.
 
     Contours are drawn from smoothed masks with a soft edge: endocardium, epicardium and RV endocardium.
@@ -102,7 +108,7 @@ def render(view: HeartView, image: np.ndarray, size_px: int, labels: np.ndarray 
     if labels is None:
         return picture.astype(np.uint8)
     sigma_px = _smoothing_px(view, size_px)
-    for codes, colour in (((3,), RV), ((1, 2), EPICARDIUM), ((1,), LV)):
+    for codes, colour in CONTOURS:
         mask = np.isin(labels, codes)
         if not mask.any():
             continue
@@ -129,9 +135,8 @@ def _frame(anchor: SaxStack, labels: np.ndarray | None) -> HeartFrame:
             pass  # labels too small for a frame: show the stack the usual way
     normal = np.cross(anchor.ijk_to_ras[:3, 0], anchor.ijk_to_ras[:3, 1])
     k_axis = normal / np.linalg.norm(normal)
-    k_axis = k_axis if k_axis @ BASE_TO_APEX_RAS >= 0 else -k_axis
-    lateral = np.array([-1.0, -1.0, 0.0])
-    lateral -= k_axis * (k_axis @ lateral)
+    k_axis = k_axis if k_axis @ USUAL_APEX_RAS >= 0 else -k_axis
+    lateral = USUAL_LATERAL_RAS - k_axis * (k_axis @ USUAL_LATERAL_RAS)
     i_axis = lateral / np.linalg.norm(lateral)
     return HeartFrame(np.zeros(3), np.stack([k_axis, np.cross(i_axis, k_axis), i_axis]))
 

@@ -8,6 +8,7 @@ import numpy as np
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.ecg.record import EcgRecord
+from COFGeneratorLib.errors import EcgError
 
 
 class MotionSource(Protocol):
@@ -30,7 +31,7 @@ class Cine:
         labels: (T, D, H, W) uint8 (0 background, 1 LV, 2 myocardium, 3 RV) or None.
         labels_from: ``"user"``, ``"segmenter"``, ``"user+segmenter"`` (given, and completed) or ``"none"``.
         function: Measured function or None where no labels are known.
-        record, cycle: The ECG that drove the motion.
+        record, cycle: The ECG that drove the motion; None where the motion was measured.
         provenance: JSON-able facts: versions, model id, weights hash, input hashes, seed, solver, device, warnings.
         samples: Function reports of further draws, where asked for.
     """
@@ -43,10 +44,21 @@ class Cine:
     labels: np.ndarray | None
     labels_from: str
     function: Any | None
-    record: EcgRecord
-    cycle: EcgCycle
+    record: EcgRecord | None
+    cycle: EcgCycle | None
     provenance: dict[str, Any] = field(default_factory=dict)
     samples: tuple[Any, ...] = ()
+
+    @property
+    def ecg(self) -> tuple[EcgRecord, EcgCycle]:
+        """The record and the cycle that drove the motion.
+
+        Raises:
+            EcgError: If none did.
+        """
+        if self.record is None or self.cycle is None:
+            raise EcgError("A cine that an ECG drives is needed; this one's motion was measured. Generate one.")
+        return self.record, self.cycle
 
     def displacement_mm(self, frame: int) -> np.ndarray:
         """Return the pull displacement of a frame, (3, D, H, W), mm along the stack's own axes (k, j, i).
