@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cof_ecg_writers import WAVES_MS, beat_train
 from COFGeneratorLib.ecg import analyse_ecg, cycle_from_peaks
-from COFGeneratorLib.ecg.average_beat import average_beat, single_beats
+from COFGeneratorLib.ecg.average_beat import average_beat
 from COFGeneratorLib.ecg.cycle import BEAT_R_SAMPLE, BEAT_SAMPLES, SCALAR_NAMES
 from COFGeneratorLib.ecg.delineation import delineate, qt_from_rate_ms
 from COFGeneratorLib.ecg.detection import find_r_peaks
@@ -192,17 +192,6 @@ def test_the_representative_interval_has_the_median_length():
     assert cycle.rr_ms == pytest.approx(920.0, abs=2.0)
     assert cycle.cycle_mv.shape == (12, round(cycle.rr_ms * FS / 1000.0))
     assert np.abs(cycle.cycle_mv[LEADS.index("V4"), 0]) > 1.0  # begins at R
-
-
-def test_every_beat_of_the_record_is_to_be_had():
-    truth = _regular(66.0)
-    record = _record(truth, noise_mv=0.01)
-    cycle = analyse_ecg(record)
-    beats = single_beats(record.signal_mv, record.fs_hz, cycle.r_peaks_s)
-    assert beats.shape == (len(cycle.r_peaks_s), 12, BEAT_SAMPLES)
-    inside = [n for n, r in enumerate(cycle.r_peaks_s) if 0.3 < r < 9.0]
-    assert np.abs(np.median(beats[inside], axis=0) - cycle.beat_mv).max() < 0.02
-    assert np.abs(beats[inside] - cycle.beat_mv).max() < 0.15
 
 
 def test_a_beat_can_be_chosen_by_index_or_time():

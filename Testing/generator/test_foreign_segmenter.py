@@ -100,7 +100,7 @@ def test_a_torchscript_bundle_labels_a_stack_of_any_order_on_its_own_grid(script
     assert found.probabilities.sum(axis=0) == pytest.approx(1.0, abs=1e-3)
     k, j, i = np.nonzero(labels == 1)
     centre = stack.ijk_to_ras @ [i.mean(), j.mean(), k.mean(), 1.0]
-    assert np.linalg.norm(found.heart_centre_ras - centre[:3]) < 2.0
+    assert np.linalg.norm(found.frame.origin_ras - centre[:3]) < 2.0
 
 
 def test_a_planar_safetensors_bundle_gives_what_its_network_gives(tmp_path, drawing):
@@ -327,8 +327,8 @@ def test_wrong_codes_and_strange_folders_are_refused(scripted, drawing, tmp_path
 def test_an_roi_elsewhere_leaves_no_heart(scripted, drawing):
     stack, _ = drawing
     segmenter = load_segmenter(scripted)
-    here = segmenter.segment(stack).heart_centre_ras
-    assert np.allclose(segmenter.segment(stack, Roi(here, (90, 90, 90))).heart_centre_ras, here, atol=1.0)
+    here = segmenter.segment(stack).frame.origin_ras
+    assert np.allclose(segmenter.segment(stack, Roi(here, (90, 90, 90))).frame.origin_ras, here, atol=1.0)
     with pytest.raises(AnatomyError, match="cavity of at least"):
         segmenter.segment(stack, Roi(stack.ijk_to_ras[:3, 3], (8, 8, 8)))
 

@@ -9,7 +9,6 @@ from COFGeneratorLib.motion.fields import (
     exponential,
     folded_fraction,
     identity_positions,
-    invert,
     jacobian_determinant,
     logarithm,
     mm_from_voxels,
@@ -129,7 +128,6 @@ def test_arguments_are_left_alone():
     warp(image, field)
     exponential(field)
     jacobian_determinant(field)
-    invert(field)
     assert torch.equal(image, before[0])
     assert torch.equal(field, before[1])
 
@@ -185,21 +183,6 @@ def test_exponentials_of_parts_of_one_velocity_add_up(seed, share):
     whole = exponential(velocity)
     parts = compose(exponential(share * velocity), exponential((1 - share) * velocity))
     assert float(inner(whole - parts, 2).abs().max()) < 0.06
-
-
-@settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 10_000))
-def test_the_inverse_composes_to_the_identity_from_both_sides(seed):
-    field = exponential(smooth_field(seed, 1.0))
-    inverse = invert(field)
-    assert float(inner(compose(inverse, field), 2).abs().max()) < 0.07  # linear interpolation of waves of 9 voxels
-    assert float(inner(compose(field, inverse), 2).abs().max()) < 1e-3
-
-
-def test_the_inverse_of_a_shift_is_the_opposite_shift():
-    shift = torch.zeros(1, 3, *SHAPE)
-    shift[:, 1], shift[:, 2] = 2.0, -3.5
-    assert torch.allclose(invert(shift), -shift, atol=FLOAT32)
 
 
 def test_the_logarithm_is_the_velocity_whose_exponential_was_taken():

@@ -61,24 +61,6 @@ def average_beat(
     return aligned.mean_mv[:, LEAD_IN:].astype(np.float32)
 
 
-def single_beats(signal_mv: np.ndarray, fs_hz: float, r_peaks_s: np.ndarray) -> np.ndarray:
-    """Return every beat of a record, (n, 12, 256) float32 mV at 250 Hz with R at sample 60.
-
-    For conditions that look at beat-to-beat differences; the shipped encoder sees the average. Each beat's level just
-    before QRS is zero. Where a beat reaches beyond the record, the last sample is held.
-
-    Args:
-        signal_mv: (12, L) mV.
-        fs_hz: Rate, Hz.
-        r_peaks_s: (n,) R times, s, such as ``EcgCycle.r_peaks_s``.
-    """
-    beats = _extract(condition(signal_mv, fs_hz), np.asarray(r_peaks_s, dtype=np.float64))
-    onset_ms, _ = find_qrs(np.median(beats, axis=0), MEAN_R_SAMPLE)
-    onset = round(MEAN_R_SAMPLE + onset_ms * BEAT_FS_HZ / 1000.0)
-    level = beats[:, :, max(0, onset - 7) : max(1, onset - 1)].mean(axis=2, keepdims=True)
-    return (beats - level)[:, :, LEAD_IN:].astype(np.float32)
-
-
 def align_beats(signal: ConditionedSignal, r_peaks_s: np.ndarray, accepted: np.ndarray | None = None) -> AlignedBeats:
     """Align all beats by correlation of their QRS, pick those alike, and average them.
 

@@ -19,12 +19,10 @@ FEWEST_BEATS = 6
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Name of the rhythm, findings in words, and the early beats (indices of R peaks) by kind."""
+    """Name of the rhythm, and findings in words."""
 
     name: str
     notes: tuple[str, ...]
-    ventricular: tuple[int, ...]
-    supraventricular: tuple[int, ...]
 
 
 def assess_rhythm(beats: AlignedBeats, marks: Fiducials) -> Rhythm:
@@ -39,12 +37,12 @@ def assess_rhythm(beats: AlignedBeats, marks: Fiducials) -> Rhythm:
     median = float(np.median(rr))
     early = np.concatenate([[False], rr < EARLY * median])
     unlike = beats.likeness < 0.8
-    ventricular = np.flatnonzero(unlike & ~accepted)
+    ventricular = int((unlike & ~accepted).sum())
     nn = rr[accepted[:-1] & accepted[1:]]
     nn = nn if len(nn) >= 3 else rr
     wobble = float(np.mean(np.abs(np.diff(nn))) / np.mean(nn)) if len(nn) >= 3 else 0.0
     irregular = wobble > IRREGULAR and len(beats.r_peaks_s) >= FEWEST_BEATS
-    supraventricular = np.empty(0, dtype=int) if irregular else np.flatnonzero(early & ~unlike)
+    supraventricular = 0 if irregular else int((early & ~unlike).sum())
 
     notes = []
     if irregular and not marks.p_wave_present:
@@ -57,11 +55,11 @@ def assess_rhythm(beats: AlignedBeats, marks: Fiducials) -> Rhythm:
         name = _sinus(60.0 / median, irregular, _p_upright(beats.mean_mv, marks))
         if name.startswith("atrial rhythm"):
             notes.append("P points away from lead II: not from the sinus node, or limb leads exchanged.")
-    if len(ventricular):
-        notes.append(f"{len(ventricular)} beat(s) of another shape (ventricular ectopy or artefact).")
-    if len(supraventricular):
-        notes.append(f"{len(supraventricular)} early beat(s) of the usual shape (supraventricular ectopy).")
-    return Rhythm(name, tuple(notes), tuple(map(int, ventricular)), tuple(map(int, supraventricular)))
+    if ventricular:
+        notes.append(f"{ventricular} beat(s) of another shape (ventricular ectopy or artefact).")
+    if supraventricular:
+        notes.append(f"{supraventricular} early beat(s) of the usual shape (supraventricular ectopy).")
+    return Rhythm(name, tuple(notes))
 
 
 def _sinus(rate_bpm: float, irregular: bool, upright: bool) -> str:

@@ -101,15 +101,6 @@ def logarithm(displacement: torch.Tensor, iterations: int = 8) -> torch.Tensor:
     return velocity
 
 
-def invert(displacement: torch.Tensor, iterations: int = 20) -> torch.Tensor:
-    """Return w with w(x) = −u(x + w(x)), so that composing both is the identity (fixed point)."""
-    _check_field(displacement, "A displacement")
-    inverse = -displacement
-    for _ in range(iterations):
-        inverse = -warp(displacement, inverse)
-    return inverse
-
-
 def jacobian_determinant(displacement: torch.Tensor) -> torch.Tensor:
     """Return det(I + ∇u), (B, D, H, W), of a displacement in voxels; central differences, one-sided at the edge.
 

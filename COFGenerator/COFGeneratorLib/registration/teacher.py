@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from COFGeneratorLib.anatomy.geometry import spacing_ijk_mm
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import MotionError
@@ -82,13 +81,6 @@ class Registration:
         """
         velocity = nodes_to_pixels(self.velocity_mm[frame : frame + 1].float(), FINE)
         return displace(velocity, self.grid.fine_mm)
-
-    def warp_on_stack(self, volumes: np.ndarray, frame: int, mode: str = "bilinear") -> np.ndarray:
-        """Warp (C, D, H, W) volumes on the anchor's grid with the motion of a frame."""
-        spacing = spacing_ijk_mm(self.stack_to_ras)[::-1]
-        voxels = self.displacement_on_stack(frame) / spacing.reshape(3, 1, 1, 1)
-        source = torch.as_tensor(np.ascontiguousarray(volumes, dtype=np.float32))[None]
-        return warp(source, torch.as_tensor(voxels, dtype=torch.float32)[None], mode)[0].numpy()
 
 
 class RegistrationTeacher:

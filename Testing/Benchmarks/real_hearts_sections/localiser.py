@@ -24,7 +24,7 @@ def measure(cases, options):
         stack, truth = _common.read_phase(case, "ed")
         for name, (changed, centre) in variants(stack, truth).items():
             try:
-                off = float(np.linalg.norm(segmenter.segment(changed).heart_centre_ras - centre))
+                off = float(np.linalg.norm(segmenter.segment(changed).frame.origin_ras - centre))
             except AnatomyError as error:
                 off = float("inf")
                 print(f"{case['name']} {name}: {str(error)[:120]}")

@@ -87,7 +87,7 @@ class ForeignSegmenter:
         frame = heart_frame_from_labels(labels, stack.ijk_to_ras)
         if roi is not None:
             check_heart_in(roi, labels, stack.ijk_to_ras, "segmenter")
-        return Segmentation(labels, probabilities, frame.origin_ras, frame, confidence_of(probabilities, labels))
+        return Segmentation(labels, probabilities, frame, confidence_of(probabilities, labels))
 
 
 def load_segmenter(

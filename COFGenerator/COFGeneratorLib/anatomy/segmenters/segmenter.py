@@ -48,14 +48,12 @@ class Segmentation:
     Args:
         labels: (D, H, W) uint8, 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity.
         probabilities: (4, D, H, W) float32, of the same classes, before the clean-up of ``labels``.
-        heart_centre_ras: (3,) centre of the LV cavity, RAS mm.
-        frame: The heart's frame.
+        frame: The heart's frame; its origin is the centre of the LV cavity.
         confidence: Mean probability of the labelled heart, 0…1.
     """
 
     labels: np.ndarray
     probabilities: np.ndarray
-    heart_centre_ras: np.ndarray
     frame: HeartFrame
     confidence: float
 
@@ -138,7 +136,7 @@ class Segmenter:
                 break
         if roi is not None:
             check_heart_in(roi, labels, stack.ijk_to_ras, "segmenter")
-        return Segmentation(labels, probabilities, frame.origin_ras, frame, confidence)
+        return Segmentation(labels, probabilities, frame, confidence)
 
     def follow(self, stack: SaxStack, found: Segmentation, frames: np.ndarray) -> np.ndarray:
         """Return the probabilities of LV, myocardium and RV in other frames of a cine that was segmented at one.
