@@ -29,14 +29,12 @@ def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
     if depth == 1 and min(height, width) >= MIN_IN_PLANE:
         raise AnatomyError(
             f"A short-axis stack has at least {MIN_SLICES} slices; found one slice of {width}×{height} pixels, which "
-            "seems to be "
-            "a long-axis view or a single slice. Load the whole short-axis stack."
+            "seems to be a long-axis view or a single slice. Load the whole short-axis stack."
         )
     if depth < MIN_SLICES or min(height, width) < MIN_IN_PLANE:
         raise AnatomyError(
             f"A short-axis stack has at least {MIN_SLICES} slices of {MIN_IN_PLANE}×{MIN_IN_PLANE} pixels; found "
-            f"{depth} of "
-            f"{width}×{height}. Load the whole stack."
+            f"{depth} of {width}×{height}. Load the whole stack."
         )
     if not np.isfinite(voxels).all():
         bad = int((~np.isfinite(voxels)).sum())
@@ -52,10 +50,9 @@ def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
     length = float(spacing_ijk_mm(ijk_to_ras)[2] * depth)
     if depth > MAX_SLICES or length > MAX_LENGTH_MM:
         raise AnatomyError(
-            f"A short-axis stack has up to {MAX_SLICES} slices over up to {MAX_LENGTH_MM:.0f} mm; found {depth} "
-            "slices over "
-            f"{length:.0f} mm, which seems to be a 3-D volume of a larger part of the body. "
-            "Load the short-axis stack, or crop the volume to the heart along its short axis."
+            f"A short-axis stack has up to {MAX_SLICES} slices over up to {MAX_LENGTH_MM:.0f} mm; found {depth} slices "
+            f"over {length:.0f} mm, which seems to be a 3-D volume of a larger part of the body. Load the short-axis "
+            "stack, or crop the volume to the heart along its short axis."
         )
     return _oddities(voxels, ijk_to_ras)
 
@@ -73,8 +70,7 @@ def _oddities(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
     if extent[2] < 40:
         said.append(
             f"The {depth} slices cover only {extent[2]:.0f} mm; a ventricle is longer. If they are frames of one "
-            "slice, load "
-            "the whole cine."
+            "slice, load the whole cine."
         )
     if spacing[2] > 25:
         said.append(f"Slices lie {spacing[2]:.1f} mm apart; volumes will be coarse.")

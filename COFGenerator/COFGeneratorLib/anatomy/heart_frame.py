@@ -86,9 +86,8 @@ def heart_frame_from_labels(labels: np.ndarray, ijk_to_ras: np.ndarray) -> Heart
     found_ml = float(cavity.sum() * voxel_volume_ml(ijk_to_ras))
     if found_ml < MIN_CAVITY_ML:
         raise AnatomyError(
-            f"A heart in view needs a left-ventricular cavity of at least {MIN_CAVITY_ML:.0f} mL; "
-            f"found {found_ml:.1f} mL. "
-            "Check that the volume is a short-axis stack of the heart, or give labels or an ROI."
+            f"A heart in view needs a left-ventricular cavity of at least {MIN_CAVITY_ML:.0f} mL; found {found_ml:.1f} "
+            "mL. Check that the volume is a short-axis stack of the heart, or give labels or an ROI."
         )
     normal = np.cross(ijk_to_ras[:3, 0], ijk_to_ras[:3, 1])
     normal *= np.sign(normal @ ijk_to_ras[:3, 2]) / np.linalg.norm(normal)

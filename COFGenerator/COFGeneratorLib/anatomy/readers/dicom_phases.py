@@ -66,8 +66,7 @@ def phase_grid(slices: list[list[Image]], warnings: list[str]) -> tuple[np.ndarr
     if np.ptp(known) > 0.1 * np.median(known):
         warnings.append(
             f"Slices were taken at R–R intervals of {known.min():.0f} to {known.max():.0f} ms; they are matched by "
-            "phase, "
-            f"and times refer to {np.median(known):.0f} ms."
+            f"phase, and times refer to {np.median(known):.0f} ms."
         )
     if not np.isfinite(full[0][0].trigger_ms):
         warnings.append("The images state no trigger times; phases are taken as evenly spaced over the R–R interval.")

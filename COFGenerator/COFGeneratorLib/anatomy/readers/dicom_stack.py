@@ -117,15 +117,13 @@ def read_dicom(source: Folder | Zip) -> DicomCine:
     if len(found) < 3:
         raise AnatomyError(
             f"A short-axis stack has at least 3 slices with the same phases; found {len(found)} among {len(images)} "
-            "images. "
-            "Give the whole short-axis cine."
+            "images. Give the whole short-axis cine."
         )
     missing = len(columns) - len(found)
     if missing > MAX_MISSING_SLICES:
         raise AnatomyError(
             f"At most {MAX_MISSING_SLICES} slices of a stack may be missing between others; here {missing} of "
-            f"{len(columns)} "
-            "are. Export the whole series."
+            f"{len(columns)} are. Export the whole series."
         )
     if missing:
         where = ", ".join(str(k) for k, c in enumerate(columns) if c is None)

@@ -117,14 +117,11 @@ def check_sizes(format_name: str, shape: tuple[int, ...], n_frames: int, itemsiz
     if min(depth, height, width, n_frames) < 1:
         raise AnatomyError(
             f"An image needs at least one voxel along every axis; the {format_name} header says "
-            f"{width}×{height}×{depth}, "
-            f"{n_frames} frames. Export the volume again."
+            f"{width}×{height}×{depth}, {n_frames} frames. Export the volume again."
         )
     if total > MAX_BYTES or depth > MAX_SLICES or max(height, width) > MAX_IN_PLANE or n_frames > MAX_FRAMES:
         raise AnatomyError(
             f"A short-axis stack has at most {MAX_IN_PLANE}×{MAX_IN_PLANE} pixels, {MAX_SLICES} slices, {MAX_FRAMES} "
-            "frames "
-            f"and {MAX_BYTES / 1024**3:.0f} GiB; the {format_name} header claims {width}×{height}×{depth}, {n_frames} "
-            "frames "
-            f"({total / 1024**3:.3g} GiB). Crop the volume, or check the header."
+            f"frames and {MAX_BYTES / 1024**3:.0f} GiB; the {format_name} header claims {width}×{height}×{depth}, "
+            f"{n_frames} frames ({total / 1024**3:.3g} GiB). Crop the volume, or check the header."
         )

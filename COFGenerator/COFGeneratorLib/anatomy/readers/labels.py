@@ -85,8 +85,7 @@ def _labels_of(header: VolumeHeader, codes: dict[str, int], frame: int) -> np.nd
         if not 0 <= frame < header.n_frames:
             raise AnatomyError(
                 f"The label file holds {header.n_frames} frames (0 to {header.n_frames - 1}); frame {frame} was asked "
-                "for. "
-                "Choose a labelled frame."
+                "for. Choose a labelled frame."
             )
         stored = frames[frame]
         if not np.isin(stored, list(codes.values())).any():
@@ -116,8 +115,7 @@ def _whole(numbers: np.ndarray) -> np.ndarray:
     if numbers.dtype.kind == "f" and not (np.isfinite(numbers).all() and (numbers == np.round(numbers)).all()):
         raise AnatomyError(
             "A label map holds whole numbers; this file holds fractions, which seem to be intensities or "
-            "probabilities. "
-            "Give the segmentation as a label map."
+            "probabilities. Give the segmentation as a label map."
         )
     return numbers
 
@@ -130,8 +128,7 @@ def _check_volumes(present: dict[str, np.ndarray], header: VolumeHeader) -> None
         if not low <= volume <= high:
             raise AnatomyError(
                 f"The {NAMES[name]} should measure {low:g} to {high:g} mL; in the label file it measures {volume:.3g} "
-                "mL. "
-                "Check the label map's codes and the file's spacing."
+                "mL. Check the label map's codes and the file's spacing."
             )
 
 
@@ -147,8 +144,7 @@ def _check_arrangement(labels: np.ndarray) -> None:
     if enclosed < MIN_ENCLOSED:
         raise AnatomyError(
             f"The LV cavity should be enclosed by the myocardium; only {100 * enclosed:.0f} % of its border touches "
-            "what "
-            "the label map calls myocardium. Check whether the label map swaps codes."
+            "what the label map calls myocardium. Check whether the label map swaps codes."
         )
 
 
@@ -161,6 +157,5 @@ def _check_overlap(present: dict[str, np.ndarray], out: np.ndarray, header: Volu
         if after < MIN_INSIDE * before:
             raise AnatomyError(
                 f"Labels must lie where the image is; of the {NAMES[name]}'s {before:.0f} mL only {after:.0f} mL lie "
-                "inside it. "
-                "Check that both files come from the same scan and are in the same coordinates."
+                "inside it. Check that both files come from the same scan and are in the same coordinates."
             )

@@ -131,8 +131,7 @@ def _image_of_pair(path: Path) -> Payload:
             return Payload(path.with_name(name), codec=codec)
     raise AnatomyError(
         "This NIfTI header keeps its voxels in a second file of the same name ending in .img; none lies beside "
-        f"{path.name}. "
-        "Put both files into one folder."
+        f"{path.name}. Put both files into one folder."
     )
 
 

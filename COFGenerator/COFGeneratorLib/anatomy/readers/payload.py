@@ -92,9 +92,8 @@ def _refuse_impossible(header: VolumeHeader, total: int) -> None:
 
 def _truncated(format_name: str, expected: int, found: str) -> AnatomyError:
     return AnatomyError(
-        f"The {format_name} header promises {expected:,} bytes of voxels; {found}. The file is truncated or its "
-        "header is "
-        "wrong: copy or export it again."
+        f"The {format_name} header promises {expected:,} bytes of voxels; {found}. The file is truncated or its header "
+        "is wrong: copy or export it again."
     )
 
 
