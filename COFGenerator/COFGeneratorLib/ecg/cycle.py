@@ -10,19 +10,9 @@ BEAT_R_SAMPLE = 60
 """The average beat is 256 samples at 250 Hz (4 ms), R at sample 60: 240 ms before R to 784 ms after it."""
 
 SCALAR_NAMES = (
-    "rr_ms",
-    "pr_ms",
-    "qrsd_ms",
-    "qt_ms",
-    "t_end_over_rr",
-    "axis_cos",
-    "axis_sin",
-    "sokolow_mv",
-    "cornell_mv",
-    "p_wave_present",
-    "rr_cv",
-    "t_end_measured",
-)
+    "rr_ms", "pr_ms", "qrsd_ms", "qt_ms", "t_end_over_rr", "axis_cos", "axis_sin", "sokolow_mv", "cornell_mv",
+    "p_wave_present", "rr_cv", "t_end_measured",
+)  # fmt: skip
 """Order of ``EcgCycle.scalars()``."""
 
 

@@ -9,12 +9,11 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements, number
+from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count, measurements, number
 from COFGeneratorLib.ecg.readers.xml_tree import parse
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "aecg"
-_UNITS_MV = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
 _UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _STATED = {
     "MDC_ECG_HEART_RATE": "hr_bpm",
@@ -83,7 +82,7 @@ def _quantity(element: Element | None, units: dict[str, float]) -> float | None:
 
 def _samples(value: Element) -> np.ndarray:
     """Decode one ``SLIST_PQ``, (L,) mV."""
-    scale, origin = _quantity(value.find("scale"), _UNITS_MV), _quantity(value.find("origin"), _UNITS_MV)
+    scale, origin = _quantity(value.find("scale"), MV_PER_UNIT), _quantity(value.find("origin"), MV_PER_UNIT)
     if not scale:
         raise EcgError("Each lead must state its scale in µV or mV; found none. Export the recording again.")
     digits = value.find("digits")

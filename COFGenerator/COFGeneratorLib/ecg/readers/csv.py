@@ -18,11 +18,10 @@ import re
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, number
+from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count, number
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "csv"
-_UNITS_MV = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "v": 1e3}
 _TIME = {"time": 1.0, "t": 1.0, "times": 1.0, "timesec": 1.0, "seconds": 1.0, "ts": 1.0, "timems": 1e-3, "ms": 1e-3}
 
 
@@ -63,7 +62,7 @@ def read(source: Source) -> RawEcg:
             beside = re.search(r"[(\[]\s*([^)\]]+?)\s*[)\]]|_(mv|uv|µv|v)$", name.strip().lower())
             unit = (beside.group(1) or beside.group(2)) if beside else ""
             spelt = re.sub(r"_(mv|uv|µv)$", "", name.strip(), flags=re.IGNORECASE)
-            raw.add(spelt, column * _UNITS_MV.get(unit, default))
+            raw.add(spelt, column * MV_PER_UNIT.get(unit, default))
         elif re.sub(r"[^a-z]", "", name.lower()) in _TIME:
             time = column * _TIME[re.sub(r"[^a-z]", "", name.lower())]
     raw.fs_hz = _rate(comments, time)
@@ -108,7 +107,7 @@ def _numbers(body: list[str], separator: str, columns: int) -> np.ndarray:
 
 
 def _unit(text: str) -> float:
-    factor = _UNITS_MV.get(text.strip().lower())
+    factor = MV_PER_UNIT.get(text.strip().lower())
     if factor is None:
         raise EcgError("The unit must be mV, uV or V; found another. Write '# unit: mV' above the header.")
     return factor

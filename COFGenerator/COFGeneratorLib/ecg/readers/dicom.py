@@ -4,14 +4,15 @@ Only the waveform and annotation sequences are decoded; patient, study and insti
 """
 
 import io
+import re
 import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements, number
+from COFGeneratorLib.ecg.readers.leads import SCP_LEADS, lead_name
+from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count, measurements, number
 from COFGeneratorLib.errors import EcgError
 
 if TYPE_CHECKING:
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 FORMAT = "dicom"
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 _SAMPLES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2", (32, "SL"): "i4", (32, "UL"): "u4"}
-_UNITS_MV = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
-# SCP-ECG codes (PS3.16 CID 3001, scheme SCPECG 5.6.3-9-n) of the leads, for files without a code meaning.
-_SCP = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", **{k + 2: f"V{k}" for k in range(1, 7)}}
-_MDC = {"2:1": "I", "2:2": "II", "2:61": "III", "2:62": "aVR", "2:63": "aVL", "2:64": "aVF"}
-_MDC |= {f"2:{k + 2}": f"V{k}" for k in range(1, 7)}
 _CONCEPTS = {
     "hr_bpm": ("ventricular heart rate", "heart rate", "ventricular rate"),
     "rr_ms": ("rr interval", "rr interval global"),
@@ -86,12 +82,11 @@ def _lead(channel: "Dataset") -> str:
         named = lead_name(meaning)
         if named:
             return named[0] if named[1] > 0 else "-" + named[0]
-        if value.startswith("5.6.3-9-") and value[8:].isdigit() and int(value[8:]) in _SCP:
-            return _SCP[int(value[8:])]
-        if value.isdigit() and int(value) >> 16 == 2:  # the same codes as one number: partition 2, then the lead
-            value = f"2:{int(value) & 0xFFFF}"
-        if value in _MDC:
-            return _MDC[value]
+        # Without a meaning: PS3.16 CID 3001 as SCPECG 5.6.3-9-n, as MDC 2:n, or as one number, partition 2 and n.
+        coded = re.fullmatch(r"(?:5\.6\.3-9-|2:)(\d{1,3})", value)
+        code = int(coded.group(1)) if coded else int(value) & 0xFFFF if value.isdigit() and int(value) >> 16 == 2 else 0
+        if code in SCP_LEADS:
+            return SCP_LEADS[code]
     named = lead_name(str(channel.get("ChannelLabel") or ""))
     return named[0] if named else ""
 
@@ -145,7 +140,7 @@ def _absent(values: np.ndarray, padding: object, kind: np.dtype) -> np.ndarray |
 
 def _unit_mv(channel: "Dataset") -> float:
     for unit in channel.get("ChannelSensitivityUnitsSequence") or []:
-        factor = _UNITS_MV.get(str(unit.get("CodeValue") or "").strip().lower())
+        factor = MV_PER_UNIT.get(str(unit.get("CodeValue") or "").strip().lower())
         if factor:
             return factor
     raise EcgError("The unit of the leads (µV or mV) must be stated; found none that is a voltage. Export it again.")

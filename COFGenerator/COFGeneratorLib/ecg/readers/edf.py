@@ -3,11 +3,10 @@
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, number
+from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count, number
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "edf"
-_UNITS_MV = {"uv": 1e-3, "µv": 1e-3, "mv": 1.0, "v": 1e3, "nv": 1e-6}
 _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
 """Widths of a signal's fields: label, transducer, unit, physical and digital range (4), filter, count, reserved."""
 
@@ -78,7 +77,7 @@ def _signal_fields(data: bytes, count: int) -> list[list[bytes]]:
 
 def _physical(digital: np.ndarray, fields: list[str]) -> np.ndarray:
     """Convert (L,) digital values to mV by the stated ranges."""
-    unit = _UNITS_MV.get(fields[0].strip().lower())
+    unit = MV_PER_UNIT.get(fields[0].strip().lower())
     ranges = [value for value in map(number, fields[1:]) if value is not None]
     if unit is None:
         raise EcgError("Leads in µV, mV or V are expected; found another unit. Correct the unit of the file.")

@@ -16,6 +16,8 @@ _SPELT |= {f"c{k}": f"V{k}" for k in range(1, 7)}
 _NOISE = re.compile(
     r"\([^)]*\)|\[[^\]]*\]|\b(mdc|ecg|ekg|lead|leads|elec|potl|ableitung|derivation|standard|std|ref)\b"
 )
+SCP_LEADS = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", **{k + 2: f"V{k}" for k in range(1, 7)}}
+"""Codes of SCP-ECG, which ISO/IEEE 11073 (MDC) and DICOM took over."""
 MIN_LIMB_RANGE_MV = 0.05
 STILL_S = 0.75
 """All leads at rest at an end for longer than this is padding: a heart and its noise never stand still so long."""

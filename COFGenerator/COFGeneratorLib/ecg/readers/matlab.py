@@ -7,30 +7,17 @@ text ``unit``); otherwise it is inferred from the size of the waves, and the rec
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.matlab_file import is_level_4, is_level_5, read_arrays
-from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count
+from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count
 from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "matlab"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _RATES = (
-    "curr_sample_rate",
-    "fs_hz",
-    "fs",
-    "sampling_rate",
-    "sample_rate",
-    "samplingrate",
-    "samplerate",
-    "sfreq",
-    "srate",
-    "freq",
-    "frequency",
-    "hz",
-    "samplefrequency",
-    "sampling_frequency",
-)
+    "curr_sample_rate", "fs_hz", "fs", "sampling_rate", "sample_rate", "samplingrate", "samplerate", "sfreq", "srate",
+    "freq", "frequency", "hz", "samplefrequency", "sampling_frequency",
+)  # fmt: skip
 _PREFERRED = ("ecg", "val", "feats", "data", "signal", "signals", "tracing", "tracings", "x")
-_UNITS_MV = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "µv": 1e-3, "nv": 1e-6}
 _INFERRED = ((0.0, 0.04, 1e3, "V"), (0.04, 40.0, 1.0, "mV"), (40.0, 60000.0, 1e-3, "µV"), (60000.0, 6e7, 1e-6, "nV"))
 """Median over the leads of their range → unit it must be in. Human ECGs have 0.3–8 mV: the bands are wide apart."""
 
@@ -92,7 +79,7 @@ def _stated_unit(texts: dict[str, str]) -> float | None:
     """Return the factor to mV of a stated unit, None where none is stated."""
     for name, text in texts.items():
         if name.lower().split(".")[-1] in ("unit", "units"):
-            factor = _UNITS_MV.get(text.strip().lower())
+            factor = MV_PER_UNIT.get(text.strip().lower())
             if factor is None:
                 raise EcgError("The unit must be V, mV, uV or nV; found another. Correct it in the file.")
             return factor

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from COFGeneratorLib.ecg.readers.leads import SCP_LEADS
 from COFGeneratorLib.ecg.readers.scp_huffman import Table, decode_huffman, parse_tables
 from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "scp"
 HEADER = 16
-_LEADS = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", **{k + 2: f"V{k}" for k in range(1, 7)}}
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _leads(body: bytes) -> tuple[list[_Lead], bool]:
         if not 1 <= first <= last + 1:
             raise EcgError("A lead must end after it begins; found the opposite. The file is damaged.")
         check_count(last - first + 1)
-        leads.append(_Lead(_LEADS.get(code, ""), first, last))
+        leads.append(_Lead(SCP_LEADS.get(code, ""), first, last))
     return leads, bool(flags & 1)
 
 

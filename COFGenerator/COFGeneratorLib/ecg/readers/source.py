@@ -14,6 +14,8 @@ MAX_BYTES = 32 * 1024 * 1024
 """Largest file read."""
 MAX_VALUES = 4_000_000
 """Most samples over all leads: eleven minutes at 500 Hz. Bounds memory at 400 MB and time at seconds."""
+MV_PER_UNIT = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+"""Units of voltage in lower case; micro is written as the micro sign or the Greek letter."""
 
 
 @dataclass(frozen=True)

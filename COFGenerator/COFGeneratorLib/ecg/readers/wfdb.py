@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import MAX_BYTES, RawEcg, Source, check_count, number
+from COFGeneratorLib.ecg.readers.source import MAX_BYTES, MV_PER_UNIT, RawEcg, Source, check_count, number
 from COFGeneratorLib.errors import EcgError
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ FORMAT = "wfdb"
 _RECORD_LINE = re.compile(r"^\s*([\w.\-]+)(/\d+)?\s+(\d+)(?:\s+([\d.eE+-]+)\S*(?:\s+(\d+))?)?(?:\s|$)")
 _FORMAT_BITS = {"8": 8, "16": 16, "24": 24, "32": 32, "61": 16, "80": 8, "160": 16, "212": 12, "310": 11, "311": 11}
 """Coding of samples → bits a sample takes at least; compressed (FLAC) codings are not read."""
-_VOLT = {"mv": 1.0, "uv": 1e-3, "µv": 1e-3, "nv": 1e-6, "v": 1e3}
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def read(source: Source) -> RawEcg:
 def _converted(record: "Record", sha256: str) -> RawEcg:
     raw = RawEcg({}, float(record.fs), sha256=sha256)
     for name, unit, values in zip(record.sig_name, record.units, np.asarray(record.p_signal).T, strict=True):
-        factor = _VOLT.get((unit or "mV").strip().lower())
+        factor = MV_PER_UNIT.get((unit or "mV").strip().lower())
         if factor is None:
             raise EcgError("Leads in mV, µV or V are expected; found another unit. Correct the unit in the header.")
         raw.add(name, values * factor)
