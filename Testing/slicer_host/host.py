@@ -106,6 +106,7 @@ class Host:
         widget = self.shown.pop(name)
         widget.cleanup()
         widget.parent.close()
+        widget.parent.setMRMLScene(None)
         widget.parent.deleteLater()
         self.process_events()
 

@@ -1,7 +1,8 @@
 """Small widgets under the names of CTK and qMRML widgets, with the properties, slots and signals that we use."""
 
-import qt  # noqa: F401 - gives PySide6 the habits of PythonQt before any widget is made
+import habits  # noqa: F401 - before any widget is made
 import slicer
+import vtk
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal
 
@@ -136,6 +137,12 @@ class ctkDirectoryButton(_PathBox):
     directory = Property(str, _PathBox._path, _PathBox._set_path)
 
 
+def _with_node(observer):
+    """Ask VTK to hand over the node of an event."""
+    observer.CallDataType = vtk.VTK_OBJECT
+    return observer
+
+
 def _flag(name, kind):
     def change(self, value):
         self._flags[name] = value
@@ -181,14 +188,17 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
                 self._scene.RemoveObserver(tag)
         self._scene, self._tags = scene, []
         if scene is not None:
-            for event in (
-                scene.NodeAddedEvent,
-                scene.NodeRemovedEvent,
-                scene.EndCloseEvent,
-                scene.EndImportEvent,
-            ):
+            for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent):
+                self._tags.append(scene.AddObserver(event, self._on_node))
+            for event in (scene.EndCloseEvent, scene.EndImportEvent):
                 self._tags.append(scene.AddObserver(event, lambda *_: self._fill()))
         self._fill()
+
+    @_with_node
+    def _on_node(self, scene, _event, node):
+        """Only nodes of its types are listed; while a scene is closed or read, the end of that counts."""
+        if not scene.IsBatchProcessing() and (node is None or any(node.IsA(name) for name in self._types)):
+            self._fill()
 
     def mrmlScene(self):
         return self._scene
@@ -221,8 +231,14 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
     def _nodes(self):
         if self._scene is None:
             return []
-        nodes = (self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes()))
-        return [node for node in nodes if self._accepts(node)]
+        found = {}
+        for name in self._types:
+            nodes = self._scene.GetNodesByClass(name)
+            nodes.UnRegister(None)
+            for index in range(nodes.GetNumberOfItems()):
+                node = nodes.GetItemAsObject(index)
+                found[node.GetID()] = node
+        return [node for node in found.values() if self._accepts(node)]
 
     def _fill(self):
         nodes = self._nodes()
