@@ -2,11 +2,11 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import slicer
-import vtk
 from COFGeneratorLib.scene.logic import GenerationLogic
+from COFGeneratorLib.ui.module_widget import ModuleWidget
 from slicer import (
     vtkMRMLLabelMapVolumeNode,
     vtkMRMLMarkupsROINode,
@@ -22,9 +22,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 SAMPLE_CATEGORY = "ChainOfFlow"
 SAMPLE_NAME = "COFSyntheticPatient"
@@ -33,7 +31,7 @@ SAMPLE_NAME = "COFSyntheticPatient"
 class COFGenerator(ScriptedLoadableModule):
     """Metadata of the module."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("ChainOfFlow Generator")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
@@ -51,7 +49,7 @@ class COFGenerator(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-def registerSampleData():
+def registerSampleData() -> None:
     """Offer the synthetic patient in the Sample Data module; it comes with the extension, nothing is downloaded."""
     import SampleData
 
@@ -104,98 +102,32 @@ class COFGeneratorParameterNode:
     realBrowser: vtkMRMLSequenceBrowserNode
 
 
-class COFGeneratorWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Lifecycle of the panel; its behaviour is in ``COFGeneratorLib.ui.generator_view``."""
+class COFGeneratorWidget(ModuleWidget):
+    """The panel; its behaviour is in ``COFGeneratorLib.ui.generator_view``."""
 
-    def __init__(self, parent=None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = None
-        self.view = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
+    def makeLogic(self) -> "COFGeneratorLogic":
+        """Return the module's logic."""
+        return COFGeneratorLogic()
 
-    def setup(self) -> None:
-        """Build the panel when the module is opened for the first time."""
+    def makeView(self) -> Any:
+        """Return the ``GeneratorView``."""
         from COFGeneratorLib.ui.generator_view import GeneratorView
 
-        ScriptedLoadableModuleWidget.setup(self)
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/COFGenerator.ui"))
-        self.layout.addWidget(uiWidget)
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic = COFGeneratorLogic()
-        self.view = GeneratorView(self.ui, self.logic, Path(self.resourcePath("COFGenerator-requirements.txt")))
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
-        self.initializeParameterNode()
+        return GeneratorView(self.ui, self.logic, Path(self.resourcePath("COFGenerator-requirements.txt")))
 
-    def cleanup(self) -> None:
-        """Stop jobs and observers; the application closes or the module is reloaded."""
-        self.setParameterNode(None)
-        self.removeObservers()
-        if self.view is not None:
-            self.view.close()
-
-    def enter(self) -> None:
-        """The user opens the module."""
-        self.initializeParameterNode()
-
-    def exit(self) -> None:
-        """The user opens another module; a running generation goes on."""
-        if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
-
-    def onReload(self) -> None:
-        """Reload the library too, so that edits of it take effect."""
-        import sys
-
-        for name in [name for name in sys.modules if name.split(".")[0] == "COFGeneratorLib"]:
-            del sys.modules[name]
-        ScriptedLoadableModuleWidget.onReload(self)
-
-    def onSceneStartClose(self, caller, event) -> None:
-        """The scene is about to be emptied."""
+    def onSceneStartClose(self, caller: Any, event: Any) -> None:
+        """The scene is about to be emptied: the result of a running job would have no place."""
         self.view.scene_closing()
-        self.setParameterNode(None)
-
-    def onSceneEndClose(self, caller, event) -> None:
-        """The scene is empty."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-
-    def onSceneEndImport(self, caller, event) -> None:
-        """A saved scene has been loaded: show what it holds."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
+        super().onSceneStartClose(caller, event)
 
     def initializeParameterNode(self) -> None:
         """Make sure that a parameter node exists and is observed; propose an anchor where there is only one."""
-        self.setParameterNode(self.logic.getParameterNode())
+        super().initializeParameterNode()
         if self._parameterNode.anchorVolume is None:
             volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
             plain = [node for node in volumes if node.GetClassName() == "vtkMRMLScalarVolumeNode"]
             if len(plain) == 1:
                 self._parameterNode.anchorVolume = plain[0]
-
-    def setParameterNode(self, parameterNode: COFGeneratorParameterNode | None) -> None:
-        """Connect the panel to a parameter node, or to none."""
-        if self._parameterNode is not None:
-            if self._parameterNodeGuiTag is not None:
-                self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-                self._parameterNodeGuiTag = None
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
-        self._parameterNode = parameterNode
-        if parameterNode is not None:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
-        if self.view is not None:
-            self.view.set_parameter_node(parameterNode)
-
-    def _onParameters(self, caller=None, event=None) -> None:
-        self.view.on_parameters()
 
 
 class COFGeneratorLogic(ScriptedLoadableModuleLogic, GenerationLogic):
@@ -213,7 +145,7 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic, GenerationLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         GenerationLogic.__init__(self)
 
-    def getParameterNode(self):
+    def getParameterNode(self) -> COFGeneratorParameterNode:
         """Return the module's parameters in the scene."""
         return COFGeneratorParameterNode(super().getParameterNode())
 
@@ -221,16 +153,16 @@ class COFGeneratorLogic(ScriptedLoadableModuleLogic, GenerationLogic):
 class COFGeneratorTest(ScriptedLoadableModuleTest):
     """Self test: generates a cine of the sample patient in a real child process."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
-    def runTest(self):
+    def runTest(self) -> None:
         self.setUp()
         self.test_sample_patient_beats()
         self.setUp()
         self.test_results_can_be_saved_and_compared()
 
-    def test_sample_patient_beats(self):
+    def test_sample_patient_beats(self) -> None:
         """Fails, rather than passes, where packages or the model are missing."""
         logic = COFGeneratorLogic()
         anchor, labels, ecgPath = logic.loadSamplePatient()
@@ -240,7 +172,7 @@ class COFGeneratorTest(ScriptedLoadableModuleTest):
         assert browser.GetNodeReference("COF.Function") is not None
         self.delayDisplay("A synthetic heart is beating")
 
-    def test_results_can_be_saved_and_compared(self):
+    def test_results_can_be_saved_and_compared(self) -> None:
         """Uses the sample patient's own cine as the real one: it must agree with itself."""
         logic = COFGeneratorLogic()
         anchor, labels, ecgPath = logic.loadSamplePatient()

@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import slicer
-import vtk
+from COFGeneratorLib.jobs import JobRunner
+from COFGeneratorLib.scene.child import Child
+from COFGeneratorLib.ui.module_widget import ModuleWidget
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
@@ -13,15 +15,13 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
     ScriptedLoadableModuleTest,
-    ScriptedLoadableModuleWidget,
 )
-from slicer.util import VTKObservationMixin
 
 
 class COFTraining(ScriptedLoadableModule):
     """Metadata of the module."""
 
-    def __init__(self, parent):
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("ChainOfFlow Training")
         self.parent.categories = [translate("qSlicerAbstractCoreModule", "Cardiac")]
@@ -56,87 +56,25 @@ class COFTrainingParameterNode:
     subjects: Annotated[int, WithinRange(4, 100000)] = 64
 
 
-class COFTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """Lifecycle of the panel; its behaviour is in ``COFTrainingLib.ui.training_view``."""
+class COFTrainingWidget(ModuleWidget):
+    """The panel; its behaviour is in ``COFTrainingLib.ui.training_view``."""
 
-    def __init__(self, parent=None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
-        self.logic = None
-        self.view = None
-        self._parameterNode = None
-        self._parameterNodeGuiTag = None
+    LIBRARIES = ("COFTrainingLib", "COFGeneratorLib")
 
-    def setup(self) -> None:
-        """Build the panel when the module is opened for the first time."""
+    def makeLogic(self) -> "COFTrainingLogic":
+        """Return the module's logic."""
+        return COFTrainingLogic()
+
+    def makeView(self) -> Any:
+        """Return the ``TrainingView``."""
         from COFTrainingLib.ui.training_view import TrainingView
 
-        ScriptedLoadableModuleWidget.setup(self)
-        uiWidget = slicer.util.loadUI(self.resourcePath("UI/COFTraining.ui"))
-        self.layout.addWidget(uiWidget)
-        self.ui = slicer.util.childWidgetVariables(uiWidget)
-        uiWidget.setMRMLScene(slicer.mrmlScene)
-        self.logic = COFTrainingLogic()
-        self.view = TrainingView(self.ui, self.logic)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.initializeParameterNode()
-
-    def cleanup(self) -> None:
-        """Stop watching; jobs go on."""
-        self.setParameterNode(None)
-        self.removeObservers()
-        if self.view is not None:
-            self.view.close()
+        return TrainingView(self.ui, self.logic)
 
     def enter(self) -> None:
-        """The user opens the module."""
-        self.initializeParameterNode()
+        """The user opens the module: there may be other jobs to watch now."""
+        super().enter()
         self.view.list_jobs()
-
-    def exit(self) -> None:
-        """The user opens another module."""
-        if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-            self._parameterNodeGuiTag = None
-
-    def onReload(self) -> None:
-        """Reload the libraries too, so that edits of them take effect."""
-        import sys
-
-        for name in [name for name in sys.modules if name.split(".")[0] in ("COFTrainingLib", "COFGeneratorLib")]:
-            del sys.modules[name]
-        ScriptedLoadableModuleWidget.onReload(self)
-
-    def onSceneStartClose(self, caller, event) -> None:
-        """The scene is about to be emptied."""
-        self.setParameterNode(None)
-
-    def onSceneEndClose(self, caller, event) -> None:
-        """The scene is empty."""
-        if self.parent.isEntered:
-            self.initializeParameterNode()
-
-    def initializeParameterNode(self) -> None:
-        """Make sure that a parameter node exists and is observed."""
-        self.setParameterNode(self.logic.getParameterNode())
-
-    def setParameterNode(self, parameterNode: COFTrainingParameterNode | None) -> None:
-        """Connect the panel to a parameter node, or to none."""
-        if self._parameterNode is not None:
-            if self._parameterNodeGuiTag is not None:
-                self._parameterNode.disconnectGui(self._parameterNodeGuiTag)
-                self._parameterNodeGuiTag = None
-            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
-        self._parameterNode = parameterNode
-        if parameterNode is not None:
-            self._parameterNodeGuiTag = parameterNode.connectGui(self.ui)
-            self.addObserver(parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
-        if self.view is not None:
-            self.view.set_parameter_node(parameterNode)
-
-    def _onParameters(self, caller=None, event=None) -> None:
-        self.view.refresh()
 
 
 class COFTrainingLogic(ScriptedLoadableModuleLogic):
@@ -145,11 +83,19 @@ class COFTrainingLogic(ScriptedLoadableModuleLogic):
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
 
-    def getParameterNode(self):
+    def getParameterNode(self) -> COFTrainingParameterNode:
         """Return the module's parameters in the scene."""
         return COFTrainingParameterNode(super().getParameterNode())
 
-    def start(self, runsFolder, kind: str, title: str, arguments: list[str], python=None, template=""):
+    def start(
+        self,
+        runsFolder: str | os.PathLike,
+        kind: str,
+        title: str,
+        arguments: list[str],
+        python: str | os.PathLike | None = None,
+        template: str = "",
+    ) -> JobRunner:
         """Start ``cof ARGUMENTS`` as a job under a runs folder.
 
         Args:
@@ -159,28 +105,31 @@ class COFTrainingLogic(ScriptedLoadableModuleLogic):
             arguments: Sub-command and arguments.
             python: Interpreter; Slicer's own where None.
             template: Command that runs the job elsewhere, with ``{command}`` or ``{shell}`` in the job's place.
-
-        Returns:
-            ``COFGeneratorLib.jobs.JobRunner``.
         """
         from COFTrainingLib.ui import commands
 
-        base = slicer.util.startupEnvironment() if python else os.environ
-        env = commands.training_environment(base)
-        return commands.start_job(Path(runsFolder), kind, title, arguments, str(python or ""), env, template)
+        env = commands.training_environment(slicer.util.startupEnvironment() if python else os.environ)
+        return commands.start_job(
+            Path(runsFolder),
+            arguments,
+            kind=kind,
+            title=title,
+            child=Child(python=str(python or ""), env=env),
+            template=template,
+        )
 
 
 class COFTrainingTest(ScriptedLoadableModuleTest):
     """Self test: makes a tiny synthetic cohort in a real child process."""
 
-    def setUp(self):
+    def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
-    def runTest(self):
+    def runTest(self) -> None:
         self.setUp()
         self.test_synthetic_cohort()
 
-    def test_synthetic_cohort(self):
+    def test_synthetic_cohort(self) -> None:
         """Fails, rather than passes, where packages are missing."""
         import tempfile
 
@@ -188,6 +137,6 @@ class COFTrainingTest(ScriptedLoadableModuleTest):
 
         with tempfile.TemporaryDirectory() as folder:
             arguments = ["cohort", "synthesize", "--subjects", "4", "--seed", "0", "--out", str(Path(folder, "cohort"))]
-            run_to_end(COFTrainingLogic().start(folder, "cohort", "Self test", arguments))
+            run_to_end(COFTrainingLogic().start(folder, kind="cohort", title="Self test", arguments=arguments))
             assert any(Path(folder, "cohort").iterdir())
         self.delayDisplay("A synthetic cohort was made")

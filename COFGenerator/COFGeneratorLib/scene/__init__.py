@@ -4,6 +4,7 @@ Nothing of ``slicer`` or ``vtk`` is imported until a function needs it.
 """
 
 from importlib import import_module
+from typing import Any
 
 _PUBLIC = {
     "write_scene": "files",
@@ -17,7 +18,7 @@ _PUBLIC = {
 __all__ = list(_PUBLIC)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

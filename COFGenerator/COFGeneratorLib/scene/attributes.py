@@ -1,7 +1,7 @@
 """Names by which results are found again: node attributes, reference roles and node names."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 PREFIX = "COF."
@@ -21,7 +21,7 @@ ROLE_FUNCTION, ROLE_VOLUMES, ROLE_CHART = "COF.Function", "COF.Volumes", "COF.Ch
 INDEX_NAME, INDEX_UNIT = "time", "ms"
 
 
-def index_strings(time_ms) -> list[str]:
+def index_strings(time_ms: Iterable[float]) -> list[str]:
     """Return the index strings of all sequences of one result, ms with three decimals.
 
     Slicer compares index strings of synchronised sequences, so there is one place that makes them. Three decimals are
@@ -35,7 +35,7 @@ def node_name(base: str, what: str) -> str:
     return f"{base} synthetic {what}"
 
 
-def mark(node, role: str, result_id: str, provenance: Mapping[str, Any]) -> None:
+def mark(node: Any, role: str, result_id: str, provenance: Mapping[str, Any]) -> None:
     """Write role, result id and provenance on a node.
 
     Scalars become one attribute each (``COF.seed``), so that they are readable in Slicer and in file headers; all of
@@ -50,11 +50,11 @@ def mark(node, role: str, result_id: str, provenance: Mapping[str, Any]) -> None
     node.SetAttribute(PROVENANCE, json.dumps(provenance, default=str, ensure_ascii=True, separators=(",", ":")))
 
 
-def provenance_of(node) -> dict[str, Any]:
+def provenance_of(node: Any) -> dict[str, Any]:
     """Return the provenance that ``mark`` wrote, or an empty mapping."""
     text = node.GetAttribute(PROVENANCE)
     return json.loads(text) if text else {}
 
 
-def _one_line(value) -> str:
+def _one_line(value: str | float) -> str:
     return value.replace("\n", " ") if isinstance(value, str) else json.dumps(value)

@@ -7,11 +7,13 @@ Needs the ``slicer`` Python package: inside Slicer and its ``PythonSlicer`` inte
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 from COFGeneratorLib.errors import SceneError
 
 
-def import_slicer():
+def import_slicer() -> Any:
     """Return the ``slicer`` package.
 
     Raises:
@@ -28,7 +30,7 @@ def import_slicer():
 
 
 @contextlib.contextmanager
-def standalone_scene():
+def standalone_scene() -> Iterator[Any]:
     """Give an empty, private MRML scene with sequence, colour and file handling; clear it on exit.
 
     Proxy nodes, default display nodes and ``.mrb`` files exist only because logics observe the scene; here they are
@@ -68,7 +70,7 @@ def standalone_scene():
         shutil.rmtree(cache, ignore_errors=True)
 
 
-def resolve_scene(scene=None):
+def resolve_scene(scene: Any = None) -> Any:
     """Return ``scene``, or the running application's scene.
 
     Raises:
@@ -84,7 +86,19 @@ def resolve_scene(scene=None):
     return scene
 
 
-def update_proxies(browser) -> None:
+def nodes_of_class(scene: Any, class_name: str) -> list[Any]:
+    """Return the nodes of a class and of those derived from it, in the order of the scene."""
+    collection = scene.GetNodesByClass(class_name)
+    collection.UnRegister(None)
+    return items_of(collection)
+
+
+def items_of(collection: Any) -> list[Any]:
+    """Return what a vtkCollection holds."""
+    return [collection.GetItemAsObject(index) for index in range(collection.GetNumberOfItems())]
+
+
+def update_proxies(browser: Any) -> None:
     """Bring a browser's proxy nodes to its selected item.
 
     The application does this by a timer; without one the logic has to be asked. The logic is stateless here, so a

@@ -9,7 +9,7 @@ from COFGeneratorLib.errors import SceneError
 from COFGeneratorLib.function.agreement import Agreement, agreement, on_grid
 from COFGeneratorLib.scene import attributes as names
 from COFGeneratorLib.scene import tables, volumes
-from COFGeneratorLib.scene.bootstrap import import_slicer, update_proxies
+from COFGeneratorLib.scene.bootstrap import import_slicer, items_of, update_proxies
 from COFGeneratorLib.scene.result import ResultNodes
 from COFGeneratorLib.scene.saving import cine_array
 from COFGeneratorLib.scene.volumes import ijk_to_ras_of
@@ -29,7 +29,7 @@ class ComparisonNodes:
     agreement: Agreement
 
 
-def why_not_comparable(nodes: ResultNodes | None, browser) -> str:
+def why_not_comparable(nodes: ResultNodes | None, browser: Any) -> str:
     """Return why a browser cannot be compared with a result, in words; empty if it can."""
     if nodes is None:
         return "Generate or choose a cine first."
@@ -46,7 +46,7 @@ def why_not_comparable(nodes: ResultNodes | None, browser) -> str:
     return ""
 
 
-def compare_with_real(scene, nodes: ResultNodes, browser) -> ComparisonNodes:
+def compare_with_real(scene: Any, nodes: ResultNodes, browser: Any) -> ComparisonNodes:
     """Compare a result with a real cine and add what comes out to the scene.
 
     The real cine is brought onto the result's grid. Its frames are matched by phase, so that heart rates may differ.
@@ -70,7 +70,7 @@ def compare_with_real(scene, nodes: ResultNodes, browser) -> ComparisonNodes:
         ).astype(np.uint8)
     own_labels = cine_array(nodes.labels) if nodes.labels is not None else None
     result = agreement(generated, real, geometry, own_labels, real_labels)
-    base = nodes.cine.GetName().removesuffix(" synthetic cine")
+    base = nodes.base_name
     return ComparisonNodes(
         _add_difference(scene, nodes, base, result, geometry),
         _figures(scene, f"{base} compared with {master.GetName()}", result),
@@ -79,22 +79,21 @@ def compare_with_real(scene, nodes: ResultNodes, browser) -> ComparisonNodes:
     )
 
 
-def _label_sequence(browser):
+def _label_sequence(browser: Any) -> Any:
     """Return the sequence of label maps that a browser shows together with its images, or None."""
     import vtk
 
     slicer = import_slicer()
     sequences = vtk.vtkCollection()
     browser.GetSynchronizedSequenceNodes(sequences, False)
-    for index in range(sequences.GetNumberOfItems()):
-        sequence = sequences.GetItemAsObject(index)
+    for sequence in items_of(sequences):
         first = sequence.GetNthDataNode(0) if sequence.GetNumberOfDataNodes() else None
         if isinstance(first, slicer.vtkMRMLLabelMapVolumeNode):
             return sequence
     return None
 
 
-def _add_difference(scene, nodes: ResultNodes, base: str, result: Agreement, geometry):
+def _add_difference(scene: Any, nodes: ResultNodes, base: str, result: Agreement, geometry: np.ndarray) -> Any:
     indices = [nodes.cine.GetNthIndexValue(index) for index in range(len(result.difference))]
     name = f"{names.node_name(base, 'minus real')}"
     sequence = volumes.volume_sequence(scene, name, result.difference, indices, geometry)
@@ -108,7 +107,7 @@ def _add_difference(scene, nodes: ResultNodes, base: str, result: Agreement, geo
     return sequence
 
 
-def _figures(scene, name: str, result: Agreement):
+def _figures(scene: Any, name: str, result: Agreement) -> Any:
     rows = [
         ("Mean difference around the heart (1 = image range)", result.error, result.error_still, 3),
         ("Correlation around the heart", result.correlation, result.correlation_still, 3),
@@ -121,17 +120,14 @@ def _figures(scene, name: str, result: Agreement):
     return table
 
 
-def _curves(scene, name: str, nodes: ResultNodes, result: Agreement):
+def _curves(scene: Any, name: str, nodes: ResultNodes, result: Agreement) -> tuple[Any, Any]:
     """Return the table of the real volumes and the chart with both, or (None, None) where there are no labels."""
     if not result.real_volume_ml:
         return None, None
-    time_ms = np.array([float(nodes.cine.GetNthIndexValue(index)) for index in range(len(result.real_frame))])
+    time_ms = volumes.index_values(nodes.cine)
     table = tables.new_table(scene, f"{name} volumes")
     tables.add_number_column(table, "time", time_ms, "ms")
-    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{name} volumes")
-    chart.SetTitle(f"{name}: volumes, generated and real")
-    chart.SetXAxisTitle("Time from R wave (ms)")
-    chart.SetYAxisTitle("Volume (mL)")
+    chart = tables.volumes_over_time(scene, f"{name} volumes", f"{name}: volumes, generated and real")
     for key, volume_ml in result.real_volume_ml.items():
         title = f"{key.upper()} volume"
         tables.add_number_column(table, f"{title} real", volume_ml, "mL")

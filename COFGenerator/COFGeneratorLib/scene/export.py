@@ -5,13 +5,16 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.errors import SceneError
 from COFGeneratorLib.scene.attributes import ROLE_ECG_12, ROLE_ECG_SLICERHEART
-from COFGeneratorLib.scene.bootstrap import import_slicer
+from COFGeneratorLib.scene.bootstrap import import_slicer, nodes_of_class
 from COFGeneratorLib.scene.tables import number_column
+from COFGeneratorLib.scene.volumes import volume_array
 
 STRUCTURES = ("lv", "myo", "rv")
 """Structures of a label mapping, in the order of the labels 1, 2, 3."""
@@ -26,7 +29,7 @@ _GUESSES = {
 }
 
 
-def why_not_an_anchor(volume) -> str:
+def why_not_an_anchor(volume: Any) -> str:
     """Return why a volume node cannot be the anchor, in words with what to do; empty if it can."""
     if volume is None:
         return "Choose the anchor: a short-axis volume."
@@ -42,7 +45,7 @@ def why_not_an_anchor(volume) -> str:
     return ""
 
 
-def export_volume(volume, path: str | os.PathLike) -> None:
+def export_volume(volume: Any, path: str | os.PathLike) -> None:
     """Write a volume node with its geometry.
 
     Args:
@@ -55,15 +58,10 @@ def export_volume(volume, path: str | os.PathLike) -> None:
     reason = why_not_an_anchor(volume)
     if reason:
         raise SceneError(reason)
-    slicer = import_slicer()
-    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
-    storage.SetFileName(str(path))
-    storage.SetUseCompression(0)  # read once by the child, then deleted
-    if not storage.WriteData(volume):
-        raise SceneError(f"The volume could not be written to {path}. Check free space and permissions.")
+    _write(volume, path, "The volume", compress=False)  # read once by the child, then deleted
 
 
-def label_names(node) -> list[str]:
+def label_names(node: Any) -> list[str]:
     """Return what a mapping may name: a segmentation's segments, or the codes that occur in a label map."""
     if node is None:
         return []
@@ -72,8 +70,6 @@ def label_names(node) -> list[str]:
         return [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
     if node.GetImageData() is None:
         return []
-    from COFGeneratorLib.scene.volumes import volume_array
-
     return [str(code) for code in np.unique(volume_array(node)) if code != 0]
 
 
@@ -114,7 +110,7 @@ def parse_label_mapping(text: str, names: Sequence[str]) -> dict[str, str]:
     return mapping
 
 
-def export_labels(node, mapping: Mapping[str, str], reference, path: str | os.PathLike) -> str:
+def export_labels(node: Any, mapping: Mapping[str, str], reference: Any, path: str | os.PathLike) -> str:
     """Write labels for a child process and return the text of its ``--label-map`` option.
 
     Args:
@@ -126,11 +122,10 @@ def export_labels(node, mapping: Mapping[str, str], reference, path: str | os.Pa
     Raises:
         SceneError: If the labels cannot be exported.
     """
-    slicer = import_slicer()
     if node.GetParentTransformNode() is not None:
         raise SceneError("The segmentation is moved by a transform. Harden the transform on it first.")
     if not hasattr(node, "GetSegmentation"):
-        _write_label_map(slicer, node, path)
+        _write(node, path, "The labels")
         return ",".join(f"{structure}={code}" for structure, code in mapping.items())
 
     import vtk
@@ -143,19 +138,19 @@ def export_labels(node, mapping: Mapping[str, str], reference, path: str | os.Pa
     before = _node_ids(scene)
     label_map = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "COF export")
     try:
-        logic = slicer.vtkSlicerSegmentationsModuleLogic
+        logic = import_slicer().vtkSlicerSegmentationsModuleLogic
         if not logic.ExportSegmentsToLabelmapNode(node, ids, label_map, reference):
             raise SceneError(
                 "The segmentation could not be brought onto the anchor's grid. Check that it is not empty."
             )
-        _write_label_map(slicer, label_map, path)
+        _write(label_map, path, "The labels")
     finally:  # the export also makes a display node and a colour table
         for node_id in _node_ids(scene) - before:
             scene.RemoveNode(scene.GetNodeByID(node_id))
     return ",".join(codes)
 
 
-def roi_text(roi) -> str:
+def roi_text(roi: Any) -> str:
     """Return a markups ROI as the text of ``--roi``: its box along R, A and S, mm.
 
     Raises:
@@ -168,7 +163,7 @@ def roi_text(roi) -> str:
     return ",".join(f"{value:.2f}" for value in bounds)
 
 
-def twelve_leads(table):
+def twelve_leads(table: Any) -> Any:
     """Return the table with all leads that belongs to a one-lead table in SlicerHeart's layout, else the table itself.
 
     SlicerHeart refers to its one-lead table by the role ``SlicerHeart.ECG``; who has that reference may also refer to
@@ -186,10 +181,10 @@ def twelve_leads(table):
     return table
 
 
-def why_not_an_ecg_table(table) -> str:
+def why_not_an_ecg_table(table: Any) -> str:
     """Return why a table node cannot be the ECG, in words; empty if it can."""
     table = twelve_leads(table)
-    missing = [lead for lead in _leads() if table.GetTable().GetColumnByName(lead) is None]
+    missing = [lead for lead in LEADS if table.GetTable().GetColumnByName(lead) is None]
     if missing:
         return f"An ECG table needs a column for each of the 12 leads; missing here: {', '.join(missing)}."
     if table.GetTable().GetColumnByName("time") is None:
@@ -197,7 +192,7 @@ def why_not_an_ecg_table(table) -> str:
     return ""
 
 
-def export_ecg_table(table, path: str | os.PathLike) -> None:
+def export_ecg_table(table: Any, path: str | os.PathLike) -> None:
     """Write a table node with columns ``time`` and twelve leads as CSV in the layout of the ECG room.
 
     The unit of ``time`` is read from the column (ms where it says nothing, seconds where it says s).
@@ -211,42 +206,33 @@ def export_ecg_table(table, path: str | os.PathLike) -> None:
     table = twelve_leads(table)
     unit = (table.GetColumnUnitLabel("time") or "ms").strip().lower()
     time_ms = number_column(table, "time") * (1000.0 if unit in ("s", "sec", "seconds") else 1.0)
-    leads = _leads()
-    samples = np.stack([number_column(table, lead) for lead in leads], axis=1)
+    samples = np.stack([number_column(table, lead) for lead in LEADS], axis=1)
     fs_hz = 1000.0 * (len(time_ms) - 1) / (time_ms[-1] - time_ms[0])
     with Path(path).open("w", newline="", encoding="utf-8") as stream:
         stream.write(f"# fs_hz: {fs_hz:.10g}\n# unit: {table.GetColumnUnitLabel('I') or 'mV'}\n")
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(leads)
+        writer.writerow(LEADS)
         writer.writerows([f"{value:.5f}" for value in row] for row in samples)
 
 
-def browser_showing(volume):
+def browser_showing(volume: Any) -> tuple[Any, Any]:
     """Return the browser whose proxy a volume node is, and its sequence; (None, None) for a plain volume."""
     scene = volume.GetScene() if volume is not None else None
     if scene is None:
         return None, None
-    browsers = scene.GetNodesByClass("vtkMRMLSequenceBrowserNode")
-    browsers.UnRegister(None)
-    for index in range(browsers.GetNumberOfItems()):
-        browser = browsers.GetItemAsObject(index)
+    for browser in nodes_of_class(scene, "vtkMRMLSequenceBrowserNode"):
         if browser.IsProxyNodeID(volume.GetID()):
             return browser, browser.GetSequenceNode(volume)
     return None, None
 
 
-def _write_label_map(slicer, node, path) -> None:
-    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+def _write(volume: Any, path: str | os.PathLike, words: str, compress: bool = True) -> None:
+    storage = import_slicer().vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
-    if not storage.WriteData(node):
-        raise SceneError(f"The labels could not be written to {path}. Check free space and permissions.")
+    storage.SetUseCompression(int(compress))
+    if not storage.WriteData(volume):
+        raise SceneError(f"{words} could not be written to {path}. Check free space and permissions.")
 
 
-def _node_ids(scene) -> set[str]:
+def _node_ids(scene: Any) -> set[str]:
     return {scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())}
-
-
-def _leads() -> tuple[str, ...]:
-    from COFGeneratorLib.ecg.record import LEADS
-
-    return LEADS

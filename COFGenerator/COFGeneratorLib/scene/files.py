@@ -10,9 +10,11 @@ import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from COFGeneratorLib.ecg.record import LEADS, EcgRecord
 from COFGeneratorLib.errors import SceneError
 from COFGeneratorLib.scene import attributes as names
 from COFGeneratorLib.scene.bootstrap import import_slicer, resolve_scene, standalone_scene, update_proxies
@@ -24,7 +26,7 @@ COMPRESSION = "gzip_fastest"
 """Half the time of the default and within a few percent of its size on cine and on rounded motion."""
 
 
-def write_scene(cine, directory: str | os.PathLike, name: str = "Heart") -> list[Path]:
+def write_scene(cine: Any, directory: str | os.PathLike, name: str = "Heart") -> list[Path]:
     """Write a cine for Slicer, complete or not at all.
 
     Args:
@@ -59,7 +61,7 @@ def write_scene(cine, directory: str | os.PathLike, name: str = "Heart") -> list
 
 
 def load_result(
-    directory: str | os.PathLike, scene=None, name: str = "Heart", *, temporary: bool = False
+    directory: str | os.PathLike, scene: Any = None, name: str = "Heart", *, temporary: bool = False
 ) -> ResultNodes:
     """Load a folder that ``write_scene`` (or ``cof generate``) wrote into a scene, as one linked result.
 
@@ -91,10 +93,10 @@ def load_result(
     if temporary:
         for sequence in filter(None, (cine, labels, motion)):
             scene.RemoveNode(sequence.GetStorageNode())
-    return link_result(scene, name, cine, labels, motion, function, ecg, provenance)
+    return link_result(scene, name, cine, labels, motion, function=function, ecg=ecg, provenance=provenance)
 
 
-def read_scene(path: str | os.PathLike, scene) -> list[ResultNodes]:
+def read_scene(path: str | os.PathLike, scene: Any) -> list[ResultNodes]:
     """Read a ``.mrb`` into a scene and return the results it holds.
 
     Raises:
@@ -108,7 +110,7 @@ def read_scene(path: str | os.PathLike, scene) -> list[ResultNodes]:
     return results
 
 
-def write_sequence(sequence, path: Path) -> Path:
+def write_sequence(sequence: Any, path: Path) -> Path:
     """Write a sequence node through the storage class that MRML names for it; the node keeps that storage."""
     slicer = import_slicer()
     class_name = sequence.GetDefaultStorageNodeClassName(str(path))
@@ -126,7 +128,7 @@ def write_sequence(sequence, path: Path) -> Path:
     return path
 
 
-def read_sequence(scene, path: Path, name: str):
+def read_sequence(scene: Any, path: Path, name: str) -> Any:
     """Add a sequence from a file that this product wrote; its name says whether it holds volumes or motion."""
     if not path.is_file():
         raise SceneError(f"A generated sequence was expected at {path}; found no file. Run `cof generate` again.")
@@ -143,7 +145,7 @@ def read_sequence(scene, path: Path, name: str):
     return sequence
 
 
-def write_mrb(scene, path: Path) -> Path:
+def write_mrb(scene: Any, path: Path) -> Path:
     """Pack the scene, with unpacking names inside the archive free of the folder it was staged in."""
     with tempfile.TemporaryDirectory(prefix="cof-mrb-") as root:
         scene.SetRootDirectory(root)
@@ -152,10 +154,8 @@ def write_mrb(scene, path: Path) -> Path:
     return path
 
 
-def _write_ecg(record, r_peaks_ms: np.ndarray, path: Path) -> Path:
+def _write_ecg(record: EcgRecord, r_peaks_ms: np.ndarray, path: Path) -> Path:
     """Write the twelve leads in the CSV layout that ``read_ecg`` knows, and 1 in a last column at every R peak."""
-    from COFGeneratorLib.ecg.record import LEADS
-
     time_ms = np.arange(record.signal_mv.shape[1]) * (1000.0 / record.fs_hz)
     peak = np.zeros(len(time_ms), int)
     peak[np.clip(np.rint(r_peaks_ms * record.fs_hz / 1000.0).astype(int), 0, len(peak) - 1)] = 1

@@ -4,20 +4,16 @@ Neither Qt nor torch: the module's widget drives it by a timer, scripts by waiti
 """
 
 import os
-import sys
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import COFGeneratorLib
 from COFGeneratorLib.errors import SceneError
 from COFGeneratorLib.jobs import JobRunner
 from COFGeneratorLib.scene import export
-from COFGeneratorLib.scene.files import CINE_FILE, load_result
+from COFGeneratorLib.scene.child import OURS, RESULT, Child, inputs_of, label_arguments, start_child, start_cine
+from COFGeneratorLib.scene.files import load_result
 from COFGeneratorLib.scene.result import ResultNodes
-
-RESULT = "cine"
-"""Folder under the job's ``result/`` that the command makes."""
 
 ECG_ALONE = "ecgflowcmr"
 """Engine that takes no anchor."""
@@ -68,40 +64,19 @@ class GenerationOptions:
         return [text for flag, value in pairs.items() if value is not None for text in (flag, str(value))]
 
 
-def generation_command(python: str = "") -> list[str]:
-    """Return program and first arguments of a generation; the interpreter that runs us where none is given.
-
-    Inside Slicer ``sys.executable`` is its ``PythonSlicer``.
-    """
-    return [python or sys.executable, "-m", "COFGeneratorLib", "generate"]
-
-
-def child_environment(base: Mapping[str, str], device: str = "auto") -> dict[str, str]:
-    """Return an environment in which a child finds this library; ``base`` is not changed.
-
-    Args:
-        base: ``os.environ``, or Slicer's start-up environment for an interpreter that is not Slicer's own.
-        device: With ``"cpu"`` the child sees no GPU at all.
-    """
-    library = str(Path(COFGeneratorLib.__file__).resolve().parents[1])
-    paths = [library, *filter(None, base.get("PYTHONPATH", "").split(os.pathsep))]
-    environment = {**base, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-    if device == "cpu":
-        environment["CUDA_VISIBLE_DEVICES"] = "-1"
-    return environment
+DEFAULTS = GenerationOptions()
 
 
 def start_generation(
     folder: str | os.PathLike,
-    anchor,
-    ecg,
+    anchor: Any,
+    ecg: Any,
     *,
-    labels=None,
+    labels: Any = None,
     label_mapping: str = "",
-    roi=None,
-    options: GenerationOptions = GenerationOptions(),
-    command: Sequence[str] | None = None,
-    env: Mapping[str, str] | None = None,
+    roi: Any = None,
+    options: GenerationOptions = DEFAULTS,
+    child: Child = OURS,
 ) -> JobRunner:
     """Write the inputs and start the child process.
 
@@ -113,8 +88,7 @@ def start_generation(
         label_mapping: ``lv=…, myo=…, rv=…``; guessed from the names where empty.
         roi: vtkMRMLMarkupsROINode around the heart, or None.
         options: Of the generation.
-        command: Program and first arguments, from ``generation_command``.
-        env: Environment of the child, from ``child_environment``.
+        child: What runs it.
 
     Raises:
         SceneError: If an input cannot be used.
@@ -127,59 +101,41 @@ def start_generation(
     if alone:
         anchor = labels = roi = None
     runner = JobRunner(folder)
-    inputs = runner.folder.root / "inputs"
-    inputs.mkdir(parents=True, exist_ok=True)
-    argv = [*(command or generation_command()), "--ecg", str(_ecg_file(ecg, inputs))]
+    inputs = inputs_of(runner)
+    argv = [*child.command("generate"), "--ecg", str(_ecg_file(ecg, inputs))]
     if anchor is not None:
         export.export_volume(anchor, inputs / "anchor.nrrd")
         argv += ["--anchor", str(inputs / "anchor.nrrd")]
-    if labels is not None:
-        names = export.label_names(labels)
-        mapping = export.parse_label_mapping(label_mapping or export.guess_label_mapping(names), names)
-        code_text = export.export_labels(labels, mapping, anchor, inputs / "labels.nrrd")
-        argv += ["--labels", str(inputs / "labels.nrrd"), "--label-map", code_text]
+    argv += label_arguments(labels, label_mapping, anchor, inputs)
     if roi is not None:
         argv.append(f"--roi={export.roi_text(roi)}")
-    argv += ["--out", str(runner.folder.result / RESULT), "--events", str(runner.folder.events), *options.arguments()]
-    runner.start(
-        argv,
-        kind="generate",
-        title=f"Generate a cine from {anchor.GetName() if anchor is not None else 'an ECG'}",
-        env=child_environment(os.environ, options.device) if env is None else env,
-        expect=[f"{RESULT}/{CINE_FILE}"],
-    )
-    return runner
+    title = f"Generate a cine from {anchor.GetName() if anchor is not None else 'an ECG'}"
+    return start_cine(runner, [*argv, *options.arguments()], kind="generate", title=title, child=child)
 
 
-def start_ecg(folder: str | os.PathLike, ecg, python: str = "", env: Mapping[str, str] | None = None) -> JobRunner:
+def start_ecg(folder: str | os.PathLike, ecg: Any, child: Child = OURS) -> JobRunner:
     """Start a child process that reads and measures an ECG: ``ecg.json`` and ``trace.json`` in ``result/ecg``.
 
     Args:
         folder: The job's folder, new.
         ecg: Path of an ECG file, or a vtkMRMLTableNode with twelve leads.
-        python: The interpreter; the one that runs us where empty.
-        env: Environment of the child.
+        child: What runs it.
 
     Raises:
         SceneError: If there is no such file or the table is no ECG.
         JobError: If the process cannot be started.
     """
     runner = JobRunner(folder)
-    inputs = runner.folder.root / "inputs"
-    inputs.mkdir(parents=True, exist_ok=True)
-    argv = [python or sys.executable, "-m", "COFGeneratorLib", "ecg-trace", str(_ecg_file(ecg, inputs))]
-    argv += ["--out", str(runner.folder.result / "ecg"), "--events", str(runner.folder.events)]
-    env = child_environment(os.environ) if env is None else env
-    runner.start(argv, kind="ecg", env=env, expect=["ecg/ecg.json", "ecg/trace.json"])
-    return runner
+    argv = [*child.command("ecg-trace"), str(_ecg_file(ecg, inputs_of(runner)))]
+    return start_child(runner, argv, kind="ecg", out="ecg", expect=["ecg/ecg.json", "ecg/trace.json"], env=child.env)
 
 
-def load_generation(runner: JobRunner, scene=None, name: str = "Heart") -> ResultNodes:
+def load_generation(runner: JobRunner, scene: Any = None, name: str = "Heart") -> ResultNodes:
     """Load the result of a job that succeeded; its nodes do not depend on the job's folder."""
     return load_result(runner.folder.result / RESULT, scene, name, temporary=True)
 
 
-def _ecg_file(ecg, inputs: Path) -> Path:
+def _ecg_file(ecg: Any, inputs: Path) -> Path:
     if hasattr(ecg, "GetTable"):
         export.export_ecg_table(ecg, inputs / "ecg.csv")
         return inputs / "ecg.csv"

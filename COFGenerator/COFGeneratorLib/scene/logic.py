@@ -4,24 +4,38 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from COFGeneratorLib.jobs import JobRunner, JobUpdate, run_to_end
+from COFGeneratorLib.resources import sample_patient
+from COFGeneratorLib.scene.child import Child
+from COFGeneratorLib.scene.generation import DEFAULTS, GenerationOptions, load_generation, start_ecg, start_generation
+from COFGeneratorLib.scene.registration import start_registration
+from COFGeneratorLib.scene.result import ResultNodes, find_results
+from COFGeneratorLib.scene.saving import save_result
+from COFGeneratorLib.scene.volumes import load_volume
+
+if TYPE_CHECKING:  # it brings scipy
+    from COFGeneratorLib.scene.comparison import ComparisonNodes
 
 
 class GenerationLogic:
     """Generates, registers, saves and compares in the application's scene; the work is done by child processes."""
 
     def __init__(self) -> None:
-        self.command = None
-        """Program and first arguments that replace ``python -m COFGeneratorLib generate``."""
+        self.command: Sequence[str] | None = None
+        """Program and first arguments that replace ``python -m COFGeneratorLib generate`` (and ``register``)."""
 
     def generate(
         self,
-        anchorVolumeNode,
-        ecgFilePath,
+        anchorVolumeNode: Any,
+        ecgFilePath: Any,
         frames: int = 50,
-        segmentationNode=None,
+        segmentationNode: Any = None,
         labelMapping: str = "",
-        roiNode=None,
+        roiNode: Any = None,
         beat: int | None = None,
         samples: int = 1,
         seed: int = 0,
@@ -29,9 +43,9 @@ class GenerationLogic:
         solver: str | None = None,
         device: str = "auto",
         model: str | os.PathLike | None = None,
-        progressCallback=None,
+        progressCallback: Callable[[dict[str, Any]], None] | None = None,
         anchorPhase: float | None = None,
-    ):
+    ) -> Any:
         """Generate a cine and add it to the scene; returns when it is there.
 
         Args:
@@ -58,15 +72,30 @@ class GenerationLogic:
         """
         import slicer
 
-        from COFGeneratorLib.jobs import run_to_end
-        from COFGeneratorLib.scene.generation import GenerationOptions
+        def tell(update: JobUpdate) -> None:
+            if progressCallback is not None:
+                for event in update.events:
+                    progressCallback(event)
 
-        def tell(update):
-            for event in update.events if progressCallback is not None else ():
-                progressCallback(event)
-
-        options = GenerationOptions(frames, samples, seed, steps, solver, device, model, beat, anchor_phase=anchorPhase)
-        runner = self.start(anchorVolumeNode, ecgFilePath, segmentationNode, labelMapping, roiNode, options)
+        options = GenerationOptions(
+            frames=frames,
+            samples=samples,
+            seed=seed,
+            steps=steps,
+            solver=solver,
+            device=device,
+            model=model,
+            beat=beat,
+            anchor_phase=anchorPhase,
+        )
+        runner = self.start(
+            anchorVolumeNode,
+            ecgFilePath,
+            segmentationNode=segmentationNode,
+            labelMapping=labelMapping,
+            roiNode=roiNode,
+            options=options,
+        )
         run_to_end(runner, on_update=tell, pump=slicer.app.processEvents)
         browser = self.load(runner, anchorVolumeNode.GetName())
         shutil.rmtree(runner.folder.root, ignore_errors=True)
@@ -74,18 +103,16 @@ class GenerationLogic:
 
     def start(
         self,
-        anchorVolumeNode,
-        ecg,
-        segmentationNode=None,
-        labelMapping="",
-        roiNode=None,
-        options=None,
-        python="",
-        env=None,
-    ):
+        anchorVolumeNode: Any,
+        ecg: Any,
+        segmentationNode: Any = None,
+        labelMapping: str = "",
+        roiNode: Any = None,
+        options: GenerationOptions | None = None,
+        python: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> JobRunner:
         """Start a generation and return its ``JobRunner`` at once; ``load`` takes it when it has succeeded."""
-        from COFGeneratorLib.scene.generation import GenerationOptions, generation_command, start_generation
-
         return start_generation(
             self.newJobFolder("generate"),
             anchorVolumeNode,
@@ -93,50 +120,53 @@ class GenerationLogic:
             labels=segmentationNode,
             label_mapping=labelMapping,
             roi=roiNode,
-            options=options or GenerationOptions(),
-            command=self.command or generation_command(python),
-            env=env,
+            options=options or DEFAULTS,
+            child=self._child(python, env),
         )
 
-    def startRegistration(self, anchorVolumeNode, segmentationNode=None, labelMapping="", cycleMs=None, **job):
+    def startRegistration(
+        self,
+        anchorVolumeNode: Any,
+        segmentationNode: Any = None,
+        labelMapping: str = "",
+        cycleMs: float | None = None,
+        options: GenerationOptions | None = None,
+        python: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> JobRunner:
         """Start to measure the motion of the real cine that a volume is a frame of; ``load`` takes the result.
 
         ``cycleMs`` is the length of the cycle, where the sequence does not say it; ``options``, ``python`` and ``env``
         are those of ``start``.
         """
-        from COFGeneratorLib.scene.registration import start_registration
-
         return start_registration(
             self.newJobFolder("register"),
             anchorVolumeNode,
             labels=segmentationNode,
             label_mapping=labelMapping,
             cycle_ms=cycleMs,
-            command=self.command,
-            **job,
+            options=options or DEFAULTS,
+            child=self._child(python, env),
         )
 
-    def load(self, runner, name: str):
+    def _child(self, python: str, env: Mapping[str, str] | None) -> Child:
+        return Child(python=python, program=self.command, env=env)
+
+    def load(self, runner: JobRunner, name: str) -> Any:
         """Add the result of a job to the scene and return its sequence browser."""
         import slicer
 
-        from COFGeneratorLib.scene.generation import load_generation
-
         return load_generation(runner, slicer.mrmlScene, name).browser
 
-    def startEcg(self, ecg, python: str = "", env=None):
+    def startEcg(self, ecg: Any, python: str = "", env: Mapping[str, str] | None = None) -> JobRunner:
         """Start reading an ECG file or table node; ``ecg.json`` and ``trace.json`` will be in ``result/ecg``."""
-        from COFGeneratorLib.scene.generation import start_ecg
+        return start_ecg(self.newJobFolder("ecg"), ecg, Child(python=python, env=env))
 
-        return start_ecg(self.newJobFolder("ecg"), ecg, python, env)
-
-    def save(self, browserNode, path) -> list[Path]:
+    def save(self, browserNode: Any, path: str | os.PathLike) -> list[Path]:
         """Save a result as ``.seq.nrrd``, ``.nii.gz``, ``.mrb``, ``.gif`` or ``.mp4`` and return the files written."""
-        from COFGeneratorLib.scene.saving import save_result
-
         return save_result(self._result(browserNode), path)
 
-    def compare(self, browserNode, realBrowserNode):
+    def compare(self, browserNode: Any, realBrowserNode: Any) -> "ComparisonNodes":
         """Compare a result with a real cine; returns the ``ComparisonNodes`` that were added to the scene."""
         import slicer
 
@@ -145,23 +175,18 @@ class GenerationLogic:
         return compare_with_real(slicer.mrmlScene, self._result(browserNode), realBrowserNode)
 
     @staticmethod
-    def _result(browserNode):
+    def _result(browserNode: Any) -> ResultNodes | None:
         import slicer
-
-        from COFGeneratorLib.scene import find_results
 
         return next((nodes for nodes in find_results(slicer.mrmlScene) if nodes.browser is browserNode), None)
 
-    def loadSamplePatient(self):
+    def loadSamplePatient(self) -> tuple[Any, Any, Path]:
         """Load the synthetic patient that comes with the extension.
 
         Returns:
             Anchor volume node, label map node, path of the ECG file.
         """
         import slicer
-
-        from COFGeneratorLib.resources import sample_patient
-        from COFGeneratorLib.scene.volumes import load_volume
 
         patient = sample_patient()
         anchor = load_volume(slicer.mrmlScene, patient.anchor, "Synthetic patient anchor")

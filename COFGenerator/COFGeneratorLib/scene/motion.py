@@ -7,7 +7,9 @@ to the box where anything moves, thinned in-plane as far as linear interpolation
 Rounding comes after the turn into RAS: an oblique stack would mix rounded components into unrounded ones.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +51,7 @@ class StoredMotion:
     error_mm: float
 
 
-def fit_motion_grid(displacement_mm, n_frames: int) -> StoredMotion:
+def fit_motion_grid(displacement_mm: Callable[[int], np.ndarray], n_frames: int) -> StoredMotion:
     """Choose box and thinning for a motion and return it on that grid.
 
     Args:
@@ -74,7 +76,7 @@ def fit_motion_grid(displacement_mm, n_frames: int) -> StoredMotion:
     raise AssertionError("STRIDES ends with 1")
 
 
-def motion_sequence(scene, name: str, grid: StoredMotion, indices: list[str], ijk_to_ras: np.ndarray):
+def motion_sequence(scene: Any, name: str, grid: StoredMotion, indices: list[str], ijk_to_ras: np.ndarray) -> Any:
     """Add the motion as a sequence of grid transforms and return the sequence node.
 
     Args:
@@ -106,7 +108,7 @@ def motion_sequence(scene, name: str, grid: StoredMotion, indices: list[str], ij
     return sequence
 
 
-def displacement_at(transform_node, points_ras: np.ndarray) -> np.ndarray:
+def displacement_at(transform_node: Any, points_ras: np.ndarray) -> np.ndarray:
     """Return a transform node's pull displacement at points, (n, 3) RAS mm, as Slicer would apply it."""
     transform = transform_node.GetTransformFromParent()
     return np.array([transform.TransformPoint(point) for point in points_ras]) - points_ras
@@ -136,7 +138,7 @@ def _moving_box(peak_mm: np.ndarray) -> tuple[slice, slice, slice] | None:
     return tuple(spans)
 
 
-def _thin(full: np.ndarray, box, stride: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+def _thin(full: np.ndarray, box: tuple[slice, slice, slice], stride: int) -> tuple[np.ndarray, tuple[int, int, int]]:
     """Return every ``stride``-th node of the box and one node of margin around it.
 
     Slicer extends a grid by its outermost nodes. They are zero, so that nothing outside the box moves, except where
@@ -157,7 +159,9 @@ def _thin(full: np.ndarray, box, stride: int) -> tuple[np.ndarray, tuple[int, in
     return vectors, first
 
 
-def _thinning_error_mm(full: np.ndarray, vectors: np.ndarray, box, start, stride: int) -> float:
+def _thinning_error_mm(
+    full: np.ndarray, vectors: np.ndarray, box: tuple[slice, slice, slice], start: tuple[int, int, int], stride: int
+) -> float:
     """Return the largest error of linear interpolation between stored nodes, mm, in and just around the box.
 
     Frames with the largest motion come first, and the search ends at the first that is too far off.

@@ -1,8 +1,8 @@
 """Registration from nodes to nodes: a real cine out of the scene into a child process, its motion back."""
 
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from COFGeneratorLib.errors import SceneError
 from COFGeneratorLib.jobs import JobRunner
 from COFGeneratorLib.scene import attributes, export
 from COFGeneratorLib.scene.bootstrap import standalone_scene
-from COFGeneratorLib.scene.files import CINE_FILE, write_sequence
-from COFGeneratorLib.scene.generation import RESULT, GenerationOptions, child_environment
+from COFGeneratorLib.scene.child import OURS, Child, inputs_of, label_arguments, start_cine
+from COFGeneratorLib.scene.files import write_sequence
+from COFGeneratorLib.scene.generation import DEFAULTS, GenerationOptions
 from COFGeneratorLib.scene.saving import cine_array
 from COFGeneratorLib.scene.volumes import ijk_to_ras_of, volume_sequence
 
@@ -19,7 +20,7 @@ IN_MS = {"ms": 1.0, "s": 1000.0, "sec": 1000.0, "seconds": 1000.0}
 """Index units of sequences whose values are times, and what they are in ms."""
 
 
-def why_not_a_real_cine(volume) -> str:
+def why_not_a_real_cine(volume: Any) -> str:
     """Return why the motion of a volume's cine cannot be measured, in words; empty if it can."""
     browser, sequence = export.browser_showing(volume)
     if sequence is None or sequence.GetNumberOfDataNodes() < 2:
@@ -29,7 +30,7 @@ def why_not_a_real_cine(volume) -> str:
     return ""
 
 
-def told_cycle_ms(volume) -> float | None:
+def told_cycle_ms(volume: Any) -> float | None:
     """Return the length of the cycle that a cine's index values tell, ms; None where they are no times.
 
     The last frame lasts as long as the others do on average.
@@ -48,15 +49,13 @@ def told_cycle_ms(volume) -> float | None:
 
 def start_registration(
     folder: str | os.PathLike,
-    anchor,
+    anchor: Any,
     *,
-    labels=None,
+    labels: Any = None,
     label_mapping: str = "",
     cycle_ms: float | None = None,
-    options: GenerationOptions | None = None,
-    python: str = "",
-    command: Sequence[str] | None = None,
-    env: Mapping[str, str] | None = None,
+    options: GenerationOptions = DEFAULTS,
+    child: Child = OURS,
 ) -> JobRunner:
     """Write the cine and start the child process.
 
@@ -66,9 +65,7 @@ def start_registration(
         labels, label_mapping: Labels of that frame, as for a generation.
         cycle_ms: Length of the cycle; told by the sequence where None.
         options: Model and device.
-        python: The interpreter; the one that runs us where empty.
-        command: Program and first arguments instead of ``python -m COFGeneratorLib register``.
-        env: Environment of the child.
+        child: What runs it.
 
     Raises:
         SceneError: If the cine cannot be used or does not say how long its cycle is.
@@ -83,35 +80,22 @@ def start_registration(
             "The length of the heart cycle must be known; the sequence tells no times. Choose the patient's ECG too, "
             "or set the sequence's index unit to ms."
         )
-    options = options or GenerationOptions()
     browser, sequence = export.browser_showing(anchor)
     runner = JobRunner(folder)
-    inputs = runner.folder.root / "inputs"
-    inputs.mkdir(parents=True, exist_ok=True)
+    inputs = inputs_of(runner)
     _write_cine(sequence, length_ms, inputs / "real.seq.nrrd")
     frame = sequence.GetItemNumberFromIndexValue(
         browser.GetMasterSequenceNode().GetNthIndexValue(browser.GetSelectedItemNumber())
     )
-    argv = [*(command or [python or sys.executable, "-m", "COFGeneratorLib", "register"])]
-    argv += ["--cine", str(inputs / "real.seq.nrrd"), "--anchor-frame", str(frame), "--rr", f"{length_ms:.3f}"]
-    if labels is not None:
-        names = export.label_names(labels)
-        mapping = export.parse_label_mapping(label_mapping or export.guess_label_mapping(names), names)
-        codes = export.export_labels(labels, mapping, anchor, inputs / "labels.nrrd")
-        argv += ["--labels", str(inputs / "labels.nrrd"), "--label-map", codes]
+    argv = [*child.command("register"), "--cine", str(inputs / "real.seq.nrrd")]
+    argv += ["--anchor-frame", str(frame), "--rr", f"{length_ms:.3f}"]
+    argv += label_arguments(labels, label_mapping, anchor, inputs)
     argv += ["--device", options.device, *(["--model", str(options.model)] if options.model else [])]
-    argv += ["--out", str(runner.folder.result / RESULT), "--events", str(runner.folder.events)]
-    runner.start(
-        argv,
-        kind="register",
-        title=f"Measure the motion of {anchor.GetName()}",
-        env=child_environment(os.environ, options.device) if env is None else env,
-        expect=[f"{RESULT}/{CINE_FILE}"],
-    )
-    return runner
+    title = f"Measure the motion of {anchor.GetName()}"
+    return start_cine(runner, argv, kind="register", title=title, child=child)
 
 
-def _write_cine(sequence, length_ms: float, path) -> None:
+def _write_cine(sequence: Any, length_ms: float, path: Path) -> None:
     frames = cine_array(sequence)
     if frames.dtype not in (np.int16, np.uint8, np.uint16, np.float32):
         frames = frames.astype(np.float32)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.scene import attributes as names
 from COFGeneratorLib.scene import tables, volumes
-from COFGeneratorLib.scene.bootstrap import resolve_scene, update_proxies
+from COFGeneratorLib.scene.bootstrap import nodes_of_class, resolve_scene, update_proxies
 from COFGeneratorLib.scene.motion import fit_motion_grid, motion_sequence
 
 
@@ -54,7 +55,12 @@ class ResultNodes:
     ecg_12: Any = None
     extra: list = field(default_factory=list)
 
-    def proxy(self, part: str = "cine"):
+    @property
+    def base_name(self) -> str:
+        """Start of all node names."""
+        return self.cine.GetName().removesuffix(" synthetic cine")
+
+    def proxy(self, part: str = "cine") -> Any:
         """Return the proxy node that shows the selected frame of ``cine``, ``labels`` or ``motion``."""
         return self.browser.GetProxyNode(getattr(self, part))
 
@@ -72,7 +78,7 @@ class ResultNodes:
             tables.move_cursor(self.cursor, float(self.cine.GetNthIndexValue(frame)))
 
 
-def build_result(cine, scene=None, name: str = "Heart") -> ResultNodes:
+def build_result(cine: Any, scene: Any = None, name: str = "Heart") -> ResultNodes:
     """Add a generated cine with all its parts to a scene.
 
     Args:
@@ -107,9 +113,9 @@ def build_result(cine, scene=None, name: str = "Heart") -> ResultNodes:
         cine_sequence,
         label_sequence,
         motion,
-        function_facts(cine),
-        _trace_of(cine),
-        {
+        function=function_facts(cine),
+        ecg=_trace_of(cine),
+        provenance={
             "rr_ms": float(cine.rr_ms),
             "labels_from": cine.labels_from,
             **motion_facts,
@@ -120,11 +126,12 @@ def build_result(cine, scene=None, name: str = "Heart") -> ResultNodes:
 
 
 def link_result(
-    scene,
+    scene: Any,
     name: str,
-    cine_sequence,
-    label_sequence,
-    motion,
+    cine_sequence: Any,
+    label_sequence: Any,
+    motion: Any,
+    *,
     function: Mapping[str, Any] | None,
     ecg: EcgTrace | None,
     provenance: Mapping[str, Any],
@@ -173,7 +180,7 @@ def link_result(
     return nodes
 
 
-def find_results(scene=None) -> list[ResultNodes]:
+def find_results(scene: Any = None) -> list[ResultNodes]:
     """Return the results that a scene holds, in the order of their browsers.
 
     Args:
@@ -190,7 +197,7 @@ def find_results(scene=None) -> list[ResultNodes]:
     return [ResultNodes(**found) for found in by_result.values() if {"browser", "cine"} <= set(found)]
 
 
-def function_facts(cine) -> dict[str, Any] | None:
+def function_facts(cine: Any) -> dict[str, Any] | None:
     """Return the function of a cine as ``function.json`` holds it, with intervals over its draws; None if unknown."""
     if cine.function is None:
         return None
@@ -202,17 +209,16 @@ def function_facts(cine) -> dict[str, Any] | None:
     return facts
 
 
-def _result_id(scene, provenance: Mapping[str, Any]) -> str:
+def _result_id(scene: Any, provenance: Mapping[str, Any]) -> str:
     """Return an id that is the same for the same generation and yet differs when it is loaded twice into a scene."""
     digest = hashlib.sha256(json.dumps(provenance, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    browsers = scene.GetNodesByClass("vtkMRMLSequenceBrowserNode")
-    browsers.UnRegister(None)
-    taken = {browsers.GetItemAsObject(index).GetAttribute(names.RESULT) for index in range(browsers.GetNumberOfItems())}
+    browsers = nodes_of_class(scene, "vtkMRMLSequenceBrowserNode")
+    taken = {browser.GetAttribute(names.RESULT) for browser in browsers}
     candidates = (digest if copy == 0 else f"{digest}-{copy + 1}" for copy in itertools.count())
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def _show_proxies(scene, name: str, nodes: ResultNodes, window_level) -> None:
+def _show_proxies(scene: Any, name: str, nodes: ResultNodes, window_level: tuple[float, float] | None) -> None:
     """Fix the display of the proxies; it stays while browsing and in saved scenes."""
     cine_proxy = nodes.proxy("cine")
     cine_proxy.CreateDefaultDisplayNodes()
@@ -231,7 +237,7 @@ def _show_proxies(scene, name: str, nodes: ResultNodes, window_level) -> None:
             nodes.proxy(part).SetAttribute(names.SYNTHETIC, "true")
 
 
-def _add_function(scene, name: str, nodes: ResultNodes, function) -> None:
+def _add_function(scene: Any, name: str, nodes: ResultNodes, function: Mapping[str, Any] | None) -> None:
     if function is None:
         return
     nodes.function = tables.function_table(scene, names.node_name(name, "function"), function)
@@ -247,7 +253,7 @@ def _add_function(scene, name: str, nodes: ResultNodes, function) -> None:
         nodes.browser.SetNodeReferenceID(role, node.GetID())
 
 
-def _add_ecg(scene, name: str, nodes: ResultNodes, ecg: EcgTrace | None) -> None:
+def _add_ecg(scene: Any, name: str, nodes: ResultNodes, ecg: EcgTrace | None) -> None:
     if ecg is None:
         return
     lead_ii = ecg.leads.index("II")
@@ -264,15 +270,9 @@ def _add_ecg(scene, name: str, nodes: ResultNodes, ecg: EcgTrace | None) -> None
         holder.SetNodeReferenceID(names.ROLE_ECG_12, nodes.ecg_12.GetID())
 
 
-def _trace_of(cine) -> EcgTrace | None:
+def _trace_of(cine: Any) -> EcgTrace | None:
     """Return the ECG of a cine; a registered one may have none."""
     if cine.record is None:
         return None
     peaks_ms = np.asarray(cine.cycle.r_peaks_s, float) * 1000.0
-    return EcgTrace(cine.record.signal_mv, cine.record.fs_hz, _leads(), peaks_ms)
-
-
-def _leads() -> tuple[str, ...]:
-    from COFGeneratorLib.ecg.record import LEADS
-
-    return LEADS
+    return EcgTrace(cine.record.signal_mv, cine.record.fs_hz, LEADS, peaks_ms)

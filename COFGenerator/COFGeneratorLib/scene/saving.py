@@ -8,15 +8,17 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from COFGeneratorLib.errors import SceneError
 from COFGeneratorLib.scene import attributes as names
 from COFGeneratorLib.scene.bootstrap import standalone_scene
+from COFGeneratorLib.scene.files import write_mrb, write_sequence
 from COFGeneratorLib.scene.result import EcgTrace, ResultNodes, link_result
 from COFGeneratorLib.scene.tables import number_column
-from COFGeneratorLib.scene.volumes import ijk_to_ras_of, new_sequence, volume_array
+from COFGeneratorLib.scene.volumes import ijk_to_ras_of, index_values, new_sequence, volume_array
 
 FORMATS = {
     ".seq.nrrd": "Slicer sequence",
@@ -67,15 +69,13 @@ def save_result(nodes: ResultNodes, path: str | os.PathLike) -> list[Path]:
         raise SceneError(f"{path} could not be written ({error.strerror or error}). Choose another folder.") from error
 
 
-def cine_array(sequence) -> np.ndarray:
+def cine_array(sequence: Any) -> np.ndarray:
     """Return the frames of a sequence of volumes, (T, D, H, W)."""
     count = sequence.GetNumberOfDataNodes()
     return np.stack([volume_array(sequence.GetNthDataNode(index)) for index in range(count)])
 
 
 def _write_sequences(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
-    from COFGeneratorLib.scene.files import write_sequence
-
     parts = (("cine", ""), ("labels", "-labels"), ("motion", "-motion"))
     with standalone_scene() as scene:  # the user's nodes keep the storage they have
         written = []
@@ -90,7 +90,7 @@ def _write_nifti(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
     """Write 4D NIfTI: the fourth spacing is the time between frames in s, as the header of the format says."""
     import SimpleITK as sitk
 
-    times_ms = [float(nodes.cine.GetNthIndexValue(index)) for index in range(nodes.cine.GetNumberOfDataNodes())]
+    times_ms = index_values(nodes.cine)
     step_s = (times_ms[1] - times_ms[0]) / 1000.0 if len(times_ms) > 1 else 1.0
     written = []
     for part, ending in (("cine", ""), ("labels", "-labels")):
@@ -115,8 +115,6 @@ def _write_nifti(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
 
 
 def _write_mrb(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
-    from COFGeneratorLib.scene.files import write_mrb
-
     with standalone_scene() as scene:
         copies = [
             None if sequence is None else _copied(sequence, scene)
@@ -124,9 +122,15 @@ def _write_mrb(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
         ]
         display = nodes.proxy("cine").GetDisplayNode()
         window_level = None if display is None else (display.GetWindow(), display.GetLevel())
-        name = nodes.cine.GetName().removesuffix(" synthetic cine")
-        provenance = names.provenance_of(nodes.cine)
-        link_result(scene, name, *copies, nodes.facts or None, _ecg_of(nodes), provenance, window_level)
+        link_result(
+            scene,
+            nodes.base_name,
+            *copies,
+            function=nodes.facts or None,
+            ecg=_ecg_of(nodes),
+            provenance=names.provenance_of(nodes.cine),
+            window_level=window_level,
+        )
         return [write_mrb(scene, folder / f"{stem}.mrb")]
 
 
@@ -184,7 +188,7 @@ def film(nodes: ResultNodes) -> list:
     return pictures
 
 
-def _film_slices(labels, depth: int) -> list[int]:
+def _film_slices(labels: np.ndarray | None, depth: int) -> list[int]:
     """Return three slices a quarter apart over the heart, or over the stack where no labels are known."""
     held = np.arange(depth) if labels is None else np.flatnonzero((labels > 0).any(axis=(1, 2)))
     held = held if len(held) else np.arange(depth)
@@ -196,7 +200,7 @@ def _rr_ms(nodes: ResultNodes) -> float:
     return float(names.provenance_of(nodes.cine)["rr_ms"])
 
 
-def _copied(sequence, scene):
+def _copied(sequence: Any, scene: Any) -> Any:
     """Return a copy of a sequence in another scene."""
     copy = new_sequence(scene, sequence.GetName())
     for index in range(sequence.GetNumberOfDataNodes()):

@@ -1,6 +1,9 @@
 """Surfaces of the labels of one frame, on demand: surfaces of every frame would slow playback down."""
 
+from typing import Any
+
 from COFGeneratorLib.scene import attributes as names
+from COFGeneratorLib.scene.bootstrap import nodes_of_class
 from COFGeneratorLib.scene.result import ResultNodes
 from COFGeneratorLib.scene.volumes import LABEL_COLOURS
 
@@ -12,7 +15,7 @@ OPACITY = {1: 1.0, 2: 0.35, 3: 0.6}
 """The wall is seen through."""
 
 
-def show_surfaces(scene, nodes: ResultNodes) -> list:
+def show_surfaces(scene: Any, nodes: ResultNodes) -> list:
     """Add one model for each label of the shown frame and return them; those of an earlier frame are replaced.
 
     Args:
@@ -29,12 +32,12 @@ def show_surfaces(scene, nodes: ResultNodes) -> list:
     proxy.GetIJKToRASMatrix(ijk_to_ras)
     to_ras = vtk.vtkTransform()
     to_ras.SetMatrix(ijk_to_ras)
-    base, made = nodes.cine.GetName().removesuffix(" synthetic cine"), []
+    made = []
     for code, (words, colour) in enumerate(LABEL_COLOURS[1:], start=1):
         surface = _surface(vtk, proxy.GetImageData(), code, to_ras)
         if surface.GetNumberOfPoints() == 0:
             continue
-        model = scene.AddNewNodeByClass("vtkMRMLModelNode", names.node_name(base, words))
+        model = scene.AddNewNodeByClass("vtkMRMLModelNode", names.node_name(nodes.base_name, words))
         model.SetAndObservePolyData(surface)
         model.CreateDefaultDisplayNodes()
         display = model.GetDisplayNode()
@@ -49,18 +52,15 @@ def show_surfaces(scene, nodes: ResultNodes) -> list:
     return made
 
 
-def surfaces_of(scene, result_id: str) -> list:
+def surfaces_of(scene: Any, result_id: str) -> list:
     """Return the surface models of a result."""
-    models = scene.GetNodesByClass("vtkMRMLModelNode")
-    models.UnRegister(None)
-    found = [models.GetItemAsObject(index) for index in range(models.GetNumberOfItems())]
     return [
-        model for model in found if model.GetAttribute(names.ROLE) == SURFACE
+        model for model in nodes_of_class(scene, "vtkMRMLModelNode") if model.GetAttribute(names.ROLE) == SURFACE
         and model.GetAttribute(names.RESULT) == result_id
     ]  # fmt: skip
 
 
-def _surface(vtk, image, code: int, to_ras):
+def _surface(vtk: Any, image: Any, code: int, to_ras: Any) -> Any:
     """Return the smoothed surface of one label in RAS; the image is padded, so that it closes at base and apex."""
     padding = vtk.vtkImageConstantPad()
     padding.SetInputData(image)

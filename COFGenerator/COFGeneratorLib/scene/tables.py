@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from COFGeneratorLib.scene.bootstrap import import_slicer
+from COFGeneratorLib.scene.volumes import index_values
 
 CURVES = (
     ("lv_volume_ml", "LV volume", (0.86, 0.24, 0.24)),
@@ -31,7 +32,7 @@ INDICES = (
 """Rows of the function table: key in the function report, words, unit, decimals."""
 
 
-def function_table(scene, name: str, function: Mapping[str, Any]):
+def function_table(scene: Any, name: str, function: Mapping[str, Any]) -> Any:
     """Add the table of indices and return it.
 
     Args:
@@ -59,7 +60,7 @@ def function_table(scene, name: str, function: Mapping[str, Any]):
     return table
 
 
-def volume_table(scene, name: str, function: Mapping[str, Any]):
+def volume_table(scene: Any, name: str, function: Mapping[str, Any]) -> Any:
     """Add the table of volumes over time, with the first frame repeated at the end of the cycle, and return it."""
     time_ms = np.append(np.asarray(function["time_ms"], float), float(function["rr_ms"]))
     table = new_table(scene, name)
@@ -71,7 +72,7 @@ def volume_table(scene, name: str, function: Mapping[str, Any]):
     return table
 
 
-def volume_chart(scene, name: str, table, cursor):
+def volume_chart(scene: Any, name: str, table: Any, cursor: Any) -> Any:
     """Add line series of the volume table, a cursor, and their chart; return the chart.
 
     Args:
@@ -80,10 +81,7 @@ def volume_chart(scene, name: str, table, cursor):
         table: From ``volume_table``.
         cursor: From ``cursor_table``.
     """
-    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
-    chart.SetTitle(name)
-    chart.SetXAxisTitle("Time from R wave (ms)")
-    chart.SetYAxisTitle("Volume (mL)")
+    chart = volumes_over_time(scene, name, name)
     columns = [table.GetColumnName(index) for index in range(table.GetNumberOfColumns())]
     lines = [(table, title, title, colour) for _, title, colour in CURVES if title in columns]
     lines.append((cursor, "shown frame", "volume", (0.55, 0.55, 0.55)))
@@ -92,12 +90,29 @@ def volume_chart(scene, name: str, table, cursor):
     return chart
 
 
-def add_series(scene, chart, table, title: str, column: str, colour) -> None:
-    """Add a column over time as a line to a chart."""
+def volumes_over_time(scene: Any, name: str, title: str) -> Any:
+    """Add an empty chart of volumes over the heart cycle and return it."""
+    chart = new_chart(scene, name, title, "Time from R wave (ms)")
+    chart.SetYAxisTitle("Volume (mL)")
+    return chart
+
+
+def new_chart(scene: Any, name: str, title: str, x_title: str) -> Any:
+    """Add an empty chart and return it."""
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", name)
+    chart.SetTitle(title)
+    chart.SetXAxisTitle(x_title)
+    return chart
+
+
+def add_series(
+    scene: Any, chart: Any, table: Any, title: str, column: str, colour: Sequence[float], x_column: str = "time"
+) -> None:
+    """Add a column over time, or over another column, as a line to a chart."""
     slicer = import_slicer()
     series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
     series.SetAndObserveTableNodeID(table.GetID())
-    series.SetXColumnName("time")
+    series.SetXColumnName(x_column)
     series.SetYColumnName(column)
     series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
     series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
@@ -106,7 +121,7 @@ def add_series(scene, chart, table, title: str, column: str, colour) -> None:
     chart.AddAndObservePlotSeriesNodeID(series.GetID())
 
 
-def add_beat_to_chart(scene, name: str, nodes, ecg, rr_ms: float):
+def add_beat_to_chart(scene: Any, name: str, nodes: Any, ecg: Any, rr_ms: float) -> Any:
     """Draw lead II of the beat whose length drove the motion under the volume curves; return its table.
 
     The trace is scaled into the lowest fifth of the chart, since the axis is that of the volumes.
@@ -133,7 +148,7 @@ def add_beat_to_chart(scene, name: str, nodes, ecg, rr_ms: float):
     return table
 
 
-def cursor_table(scene, name: str, function: Mapping[str, Any]):
+def cursor_table(scene: Any, name: str, function: Mapping[str, Any]) -> Any:
     """Add the two-point table of the vertical line that marks the shown frame in the chart."""
     curves = [curve for curve in (_curve(function, key) for key, _, _ in CURVES) if curve is not None]
     table = new_table(scene, name)
@@ -143,7 +158,7 @@ def cursor_table(scene, name: str, function: Mapping[str, Any]):
     return table
 
 
-def move_cursor(table, time_ms: float) -> None:
+def move_cursor(table: Any, time_ms: float) -> None:
     """Move the vertical line to a time, ms."""
     column = table.GetTable().GetColumnByName("time")
     column.SetValue(0, time_ms)
@@ -153,14 +168,14 @@ def move_cursor(table, time_ms: float) -> None:
     table.Modified()
 
 
-def clicked_frame(nodes, points) -> int | None:
+def clicked_frame(nodes: Any, points: Sequence[tuple[str, list[int]]]) -> int | None:
     """Return the frame next to a point that was clicked in the chart of a result; None if it was none of its curves.
 
     Args:
         nodes: ``ResultNodes`` with cursor and chart.
         points: (ID of a plot series node, selected rows) of everything that is selected now.
     """
-    times_ms = np.array([float(nodes.cine.GetNthIndexValue(n)) for n in range(nodes.cine.GetNumberOfDataNodes())])
+    times_ms = index_values(nodes.cine)
     rr_ms = float(nodes.cine.GetAttribute("COF.rr_ms"))
     for series_id, rows in points:
         series = nodes.chart.GetScene().GetNodeByID(series_id) if nodes.chart.HasPlotSeriesNodeID(series_id) else None
@@ -173,7 +188,7 @@ def clicked_frame(nodes, points) -> int | None:
     return None
 
 
-def ecg_table(scene, name: str, time_ms: np.ndarray, signal_mv: np.ndarray, leads: Sequence[str]):
+def ecg_table(scene: Any, name: str, time_ms: np.ndarray, signal_mv: np.ndarray, leads: Sequence[str]) -> Any:
     """Add the table of all leads (columns ``time`` in ms and one a lead in mV) and return it."""
     table = new_table(scene, name)
     add_number_column(table, "time", time_ms, "ms")
@@ -182,7 +197,9 @@ def ecg_table(scene, name: str, time_ms: np.ndarray, signal_mv: np.ndarray, lead
     return table
 
 
-def slicerheart_ecg_table(scene, name: str, time_ms: np.ndarray, lead_mv: np.ndarray, triggers_ms: np.ndarray):
+def slicerheart_ecg_table(
+    scene: Any, name: str, time_ms: np.ndarray, lead_mv: np.ndarray, triggers_ms: np.ndarray
+) -> Any:
     """Add the one-lead table of SlicerHeart's layout (columns ``time``, ``ecg``, ``triggerTimes``) and return it.
 
     Trigger times (R peaks) fill the first rows of their column; the rest is NaN.
@@ -195,12 +212,12 @@ def slicerheart_ecg_table(scene, name: str, time_ms: np.ndarray, lead_mv: np.nda
     return table
 
 
-def new_table(scene, name: str):
+def new_table(scene: Any, name: str) -> Any:
     """Add an empty table node."""
     return scene.AddNewNodeByClass("vtkMRMLTableNode", name)
 
 
-def add_number_column(table, title: str, values: np.ndarray, unit: str) -> None:
+def add_number_column(table: Any, title: str, values: np.ndarray, unit: str) -> None:
     """Append a column of float64 numbers with its unit label."""
     import vtk
     from vtk.util import numpy_support
@@ -212,7 +229,7 @@ def add_number_column(table, title: str, values: np.ndarray, unit: str) -> None:
     table.SetColumnUnitLabel(title, unit)
 
 
-def add_text_column(table, title: str, values: Sequence[str]) -> None:
+def add_text_column(table: Any, title: str, values: Sequence[str]) -> None:
     """Append a column of texts."""
     import vtk
 
@@ -223,7 +240,7 @@ def add_text_column(table, title: str, values: Sequence[str]) -> None:
     table.AddColumn(column)
 
 
-def number_column(table, title: str) -> np.ndarray:
+def number_column(table: Any, title: str) -> np.ndarray:
     """Return a copy of a numeric column, (n,) float64."""
     column = table.GetTable().GetColumnByName(title)
     return np.array([column.GetVariantValue(row).ToDouble() for row in range(column.GetNumberOfTuples())])

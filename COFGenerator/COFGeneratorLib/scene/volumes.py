@@ -1,5 +1,8 @@
 """Cine frames and label maps as sequences of volume nodes."""
 
+import os
+from typing import Any
+
 import numpy as np
 
 from COFGeneratorLib.errors import SceneError
@@ -18,7 +21,9 @@ MIN_INTEGER_LEVELS = 200
 """Below this many grey levels rounding to integers would be visible."""
 
 
-def volume_sequence(scene, name: str, frames: np.ndarray, indices: list[str], ijk_to_ras: np.ndarray, labels=False):
+def volume_sequence(
+    scene: Any, name: str, frames: np.ndarray, indices: list[str], ijk_to_ras: np.ndarray, labels: bool = False
+) -> Any:
     """Add a sequence of scalar (or label map) volumes to a scene.
 
     Args:
@@ -51,13 +56,18 @@ def volume_sequence(scene, name: str, frames: np.ndarray, indices: list[str], ij
     return sequence
 
 
-def new_sequence(scene, name: str):
+def new_sequence(scene: Any, name: str) -> Any:
     """Add an empty sequence node with this product's index name and unit."""
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", name)
     sequence.SetIndexName(INDEX_NAME)
     sequence.SetIndexUnit(INDEX_UNIT)
     sequence.SetIndexType(import_slicer().vtkMRMLSequenceNode.NumericIndex)
     return sequence
+
+
+def index_values(sequence: Any) -> np.ndarray:
+    """Return the index values of a sequence, (T,), ms where this product made it."""
+    return np.array([float(sequence.GetNthIndexValue(index)) for index in range(sequence.GetNumberOfDataNodes())])
 
 
 def compact_frames(frames: np.ndarray, anchor: np.ndarray) -> np.ndarray:
@@ -79,7 +89,7 @@ def compact_frames(frames: np.ndarray, anchor: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(frames, dtype=np.float32)
 
 
-def label_colours(scene, name: str):
+def label_colours(scene: Any, name: str) -> Any:
     """Add the colour table of the four labels and return it."""
     slicer = import_slicer()
     table = scene.AddNewNodeByClass("vtkMRMLColorTableNode", name)
@@ -98,7 +108,7 @@ def window_level(voxels: np.ndarray) -> tuple[float, float]:
     return max(float(high - low), 1e-3), float(high + low) / 2.0
 
 
-def load_volume(scene, path, name: str, labels: bool = False):
+def load_volume(scene: Any, path: str | os.PathLike, name: str, labels: bool = False) -> Any:
     """Add a volume read from a file, with a display, and return its node.
 
     Raises:
@@ -116,7 +126,7 @@ def load_volume(scene, path, name: str, labels: bool = False):
     return node
 
 
-def image_data(array: np.ndarray):
+def image_data(array: np.ndarray) -> Any:
     """Return a (D, H, W) or (D, H, W, C) array as vtkImageData that owns a copy of it."""
     import vtk
     from vtk.util import numpy_support
@@ -129,7 +139,7 @@ def image_data(array: np.ndarray):
     return image
 
 
-def volume_array(node) -> np.ndarray:
+def volume_array(node: Any) -> np.ndarray:
     """Return a copy of a volume node's voxels, (D, H, W)."""
     from vtk.util import numpy_support
 
@@ -138,7 +148,7 @@ def volume_array(node) -> np.ndarray:
     return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(depth, height, width).copy()
 
 
-def matrix_to_vtk(matrix: np.ndarray):
+def matrix_to_vtk(matrix: np.ndarray) -> Any:
     """Return a (4, 4) array as vtkMatrix4x4."""
     import vtk
 
@@ -147,7 +157,7 @@ def matrix_to_vtk(matrix: np.ndarray):
     return result
 
 
-def ijk_to_ras_of(node) -> np.ndarray:
+def ijk_to_ras_of(node: Any) -> np.ndarray:
     """Return a volume node's (4, 4) ijk → RAS matrix, mm."""
     import vtk
 

@@ -1,9 +1,14 @@
-"""The AHA-17 bull's-eye of a result as a picture, drawn by Qt: Slicer brings no plotting library for it."""
+"""The AHA-17 bull's-eye of a result as a picture."""
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
+
+from COFGeneratorLib.ui.drawing import drawn_on, path_through
 
 RINGS = ((6, 0.76, 1.0, 60.0), (6, 0.5, 0.76, 60.0), (4, 0.22, 0.5, 45.0))
 """Sectors, inner and outer radius, start (degrees, counter-clockwise from the right) of basal, mid, apical ring."""
@@ -20,7 +25,23 @@ SIZE = 190
 LOW, MIDDLE, HIGH, UNKNOWN = (59, 28, 84), (200, 72, 72), (250, 214, 110), (150, 150, 150)
 
 
-def bullseye(segments, measure: str, width: int):
+@dataclass(frozen=True)
+class _Target:
+    """Where the bull's-eye lies, pixels, and what the ends of its colour scale stand for."""
+
+    painter: Any
+    centre: tuple[float, float]
+    radius: float
+    low: float
+    high: float
+
+    def at(self, degrees: float, share: float) -> tuple[float, float]:
+        """Return the point at an angle, at a share of the radius."""
+        angle, distance = math.radians(degrees), self.radius * share
+        return self.centre[0] + distance * math.cos(angle), self.centre[1] - distance * math.sin(angle)
+
+
+def bullseye(segments: Sequence[Mapping[str, Any]], measure: str, width: int) -> Any:
     """Return a QPixmap of one measure.
 
     Args:
@@ -29,41 +50,23 @@ def bullseye(segments, measure: str, width: int):
         width: Of the picture, pixels.
     """
     words, low, high = MEASURES[measure]
-    words = _(words)
     values = {row["segment"]: row.get(measure) for row in segments}
     pixmap = qt.QPixmap(width, SIZE)
-    pixmap.fill(qt.QColor(0, 0, 0, 0))
-    painter = qt.QPainter(pixmap)
-    try:
-        painter.setRenderHint(qt.QPainter.Antialiasing, True)
-        font = painter.font()
-        font.setPixelSize(10)
-        painter.setFont(font)
-        radius = SIZE / 2.0 - 16.0
-        centre = (radius + 26.0, SIZE / 2.0)
+    radius = SIZE / 2.0 - 16.0
+    with drawn_on(pixmap, qt.QColor(0, 0, 0, 0)) as painter:
+        target = _Target(painter, (radius + 26.0, SIZE / 2.0), radius, low, high)
         number = 1
         for count, inner, outer, start in RINGS:
+            span = 360.0 / count
             for sector in range(count):
-                span = 360.0 / count
-                _sector(
-                    painter,
-                    centre,
-                    radius,
-                    (inner, outer),
-                    (start + sector * span, span),
-                    values.get(number),
-                    low,
-                    high,
-                )
+                _sector(target, (inner, outer), (start + sector * span, span), values.get(number))
                 number += 1
-        _sector(painter, centre, radius, (0.0, 0.22), (0.0, 360.0), values.get(17), low, high)
-        _legend(painter, centre, radius, width, words, low, high)
-    finally:
-        painter.end()
+        _sector(target, (0.0, RINGS[-1][1]), (0.0, 360.0), values.get(number))
+        _legend(target, width, _(words))
     return pixmap
 
 
-def colour_of(value, low: float, high: float) -> tuple[int, int, int]:
+def colour_of(value: float | None, low: float, high: float) -> tuple[int, int, int]:
     """Return the RGB colour of a value: dark where little moves, light where much does, grey where unknown."""
     if value is None:
         return UNKNOWN
@@ -72,29 +75,25 @@ def colour_of(value, low: float, high: float) -> tuple[int, int, int]:
     return tuple(round(a + (b - a) * part) for a, b in zip(first, second, strict=True))
 
 
-def _sector(painter, centre, radius, ring, angles, value, low, high) -> None:
-    (x, y), (inner, outer), (start, span) = centre, ring, angles
-    path = qt.QPainterPath()
+def _sector(target: _Target, ring: tuple[float, float], angles: tuple[float, float], value: float | None) -> None:
+    (inner, outer), (start, span), painter = ring, angles, target.painter
     steps = max(8, int(span / 3.0))
     outline = [(start + span * step / steps, outer) for step in range(steps + 1)]
     outline += [(start + span * step / steps, inner) for step in range(steps, -1, -1)] if inner else []
-    for index, (angle, share) in enumerate(outline):
-        at = x + radius * share * math.cos(math.radians(angle)), y - radius * share * math.sin(math.radians(angle))
-        path.lineTo(*at) if index else path.moveTo(*at)
+    path = path_through(target.at(angle, share) for angle, share in outline)
     path.closeSubpath()
-    colour = colour_of(value, low, high)
+    colour = colour_of(value, target.low, target.high)
     painter.setPen(qt.QPen(qt.QColor(245, 245, 245)))
     painter.setBrush(qt.QBrush(qt.QColor(*colour)))
     painter.drawPath(path)
     words = "–" if value is None else f"{value:.0f}"
-    middle, angle = (inner + outer) / 2.0 if inner else 0.0, math.radians(start + span / 2.0)
+    x, y = target.at(start + span / 2.0, (inner + outer) / 2.0 if inner else 0.0)
     painter.setPen(qt.QPen(qt.QColor(20, 20, 20) if sum(colour) > 380 else qt.QColor(250, 250, 250)))
-    left = x + radius * middle * math.cos(angle) - 3.0 * len(words)
-    painter.drawText(int(left), int(y - radius * middle * math.sin(angle) + 4.0), words)
+    painter.drawText(int(x - 3.0 * len(words)), int(y + 4.0), words)
 
 
-def _legend(painter, centre, radius, width: int, words: str, low: float, high: float) -> None:
-    x, y = centre
+def _legend(target: _Target, width: int, words: str) -> None:
+    painter, (x, y), radius, low, high = target.painter, target.centre, target.radius, target.low, target.high
     painter.setPen(qt.QPen(qt.QColor(128, 128, 128)))
     painter.drawText(int(x - 20), 11, _("anterior"))
     painter.drawText(int(x - 18), SIZE - 4, _("inferior"))

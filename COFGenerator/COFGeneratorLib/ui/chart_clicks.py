@@ -1,6 +1,7 @@
 """Clicks on points of the chart in Slicer's plot views: ``qMRMLPlotView`` tells them as selected rows of series."""
 
 from collections.abc import Callable
+from typing import Any
 
 import slicer
 
@@ -14,7 +15,7 @@ class ChartClicks:
         on_points: Called with a list of (ID of a plot series node, selected rows).
     """
 
-    def __init__(self, on_points: Callable[[list[tuple[str, list[int]]]], None]):
+    def __init__(self, on_points: Callable[[list[tuple[str, list[int]]]], None]) -> None:
         self._on_points, self._views = on_points, []
 
     def listen(self) -> None:
@@ -32,7 +33,7 @@ class ChartClicks:
             view.disconnect(SELECTED, self._on_selected)
         self._views = []
 
-    def _on_selected(self, series_ids, selections) -> None:
+    def _on_selected(self, series_ids: Any, selections: Any) -> None:
         count = min(series_ids.GetNumberOfValues(), selections.GetNumberOfItems())
         points = []
         for index in range(count):

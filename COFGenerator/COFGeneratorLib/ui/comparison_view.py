@@ -1,5 +1,7 @@
 """The page "Compare with a real cine" and saving of results."""
 
+from typing import Any
+
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -7,6 +9,8 @@ from slicer.i18n import tr as _
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.scene import saving
 from COFGeneratorLib.scene.comparison import ComparisonNodes, why_not_comparable
+from COFGeneratorLib.scene.result import ResultNodes
+from COFGeneratorLib.ui.result_view import ResultView
 
 
 class ComparisonView:
@@ -18,14 +22,14 @@ class ComparisonView:
         result: ``ResultView`` whose result is compared.
     """
 
-    def __init__(self, ui, logic, result):
+    def __init__(self, ui: Any, logic: Any, result: ResultView) -> None:
         self._ui, self._logic, self._result, self._real = ui, logic, result, None
         self.nodes: ComparisonNodes | None = None
         ui.compareButton.connect("clicked(bool)", self.compare)
         ui.showDifferenceButton.connect("clicked(bool)", self.show_difference)
         self._show("")
 
-    def select(self, real) -> None:
+    def select(self, real: Any) -> None:
         """Choose the browser of the real cine, or none."""
         if real is not self._real:
             self._real = real
@@ -48,7 +52,7 @@ class ComparisonView:
         )
         self._ui.showDifferenceButton.enabled = self.nodes is not None
 
-    def compare(self, *_args) -> None:
+    def compare(self, *_args: Any) -> None:
         """Compare and show the figures."""
         try:
             self.nodes = self._logic.compare(self._result.nodes.browser, self._real)
@@ -64,7 +68,7 @@ class ComparisonView:
             slicer.modules.plots.logic().ShowChartInLayout(self.nodes.chart)
         self.refresh()
 
-    def show_difference(self, *_args) -> None:
+    def show_difference(self, *_args: Any) -> None:
         """Show generated minus real in the slice views."""
         if self.nodes is not None:
             proxy = self._result.nodes.browser.GetProxyNode(self.nodes.difference)
@@ -79,7 +83,7 @@ class ComparisonView:
         self._ui.comparisonLabel.visible = bool(words)
 
 
-def ask_where_to_save(nodes) -> str:
+def ask_where_to_save(nodes: ResultNodes) -> str:
     """Ask for a file name; returns an empty text if the user declines. DICOM is not among the formats."""
     filters = ";;".join(f"{_(words)} (*{ending})" for ending, words in saving.formats().items())
     name = nodes.cine.GetName().replace(" ", "-")

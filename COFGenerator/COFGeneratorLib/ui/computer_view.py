@@ -3,9 +3,9 @@
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import qt
 import slicer
@@ -14,7 +14,8 @@ from slicer.i18n import tr as _
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState
 from COFGeneratorLib.resources import model_bundles
-from COFGeneratorLib.scene.generation import ECG_ALONE, child_environment
+from COFGeneratorLib.scene.child import Child, child_environment
+from COFGeneratorLib.scene.generation import ECG_ALONE
 from COFGeneratorLib.ui import dependencies, settings
 from COFGeneratorLib.ui.monitor import JobMonitor
 
@@ -29,7 +30,9 @@ class ComputerView:
         on_change: Called when something changed that a generation depends on.
     """
 
-    def __init__(self, ui, requirements: Path, new_folder: Callable[[str], Path], on_change: Callable[[], None]):
+    def __init__(
+        self, ui: Any, requirements: Path, new_folder: Callable[[str], Path], on_change: Callable[[], None]
+    ) -> None:
         self._ui, self._requirements, self._new_folder, self._on_change = ui, requirements, new_folder, on_change
         self._monitor = JobMonitor(lambda update: None, self._on_probed)
         self._missing: list[str] | None = None
@@ -49,10 +52,7 @@ class ComputerView:
 
     def close(self) -> None:
         """Stop what is running; for when the widget goes away."""
-        runner = self._monitor.release()
-        if runner is not None:
-            runner.kill()
-            shutil.rmtree(runner.folder.root, ignore_errors=True)
+        self._monitor.abandon()
 
     @property
     def python(self) -> str:
@@ -88,14 +88,13 @@ class ComputerView:
         base = slicer.util.startupEnvironment() if self.python else os.environ
         return child_environment(base, self.device)
 
-    def probe(self, *_args) -> None:
+    def probe(self, *_args: Any) -> None:
         """Try out packages and devices in a child process."""
         if self._monitor.active:
             return
+        child = Child(python=self.python, env=self.environment())
         try:
-            runner = dependencies.start_probe(
-                self._new_folder("probe"), self.python or sys.executable, self.environment()
-            )
+            runner = dependencies.start_probe(self._new_folder("probe"), child)
         except ChainOfFlowError as error:
             self._say(str(error))
             return
@@ -140,24 +139,16 @@ class ComputerView:
     def _setting(self) -> str:
         return settings.MODEL_ECG_ALONE if self._alone else settings.MODEL
 
-    def _fill_devices(self, devices) -> None:
+    def _fill_devices(self, devices: list[dict[str, Any]]) -> None:
         kept = self.device if self._ui.deviceSelector.count else settings.get(settings.DEVICE, "auto")
-        self._ui.deviceSelector.blockSignals(True)
-        self._ui.deviceSelector.clear()
-        self._ui.deviceSelector.addItem(_("Automatic"), "auto")
-        if not any(device["id"] == "cpu" for device in devices):
-            self._ui.deviceSelector.addItem("cpu", "cpu")
-        for device in devices:
-            self._ui.deviceSelector.addItem(dependencies.device_words(device), device["id"])
-        self._ui.deviceSelector.currentIndex = max(self._ui.deviceSelector.findData(kept), 0)
-        self._ui.deviceSelector.blockSignals(False)
+        dependencies.fill_devices(self._ui.deviceSelector, devices, kept)
 
-    def _on_model(self, *_args) -> None:
+    def _on_model(self, *_args: Any) -> None:
         settings.put(self._setting, self.model or "")
         self._show_card()
         self._on_change()
 
-    def _on_browse(self, *_args) -> None:
+    def _on_browse(self, *_args: Any) -> None:
         folder = qt.QFileDialog.getExistingDirectory(None, _("Folder of a model bundle"))
         if folder:
             self.add_model(str(folder))
@@ -181,14 +172,14 @@ class ComputerView:
         self._ui.modelCardLabel.text = model_card(self.model)
         self._ui.modelSelector.toolTip = self.model or _("No model bundle was found.")
 
-    def _on_device(self, *_args) -> None:
+    def _on_device(self, *_args: Any) -> None:
         settings.put(settings.DEVICE, self.device)
 
-    def _on_python(self, *_args) -> None:
+    def _on_python(self, *_args: Any) -> None:
         settings.put(settings.PYTHON, self.python)
         self._on_change()
 
-    def _on_install(self, *_args) -> None:
+    def _on_install(self, *_args: Any) -> None:
         with slicer.util.tryWithErrorDisplay(_("The packages could not be installed."), waitCursor=True):
             folder = self._new_folder("install")
             folder.mkdir(parents=True)
@@ -202,7 +193,7 @@ class ComputerView:
             if done:
                 self.probe()
 
-    def _on_repair(self, *_args) -> None:
+    def _on_repair(self, *_args: Any) -> None:
         text = _("PyTorch will be uninstalled. Restart Slicer afterwards, then install it again. Go on?")
         if slicer.util.confirmOkCancelDisplay(text, _("Remove PyTorch")):
             with slicer.util.tryWithErrorDisplay(_("PyTorch could not be removed."), waitCursor=True):

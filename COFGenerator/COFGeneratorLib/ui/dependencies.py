@@ -6,14 +6,17 @@ built with. PyTorch comes from the extension of that name, which picks the build
 
 import importlib.util
 import sys
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
 from COFGeneratorLib.errors import JobError
 from COFGeneratorLib.jobs import JobRunner
+from COFGeneratorLib.scene.child import Child, start_child
 
 PROTECTED = ("numpy", "scipy", "SimpleITK", "vtk", "requests", "pydicom", "pillow", "packaging", "setuptools", "pip")
 """Packages of Slicer that an installation must leave at their version."""
@@ -98,15 +101,13 @@ def remove_torch() -> None:
     slicer.util.pip_uninstall("torch")
 
 
-def start_probe(folder: Path, python: str, env) -> JobRunner:
+def start_probe(folder: Path, child: Child) -> JobRunner:
     """Start a child process that reports packages and devices in ``result/probe.json``."""
-    runner = JobRunner(folder)
-    argv = [python, "-m", "COFGeneratorLib", "probe", "--out", str(runner.folder.result / "probe.json")]
-    runner.start([*argv, "--events", str(runner.folder.events)], kind="probe", env=env, expect=["probe.json"])
-    return runner
+    command, name = child.command("probe"), "probe.json"
+    return start_child(JobRunner(folder), command, kind="probe", out=name, expect=[name], env=child.env)
 
 
-def describe(facts) -> str:
+def describe(facts: Mapping[str, Any]) -> str:
     """Return a probe's facts in a few words."""
     if facts["torch_error"]:
         version = facts["packages"]["torch"]
@@ -124,7 +125,26 @@ def describe(facts) -> str:
     return "\n".join(lines)
 
 
-def device_words(device) -> str:
+def fill_devices(selector: Any, found: Sequence[Mapping[str, Any]], kept: str) -> None:
+    """Offer the automatic choice, the CPU and what a probe has found; choose what was chosen before.
+
+    Args:
+        selector: QComboBox.
+        found: Devices of a probe.
+        kept: Id of the device that was chosen.
+    """
+    selector.blockSignals(True)
+    selector.clear()
+    selector.addItem(_("Automatic"), "auto")
+    if not any(device["id"] == "cpu" for device in found):
+        selector.addItem("cpu", "cpu")
+    for device in found:
+        selector.addItem(device_words(device), device["id"])
+    selector.currentIndex = max(selector.findData(kept), 0)
+    selector.blockSignals(False)
+
+
+def device_words(device: Mapping[str, Any]) -> str:
     """Return a device of a probe in words: id, name, free memory or why it does not work."""
     words = f"{device['id']}: {device['name']}"
     if device.get("error"):

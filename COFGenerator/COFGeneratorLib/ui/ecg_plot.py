@@ -1,6 +1,11 @@
 """The picture of an ECG: twelve leads about the chosen beat, and the rhythm strip on which beats are chosen."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import qt
+
+from COFGeneratorLib.ui.drawing import draw_line, drawn_on
 
 LEAD_COLUMNS = (("I", "II", "III", "aVR", "aVL", "aVF"), ("V1", "V2", "V3", "V4", "V5", "V6"))
 RHYTHM_LEAD = "II"
@@ -22,7 +27,7 @@ class EcgPlot:
         beats: ``beats`` of ``ecg.json``.
     """
 
-    def __init__(self, trace, beats):
+    def __init__(self, trace: Mapping[str, Any], beats: list[dict[str, Any]]) -> None:
         self._fs_hz, self._leads, self.beats = float(trace["fs_hz"]), trace["leads"], beats
         self._duration_s = len(self._leads[RHYTHM_LEAD]) / self._fs_hz
         self._width = 1.0
@@ -47,21 +52,13 @@ class EcgPlot:
         started = [beat["index"] for beat in self.beats[:-1] if beat["r_ms"] <= time_ms]
         return started[-1] if started else self.beats[0]["index"]
 
-    def draw(self, width: int, chosen: int):
+    def draw(self, width: int, chosen: int) -> Any:
         """Return a QPixmap of some width with a beat highlighted."""
         self._width = float(width)
         pixmap = qt.QPixmap(width, self.height)
-        pixmap.fill(qt.QColor(PAPER))
-        painter = qt.QPainter(pixmap)
-        try:
-            painter.setRenderHint(qt.QPainter.Antialiasing, True)
-            font = painter.font()
-            font.setPixelSize(10)
-            painter.setFont(font)
+        with drawn_on(pixmap, qt.QColor(PAPER)) as painter:
             self._draw_leads(painter, width, chosen)
             self._draw_strip(painter, width, chosen)
-        finally:
-            painter.end()
         return pixmap
 
     def _span_s(self, chosen: int) -> tuple[float, float]:
@@ -69,7 +66,7 @@ class EcgPlot:
         beat = self.beats[min(chosen, len(self.beats) - 1)]
         return beat["r_ms"] / 1000.0, (beat["r_ms"] + (beat["rr_ms"] or 800.0)) / 1000.0
 
-    def _draw_leads(self, painter, width: int, chosen: int) -> None:
+    def _draw_leads(self, painter: Any, width: int, chosen: int) -> None:
         begin, end = self._span_s(chosen) if self.beats else (0.0, min(self._duration_s, 1.0))
         first, last = max(begin - BEFORE_S, 0.0), min(end + AFTER_S, self._duration_s)
         values = [value for lead in self._leads.values() for value in self._cut(lead, first, last)]
@@ -87,7 +84,7 @@ class EcgPlot:
                 self._draw_curve(painter, self._cut(self._leads[lead], first, last), box, 2.2 * ROW / largest_mv)
                 self._write(painter, box[0] + 3, box[1] + 11, lead, WORDS)
 
-    def _draw_strip(self, painter, width: int, chosen: int) -> None:
+    def _draw_strip(self, painter: Any, width: int, chosen: int) -> None:
         top = self.height - STRIP - MARGIN
         box = (MARGIN, top, width - 2 * MARGIN, STRIP)
         painter.fillRect(*(int(value) for value in box), qt.QColor("#ffffff"))
@@ -110,23 +107,23 @@ class EcgPlot:
             self._write(painter, x - 3, top + STRIP - 3, "▲" if beat["accepted"] else "△", colour)
         self._write(painter, box[0] + 3, top + 11, RHYTHM_LEAD, WORDS)
 
-    def _cut(self, samples, first_s: float, last_s: float):
+    def _cut(self, samples: Sequence[float], first_s: float, last_s: float) -> Sequence[float]:
         return samples[int(first_s * self._fs_hz) : max(int(last_s * self._fs_hz), int(first_s * self._fs_hz) + 2)]
 
-    def _draw_curve(self, painter, samples, box, pixels_per_mv: float) -> None:
+    def _draw_curve(
+        self, painter: Any, samples: Sequence[float], box: tuple[float, float, float, float], pixels_per_mv: float
+    ) -> None:
         left, top, width, height = box
         middle = (max(samples) + min(samples)) / 2.0
         step = width / max(len(samples) - 1, 1)
         pixels_per_mv = min(pixels_per_mv, 1.15 * height / max(max(samples) - min(samples), 1e-3))
-        path = qt.QPainterPath()
-        for index, value in enumerate(samples):
-            x, y = left + index * step, top + height / 2.0 - (value - middle) * pixels_per_mv
-            path.lineTo(x, y) if index else path.moveTo(x, y)
-        painter.setPen(qt.QPen(qt.QColor(LINE)))
-        painter.setBrush(qt.Qt.NoBrush)
-        painter.drawPath(path)
+        points = (
+            (left + index * step, top + height / 2.0 - (value - middle) * pixels_per_mv)
+            for index, value in enumerate(samples)
+        )
+        draw_line(painter, points, qt.QPen(qt.QColor(LINE)))
 
     @staticmethod
-    def _write(painter, x: float, y: float, words: str, colour: str) -> None:
+    def _write(painter: Any, x: float, y: float, words: str, colour: str) -> None:
         painter.setPen(qt.QPen(qt.QColor(colour)))
         painter.drawText(int(x), int(y), words)

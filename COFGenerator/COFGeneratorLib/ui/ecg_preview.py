@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
@@ -33,12 +34,12 @@ class EcgPreview:
 
     def __init__(
         self,
-        summary_label,
-        plot_label,
+        summary_label: Any,
+        plot_label: Any,
         start: Callable[[object], JobRunner],
         on_beat: Callable[[int], None],
         on_read: Callable[[], None],
-    ):
+    ) -> None:
         self._summary, self._picture, self._start = summary_label, plot_label, start
         self._on_beat, self._on_read = on_beat, on_read
         self._monitor = JobMonitor(lambda update: None, self._on_end)
@@ -52,11 +53,11 @@ class EcgPreview:
 
     def clear(self) -> None:
         """Show nothing and stop reading."""
-        self._stop()
+        self._monitor.abandon()
         self._source, self.facts, self.plot, self.problem = "", {}, None, ""
         self._show("")
 
-    def show(self, source) -> None:
+    def show(self, source: Any) -> None:
         """Read a file or a table node unless it is the one that is shown."""
         if source is self._source or (isinstance(source, str) and source == self._source):
             return
@@ -94,13 +95,7 @@ class EcgPreview:
 
     def close(self) -> None:
         """Stop reading; for when the widget goes away."""
-        self._stop()
-
-    def _stop(self) -> None:
-        runner = self._monitor.release()
-        if runner is not None:
-            runner.kill()
-            shutil.rmtree(runner.folder.root, ignore_errors=True)
+        self._monitor.abandon()
 
     def _on_end(self, runner: JobRunner) -> None:
         folder = runner.folder.result / "ecg"
@@ -129,7 +124,7 @@ class EcgPreview:
             self._picture.setPixmap(self.plot.draw(max(int(self._summary.width), MIN_PLOT_WIDTH), self.beat))
 
 
-def summary(facts, beat: int | None = None) -> str:
+def summary(facts: Mapping[str, Any], beat: int | None = None) -> str:
     """Return the measurements of ``ecg.json`` in words.
 
     Args:

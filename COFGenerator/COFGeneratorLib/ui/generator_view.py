@@ -6,6 +6,7 @@ One method, ``refresh``, derives what is enabled from inputs and state; nothing 
 import shutil
 from enum import Enum, auto
 from pathlib import Path
+from typing import Any
 
 import qt
 import slicer
@@ -16,12 +17,13 @@ from COFGeneratorLib.jobs import JobRunner, JobState
 from COFGeneratorLib.scene import export
 from COFGeneratorLib.ui.comparison_view import ComparisonView, ask_where_to_save
 from COFGeneratorLib.ui.computer_view import ComputerView
+from COFGeneratorLib.ui.desktop import copy_to_clipboard, open_path
 from COFGeneratorLib.ui.ecg_preview import AUTOMATIC, EcgPreview
 from COFGeneratorLib.ui.events import on_drop
-from COFGeneratorLib.ui.job_view import JobView, copy_to_clipboard
+from COFGeneratorLib.ui.job_view import JobView
 from COFGeneratorLib.ui.monitor import JobMonitor
 from COFGeneratorLib.ui.result_view import ResultView
-from COFGeneratorLib.ui.starting import is_alone, start_job, why_no_start
+from COFGeneratorLib.ui.starting import is_alone, start_generating, why_no_start
 
 
 class PanelState(Enum):
@@ -43,7 +45,7 @@ class GeneratorView:
         requirements: File that lists what generation needs.
     """
 
-    def __init__(self, ui, logic, requirements: Path):
+    def __init__(self, ui: Any, logic: Any, requirements: Path) -> None:
         self._ui, self._logic, self._node = ui, logic, None
         self._last_end: JobState | None = None
         self._last_labels = None
@@ -53,7 +55,11 @@ class GeneratorView:
         self.comparison = ComparisonView(ui, logic, self.result)
         self.computer = ComputerView(ui, requirements, logic.newJobFolder, self.refresh)
         self.ecg = EcgPreview(
-            ui.ecgSummaryLabel, ui.ecgPlotLabel, self._start_ecg, self._choose_beat, self._on_ecg_read
+            ui.ecgSummaryLabel,
+            ui.ecgPlotLabel,
+            start=self._start_ecg,
+            on_beat=self._choose_beat,
+            on_read=self._on_ecg_read,
         )
         self._drops = [on_drop(widget, self.drop) for widget in (ui.inputsCollapsibleButton, ui.ecgPathEdit)]
         self.generation = JobMonitor(self.job_view.update, self._on_end)
@@ -63,7 +69,7 @@ class GeneratorView:
         ui.ecgPathEdit.connect("currentPathChanged(QString)", self._on_ecg_path)
         ui.saveResultButton.connect("clicked(bool)", self.save_result)
         ui.copyLogButton.connect("clicked(bool)", lambda *_args: copy_to_clipboard(self.job_view.log_text()))
-        ui.openFolderButton.connect("clicked(bool)", self._on_open_folder)
+        ui.openFolderButton.connect("clicked(bool)", lambda *_args: open_path(self._folder))
         self._folder: Path | None = None
         self.refresh()
 
@@ -78,7 +84,7 @@ class GeneratorView:
             return PanelState.FAILED
         return PanelState.READY if not self.why_not() else PanelState.EMPTY
 
-    def set_parameter_node(self, node) -> None:
+    def set_parameter_node(self, node: Any) -> None:
         """Work on another parameter node, or on none while the scene is closed."""
         self._node = node
         if node is None:
@@ -87,25 +93,19 @@ class GeneratorView:
 
     def scene_closing(self) -> None:
         """The scene goes away: stop the job, because its result would have no place, and forget all nodes."""
-        runner = self.generation.release()
-        if runner is not None:
-            runner.kill()
-            shutil.rmtree(runner.folder.root, ignore_errors=True)
+        if self.generation.abandon():
             self.job_view.idle(_("Stopped, because the scene was closed."))
         self._last_end = None
         self.set_parameter_node(None)
 
     def close(self) -> None:
         """The widget goes away."""
-        runner = self.generation.release()
-        if runner is not None:
-            runner.kill()
-            shutil.rmtree(runner.folder.root, ignore_errors=True)
+        self.generation.abandon()
         self.ecg.close()
         self.computer.close()
         self.result.release()
 
-    def on_parameters(self, *_args) -> None:
+    def on_parameters(self, *_args: Any) -> None:
         """React to a change of the parameter node."""
         if self._node is not None:
             self.computer.use_engine(is_alone(self._node))
@@ -176,7 +176,7 @@ class GeneratorView:
         if not running and self._last_end is None:
             self.job_view.say(reason)
 
-    def generate(self, *_args) -> None:
+    def generate(self, *_args: Any) -> None:
         """Start the generation."""
         if self.generation.active or self.why_not():
             return
@@ -184,7 +184,14 @@ class GeneratorView:
         ecg = node.ecgTable if node.ecgTable is not None else self.ecg_path
         self._forget_folder()
         try:
-            runner = start_job(self._logic, node, self.computer, ecg, self.ecg.facts.get("rr_ms"), self.registers)
+            runner = start_generating(
+                self._logic,
+                node,
+                self.computer,
+                ecg=ecg,
+                rr_ms=self.ecg.facts.get("rr_ms"),
+                registers=self.registers,
+            )
         except ChainOfFlowError as error:
             self._last_end = JobState.FAILED
             self.job_view.end(JobState.FAILED, str(error), "")
@@ -201,7 +208,7 @@ class GeneratorView:
         if not self.generation.active:
             self._ui.ecgPathEdit.currentPath = path
 
-    def save_result(self, *_args) -> None:
+    def save_result(self, *_args: Any) -> None:
         """Ask where to, and save the shown result."""
         if self.result.nodes is None:
             return
@@ -211,14 +218,14 @@ class GeneratorView:
                 written = self._logic.save(self.result.nodes.browser, path)
                 self.job_view.say(_("Saved: {names}").format(names=", ".join(file.name for file in written)))
 
-    def cancel(self, *_args) -> None:
+    def cancel(self, *_args: Any) -> None:
         """Ask the running generation to stop; the monitor sees to it."""
         if self.generation.runner is not None:
             self.generation.runner.cancel()
             self.job_view.say(_("Stopping …"))
             self._ui.cancelButton.enabled = False
 
-    def load_sample(self, *_args) -> None:
+    def load_sample(self, *_args: Any) -> None:
         """Load the sample patient and choose it."""
         with slicer.util.tryWithErrorDisplay(_("The sample patient could not be loaded."), waitCursor=True):
             anchor, labels, ecg_path = self._logic.loadSamplePatient()
@@ -243,7 +250,7 @@ class GeneratorView:
             self._forget_folder()
         self.refresh()
 
-    def _start_ecg(self, source) -> JobRunner:
+    def _start_ecg(self, source: Any) -> JobRunner:
         return self._logic.startEcg(source, self.computer.python, self.computer.environment())
 
     def _choose_beat(self, beat: int) -> None:
@@ -255,7 +262,7 @@ class GeneratorView:
             self._node.beat = AUTOMATIC  # it belonged to another record
         self.refresh()
 
-    def _on_ecg_path(self, *_args) -> None:
+    def _on_ecg_path(self, *_args: Any) -> None:
         if self.ecg_path and self._node is not None and self._node.ecgTable is not None:
             self._node.ecgTable = None
         if self.ecg_path or self._node is None or self._node.ecgTable is None:
@@ -275,10 +282,6 @@ class GeneratorView:
                 export.parse_label_mapping(self._node.labelMapping, names)
             except ChainOfFlowError:
                 self._node.labelMapping = export.guess_label_mapping(names)
-
-    def _on_open_folder(self, *_args) -> None:
-        if self._folder is not None:
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._folder)))
 
     def _forget_folder(self) -> None:
         if self._folder is not None:

@@ -1,6 +1,8 @@
 """Shows a job: progress bar, a line in plain words, the log."""
 
-import slicer
+from collections.abc import Mapping
+from typing import Any
+
 from slicer.i18n import tr as _
 
 from COFGeneratorLib.jobs import JobState, JobUpdate
@@ -30,7 +32,7 @@ class JobView:
         log_edit: QPlainTextEdit, read-only, with a limit of blocks.
     """
 
-    def __init__(self, progress_bar, status_label, log_edit):
+    def __init__(self, progress_bar: Any, status_label: Any, log_edit: Any) -> None:
         self._bar, self._status, self._log = progress_bar, status_label, log_edit
         self.warnings: list[str] = []
         self.idle("")
@@ -83,7 +85,7 @@ class JobView:
         """Return what the log shows."""
         return self._log.toPlainText()
 
-    def _show_progress(self, event) -> None:
+    def _show_progress(self, event: Mapping[str, Any]) -> None:
         done, total = event.get("done") or 0, event.get("total") or 0
         words = _(STAGES.get(event.get("stage"), str(event.get("stage"))))
         if total:
@@ -105,8 +107,3 @@ def duration_words(seconds: float) -> str:
     if seconds < 5400:
         return _("{n:.0f} min").format(n=seconds / 60)
     return _("{n:.1f} h").format(n=seconds / 3600)
-
-
-def copy_to_clipboard(text: str) -> None:
-    """Put text on the clipboard of the application."""
-    slicer.app.clipboard().setText(text)

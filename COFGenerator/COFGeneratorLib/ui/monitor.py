@@ -1,6 +1,7 @@
 """Follows a job from the GUI: one timer, no threads, no pumping of events."""
 
 import logging
+import shutil
 from collections.abc import Callable
 
 import qt
@@ -18,7 +19,7 @@ class JobMonitor:
         on_end: Called once with the runner when the job has ended, however it ended.
     """
 
-    def __init__(self, on_update: Callable[[JobUpdate], None], on_end: Callable[[JobRunner], None]):
+    def __init__(self, on_update: Callable[[JobUpdate], None], on_end: Callable[[JobRunner], None]) -> None:
         self._on_update, self._on_end = on_update, on_end
         self.runner: JobRunner | None = None
         self._timer = qt.QTimer()
@@ -40,6 +41,15 @@ class JobMonitor:
         self._timer.stop()
         runner, self.runner = self.runner, None
         return runner
+
+    def abandon(self) -> bool:
+        """Stop following, end the job and take its folder away; returns whether there was one."""
+        runner = self.release()
+        if runner is None:
+            return False
+        runner.kill()
+        shutil.rmtree(runner.folder.root, ignore_errors=True)
+        return True
 
     def tick(self) -> None:
         """Look once. What a callback raises would be lost in a Qt slot, so it is logged and the rest goes on."""

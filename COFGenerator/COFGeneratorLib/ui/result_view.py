@@ -1,11 +1,16 @@
 """Shows a generated cine: slice views, playback, function table, bull's-eye, volume curve with a moving line."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
 from COFGeneratorLib.scene import find_results, surfaces
 from COFGeneratorLib.scene.attributes import INDEX_UNIT
+from COFGeneratorLib.scene.bootstrap import nodes_of_class
+from COFGeneratorLib.scene.result import ResultNodes
 from COFGeneratorLib.scene.tables import clicked_frame, move_cursor
 from COFGeneratorLib.ui.bullseye import MEASURES, bullseye
 from COFGeneratorLib.ui.chart_clicks import ChartClicks
@@ -22,7 +27,7 @@ class ResultView:
         ui: Widgets of the module by name.
     """
 
-    def __init__(self, ui):
+    def __init__(self, ui: Any) -> None:
         self._ui, self._nodes, self._tag = ui, None, None
         self._show_labels = True
         self._clicks = ChartClicks(self._on_chart_points)
@@ -36,11 +41,11 @@ class ResultView:
         self.select(None)
 
     @property
-    def nodes(self):
+    def nodes(self) -> ResultNodes | None:
         """The shown ``ResultNodes`` or None."""
         return self._nodes
 
-    def select(self, browser) -> None:
+    def select(self, browser: Any) -> None:
         """Show the result of a browser, or none."""
         if self._nodes is not None and browser is self._nodes.browser:
             return
@@ -84,7 +89,7 @@ class ResultView:
             if self._nodes is not None:
                 self._fill_slices(fit=False)
 
-    def show_cine(self, *_args) -> None:
+    def show_cine(self, *_args: Any) -> None:
         """Show the cine in all slice views and let it play."""
         if self._nodes is None:
             return
@@ -92,19 +97,19 @@ class ResultView:
         slicer.modules.sequences.showSequenceBrowser(self._nodes.browser)
         self._nodes.browser.SetPlaybackActive(True)
 
-    def show_chart(self, *_args) -> None:
+    def show_chart(self, *_args: Any) -> None:
         """Show the volume curve in the layout; from then on a click on a point of it shows that frame."""
         if self._nodes is not None and self._nodes.chart is not None:
             slicer.modules.plots.logic().ShowChartInLayout(self._nodes.chart)
             self._clicks.listen()
 
-    def show_surfaces(self, *_args) -> None:
+    def show_surfaces(self, *_args: Any) -> None:
         """Make surfaces of the labels of the shown frame; made again, they replace those of before."""
         if self._nodes is not None and self._nodes.labels is not None:
             with slicer.util.tryWithErrorDisplay(_("The labels could not be shown in 3D."), waitCursor=True):
                 surfaces.show_surfaces(slicer.mrmlScene, self._nodes)
 
-    def _show_bullseye(self, *_args) -> None:
+    def _show_bullseye(self, *_args: Any) -> None:
         segments = self._nodes.facts.get("segments") if self._nodes is not None else None
         ui = self._ui
         for widget in (ui.bullseyeNameLabel, ui.bullseyeSelector, ui.bullseyePlotLabel):
@@ -118,12 +123,10 @@ class ResultView:
         slicer.util.setSliceViewerLayers(
             background=self._nodes.proxy("cine"), label=labels, labelOpacity=LABEL_OPACITY, fit=fit
         )
-        slices = slicer.mrmlScene.GetNodesByClass("vtkMRMLSliceNode")
-        slices.UnRegister(None)
-        for index in range(slices.GetNumberOfItems()):
-            slices.GetItemAsObject(index).SetUseLabelOutline(True)
+        for node in nodes_of_class(slicer.mrmlScene, "vtkMRMLSliceNode"):
+            node.SetUseLabelOutline(True)
 
-    def _on_chart_points(self, points) -> None:
+    def _on_chart_points(self, points: Sequence[tuple[str, list[int]]]) -> None:
         """Stop at the frame of the clicked point."""
         frame = (
             clicked_frame(self._nodes, points) if self._nodes is not None and self._nodes.chart is not None else None
@@ -132,7 +135,7 @@ class ResultView:
             self._nodes.browser.SetPlaybackActive(False)
             self._nodes.browser.SetSelectedItemNumber(frame)
 
-    def _on_browser(self, *_args) -> None:
+    def _on_browser(self, *_args: Any) -> None:
         """Move the line in the chart to the shown frame."""
         if self._nodes is None or self._nodes.cursor is None:
             return

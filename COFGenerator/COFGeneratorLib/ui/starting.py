@@ -1,6 +1,7 @@
 """From the panel's choices to a started job: a generation, or the registration of a real cine."""
 
 from pathlib import Path
+from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -9,24 +10,25 @@ from COFGeneratorLib.jobs import JobRunner
 from COFGeneratorLib.scene import export
 from COFGeneratorLib.scene.generation import ECG_ALONE, GenerationOptions
 from COFGeneratorLib.scene.registration import told_cycle_ms, why_not_a_real_cine
-from COFGeneratorLib.ui.ecg_preview import AUTOMATIC
+from COFGeneratorLib.ui.computer_view import ComputerView
+from COFGeneratorLib.ui.ecg_preview import AUTOMATIC, EcgPreview
 
 ALONE = "ECG alone"
 """Choice of engine that needs no anchor."""
 
 
-def is_alone(node) -> bool:
+def is_alone(node: Any) -> bool:
     """Return whether the heart is drawn from the ECG, without an anchor."""
     return node is not None and node.engine == ALONE
 
 
-def why_no_start(node, ecg_path: str, ecg, registers: bool) -> str:
+def why_no_start(node: Any, ecg_path: str, ecg: EcgPreview, registers: bool) -> str:
     """Return what of the patient's part of the panel cannot be used, in words with what to do; empty if all can.
 
     Args:
         node: The parameter node.
         ecg_path: The chosen file.
-        ecg: ``EcgPreview``.
+        ecg: What has been read of it.
         registers: Whether the motion of the anchor's own cine is measured.
     """
     alone = is_alone(node)
@@ -55,13 +57,15 @@ def why_no_start(node, ecg_path: str, ecg, registers: bool) -> str:
     return ""
 
 
-def start_job(logic, node, computer, ecg, rr_ms: float | None, registers: bool) -> JobRunner:
+def start_generating(
+    logic: Any, node: Any, computer: ComputerView, *, ecg: Any, rr_ms: float | None, registers: bool
+) -> JobRunner:
     """Start what the panel describes.
 
     Args:
         logic: ``COFGeneratorLogic``.
         node: The parameter node.
-        computer: ``ComputerView``: model, device, Python.
+        computer: Model, device, Python.
         ecg: Path of a file, or a table node.
         rr_ms: R–R of the ECG, if it has been read.
         registers: Measure the motion of the anchor's own cine instead of generating one.

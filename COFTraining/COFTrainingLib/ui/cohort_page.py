@@ -1,9 +1,12 @@
 """The page "Cohort": what makes, imports and checks cohorts, and the ledger of a check as a table."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import qt
+from COFGeneratorLib.jobs import JobRunner
 from slicer.i18n import tr as _
 
 SOURCES = {
@@ -26,7 +29,7 @@ class CohortPage:
         on_change: Called when another source is chosen.
     """
 
-    def __init__(self, ui, on_change):
+    def __init__(self, ui: Any, on_change: Callable[..., None]) -> None:
         self._ui = ui
         for key, words in SOURCES.items():
             ui.importKindSelector.addItem(_(words), key)
@@ -41,22 +44,23 @@ class CohortPage:
         text = str(self._ui.importPathEdit.currentPath or "").strip()
         return Path(text) if text else None
 
-    def why_no_import(self) -> str:
-        """Return why nothing can be imported, in words; empty if it can."""
-        if self.source is None:
-            return _("Choose what to import: a table, or the folder of the downloads.")
-        return "" if self.source.exists() else _("What is to be imported does not exist.")
-
     def import_arguments(self, cohort: Path) -> list[str]:
         """Return the arguments of ``cof cohort import``."""
-        return [
-            "cohort",
-            "import",
-            f"--{self._ui.importKindSelector.currentData}",
-            str(self.source),
-            "--out",
-            str(cohort),
-        ]
+        kind = f"--{self._ui.importKindSelector.currentData}"
+        return ["cohort", "import", kind, str(self.source), "--out", str(cohort)]
+
+    def check_arguments(self, runs: Path, cohort: Path) -> list[str]:
+        """Return the arguments of ``cof cohort check``; a ledger of an earlier check goes."""
+        file = ledger_file(runs, cohort)
+        file.unlink(missing_ok=True)
+        return ["cohort", "check", str(cohort), "--json", str(file)]
+
+    def show_check(self, runner: JobRunner, runs: Path, cohort: Path | None) -> None:
+        """Show the ledger of a check, if it is one of the chosen cohort; else what the check said."""
+        file = ledger_file(runs, cohort or Path())
+        asked = " ".join(runner.folder.read(runner.folder.job)["argv"])
+        log = runner.folder.log.read_text("utf-8", errors="replace")
+        self.show_ledger(file if str(file) in asked else Path(), log)
 
     def show_ledger(self, file: Path, log: str) -> None:
         """Show what a check found: its file as a table, or where there is none the words of its log."""

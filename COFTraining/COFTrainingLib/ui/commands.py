@@ -2,14 +2,14 @@
 
 import os
 import shlex
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import COFGeneratorLib
 from COFGeneratorLib.errors import JobError
 from COFGeneratorLib.jobs import JobRunner
-from COFGeneratorLib.scene.generation import child_environment
+from COFGeneratorLib.scene.child import OURS, Child, child_environment, start_child
 
 import COFTrainingLib
 
@@ -29,30 +29,20 @@ LOOPS = {
 
 def training_environment(base: Mapping[str, str]) -> dict[str, str]:
     """Return an environment in which a child finds both libraries."""
-    environment = child_environment(base)
-    own = str(Path(COFTrainingLib.__file__).resolve().parents[1])
-    paths = [own, *environment["PYTHONPATH"].split(os.pathsep)]
-    return {**environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return child_environment(base, packages=(COFTrainingLib, COFGeneratorLib))
 
 
 def start_job(
-    runs: Path,
-    kind: str,
-    title: str,
-    arguments: list[str],
-    python: str = "",
-    env: Mapping[str, str] | None = None,
-    template: str = "",
+    runs: Path, arguments: list[str], *, kind: str, title: str, child: Child = OURS, template: str = ""
 ) -> JobRunner:
     """Start ``cof ARGUMENTS`` as a job under a runs folder.
 
     Args:
         runs: The runs folder.
+        arguments: Sub-command and its arguments.
         kind: For finding it again: ``"train"``, ``"cohort"``, ``"evaluate"``, ``"export"``.
         title: Words for the list of jobs.
-        arguments: Sub-command and its arguments.
-        python: The interpreter; the one that runs us where empty.
-        env: The child's environment.
+        child: What runs it.
         template: Command that runs the job elsewhere, see ``through_template``.
 
     Raises:
@@ -60,13 +50,16 @@ def start_job(
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = next(path for path in (runs / JOBS / f"{stamp}-{kind}-{n}" for n in range(1000)) if not path.exists())
-    runner = JobRunner(folder)
-    env = training_environment(os.environ) if env is None else env
-    argv = [python or sys.executable, "-m", "COFTrainingLib", *arguments, "--events", str(runner.folder.events)]
-    if template.strip():
-        argv = through_template(template, ["env", f"PYTHONPATH={env['PYTHONPATH']}", *argv])
-    runner.start(argv, kind=kind, title=title, env=env)
-    return runner
+    env = child.env or training_environment(os.environ)
+
+    def through(argv: list[str]) -> list[str]:
+        return (
+            through_template(template, ["env", f"PYTHONPATH={env['PYTHONPATH']}", *argv]) if template.strip() else argv
+        )
+
+    command, *rest = arguments
+    argv = [*child.command(command, library="COFTrainingLib"), *rest]
+    return start_child(JobRunner(folder), argv, kind=kind, title=title, env=env, through=through)
 
 
 def through_template(template: str, argv: list[str]) -> list[str]:
@@ -93,7 +86,7 @@ def through_template(template: str, argv: list[str]) -> list[str]:
     return filled
 
 
-def with_knobs(stage: str, configuration: str, file: Path, steps: int, learning_rate: float) -> str:
+def with_knobs(stage: str, configuration: str, file: Path, *, steps: int, learning_rate: float) -> str:
     """Return the configuration to train with: the named one, or a file of what the user changed in it.
 
     Args:
@@ -124,6 +117,7 @@ def train_arguments(
     stage: str,
     run: Path,
     configuration: str,
+    *,
     cohort: Path | None,
     ecg_run: Path | None,
     resume: bool,

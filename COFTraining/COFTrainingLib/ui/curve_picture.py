@@ -1,8 +1,11 @@
 """Curves of a run as a small picture in the panel, growing while the run goes on; the plot view has them in full."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import qt
+from COFGeneratorLib.ui.drawing import draw_line, drawn_on
 
 HEIGHT, MARGIN, MAX_POINTS = 96, 4, 300
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd")
@@ -13,7 +16,7 @@ METRIC_WORDS = {"samples_per_s": "{:.1f} examples/s", "gpu_mb": "GPU {:.0f} MB",
 """How numbers are told that are no curves."""
 
 
-def curve_picture(values, width: int):
+def curve_picture(values: Mapping[str, tuple[list[float], list[float]]], width: int) -> Any:
     """Return a QPixmap of all curves, or None without any; each is scaled to its own range, on a log scale if positive.
 
     Args:
@@ -24,24 +27,16 @@ def curve_picture(values, width: int):
     if not drawn:
         return None
     pixmap = qt.QPixmap(width, HEIGHT)
-    pixmap.fill(qt.QColor("#ffffff"))
     last = max(steps[-1] for steps, _ in drawn.values()) or 1.0
-    painter = qt.QPainter(pixmap)
-    try:
-        painter.setRenderHint(qt.QPainter.Antialiasing, True)
-        font = painter.font()
-        font.setPixelSize(10)
-        painter.setFont(font)
+    with drawn_on(pixmap, qt.QColor("#ffffff")) as painter:
         for row, (name, (steps, curve)) in enumerate(list(drawn.items())[: len(COLOURS)]):
             _draw(painter, [step / last for step in steps], curve, width, COLOURS[row])
             painter.setPen(qt.QPen(qt.QColor(COLOURS[row])))
             painter.drawText(width - 120, 12 + 12 * row, f"{name}  {curve[-1]:.4g}")
-    finally:
-        painter.end()
     return pixmap
 
 
-def _draw(painter, places, curve, width: int, colour: str) -> None:
+def _draw(painter: Any, places: Sequence[float], curve: Sequence[float], width: int, colour: str) -> None:
     finite = [(place, value) for place, value in zip(places, curve, strict=True) if math.isfinite(value)]
     if len(finite) < 2:
         return
@@ -49,16 +44,16 @@ def _draw(painter, places, curve, width: int, colour: str) -> None:
     if min(value for _, value in finite) > 0.0:
         finite = [(place, math.log(value)) for place, value in finite]
     low, high = min(value for _, value in finite), max(value for _, value in finite)
-    path = qt.QPainterPath()
-    for index, (place, value) in enumerate(finite):
-        x = MARGIN + place * (width - 2 * MARGIN)
-        y = HEIGHT - MARGIN - (value - low) / max(high - low, 1e-12) * (HEIGHT - 2 * MARGIN)
-        path.lineTo(x, y) if index else path.moveTo(x, y)
+    points = (
+        (
+            MARGIN + place * (width - 2 * MARGIN),
+            HEIGHT - MARGIN - (value - low) / max(high - low, 1e-12) * (HEIGHT - 2 * MARGIN),
+        )
+        for place, value in finite
+    )
     pen = qt.QPen(qt.QColor(colour))
     pen.setWidth(2)
-    painter.setPen(pen)
-    painter.setBrush(qt.Qt.NoBrush)
-    painter.drawPath(path)
+    draw_line(painter, points, pen)
 
 
 def metric_words(latest: dict[str, float]) -> str:

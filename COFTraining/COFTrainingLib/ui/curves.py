@@ -1,6 +1,8 @@
 """Loss and validation curves of a run as MRML tables and one chart, growing while the run goes on."""
 
-import slicer
+from collections.abc import Mapping
+from typing import Any
+
 from COFGeneratorLib.scene import tables
 
 COLOURS = ((0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16), (0.58, 0.4, 0.74))
@@ -13,7 +15,7 @@ class RunCurves:
         name: Start of node names.
     """
 
-    def __init__(self, name: str = "Training"):
+    def __init__(self, name: str = "Training") -> None:
         self._name = name
         self.values: dict[str, tuple[list[float], list[float]]] = {}
         self._tables: dict[str, object] = {}
@@ -24,7 +26,7 @@ class RunCurves:
         """Whether the curves are in a scene already."""
         return self._chart is not None and self._chart.GetScene() is not None
 
-    def add(self, event) -> bool:
+    def add(self, event: Mapping[str, Any]) -> bool:
         """Take in one event; returns whether a curve has grown."""
         if event["event"] != "metric":
             return False
@@ -37,14 +39,13 @@ class RunCurves:
         """Return the last value of each curve."""
         return {name: values[-1] for name, (_, values) in self.values.items()}
 
-    def draw(self, scene):
+    def draw(self, scene: Any) -> Any:
         """Bring tables and chart in a scene up to date; returns the chart, or None without values."""
         if not self.values:
             return None
         if not self.drawn or self._chart.GetScene() is not scene:
-            self._chart, self._tables = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{self._name} curves"), {}
-            self._chart.SetTitle(self._name)
-            self._chart.SetXAxisTitle("step")
+            self._chart = tables.new_chart(scene, f"{self._name} curves", self._name, "step")
+            self._tables = {}
         for name, (steps, values) in self.values.items():
             if name not in self._tables:
                 self._tables[name] = self._new_series(scene, name)
@@ -54,14 +55,8 @@ class RunCurves:
             tables.add_number_column(table, name, values, "")
         return self._chart
 
-    def _new_series(self, scene, name: str):
+    def _new_series(self, scene: Any, name: str) -> Any:
         table = tables.new_table(scene, f"{self._name} {name}")
-        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
-        series.SetAndObserveTableNodeID(table.GetID())
-        series.SetXColumnName("step")
-        series.SetYColumnName(name)
-        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
-        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleNone)
-        series.SetColor(*COLOURS[len(self._tables) % len(COLOURS)])
-        self._chart.AddAndObservePlotSeriesNodeID(series.GetID())
+        colour = COLOURS[len(self._tables) % len(COLOURS)]
+        tables.add_series(scene, self._chart, table, name, name, colour, x_column="step")
         return table

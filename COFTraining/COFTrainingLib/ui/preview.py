@@ -1,6 +1,8 @@
 """Samples that a run writes while it trains, as a sequence in the scene; the newest replaces the one before."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import slicer
 from COFGeneratorLib.scene import attributes
@@ -13,11 +15,11 @@ ENDING = ".seq.nrrd"
 class SamplePreview:
     """Keeps the newest sample of one run."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.browser = None
         self.path = ""
 
-    def take(self, event) -> bool:
+    def take(self, event: Mapping[str, Any]) -> bool:
         """Load the file of an ``artifact`` event, if it is a sample; returns whether it was."""
         path = str(event.get("path", ""))
         if event["event"] != "artifact" or not path.endswith(ENDING) or not Path(path).is_file():

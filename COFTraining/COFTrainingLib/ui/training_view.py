@@ -1,22 +1,25 @@
 """Behaviour of the COFTraining panel: one job at a time is watched; jobs go on without us."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-import qt
 import slicer
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState, JobUpdate, find_jobs
 from COFGeneratorLib.ui import settings
-from COFGeneratorLib.ui.dependencies import device_words
-from COFGeneratorLib.ui.job_view import JobView, copy_to_clipboard
+from COFGeneratorLib.ui.dependencies import fill_devices
+from COFGeneratorLib.ui.desktop import copy_to_clipboard, open_path
+from COFGeneratorLib.ui.job_view import JobView
 from COFGeneratorLib.ui.monitor import JobMonitor
 from slicer.i18n import tr as _
 
 from COFTrainingLib.ui import commands
-from COFTrainingLib.ui.cohort_page import CohortPage, ledger_file
+from COFTrainingLib.ui.cohort_page import CohortPage
 from COFTrainingLib.ui.curve_picture import curve_picture, metric_words
 from COFTrainingLib.ui.curves import RunCurves
+from COFTrainingLib.ui.needs import BUTTONS, START, Choices, why_not
 from COFTrainingLib.ui.preview import SamplePreview
 
 PATHS = {"cohortPathEdit": settings.COHORT, "runsPathEdit": settings.RUNS, "pythonPathEdit": settings.PYTHON}
@@ -33,7 +36,7 @@ class TrainingView:
         logic: ``COFTrainingLogic``.
     """
 
-    def __init__(self, ui, logic):
+    def __init__(self, ui: Any, logic: Any) -> None:
         self._ui, self._logic, self._node = ui, logic, None
         self._ended: JobState | None = None
         self._title = ""
@@ -50,7 +53,8 @@ class TrainingView:
             edit.connect("currentPathChanged(QString)", self._remember)
         ui.commandTemplateEdit.text = settings.get(settings.COMMAND_TEMPLATE)
         ui.commandTemplateEdit.connect("textChanged(QString)", self._remember)
-        self._fill_devices()
+        found = json.loads(settings.get(settings.DEVICES_FOUND, "[]"))  # by the Generator module's check
+        fill_devices(ui.deviceSelector, found, settings.get(settings.TRAINING_DEVICE, "auto"))
         ui.deviceSelector.connect("currentIndexChanged(int)", self._remember)
         for name in ("configurationPathEdit", "bundlePathEdit", "ecgRunPathEdit"):
             getattr(ui, name).connect("currentPathChanged(QString)", self.refresh)
@@ -66,17 +70,25 @@ class TrainingView:
             ("showPreviewButton", lambda *_args: self.preview.show()),
             ("exportButton", self.export),
             ("evaluateButton", self.evaluate),
-            ("openReportButton", self._open_report),
-            ("openFolderButton", self._open_folder),
+            ("openReportButton", lambda *_args: open_path(self._report)),
+            ("openFolderButton", lambda *_args: open_path(self._folder)),
             ("copyLogButton", lambda *_args: copy_to_clipboard(self.job_view.log_text())),
         ):
             getattr(ui, name).connect("clicked(bool)", slot)
         self.list_jobs()
         self.refresh()
 
-    def set_parameter_node(self, node) -> None:
+    @property
+    def _device(self) -> str:
+        return str(self._ui.deviceSelector.currentData or "auto")
+
+    def set_parameter_node(self, node: Any) -> None:
         """Work on another parameter node, or on none while the scene is closed."""
         self._node = node
+        self.refresh()
+
+    def on_parameters(self) -> None:
+        """React to a change of the parameter node."""
         self.refresh()
 
     def close(self) -> None:
@@ -88,60 +100,29 @@ class TrainingView:
         text = str(getattr(self._ui, widget).currentPath or "").strip()
         return Path(text) if text else None
 
-    def why_not(self, needs: tuple[str, ...]) -> str:
-        """Return why something cannot start, in words; empty if it can.
-
-        Args:
-            needs: Out of ``"cohort"`` (exists), ``"cohort path"``, ``"runs"``, ``"new"`` and ``"run"`` (a new or an
-                existing run), ``"stage"`` (what the chosen network needs), ``"source"`` (of an import, exists),
-                ``"bundle"`` (exists), ``"bundle path"``.
-        """
+    def why_not(self, needs: Collection[str]) -> str:
+        """Return why a job that needs some things cannot start, in words; empty if it can."""
         if self._node is None:
             return _("There is no scene.")
         if self.monitor.active:
             return _("A job is being watched. Wait for its end or stop it.")
-        runs, cohort, bundle = self.path("runsPathEdit"), self.path("cohortPathEdit"), self.path("bundlePathEdit")
-        if ("cohort" in needs or "cohort path" in needs) and cohort is None:
-            return _("Choose the folder of a cohort.")
-        if cohort is not None and {"cohort", "stage"} & set(needs) and not cohort.is_dir():
-            return _("The cohort folder does not exist.")
-        if "runs" in needs and runs is None:
-            return _("Choose a folder for runs.")
-        if "stage" in needs and self._node.stage == "flow":
-            ecg_run = self.path("ecgRunPathEdit")
-            if ecg_run is not None and not ecg_run.exists():
-                return _("The run of the ECG encoder does not exist. Leave it empty to train one first.")
-        if {"new", "run"} & set(needs):
-            try:
-                run = commands.run_folder(runs, self._node.runName)
-            except ChainOfFlowError as error:
-                return str(error)
-            if "new" in needs and run.exists():
-                return _("There is a run of this name already. Resume it or choose another name.")
-            if "run" in needs and not run.is_dir():
-                return _("There is no run of this name in the runs folder.")
-        if "source" in needs and self.cohort_page.why_no_import():
-            return self.cohort_page.why_no_import()
-        if ("bundle" in needs or "bundle path" in needs) and bundle is None:
-            return _("Choose the folder of the bundle.")
-        if "bundle" in needs and not (bundle / "configs" / "metadata.json").is_file():
-            return _("The folder is not a model bundle.")
-        return ""
+        chosen = Choices(
+            stage=self._node.stage,
+            run_name=self._node.runName,
+            runs=self.path("runsPathEdit"),
+            cohort=self.path("cohortPathEdit"),
+            bundle=self.path("bundlePathEdit"),
+            ecg_run=self.path("ecgRunPathEdit"),
+            source=self.cohort_page.source,
+        )
+        return why_not(needs, chosen)
 
-    def refresh(self, *_args) -> None:
+    def refresh(self, *_args: Any) -> None:
         """Enable what can be used now, and say why the rest cannot."""
         running = self.monitor.active
-        for name, needs, words in (
-            ("synthesizeButton", ("cohort path", "runs"), _("Make a cohort of synthetic hearts with ECGs.")),
-            ("importButton", ("cohort path", "runs", "source"), _("Write the manifest of these recordings.")),
-            ("checkButton", ("cohort", "runs"), _("Check every subject and show the ledger.")),
-            ("startButton", ("runs", "new", "stage"), _("Start training; it goes on when Slicer is closed.")),
-            ("resumeButton", ("runs", "run", "stage"), _("Go on from the run's last checkpoint.")),
-            ("exportButton", ("runs", "run", "bundle path"), _("Write the run as a model bundle.")),
-            ("evaluateButton", ("cohort", "runs", "bundle"), _("Evaluate the bundle on the cohort.")),
-        ):
+        for name, (needs, words) in BUTTONS.items():
             reason, button = self.why_not(needs), getattr(self._ui, name)
-            button.enabled, button.toolTip = not reason, reason or words
+            button.enabled, button.toolTip = not reason, reason or _(words)
         self._ui.stopButton.enabled = running
         flow = self._node is not None and self._node.stage == "flow"
         self._ui.ecgRunPathEdit.visible = self._ui.ecgRunLabel.visible = flow
@@ -156,51 +137,59 @@ class TrainingView:
         for section in ("cohortCollapsibleButton", "configurationCollapsibleButton", "evaluationCollapsibleButton"):
             getattr(self._ui, section).enabled = not running
         if not running and self._ended is None:
-            self.job_view.say(self.why_not(("runs", "new", "stage")))
+            self.job_view.say(self.why_not(START))
 
     def train(self, resume: bool) -> None:
         """Start or resume the run that the panel describes."""
         run = commands.run_folder(self.path("runsPathEdit"), self._node.runName)
         configuration = str(self.path("configurationPathEdit") or self._node.configuration)
-        cohort, ecg_run = self.path("cohortPathEdit"), self.path("ecgRunPathEdit")
         file = run.with_name(f"{run.name}.toml")
         try:
             configuration = commands.with_knobs(
-                self._node.stage, configuration, file, self._node.steps, self._node.learningRate
+                self._node.stage,
+                configuration,
+                file,
+                steps=self._node.steps,
+                learning_rate=self._node.learningRate,
             )
         except OSError as error:
             self._fail(_("The settings could not be written: {error}").format(error=error))
             return
-        device = str(self._ui.deviceSelector.currentData or "auto")
-        arguments = commands.train_arguments(self._node.stage, run, configuration, cohort, ecg_run, resume, device)
+        arguments = commands.train_arguments(
+            self._node.stage,
+            run,
+            configuration,
+            cohort=self.path("cohortPathEdit"),
+            ecg_run=self.path("ecgRunPathEdit"),
+            resume=resume,
+            device=self._device,
+        )
         title = _("Training {stage} in {name}").format(stage=self._node.stage, name=run.name)
         self._start("train", title, arguments)
 
-    def synthesize(self, *_args) -> None:
+    def synthesize(self, *_args: Any) -> None:
         """Make a synthetic cohort."""
         cohort = self.path("cohortPathEdit")
         arguments = ["cohort", "synthesize", "--subjects", str(self._node.subjects), "--seed", "0"]
         self._start("cohort", _("Making a synthetic cohort"), [*arguments, "--out", str(cohort)])
 
-    def import_(self, *_args) -> None:
+    def import_(self, *_args: Any) -> None:
         """Write the manifest of recordings."""
         arguments = self.cohort_page.import_arguments(self.path("cohortPathEdit"))
         self._start("cohort", _("Importing a cohort"), arguments)
 
-    def check(self, *_args) -> None:
+    def check(self, *_args: Any) -> None:
         """Check the cohort; its ledger comes as a table."""
-        cohort = self.path("cohortPathEdit")
-        file = ledger_file(self.path("runsPathEdit"), cohort)
-        file.unlink(missing_ok=True)
-        self._start("check", _("Checking the cohort"), ["cohort", "check", str(cohort), "--json", str(file)])
+        arguments = self.cohort_page.check_arguments(self.path("runsPathEdit"), self.path("cohortPathEdit"))
+        self._start("check", _("Checking the cohort"), arguments)
 
-    def export(self, *_args) -> None:
+    def export(self, *_args: Any) -> None:
         """Write the run as a bundle."""
         run = commands.run_folder(self.path("runsPathEdit"), self._node.runName)
         arguments = ["bundle", "export", "--run", str(run), "--out", str(self.path("bundlePathEdit"))]
         self._start("export", _("Exporting {name}").format(name=run.name), arguments)
 
-    def evaluate(self, *_args) -> None:
+    def evaluate(self, *_args: Any) -> None:
         """Evaluate the bundle on the cohort."""
         bundle = self.path("bundlePathEdit")
         out = self.path("runsPathEdit") / f"evaluation-{bundle.name}"
@@ -208,14 +197,14 @@ class TrainingView:
         arguments = ["evaluate", "--cohort", str(self.path("cohortPathEdit")), "--out", str(out)]
         self._start("evaluate", _("Evaluating {name}").format(name=bundle.name), [*arguments, "--model", str(bundle)])
 
-    def stop(self, *_args) -> None:
+    def stop(self, *_args: Any) -> None:
         """Ask the watched job to stop."""
         if self.monitor.runner is not None:
             self.monitor.runner.cancel(grace_s=20.0)  # a training writes a checkpoint first
             self.job_view.say(_("Stopping …"))
             self._ui.stopButton.enabled = False
 
-    def attach(self, *_args) -> None:
+    def attach(self, *_args: Any) -> None:
         """Watch the job that is chosen in the list."""
         folder = self._ui.jobSelector.currentData
         if folder:
@@ -230,7 +219,7 @@ class TrainingView:
             job = json.loads((folder / "job.json").read_text("utf-8"))
             self._ui.jobSelector.addItem(f"{job.get('title') or folder.name} ({folder.name[:15]})", str(folder))
 
-    def show_curves(self, *_args) -> None:
+    def show_curves(self, *_args: Any) -> None:
         """Show the curves of the run in a plot view."""
         chart = self.curves.draw(slicer.mrmlScene)
         if chart is not None:
@@ -239,7 +228,14 @@ class TrainingView:
     def _start(self, kind: str, title: str, arguments: list[str]) -> None:
         python, template = self.path("pythonPathEdit"), str(self._ui.commandTemplateEdit.text or "")
         try:
-            runner = self._logic.start(self.path("runsPathEdit"), kind, title, arguments, python, template)
+            runner = self._logic.start(
+                self.path("runsPathEdit"),
+                kind=kind,
+                title=title,
+                arguments=arguments,
+                python=python,
+                template=template,
+            )
         except ChainOfFlowError as error:
             self._fail(str(error))
             return
@@ -281,24 +277,13 @@ class TrainingView:
         if picture is not None:
             self._ui.curvesLabel.setPixmap(picture)
 
-    def _fill_devices(self) -> None:
-        """Offer the devices that the Generator module's check has found, and what is always there."""
-        found = json.loads(settings.get(settings.DEVICES_FOUND, "[]"))
-        self._ui.deviceSelector.addItem(_("Automatic"), "auto")
-        if not any(device["id"] == "cpu" for device in found):
-            self._ui.deviceSelector.addItem("cpu", "cpu")
-        for device in found:
-            self._ui.deviceSelector.addItem(device_words(device), device["id"])
-        kept = self._ui.deviceSelector.findData(settings.get(settings.TRAINING_DEVICE, "auto"))
-        self._ui.deviceSelector.currentIndex = max(kept, 0)
-
     def _on_end(self, runner: JobRunner) -> None:
         self._ended = runner.state
         done = _("{title}: done.").format(title=self._title)
         self.job_view.end(runner.state, runner.reason, "\n".join([done, *self.job_view.warnings]))
         if self._kind == "check" and runner.returncode in (0, 2):  # 2: checked, and not to be used as it is
             self._ended = JobState.SUCCEEDED
-            self._show_ledger(runner)
+            self.cohort_page.show_check(runner, self.path("runsPathEdit"), self.path("cohortPathEdit"))
             self.job_view.say(
                 _("The cohort is in order.")
                 if runner.returncode == 0
@@ -306,26 +291,11 @@ class TrainingView:
             )
         self.refresh()
 
-    def _show_ledger(self, runner: JobRunner) -> None:
-        """Show the ledger of a check, if it is one of the chosen cohort; else what the check said."""
-        file = ledger_file(self.path("runsPathEdit"), self.path("cohortPathEdit") or Path())
-        asked = " ".join(runner.folder.read(runner.folder.job)["argv"])
-        log = runner.folder.log.read_text("utf-8", errors="replace")
-        self.cohort_page.show_ledger(file if str(file) in asked else Path(), log)
-
-    def _remember(self, *_args) -> None:
+    def _remember(self, *_args: Any) -> None:
         for name, key in PATHS.items():
             settings.put(key, str(getattr(self._ui, name).currentPath or ""))
         settings.put(settings.COMMAND_TEMPLATE, str(self._ui.commandTemplateEdit.text or ""))
-        settings.put(settings.TRAINING_DEVICE, str(self._ui.deviceSelector.currentData or "auto"))
+        settings.put(settings.TRAINING_DEVICE, self._device)
         if not self.monitor.active:
             self.list_jobs()
         self.refresh()
-
-    def _open_folder(self, *_args) -> None:
-        if self._folder is not None:
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._folder)))
-
-    def _open_report(self, *_args) -> None:
-        if self._report is not None:
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._report)))
