@@ -1,8 +1,10 @@
 """The host, and panels that are closed after each test."""
 
+import argparse
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -45,8 +47,43 @@ def a_result(tmp_path_factory):
     return folder
 
 
+_READ: dict[bytes, Path] = {}
+"""Content of an ECG → folder of what ``ecg-trace`` makes of it."""
+
+
 @pytest.fixture
-def panel(host, monkeypatch, a_result):
+def quick_jobs(monkeypatch, tmp_path_factory):
+    """Look after jobs often, and read ECGs by the command's own function in this process, each but once."""
+    from COFGeneratorLib.commands import ecg_trace
+    from COFGeneratorLib.jobs import JobState
+    from COFGeneratorLib.scene import generation
+    from COFGeneratorLib.ui import monitor
+
+    def read(runner, command, *, out, **_options):
+        file = Path(command[-1])
+        content = file.read_bytes()
+        if content not in _READ:
+            folder = tmp_path_factory.mktemp("ecg")
+            ecg_trace.run(argparse.Namespace(file=file, out=folder, events=None))
+            _READ[content] = folder
+        shutil.copytree(_READ[content], runner.folder.result / out)
+        runner.state = JobState.SUCCEEDED
+        return runner
+
+    monkeypatch.setattr(generation, "start_child", read)
+    monkeypatch.setattr(monitor, "INTERVAL_MS", 10)
+
+
+@pytest.fixture
+def ecg_in_a_child(panel, monkeypatch):
+    """Let the panel read ECGs as it does in Slicer, in a child process."""
+    from COFGeneratorLib.scene import child, generation
+
+    monkeypatch.setattr(generation, "start_child", child.start_child)
+
+
+@pytest.fixture
+def panel(host, monkeypatch, a_result, quick_jobs):
     """Return an opened COFGenerator panel over an empty scene; its generations are quick fakes."""
     monkeypatch.delenv("COF_FAKE", raising=False)
     monkeypatch.setenv("COF_FAKE_RESULT", str(a_result))
@@ -69,7 +106,6 @@ def ready(panel, inputs, host, a_model):
     panel._parameterNode.anchorVolume = anchor
     panel.ui.ecgPathEdit.currentPath = ecg
     panel.view.computer.add_model(str(a_model))
-    panel.view.ecg.close()
     assert panel.ui.generateButton.enabled, panel.ui.generateButton.toolTip
     return panel
 
@@ -84,7 +120,7 @@ def a_model(tmp_path):
 
 
 @pytest.fixture
-def training(host, tmp_path):
+def training(host, tmp_path, quick_jobs):
     """Return an opened COFTraining panel with folders of its own."""
     host.scene.Clear(0)
     host.qt.QSettings().clear()
@@ -103,7 +139,6 @@ def training(host, tmp_path):
 @pytest.fixture
 def inputs(host, tmp_path):
     """Return an anchor node in the scene and the path of an ECG."""
-    import numpy as np
     from COFGeneratorLib.scene import volumes
 
     def make():

@@ -7,16 +7,6 @@ import numpy as np
 import pytest
 
 
-@pytest.fixture
-def ready(panel, inputs, a_model):
-    """Return the panel with anchor, ECG and model chosen, its preview of the ECG still being drawn."""
-    anchor, ecg = inputs()
-    panel._parameterNode.anchorVolume = anchor
-    panel.ui.ecgPathEdit.currentPath = ecg
-    panel.view.computer.add_model(str(a_model))
-    return panel
-
-
 def run(host, panel):
     panel.ui.generateButton.click()
     asked = panel.view.generation.runner

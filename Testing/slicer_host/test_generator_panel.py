@@ -184,24 +184,18 @@ def test_the_logic_raises_what_went_wrong(ready, monkeypatch):
         ready.logic.generate(node.anchorVolume, ready.view.ecg_path)
 
 
-def test_the_ecg_is_read_in_a_child_process_and_described(panel, inputs, host):
+def test_the_ecg_is_read_in_a_child_process_and_described(panel, ecg_in_a_child, inputs, host, monkeypatch):
+    """By a relative path, which is found although the child runs elsewhere."""
     _, ecg = inputs()
-    panel.ui.ecgPathEdit.currentPath = ecg
+    monkeypatch.chdir(Path(ecg).parent)
+    panel.ui.ecgPathEdit.currentPath = Path(ecg).name
     assert "Reading" in panel.ui.ecgSummaryLabel.text
     host.wait_for(lambda: "Reading" not in panel.ui.ecgSummaryLabel.text)
     assert "HR 71" in panel.ui.ecgSummaryLabel.text, panel.ui.ecgSummaryLabel.text
     assert not panel.ui.ecgPlotLabel.pixmap.isNull()
 
 
-def test_a_relative_path_is_found_although_the_child_runs_elsewhere(panel, inputs, host, monkeypatch):
-    _, ecg = inputs()
-    monkeypatch.chdir(Path(ecg).parent)
-    panel.ui.ecgPathEdit.currentPath = Path(ecg).name
-    host.wait_for(lambda: "Reading" not in panel.ui.ecgSummaryLabel.text)
-    assert "HR 71" in panel.ui.ecgSummaryLabel.text, panel.ui.ecgSummaryLabel.text
-
-
-def test_a_file_that_is_no_ecg_is_explained(panel, tmp_path, host):
+def test_a_file_that_is_no_ecg_is_explained(panel, ecg_in_a_child, tmp_path, host):
     path = tmp_path / "letter.txt"
     path.write_text("Dear colleague,")
     panel.ui.ecgPathEdit.currentPath = str(path)

@@ -108,7 +108,7 @@ def test_jobs_run_the_command_line_with_both_libraries(training, host):
     assert runner.wait(90) == "failed"
     job = json.loads((runner.folder.root / "job.json").read_text())
     assert "COFTrainingLib" in "".join(os.listdir(Path(LIBRARIES[1])))
-    assert job["argv"][1:4] == ["-m", "COFGeneratorLib", "cohort"]
+    assert job["argv"][1:4] == ["-m", "COFTrainingLib", "cohort"]
     assert "Traceback" not in runner.folder.log.read_text()
     assert "/nowhere" in runner.reason
 
