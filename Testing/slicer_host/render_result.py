@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "COFGenerator"))
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT / "COFGenerator")]
 SIZE = 360
 """Width and height of one view, pixels."""
 
@@ -183,11 +183,10 @@ def axes_of(labels):
 def write_row(pictures, path: Path) -> None:
     """Write pictures side by side: end-diastole first, then end-systole."""
     import numpy as np
-    from PIL import Image
+    from pictures import write_small
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(pictures, axis=1)).save(path, optimize=True)
-    sys.stdout.write(f"{path.name} {len(pictures)} views\n")
+    size = write_small(np.concatenate(pictures, axis=1), path)
+    sys.stdout.write(f"{path.name} {len(pictures)} views, {size / 1000:.0f} kB\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "COFGenerator"), str(ROOT / "COFTraining")]
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 
+from pictures import write_small  # noqa: E402 - beside this file
+from PIL import Image  # noqa: E402
+
 
 def main() -> int:
     """Make the pictures."""
@@ -69,8 +72,11 @@ class Camera:
         for _ in range(2):  # the height of wrapped text is known only at the final width
             panel.resize(self._width, panel.sizeHint().height() + 16)
             self._host.process_events(150)
-        panel.grab().save(str(self._folder / f"{name}{self._ending}.png"))
-        sys.stdout.write(f"{name}{self._ending}.png {panel.width} x {panel.height}\n")
+        path = self._folder / f"{name}{self._ending}.png"
+        panel.grab().save(str(path))
+        with Image.open(path) as picture:
+            size = write_small(picture, path)
+        sys.stdout.write(f"{path.name} {panel.width} x {panel.height}, {size / 1000:.0f} kB\n")
 
 
 def generator(stand_in, camera: Camera, work: Path) -> None:
@@ -100,7 +106,9 @@ def generator(stand_in, camera: Camera, work: Path) -> None:
     del os.environ["COF_FAKE"]
     use_the_real_thing(panel)
     panel.ui.generateButton.click()
-    stand_in.wait_for(lambda: panel.view.state.name == "DONE")
+    stand_in.wait_for(lambda: panel.view.state.name not in ("READY", "RUNNING"), 1800.0)
+    if panel.view.state.name != "DONE":
+        raise SystemExit(f"no picture of a result: {panel.ui.statusLabel.text or panel.ui.generateButton.toolTip}")
     panel.view.result.nodes.show_frame(3)
     panel.ui.seekWidget.setMRMLSequenceBrowserNode(panel.view.result.nodes.browser)
     camera.take(panel, "COFGenerator-done")

@@ -71,11 +71,13 @@ def compare_with_real(scene: Any, nodes: ResultNodes, browser: Any) -> Compariso
     own_labels = cine_array(nodes.labels) if nodes.labels is not None else None
     result = agreement(generated, real, geometry, own_labels, real_labels)
     base = nodes.base_name
+    curves, chart = _curves(scene, f"{base} and {master.GetName()}", nodes, result)
     return ComparisonNodes(
-        _add_difference(scene, nodes, base, result, geometry),
-        _figures(scene, f"{base} compared with {master.GetName()}", result),
-        *_curves(scene, f"{base} and {master.GetName()}", nodes, result),
-        result,
+        difference=_add_difference(scene, nodes, base, result, geometry),
+        figures=_figures(scene, f"{base} compared with {master.GetName()}", result),
+        curves=curves,
+        chart=chart,
+        agreement=result,
     )
 
 

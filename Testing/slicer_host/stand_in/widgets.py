@@ -217,9 +217,6 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
             node = None
         self._select(node)
 
-    def nodeCount(self):
-        return len(self._nodes())
-
     def _accepts(self, node) -> bool:
         exact = not self._flags["showChildNodeTypes"]
         fits = any(node.GetClassName() == name if exact else node.IsA(name) for name in self._types)
@@ -303,9 +300,6 @@ class qMRMLSequenceBrowserSeekWidget(_BrowserWidget):
         self._slider.setRange(0, max(count - 1, 0))
         self._slider.setValue(selected)
         self._seek(selected)
-
-    def slider(self):
-        return self._slider
 
     def _seek(self, index):
         if self.browser is not None:
