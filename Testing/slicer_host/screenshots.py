@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -122,12 +123,15 @@ def use_the_real_thing(panel) -> None:
     from COFGeneratorLib.resources import default_bundle, sample_patient
 
     try:
-        bundle, _patient = default_bundle(), sample_patient()
+        bundle, patient = default_bundle(), sample_patient()
     except ChainOfFlowError:
         return
     panel.logic.command = None
     panel.view.computer.add_model(str(bundle))
     panel.view.load_sample()
+    for file in patient.ecg.parent.glob(f"{patient.ecg.stem}.*"):
+        shutil.copy(file, ".")
+    panel.ui.ecgPathEdit.currentPath = patient.ecg.name  # a short path
 
 
 def training(stand_in, camera: Camera, work: Path) -> None:

@@ -64,6 +64,7 @@ def test_a_second_run_gives_a_second_result(ready, host):
     assert ready._parameterNode.resultBrowser is not first
     ready.ui.resultSelector.setCurrentNode(first)
     assert ready.view.result.nodes.browser is first
+    assert ready.ui.resultSelector.currentText == first.GetName()
 
 
 def test_progress_is_shown_in_words(ready, host, monkeypatch):

@@ -215,6 +215,8 @@ class qMRMLNodeComboBox(QtWidgets.QComboBox):
             node = self._scene.GetNodeByID(node)
         if node is not None and not self._accepts(node):
             node = None
+        if node is not None and self.findData(node.GetID()) < 0:  # it got its attributes after it was added
+            self._fill()
         self._select(node)
 
     def _accepts(self, node) -> bool:
