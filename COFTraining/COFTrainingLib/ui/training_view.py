@@ -39,9 +39,8 @@ class TrainingView:
     def __init__(self, ui: Any, logic: Any) -> None:
         self._ui, self._logic, self._node = ui, logic, None
         self._ended: JobState | None = None
-        self._title = ""
+        self._title, self._kind = "", ""
         self._report: Path | None = None
-        self._kind = ""
         self._folder: Path | None = None
         self.curves, self.preview = RunCurves(), SamplePreview()
         self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
@@ -226,15 +225,14 @@ class TrainingView:
             slicer.modules.plots.logic().ShowChartInLayout(chart)
 
     def _start(self, kind: str, title: str, arguments: list[str]) -> None:
-        python, template = self.path("pythonPathEdit"), str(self._ui.commandTemplateEdit.text or "")
         try:
             runner = self._logic.start(
                 self.path("runsPathEdit"),
                 kind=kind,
                 title=title,
                 arguments=arguments,
-                python=python,
-                template=template,
+                python=self.path("pythonPathEdit"),
+                template=str(self._ui.commandTemplateEdit.text or ""),
             )
         except ChainOfFlowError as error:
             self._fail(str(error))
