@@ -8,7 +8,7 @@ from COFTrainingLib.phantom.physiology import (
     EF_NOISE,
     Prevalence,
     draw_physiology,
-    ejection_fraction,
+    expected_ef,
     volume_fraction,
 )
 
@@ -62,9 +62,7 @@ def test_prevalences_can_be_raised_for_training():
 
 
 def test_ejection_fraction_follows_the_stated_coupling(cohort):
-    expected = ejection_fraction(
-        column(cohort, "qrsd_ms"), column(cohort, "infarct_extent"), column(cohort, "contractility")
-    )
+    expected = expected_ef(column(cohort, "qrsd_ms"), column(cohort, "infarct_extent"), column(cohort, "contractility"))
     residual = column(cohort, "ef") - np.clip(expected, 0.15, 0.78)
     assert residual.std() == pytest.approx(EF_NOISE, rel=0.1)
     assert column(cohort, "ef").mean() == pytest.approx(0.597, abs=0.005)

@@ -2,6 +2,7 @@
 
 import numpy as np
 from COFTrainingLib.phantom.basal_ring import BasalRing
+from COFTrainingLib.phantom.shape import Cylinder
 from COFTrainingLib.phantom.subject import draw_subject
 from COFTrainingLib.phantom.tissues import Tissue
 from COFTrainingLib.training.segmenter.segmenter_cache import contour_base
@@ -15,7 +16,7 @@ def test_the_ring_surrounds_the_lumen_above_the_base_and_nothing_below_it():
     theta = np.full(r.shape, 0.7)
     slope = np.sin(0.7) * shape.base_tilt[0] + np.cos(0.7) * shape.base_tilt[1]
     tissue = np.full(r.shape, Tissue.EPICARDIAL_FAT, dtype=np.uint8)
-    ring.paint(tissue, r, theta, r * slope - up)
+    ring.paint(tissue, Cylinder(r, theta, r * slope - up))
     above, below = tissue[:241], tissue[241:]
     assert (below == Tissue.EPICARDIAL_FAT).all()
     assert above[0] == Tissue.LV_ORIFICE

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from COFTrainingLib.phantom.interior import Interior
 from COFTrainingLib.phantom.physiology import draw_physiology
-from COFTrainingLib.phantom.shape import draw_shape
+from COFTrainingLib.phantom.shape import Cylinder, draw_shape
 from COFTrainingLib.phantom.tissues import Tissue
 
 
@@ -26,7 +26,7 @@ def a_cavity():
 def painted(a_cavity, contraction):
     interior, r, theta, z, _ = a_cavity
     tissue = np.full(len(r), int(Tissue.RV_BLOOD), dtype=np.uint8)
-    interior.paint(tissue, r, theta, z, np.ones(len(r)), contraction)
+    interior.paint(tissue, Cylinder(r, theta, z), np.ones(len(r)), contraction)
     return tissue
 
 

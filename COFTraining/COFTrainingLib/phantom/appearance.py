@@ -54,7 +54,7 @@ def draw_acquisition(rng: np.random.Generator, kind: str | None = None, clean: b
     """Draw one scan; ``clean`` switches the rarer artefacts off (for pictures and gentle tests)."""
     often = 0.0 if clean else 1.0
 
-    def sometimes(share, low, high):
+    def sometimes(share: float, low: float, high: float) -> float:
         return float(rng.uniform(low, high) * often) if rng.random() < share else 0.0
 
     coil = rng.normal(0.0, 1.0, 10) * np.array([0] + [0.45] * 3 + [0.25] * 6) * rng.uniform(0.0, 1.2)
@@ -127,7 +127,9 @@ def _table(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(values, dtype=torch.float32, device=like.device)
 
 
-def _with_clutter(index, mean, texture, share, generator):
+def _with_clutter(
+    index: torch.Tensor, mean: torch.Tensor, texture: torch.Tensor, share: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Replace part of the body by random shapes: what lies around a heart must not matter."""
     count, device = 12, index.device
     depth, _, height, width = index.shape
@@ -143,7 +145,13 @@ def _with_clutter(index, mean, texture, share, generator):
     return index, torch.cat([mean, 1.2 * random[0]]), torch.cat([texture, 0.12 * random[1]])
 
 
-def _flow(index, shape, acquisition, generator, extent_mm):
+def _flow(
+    index: torch.Tensor,
+    shape: tuple[int, int, int],
+    acquisition: Acquisition,
+    generator: torch.Generator,
+    extent_mm: float,
+) -> torch.Tensor:
     """Return the gain of flowing blood: swirls, inflow that changes along the stack, dark spots."""
     blood = torch.zeros(int(index.max()) + 1, device=index.device)
     blood[[code for code in BLOOD if code < len(blood)]] = 1.0
@@ -158,7 +166,7 @@ def _flow(index, shape, acquisition, generator, extent_mm):
     return (1.0 + share * gain).clamp_min(0.05) * (share * acquisition.inflow * along).exp()
 
 
-def _sensitivity(shape, acquisition, generator):
+def _sensitivity(shape: tuple[int, int, int], acquisition: Acquisition, generator: torch.Generator) -> torch.Tensor:
     """Return the receive sensitivity: exp of a quadratic in space, smooth ripple, gain of each slice."""
     axes = [torch.linspace(-1, 1, n, device=generator.device) for n in shape]
     k, j, i = torch.meshgrid(*axes, indexing="ij")
@@ -169,7 +177,7 @@ def _sensitivity(shape, acquisition, generator):
     return (log + gain).clamp(-2.5, 2.0).exp()
 
 
-def _bands(shape, acquisition, generator):
+def _bands(shape: tuple[int, int, int], acquisition: Acquisition, generator: torch.Generator) -> torch.Tensor:
     """Return the loss in off-resonance bands: zeros of |cos| of a smooth phase."""
     axes = [torch.linspace(-1, 1, n, device=generator.device) for n in shape]
     _, j, i = torch.meshgrid(*axes, indexing="ij")
@@ -179,7 +187,7 @@ def _bands(shape, acquisition, generator):
     return 1.0 - acquisition.bands * torch.exp(-((phase.cos() / 0.18) ** 2))
 
 
-def _blur(signal, sigma_pixels):
+def _blur(signal: torch.Tensor, sigma_pixels: float) -> torch.Tensor:
     if sigma_pixels < 0.15:
         return signal
     reach = max(int(3 * sigma_pixels + 0.5), 1)
@@ -191,7 +199,7 @@ def _blur(signal, sigma_pixels):
     return functional.conv2d(out, kernel[None, None, :, None])[:, 0]
 
 
-def _truncate(signal, kept):
+def _truncate(signal: torch.Tensor, kept: float) -> torch.Tensor:
     """Cut the outer k-space off, as a coarser acquisition matrix does."""
     spectrum = torch.fft.rfft2(signal)
     rows = torch.fft.fftfreq(signal.shape[1], device=signal.device).abs()[:, None] * 2

@@ -6,8 +6,9 @@ septal side, bounds the outflow tract, while the lumen narrows. Contours of many
 
 import numpy as np
 
-from COFTrainingLib.phantom.shape import HeartShape
+from COFTrainingLib.phantom.shape import Cylinder
 from COFTrainingLib.phantom.tissues import Tissue
+from COFTrainingLib.phantom.varied_shape import AnyShape
 
 REPLACED = (Tissue.VESSEL_WALL, Tissue.EPICARDIAL_FAT, Tissue.LV_ORIFICE, Tissue.LEFT_ATRIUM, Tissue.AORTIC_ROOT)
 """What the ring is drawn over; right ventricle and atrium stay."""
@@ -21,23 +22,23 @@ class BasalRing:
         shape: The heart it belongs to.
     """
 
-    def __init__(self, rng: np.random.Generator, shape: HeartShape):
+    def __init__(self, rng: np.random.Generator, shape: AnyShape) -> None:
         self.shape = shape
         self.height_mm = float(rng.uniform(5.0, 20.0))
         self.narrowing = float(rng.uniform(0.0, 0.25))
         self.thickness_mm = max(1.5, float(rng.uniform(0.35, 0.9)) * shape.wall_mm)
 
-    def paint(self, tissue: np.ndarray, r, theta, z) -> None:
+    def paint(self, tissue: np.ndarray, at: Cylinder) -> None:
         """Draw the ring and the lumen within it, in place.
 
         Args:
             tissue: (n,) codes.
-            r, theta, z: (n,) end-diastolic cylinder coordinates about the LV axis, mm and rad.
+            at: (n,) end-diastolic cylinder coordinates.
         """
         shape = self.shape
-        up = (shape.base_z(r, theta) - z) / self.height_mm  # 0 at the base plane, 1 at the ring's upper edge
+        up = (shape.base_z(at.r, at.theta) - at.z) / self.height_mm  # 0 at the base plane, 1 at the ring's upper edge
         near = np.flatnonzero((up > 0) & (up < 1) & np.isin(tissue, REPLACED))
-        up, theta, z, r = up[near], theta[near], z[near], r[near]
+        up, (r, theta, z) = up[near], at.taken(near)
         inner = np.sqrt(shape.cavity_sq(theta, z)) * (1.0 - self.narrowing * up)
         wall = self.thickness_mm * (1.0 - 0.5 * up)
         tissue[near[r <= inner]] = Tissue.LV_ORIFICE

@@ -1,6 +1,7 @@
 """Held-out phantom cases: what a user would have (stack, labels, ECG file's content) and what is true."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -52,7 +53,7 @@ class PhantomCase:
         return report_from_curves(curves, time_ms, rr_ms, 60000.0 / rr_ms, labels_from="user", folded_fraction=0.0)
 
 
-def draw_case(seed: int, spacing_mm: tuple[float, float] | None = None, **overrides) -> PhantomCase:
+def draw_case(seed: int, spacing_mm: tuple[float, float] | None = None, **overrides: Any) -> PhantomCase:
     """Draw a held-out case at natural prevalence; forced fields of the physiology give counterfactuals.
 
     The stack is flat in its tissues (exact labels are given with it); appearance is the segmenter's matter.

@@ -1,5 +1,6 @@
 """Random contrasts: what signal each tissue gives, by physics (bSSFP, spoiled GRE) or at random."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,13 +33,15 @@ class Contrast:
     kind: str
 
 
-def bssfp_signal(proton, t1_ms, t2_ms, flip_rad) -> np.ndarray:
+def bssfp_signal(proton: np.ndarray, t1_ms: np.ndarray, t2_ms: np.ndarray, flip_rad: float) -> np.ndarray:
     """Return the on-resonance balanced SSFP signal for TR ≪ T2 (Scheffler & Lehnhardt, Eur Radiol 2003)."""
     ratio = np.asarray(t1_ms) / np.asarray(t2_ms)
     return np.asarray(proton) * np.sin(flip_rad) / ((ratio + 1) - np.cos(flip_rad) * (ratio - 1))
 
 
-def spoiled_signal(proton, t1_ms, t2_star_ms, flip_rad, tr_ms, te_ms) -> np.ndarray:
+def spoiled_signal(
+    proton: np.ndarray, t1_ms: np.ndarray, t2_star_ms: np.ndarray, flip_rad: float, tr_ms: float, te_ms: float
+) -> np.ndarray:
     """Return the spoiled gradient-echo signal (Ernst)."""
     e1 = np.exp(-tr_ms / np.asarray(t1_ms))
     decay = np.exp(-te_ms / np.asarray(t2_star_ms))
@@ -76,13 +79,13 @@ def draw_contrast(rng: np.random.Generator, kind: str | None = None) -> Contrast
     return Contrast(mean.astype(np.float32), texture.astype(np.float32), kind)
 
 
-def _each(draw) -> np.ndarray:
+def _each(draw: Callable[[int], np.ndarray]) -> np.ndarray:
     """Return what ``draw(count)`` gives for every tissue, (TISSUE_COUNT, …)."""
     drawn = draw(TISSUE_COUNT - len(LATER))
     return np.concatenate([drawn, drawn[list(LATER.values())]])
 
 
-def _random_means(rng) -> np.ndarray:
+def _random_means(rng: np.random.Generator) -> np.ndarray:
     mean = _each(lambda count: rng.uniform(0.02, 1.0, count))
     mean[[Tissue.AIR, Tissue.LUNG]] = rng.uniform(0.0, 0.25, 2)
     _share_blood(rng, mean, spread=0.15)
@@ -95,7 +98,7 @@ def _random_means(rng) -> np.ndarray:
     return mean
 
 
-def _share_blood(rng, mean, spread) -> None:
+def _share_blood(rng: np.random.Generator, mean: np.ndarray, spread: float) -> None:
     """Make all blood pools alike: the right side a little darker (T2 of venous blood), each with its own inflow."""
     blood = mean[Tissue.LV_BLOOD]
     pools = [tissue for tissue in BLOOD if tissue not in LATER]
@@ -107,7 +110,7 @@ def _share_blood(rng, mean, spread) -> None:
     mean[[Tissue.RV_BLOOD, Tissue.RV_ORIFICE]] = mean[Tissue.RV_BLOOD] * venous
 
 
-def _share_muscle(rng, mean) -> None:
+def _share_muscle(rng: np.random.Generator, mean: np.ndarray) -> None:
     """Make all heart muscle alike; trabeculae are too fine to show muscle alone."""
     wall, blood = mean[Tissue.MYOCARDIUM], mean[Tissue.LV_BLOOD]
     mean[list(_MUSCLES)] = wall * np.exp(rng.normal(0.0, 0.08, len(_MUSCLES)))

@@ -93,7 +93,7 @@ def compose_beat(physiology: Physiology, rng: np.random.Generator, variation: fl
     return Beat(p and p.rotated(move), qrs.rotated(move), t.rotated(move), onset, offset, wanted)
 
 
-def _depolarisation(physiology, rng, variation) -> Waves:
+def _depolarisation(physiology: Physiology, rng: np.random.Generator, variation: float) -> Waves:
     """QRS before rotation: conduction, R progression by contractility, and a person's own shape."""
     qrs = lbbb_qrs() if physiology.conduction == "lbbb" else normal_qrs()
     qrs = qrs.jittered(rng, 0.20 * variation, 0.12 * variation, 2.0 * variation)
@@ -120,7 +120,7 @@ def _depolarisation(physiology, rng, variation) -> Waves:
     return qrs
 
 
-def _repolarisation(physiology, rng, variation) -> Waves:
+def _repolarisation(physiology: Physiology, rng: np.random.Generator, variation: float) -> Waves:
     """ST and T before rotation, J at 60 ms on the group's own clock."""
     k = physiology.contractility
     size = np.exp(variation * 0.25 * rng.standard_normal())
@@ -147,7 +147,9 @@ def _repolarisation(physiology, rng, variation) -> Waves:
     return t.joined(st).rotated(angle)
 
 
-def _hypertrophy(physiology, qrs, t, rng, variation):
+def _hypertrophy(
+    physiology: Physiology, qrs: Waves, t: Waves, rng: np.random.Generator, variation: float
+) -> tuple[Waves, Waves]:
     """Voltage grows weakly with LV mass; some hypertrophic hearts show strain."""
     gain = 0.92 * (1.0 + 0.45 * (physiology.lv_mass_index - 48.0) / 48.0)
     gain *= np.exp(0.15 * variation * rng.standard_normal())  # QRS and T vary each on their own
@@ -161,7 +163,9 @@ def _hypertrophy(physiology, qrs, t, rng, variation):
     return qrs, t
 
 
-def _infarct(physiology, qrs, t, rng, variation):
+def _infarct(
+    physiology: Physiology, qrs: Waves, t: Waves, rng: np.random.Generator, variation: float
+) -> tuple[Waves, Waves]:
     """Q, lost R and ST–T over the territory, graded by extent.
 
     The age of the infarct, from fresh (ST elevation) to old (Q with a shallow inverted T), carries no latent.

@@ -48,8 +48,8 @@ def synthesise_ecg(
     samples = round(duration_s * fs_hz)
     field = draw_lead_field(rng, variation)
     beat = compose_beat(physiology, rng, variation)
-    peaks, premature = _rhythm(physiology, rng, samples, fs_hz, premature)
-    vector = _place(beat, peaks, premature, samples, fs_hz, rng, physiology.rr_ms)
+    peaks, early = _rhythm(physiology, rng, samples, fs_hz, premature)
+    vector = _place(beat, peaks, early, samples, fs_hz, rng)
     if physiology.atrial_fibrillation:
         vector += fibrillation(rng, samples, fs_hz)
     channels = field @ vector
@@ -60,7 +60,9 @@ def synthesise_ecg(
     return EcgRecord(twelve_leads(channels), fs_hz, source_format="synthetic"), peaks[visible]
 
 
-def _rhythm(physiology, rng, samples, fs_hz, share):
+def _rhythm(
+    physiology: Physiology, rng: np.random.Generator, samples: int, fs_hz: float, share: float
+) -> tuple[np.ndarray, np.ndarray]:
     """R peaks that reach into the record (samples), and which of them are premature ventricular beats."""
     cycle = physiology.rr_ms * fs_hz / 1000.0
     count = int(samples / cycle * 1.6) + 6
@@ -83,7 +85,9 @@ def _rhythm(physiology, rng, samples, fs_hz, share):
     return peaks[keep], premature[keep]
 
 
-def _place(beat: Beat, peaks, premature, samples, fs_hz, rng, rr_ms):
+def _place(
+    beat: Beat, peaks: np.ndarray, premature: np.ndarray, samples: int, fs_hz: float, rng: np.random.Generator
+) -> np.ndarray:
     """Add up the beats, (3, samples) mV; breathing changes their size by a few percent."""
     before, after = round(BEFORE_R_MS * fs_hz / 1000.0), round(AFTER_R_MS * fs_hz / 1000.0)
     time = np.arange(-before, after + 1) * 1000.0 / fs_hz
@@ -102,7 +106,7 @@ def _place(beat: Beat, peaks, premature, samples, fs_hz, rng, rr_ms):
     return padded[:, after : after + samples]
 
 
-def _ectopic_turn(rng):
+def _ectopic_turn(rng: np.random.Generator) -> np.ndarray:
     """A turn of the heart vector of the order of 120°, as a ventricular focus gives."""
     axis = rng.standard_normal(3)
     axis /= np.linalg.norm(axis)

@@ -6,8 +6,8 @@ heart axes with z from the LV base plane (negative above it); they ride on the b
 
 import numpy as np
 
-from COFTrainingLib.phantom.shape import HeartShape
 from COFTrainingLib.phantom.tissues import Tissue
+from COFTrainingLib.phantom.varied_shape import AnyShape
 
 
 class GreatVessels:
@@ -18,11 +18,11 @@ class GreatVessels:
         shape: The heart they belong to; sizes follow its LV radius and RV depth.
     """
 
-    def __init__(self, rng: np.random.Generator, shape: HeartShape):
+    def __init__(self, rng: np.random.Generator, shape: AnyShape) -> None:
         size = shape.radius_mm
         lateral = size + shape.wall_mm + 0.5 * shape.rv_depth_mm
 
-        def jitter(*values, by=0.15):
+        def jitter(*values: float, by: float = 0.15) -> np.ndarray:
             return np.array(values) * rng.uniform(1 - by, 1 + by, len(values)) + rng.normal(0.0, 2.0, len(values))
 
         left, right = rng.uniform(0.8, 1.35), rng.uniform(0.8, 1.25)
@@ -48,7 +48,9 @@ class GreatVessels:
         self.wall_mm = rng.uniform(1.0, 2.5)
         rng.random()  # a draw that is no longer used; without it every seed would get another body and scan
 
-    def outflow(self, levels, z, aortic_mm: float, pulmonary_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    def outflow(
+        self, levels: list[tuple[Tissue, np.ndarray]], z: np.ndarray, aortic_mm: float, pulmonary_mm: float
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return where the outflow tracts lie below their valves, (n,) bool each: parts of the LV and RV cavities.
 
         Args:
@@ -63,7 +65,7 @@ class GreatVessels:
         left, right = lumen[Tissue.AORTIC_ROOT], lumen[Tissue.PULMONARY_TRUNK]
         return left & (z > -aortic_mm), right & (z > -pulmonary_mm)
 
-    def levels(self, z, j, i) -> list[tuple[Tissue, np.ndarray]]:
+    def levels(self, z: np.ndarray, j: np.ndarray, i: np.ndarray) -> list[tuple[Tissue, np.ndarray]]:
         """Return (tissue, distance outside its lumen in mm, (n,)) of every chamber; the last one drawn wins."""
         out = []
         for tissue, centre, radii in self.ellipsoids:

@@ -9,7 +9,11 @@ in closed form. The LV's volume is V(t) = λ(t)·½∫∫ q r0² dθ dz.
 import numpy as np
 
 from COFTrainingLib.phantom.physiology import Physiology, volume_fraction
-from COFTrainingLib.phantom.shape import HeartShape, quadrature
+from COFTrainingLib.phantom.shape import Cylinder, quadrature
+from COFTrainingLib.phantom.varied_shape import AnyShape
+
+Times = float | np.ndarray
+"""One time in ms, or one for every point."""
 
 LONGITUDINAL_SHORTENING = 0.14
 """Fractional LV shortening at EF 60 %: MAPSE of about 13 mm for an 85-mm ventricle."""
@@ -28,7 +32,7 @@ class BeatingHeart:
     Coordinates are heart-frame mm, last axis (k, j, i), origin at the LV cavity's centroid at end-diastole.
     """
 
-    def __init__(self, shape: HeartShape, physiology: Physiology):
+    def __init__(self, shape: AnyShape, physiology: Physiology) -> None:
         self.shape, self.physiology = shape, physiology
         self._cycle = np.arange(512) / 512 * physiology.rr_ms
         self._curve = np.asarray(volume_fraction(physiology, self._cycle), dtype=float)
@@ -46,15 +50,15 @@ class BeatingHeart:
 
     # --- time -------------------------------------------------------------------------------------------------
 
-    def contraction(self, time_ms):
+    def contraction(self, time_ms: Times) -> Times:
         """Return s(t): 0 at the R wave, 1 at end-systole; periodic."""
         return np.interp(np.mod(time_ms, self.physiology.rr_ms), self._cycle, self._curve, period=self.physiology.rr_ms)
 
-    def _length_ratio(self, time_ms):
+    def _length_ratio(self, time_ms: Times) -> Times:
         shortening = LONGITUDINAL_SHORTENING * self.physiology.ef / 0.6
         return 1.0 - shortening * self.contraction(time_ms - self._mean_delay_ms)
 
-    def _squeeze(self, time_ms):
+    def _squeeze(self, time_ms: Times) -> Times:
         """Return 1 − q of a segment with amplitude 1 and no delay: V = EDV·λ·q gives q = (1 − EF·s)/λ."""
         s = self.contraction(time_ms)
         shortening = LONGITUDINAL_SHORTENING * self.physiology.ef / 0.6
@@ -62,12 +66,12 @@ class BeatingHeart:
 
     # --- regions ----------------------------------------------------------------------------------------------
 
-    def _distance(self, theta, z):
+    def _distance(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         angle, level = TERRITORIES[self.physiology.infarct_territory]
         around = np.angle(np.exp(1j * (theta - angle))) / 1.0
         return around**2 + ((z / self.shape.length_mm - level) / 0.55) ** 2
 
-    def _fit_lobe(self, theta, z, cavity):
+    def _fit_lobe(self, theta: np.ndarray, z: np.ndarray, cavity: np.ndarray) -> float | None:
         """Find the level whose soft lobe covers the stated fraction of the cavity's surface (bisection)."""
         extent = self.physiology.infarct_extent if self.physiology.infarct_territory else 0.0
         if extent <= 0:
@@ -79,20 +83,20 @@ class BeatingHeart:
             low, high = (level, high) if covered < extent else (low, level)
         return level
 
-    def _lobe(self, theta, z):
+    def _lobe(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         if self._lobe_level is None:
             return np.zeros_like(theta)
         return _sigmoid((self._lobe_level - self._distance(theta, z)) / 0.2)
 
-    def amplitude(self, theta, z):
+    def amplitude(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return the regional amplitude A(θ, z), mean 1 over the cavity: 0 where akinetic, above 1 remotely."""
         return (1.0 - self._lobe(theta, z)) / self._amplitude_mean
 
-    def _delay_ms(self, theta):
+    def _delay_ms(self, theta: np.ndarray) -> np.ndarray:
         """Left bundle branch block: the septum first, the lateral wall last."""
         return self._conduction_scale * 0.5 * (1.0 + np.cos(theta))
 
-    def _fit_rv_squeeze(self):
+    def _fit_rv_squeeze(self) -> float:
         """Find the crescent's relative depth at ES that gives the RV's ejection fraction (bisection)."""
         target = 1.0 - self.shape.ef_rv
         low, high = 0.15, 1.2
@@ -102,7 +106,7 @@ class BeatingHeart:
             low, high = (squeeze, high) if volume < target * self._rv_volume(0.0, 1.0) else (low, squeeze)
         return squeeze
 
-    def _rv_volume(self, s, depth_ratio):
+    def _rv_volume(self, s: Times, depth_ratio: Times) -> float:
         shape = self.shape
         theta, z, weight = quadrature(shape.length_mm)
         shortening = LONGITUDINAL_SHORTENING * self.physiology.ef / 0.6
@@ -113,12 +117,12 @@ class BeatingHeart:
         depth = shape.rv_depth_mm * shape.rv_profile(theta, z) * depth_ratio
         return float((lam * 0.5 * ((moved + depth) ** 2 - moved**2) * weight).sum() / 1000.0)
 
-    def _rv_ratio(self, time_ms):
+    def _rv_ratio(self, time_ms: Times) -> Times:
         return 1.0 - (1.0 - self._rv_squeeze_es) * self.contraction(time_ms - self._rv_delay_ms)
 
     # --- read-outs --------------------------------------------------------------------------------------------
 
-    def lv_volume_ml(self, time_ms) -> np.ndarray:
+    def lv_volume_ml(self, time_ms: Times) -> np.ndarray:
         """Return the LV cavity volume at each time, (T,) mL, by quadrature of the closed form."""
         theta, z, weight = self._quadrature
         amplitude, delay = self.amplitude(theta, z), self._delay_ms(theta)
@@ -129,7 +133,7 @@ class BeatingHeart:
         ]
         return np.asarray(volumes)
 
-    def rv_volume_ml(self, time_ms) -> np.ndarray:
+    def rv_volume_ml(self, time_ms: Times) -> np.ndarray:
         """Return the RV cavity volume below the LV base plane at each time, (T,) mL, by quadrature."""
         times = np.atleast_1d(np.asarray(time_ms, dtype=float))
         late = self._mean_delay_ms
@@ -137,19 +141,11 @@ class BeatingHeart:
 
     # --- space ------------------------------------------------------------------------------------------------
 
-    def _cylinder(self, points):
-        shape = self.shape
-        z = points[..., 0] + shape.centroid_z_mm
-        j = points[..., 1] - shape.tilt[0] * points[..., 0]
-        i = points[..., 2] - shape.tilt[1] * points[..., 0]
-        return np.hypot(j, i), np.arctan2(j, i), z
+    def _cylinder(self, points: np.ndarray) -> Cylinder:
+        z, j, i = self.shape.about_axis(points)
+        return Cylinder(np.hypot(j, i), np.arctan2(j, i), z)
 
-    def _cartesian(self, r, theta, z):
-        shape = self.shape
-        k = z - shape.centroid_z_mm
-        return np.stack([k, r * np.sin(theta) + shape.tilt[0] * k, r * np.cos(theta) + shape.tilt[1] * k], axis=-1)
-
-    def pull_mm(self, points_mm, time_ms: float) -> np.ndarray:
+    def pull_mm(self, points_mm: np.ndarray, time_ms: float) -> np.ndarray:
         """Return u with ``frame_t(x) = anchor(x + u)``.
 
         Args:
@@ -196,9 +192,9 @@ class BeatingHeart:
         outside = r1 + shift * np.exp(-np.clip(beyond - depth * ratio, 0.0, None) / reach)
         r = np.where(r1 <= endo_moved, r1 / np.sqrt(q), wall)
         r = np.where(beyond > 0, np.where(beyond <= depth * ratio, epi + beyond / ratio, outside), r)
-        return self._cartesian(r, theta, z) - self._cartesian(r1, theta1, z1)
+        return shape.cartesian(r, theta, z) - shape.cartesian(r1, theta1, z1)
 
-    def tissue_at(self, points_mm, time_ms: float = 0.0) -> np.ndarray:
+    def tissue_at(self, points_mm: np.ndarray, time_ms: float = 0.0) -> np.ndarray:
         """Return the tissue at heart-frame points (…, 3) mm at a time: indices into ``TISSUES``, uint8."""
         points = np.asarray(points_mm, dtype=np.float64)
         if time_ms:
@@ -222,11 +218,11 @@ class BeatingHeart:
         tissue[in_lv] = np.where(z[in_lv] >= base[in_lv], 1, 5)
         return tissue
 
-    def label_at(self, points_mm, time_ms: float = 0.0) -> np.ndarray:
+    def label_at(self, points_mm: np.ndarray, time_ms: float = 0.0) -> np.ndarray:
         """Return labels (0 background, 1 LV cavity, 2 myocardium, 3 RV cavity) at heart-frame points (…, 3) mm."""
         tissue = self.tissue_at(points_mm, time_ms)
         return np.where(tissue <= 3, tissue, 0).astype(np.uint8)
 
 
-def _sigmoid(x):
+def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-np.clip(x, -40.0, 40.0)))

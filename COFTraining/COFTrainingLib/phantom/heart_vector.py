@@ -28,7 +28,7 @@ class Waves:
     fall_ms: np.ndarray
 
     @classmethod
-    def of(cls, rows) -> "Waves":
+    def of(cls, rows: list[tuple[float, ...]]) -> "Waves":
         """Build from rows (x, y, z, centre, rise, fall)."""
         table = np.array(rows, dtype=np.float64).reshape(-1, 6)
         return cls(table[:, :3].copy(), table[:, 3].copy(), table[:, 4].copy(), table[:, 5].copy())
@@ -56,7 +56,7 @@ class Waves:
         """Return the waves with every vector turned by a (3, 3) matrix."""
         return Waves(self.vector_mv @ matrix.T, self.centre_ms, self.rise_ms, self.fall_ms)
 
-    def jittered(self, rng, amplitude: float, width: float, shift_ms: float) -> "Waves":
+    def jittered(self, rng: np.random.Generator, amplitude: float, width: float, shift_ms: float) -> "Waves":
         """Return the waves with each one varied on its own: a person's own shape.
 
         Args:
@@ -74,7 +74,7 @@ class Waves:
         )
 
 
-def _sameni(rows):
+def _sameni(rows: list[tuple[float, ...]]) -> list[tuple[float, ...]]:
     """Rows (x, y, z, phase, width in rad) to rows in ms at a cycle of 1 s."""
     scale = 1000.0 / (2.0 * np.pi)
     return [(x, y, z, phase * scale, width * scale, width * scale) for x, y, z, phase, width in rows]

@@ -6,8 +6,9 @@ They are drawn in the coordinates of the wall, so they move with it, but keep th
 import numpy as np
 
 from COFTrainingLib.phantom.noise import NoiseField
-from COFTrainingLib.phantom.shape import HeartShape
+from COFTrainingLib.phantom.shape import Cylinder
 from COFTrainingLib.phantom.tissues import Tissue
+from COFTrainingLib.phantom.varied_shape import AnyShape
 
 PAPILLARY_ANGLES_RAD = (-0.7, 2.0)
 """Anterolateral and posteromedial group; θ is 0 lateral, π/2 inferior."""
@@ -21,7 +22,7 @@ class Interior:
         shape: The heart they belong to.
     """
 
-    def __init__(self, rng: np.random.Generator, shape: HeartShape):
+    def __init__(self, rng: np.random.Generator, shape: AnyShape) -> None:
         self.shape = shape
         self.heads = [head for angle in PAPILLARY_ANGLES_RAD for head in self._draw_heads(rng, angle)]
         self.lv_noise = NoiseField(rng, rng.uniform(3.0, 5.5))
@@ -36,7 +37,7 @@ class Interior:
         self.band_level, self.band_slope = rng.uniform(0.4, 0.75), rng.uniform(-0.8, 0.8)
         self.band_mm = rng.uniform(1.5, 3.5)
 
-    def _draw_heads(self, rng, angle):
+    def _draw_heads(self, rng: np.random.Generator, angle: float) -> list[dict[str, float]]:
         size = rng.uniform(2.5, 7.5)
         heads = []
         for _ in range(int(rng.choice([0, 1, 2, 3], p=(0.05, 0.25, 0.40, 0.30)))):
@@ -51,23 +52,24 @@ class Interior:
             )
         return heads
 
-    def paint(self, tissue: np.ndarray, r, theta, z, scale, contraction: float = 0.0) -> None:
+    def paint(self, tissue: np.ndarray, at: Cylinder, scale: np.ndarray, contraction: float = 0.0) -> None:
         """Replace blood by muscle, in place.
 
         Args:
             tissue: (n,) codes, of which LV and RV blood are changed.
-            r, theta, z: (n,) end-diastolic cylinder coordinates about the LV axis, mm and rad.
+            at: (n,) end-diastolic cylinder coordinates.
             scale: (n,) current over end-diastolic distance from the LV axis.
             contraction: 0 at end-diastole … 1 at end-systole.
         """
         lv = np.flatnonzero(tissue == Tissue.LV_BLOOD)
         if lv.size:
-            self._paint_lv(tissue, lv, r[lv], theta[lv], z[lv], scale[lv])
+            self._paint_lv(tissue, lv, at.taken(lv), scale[lv])
         rv = np.flatnonzero(tissue == Tissue.RV_BLOOD)
         if rv.size:
-            self._paint_rv(tissue, rv, r[rv], theta[rv], z[rv], scale[rv], contraction)
+            self._paint_rv(tissue, rv, at.taken(rv), scale[rv], contraction)
 
-    def _paint_lv(self, tissue, index, r, theta, z, scale):
+    def _paint_lv(self, tissue: np.ndarray, index: np.ndarray, at: Cylinder, scale: np.ndarray) -> None:
+        r, theta, z = at
         cavity = np.sqrt(self.shape.cavity_sq(theta, z))
         level = z / self.shape.length_mm
         j, i = r * np.sin(theta), r * np.cos(theta)
@@ -82,14 +84,16 @@ class Interior:
         for head in self.heads:
             middle = np.clip((level - head["top"]) / (head["foot"] - head["top"]), 0.0, 1.0)
             inset = head["inset_mm"] * (1.0 - middle**2) + 0.4 * head["radius_mm"]
-            at = np.sqrt(self.shape.cavity_sq(np.full_like(z, head["angle"]), z)) - inset
-            away = np.hypot(j - at * np.sin(head["angle"]), i - at * np.cos(head["angle"])) * scale
+            out = np.sqrt(self.shape.cavity_sq(np.full_like(z, head["angle"]), z)) - inset
+            away = np.hypot(j - out * np.sin(head["angle"]), i - out * np.cos(head["angle"])) * scale
             taper = np.clip(np.minimum(level - head["top"], head["foot"] - level) / 0.08, 0.0, 1.0)
             inside = away < head["radius_mm"] * np.sqrt(taper) * (1.0 + 0.15 * rough)
             tissue[index[inside]] = Tissue.LV_PAPILLARY
 
-    def _paint_rv(self, tissue, index, r, theta, z, scale, contraction):
-        shape = self.shape
+    def _paint_rv(
+        self, tissue: np.ndarray, index: np.ndarray, at: Cylinder, scale: np.ndarray, contraction: float
+    ) -> None:
+        shape, (r, theta, z) = self.shape, at
         level = z / shape.length_mm
         epi = shape.epicardium(theta, z)
         depth = np.maximum(shape.rv_depth_mm * shape.rv_profile(theta, z), 1.0)

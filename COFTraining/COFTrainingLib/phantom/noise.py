@@ -13,7 +13,7 @@ class NoiseField:
         size: Lattice points along each axis before the noise repeats.
     """
 
-    def __init__(self, rng: np.random.Generator, cell_mm, size: int = 24):
+    def __init__(self, rng: np.random.Generator, cell_mm: float | tuple[float, float, float], size: int = 24) -> None:
         self._lattice = rng.standard_normal((size,) * 3).astype(np.float32)
         self._cell_mm = np.broadcast_to(np.asarray(cell_mm, dtype=np.float32), (3,))
 
@@ -34,8 +34,15 @@ class Blobs:
         elongation: Largest ratio of the long to the short half-axis.
     """
 
-    def __init__(self, rng: np.random.Generator, cell_mm: float, radius_mm, filled: float, elongation: float = 2.5):
-        shape, low, high = (12, 12, 12), *radius_mm
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        cell_mm: float,
+        radius_mm: tuple[float, float],
+        filled: float,
+        elongation: float = 2.5,
+    ) -> None:
+        shape, (low, high) = (12, 12, 12), radius_mm
         self._cell_mm = cell_mm
         radius = low + (high - low) * rng.random(shape) ** 2.5
         radius[rng.random(shape) > filled] = 0.0

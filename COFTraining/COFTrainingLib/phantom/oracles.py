@@ -16,7 +16,7 @@ from COFTrainingLib.phantom.physiology import (
     Physiology,
     Prevalence,
     draw_physiology,
-    ejection_fraction,
+    expected_ef,
 )
 
 READ_OUT_R = 0.95
@@ -70,7 +70,7 @@ def oracle_floors(
     read = read_out_r**2 * (k + blur * rng.standard_normal(2 * n))
     known = [(patient.qrsd_ms, patient.infarct_extent) for patient in patients]
     qrsd, extent = np.array(known).T
-    with_ecg = np.abs(np.clip(ejection_fraction(qrsd, extent, read), *EF_RANGE) - ef)[test]
+    with_ecg = np.abs(np.clip(expected_ef(qrsd, extent, read), *EF_RANGE) - ef)[test]
     without = np.abs(np.median(ef[fit]) - ef)[test]
 
     es = np.array([end_systole_ms(patient) / patient.rr_ms * FRAMES for patient in patients])

@@ -7,6 +7,7 @@ intervals of Weissler 1968 and of Boudoulas et al., Chest 1981;80:613). Populati
 """
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from COFGeneratorLib.errors import CohortError
@@ -47,7 +48,7 @@ class Prevalence:
     atrial_fibrillation: float = 0.04
     hypertrophy: float = 0.10
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for item in fields(self):
             if not 0.0 <= getattr(self, item.name) <= 1.0:
                 raise CohortError(
@@ -108,7 +109,7 @@ class Physiology:
     lv_mass_index: float
     hypertrophy: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.infarct_territory not in TERRITORIES:
             raise CohortError(
                 f"Infarct territory must be one of {TERRITORIES}; found {self.infarct_territory!r}. Name one of them."
@@ -133,7 +134,9 @@ class Physiology:
         return self.t_es_ms + self.ivr_ms
 
 
-def ejection_fraction(qrsd_ms, infarct_extent, contractility):
+def expected_ef(
+    qrsd_ms: float | np.ndarray, infarct_extent: float | np.ndarray, contractility: float | np.ndarray
+) -> np.ndarray:
     """Return the ejection fraction that is expected from what the ECG can show, before noise; a fraction.
 
     Args:
@@ -155,7 +158,7 @@ def population_qs2_ms(sex: str, hr_bpm: float) -> float:
     return 541.0 - 2.2 * hr_bpm if sex == "m" else 540.0 - 2.0 * hr_bpm
 
 
-def draw_physiology(rng: np.random.Generator, *, prevalence: Prevalence = NATURAL, **overrides) -> Physiology:
+def draw_physiology(rng: np.random.Generator, *, prevalence: Prevalence = NATURAL, **overrides: Any) -> Physiology:
     """Draw one patient; any field may be forced, and what depends on it follows.
 
     The random numbers are consumed in a fixed order whatever is forced, so the same seed with and without an override
@@ -176,7 +179,7 @@ def draw_physiology(rng: np.random.Generator, *, prevalence: Prevalence = NATURA
         )
     normal, uniform = rng.standard_normal(12), rng.random(9)
 
-    def value(name, default):
+    def value(name: str, default: Any) -> Any:
         return overrides.get(name, default)
 
     sex = value("sex", "f" if uniform[0] < 0.446 else "m")
@@ -222,7 +225,7 @@ def draw_physiology(rng: np.random.Generator, *, prevalence: Prevalence = NATURA
         )
 
     contractility = float(value("contractility", CONTRACTILITY_SD * normal[6]))
-    ef = ejection_fraction(qrsd, extent, contractility) + EF_NOISE * normal[7]
+    ef = expected_ef(qrsd, extent, contractility) + EF_NOISE * normal[7]
     ef = float(value("ef", np.clip(ef, *EF_RANGE)))
 
     hypertrophic = bool(value("hypertrophy", uniform[7] < prevalence.hypertrophy))
@@ -259,7 +262,7 @@ def draw_physiology(rng: np.random.Generator, *, prevalence: Prevalence = NATURA
     )
 
 
-def volume_fraction(physiology: Physiology, time_ms) -> np.ndarray:
+def volume_fraction(physiology: Physiology, time_ms: float | np.ndarray) -> np.ndarray:
     """Return the contraction s(t) of the left ventricle, 0 at R and 1 from end of ejection to mitral opening.
 
     V(t) = EDV − (EDV − ESV)·s(t). Isovolumic contraction, ejection along a Beta(2, 2.4) distribution function,
@@ -277,7 +280,7 @@ def volume_fraction(physiology: Physiology, time_ms) -> np.ndarray:
     onset, opening = physiology.ejection_onset_ms, physiology.mitral_opening_ms
     ejected = betainc(*EJECTION_SHAPE, np.clip((time - onset) / (physiology.t_es_ms - onset), 0.0, 1.0))
 
-    def early(moment):
+    def early(moment: float | np.ndarray) -> np.ndarray:
         return 1.0 - np.exp(-((np.maximum(moment - opening, 0.0) / physiology.filling_tau_ms) ** 1.5))
 
     share = 0.0 if physiology.atrial_fibrillation else physiology.atrial_fraction

@@ -9,7 +9,7 @@ from COFGeneratorLib.errors import CohortError
 
 from COFTrainingLib.phantom.appearance import draw_acquisition, form_images
 from COFTrainingLib.phantom.heart import BeatingHeart
-from COFTrainingLib.phantom.stacks import StackGeometry, labels_of
+from COFTrainingLib.phantom.stacks import StackGeometry, majority_labels
 from COFTrainingLib.phantom.subject import PhantomSubject
 from COFTrainingLib.phantom.surroundings import Scene
 from COFTrainingLib.phantom.varied_shape import TabulatedShape
@@ -87,7 +87,7 @@ def render_plane(
         image = form_images(torch.from_numpy(tissue), still, grid.pixel_mm, torch.Generator().manual_seed(seed % 2**31))
         real, imaginary = torch.randn((2, *image.shape), generator=noise) * acquisition.noise
         frames.append((((image + real) ** 2 + imaginary**2).sqrt())[0].numpy())
-        labels.append(labels_of(tissue)[0])
+        labels.append(majority_labels(tissue)[0])
     return to_grey(np.stack(frames)), np.stack(labels)
 
 

@@ -5,11 +5,24 @@ inferior +π/2, septum π, anterior −π/2.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
 MYOCARDIAL_DENSITY_G_PER_ML = 1.05
 FAMILIES = ("normal", "dilated", "concentric", "septal", "athlete", "rv_dilated")
+
+
+class Cylinder(NamedTuple):
+    """Points about the LV axis: distance from it mm, angle rad, height from the base plane mm, each (n,)."""
+
+    r: np.ndarray
+    theta: np.ndarray
+    z: np.ndarray
+
+    def taken(self, index: np.ndarray) -> "Cylinder":
+        """Return some of the points."""
+        return Cylinder(self.r[index], self.theta[index], self.z[index])
 
 
 @dataclass(frozen=True)
@@ -63,19 +76,29 @@ class HeartShape:
         """Height of the cavity's centroid above the base plane, mm."""
         return self.length_mm * (self.power + 1) / (2 * (self.power + 2))
 
-    def base_z(self, r, theta):
+    def about_axis(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return (z, j, i) of heart-frame points (…, 3) mm: from the base plane, and from the leaning LV axis."""
+        k = points[..., 0]
+        return k + self.centroid_z_mm, points[..., 1] - self.tilt[0] * k, points[..., 2] - self.tilt[1] * k
+
+    def cartesian(self, r: np.ndarray, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Return heart-frame points (…, 3) mm of cylinder coordinates."""
+        k = z - self.centroid_z_mm
+        return np.stack([k, r * np.sin(theta) + self.tilt[0] * k, r * np.cos(theta) + self.tilt[1] * k], axis=-1)
+
+    def base_z(self, r: np.ndarray, theta: np.ndarray) -> np.ndarray:
         """Return the height of the tilted LV base plane at (r, θ), mm; the ventricle lies at larger z."""
         return r * (np.sin(theta) * self.base_tilt[0] + np.cos(theta) * self.base_tilt[1])
 
-    def cavity_sq(self, theta, z):
+    def cavity_sq(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return r0²(θ, z), mm²: the endocardium; a cylinder above the base, 0 beyond the apex."""
         taper = 1.0 - np.clip(z / self.length_mm, 0.0, 1.0) ** self.power
-        shape = 1.0
+        shape: float | np.ndarray = 1.0
         for order, amplitude, angle in self.harmonics:
             shape = shape + amplitude * np.cos(order * (theta - angle))
         return self.radius_mm**2 * taper * shape
 
-    def epicardium(self, theta, z):
+    def epicardium(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return r_epi(θ, z), mm; 0 beyond the outer apex."""
         outer = self.length_mm + self.apex_wall_mm
         thickness = self.wall_mm * (1.0 + self.septal_bulge * (0.5 + 0.5 * np.cos(theta - self.wall_angle_rad)) ** 2)
@@ -83,7 +106,7 @@ class HeartShape:
         cross = np.sqrt(self.cavity_sq(theta, np.zeros_like(z)))
         return (cross + thickness) * np.sqrt(taper)
 
-    def rv_profile(self, theta, z):
+    def rv_profile(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return the crescent's depth beyond the epicardium relative to ``rv_depth_mm``, 0…1."""
         angle = np.angle(np.exp(1j * (theta - self.rv_angle_rad))) / self.rv_half_width_rad
         around = np.clip(1.0 - angle**2, 0.0, None)
@@ -106,7 +129,7 @@ class HeartShape:
         return float((0.5 * wall * weight).sum() / 1000.0 * MYOCARDIAL_DENSITY_G_PER_ML)
 
 
-def quadrature(length_mm: float, angles: int = 48, levels: int = 48):
+def quadrature(length_mm: float, angles: int = 48, levels: int = 48) -> tuple[np.ndarray, np.ndarray, float]:
     """Return (θ, z, weight) for integrals ∫∫ f dθ dz over the ventricle's side, midpoint rule."""
     theta = (np.arange(angles) + 0.5) / angles * 2 * np.pi
     z = (np.arange(levels) + 0.5) / levels * length_mm
@@ -175,7 +198,7 @@ def draw_shape(
     return _fit_rv(_fit_wall(values, mass), rv_edv)
 
 
-def _fit_wall(values: dict, mass_g: float) -> dict:
+def _fit_wall(values: dict[str, Any], mass_g: float) -> dict[str, Any]:
     """Choose the wall thickness that gives the mass (bisection; mass grows with thickness)."""
     low, high = 3.0, 26.0
     for _ in range(24):
@@ -185,7 +208,7 @@ def _fit_wall(values: dict, mass_g: float) -> dict:
     return {**values, "wall_mm": wall, "apex_wall_mm": 0.7 * wall}
 
 
-def _fit_rv(values: dict, rv_edv_ml: float) -> HeartShape:
+def _fit_rv(values: dict[str, Any], rv_edv_ml: float) -> HeartShape:
     """Choose the crescent's depth d that gives the RV volume: ½Σ(2·epi·p·d + p²d²)w is quadratic in d."""
     shape = HeartShape(**values, rv_depth_mm=0.0)
     theta, z, weight = quadrature(shape.length_mm)

@@ -1,6 +1,6 @@
 """Short-axis stacks of a scene as a scanner takes them: slices of finite thickness, gaps, tilt, breath-hold shifts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,18 +23,14 @@ class StackGeometry:
         shape: (D, H, W).
         kji_to_heart: (4, 4) homogeneous voxel (k, j, i) → heart-frame (k, j, i) mm; slice pitch includes the gap.
         thickness_mm: Slice thickness without the gap.
-        shifts_mm: (D, 3) how far what a slice shows lies from where it says (breath-holds differ), heart axes, mm. Zero
-            by default.
+        shifts_mm: (D, 3) how far what a slice shows lies from where it says (breath-holds differ), heart axes, mm; not
+            at all where None.
     """
 
     shape: tuple[int, int, int]
     kji_to_heart: np.ndarray
     thickness_mm: float
-    shifts_mm: np.ndarray = field(default=None)
-
-    def __post_init__(self):
-        if self.shifts_mm is None:
-            object.__setattr__(self, "shifts_mm", np.zeros((self.shape[0], 3)))
+    shifts_mm: np.ndarray | None = None
 
     @property
     def spacing_mm(self) -> np.ndarray:
@@ -48,7 +44,8 @@ class StackGeometry:
         normal = normal / np.linalg.norm(normal)
         j = (np.arange(0, self.shape[1], stride) + 0.5 * (stride - 1))[:, None, None]
         i = (np.arange(0, self.shape[2], stride) + 0.5 * (stride - 1))[None, :, None]
-        start = matrix[:3, 3] + matrix[:3, 0] * slice_index + normal * offset_mm + self.shifts_mm[slice_index]
+        shift = 0.0 if self.shifts_mm is None else self.shifts_mm[slice_index]
+        start = matrix[:3, 3] + matrix[:3, 0] * slice_index + normal * offset_mm + shift
         return start + j * matrix[:3, 1] + i * matrix[:3, 2]
 
     def ijk_to_ras(self, axes_ras: np.ndarray, origin_ras: np.ndarray) -> np.ndarray:
@@ -94,7 +91,7 @@ def sample_tissues(
     return out
 
 
-def labels_of(tissues: np.ndarray) -> np.ndarray:
+def majority_labels(tissues: np.ndarray) -> np.ndarray:
     """Return the labels (D, H, W) uint8 of tissues (D, S, H, W): what fills most of the slice's thickness."""
     labels = LABEL_OF_TISSUE[tissues]
     votes = np.stack([(labels == code).sum(axis=1) for code in range(4)])
@@ -187,4 +184,4 @@ def render_stack(
     origin_ras = rng.normal(0.0, 30.0, 3)
     scale = 10.0 ** rng.uniform(1.5, 3.5)  # scanners' units mean nothing
     stack = SaxStack(voxels.numpy() * scale, geometry.ijk_to_ras(scene.axes_ras, origin_ras))
-    return stack, labels_of(tissues)
+    return stack, majority_labels(tissues)

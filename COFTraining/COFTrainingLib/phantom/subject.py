@@ -1,6 +1,7 @@
 """One phantom subject: a seed gives physiology, heart, and the stack a scanner would have planned over it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,9 @@ class PhantomSubject:
     heart: BeatingHeart
 
 
-def draw_subject(seed: int, prevalence: Prevalence = NATURAL, family: str | None = None, **overrides) -> PhantomSubject:
+def draw_subject(
+    seed: int, prevalence: Prevalence = NATURAL, family: str | None = None, **overrides: Any
+) -> PhantomSubject:
     """Draw a subject.
 
     Args:

@@ -7,6 +7,7 @@ from COFTrainingLib.phantom.great_vessels import GreatVessels
 from COFTrainingLib.phantom.heart import TISSUES, BeatingHeart
 from COFTrainingLib.phantom.interior import Interior
 from COFTrainingLib.phantom.noise import Blobs, NoiseField
+from COFTrainingLib.phantom.shape import Cylinder
 from COFTrainingLib.phantom.thorax import Thorax
 from COFTrainingLib.phantom.tissues import Tissue
 
@@ -56,7 +57,7 @@ class Scene:
         heart: BeatingHeart,
         axes_ras: np.ndarray | None = None,
         outflow: bool = False,
-    ):
+    ) -> None:
         self.heart = heart
         self.axes_ras = draw_patient_axes(rng) if axes_ras is None else np.asarray(axes_ras, dtype=float)
         self.vessels = GreatVessels(rng, heart.shape)
@@ -95,67 +96,58 @@ class Scene:
         """Return the tissue of the body without the heart at heart-frame points (n, 3), (n,) uint8."""
         return self.thorax.tissue_at(np.asarray(points_mm) @ self.axes_ras)
 
-    def _outer_points(self):
+    def _outer_points(self) -> np.ndarray:
         shape = self.heart.shape
         theta, level = np.meshgrid(np.linspace(-np.pi, np.pi, 37), np.linspace(-0.15, 1.05, 19))
         z = level * shape.length_mm
         r = self._outer_radius(theta, z)
-        return self._cartesian(r, theta, z).reshape(-1, 3)
+        return shape.cartesian(r, theta, z).reshape(-1, 3)
 
-    def _outer_radius(self, theta, z):
+    def _outer_radius(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         shape = self.heart.shape
         depth = shape.rv_depth_mm * shape.rv_profile(theta, z)
         return shape.epicardium(theta, z) + depth + np.where(depth > 0, shape.rv_wall_mm, 0.0)
 
-    def _cartesian(self, r, theta, z):
-        shape = self.heart.shape
-        k = z - shape.centroid_z_mm
-        return np.stack([k, r * np.sin(theta) + shape.tilt[0] * k, r * np.cos(theta) + shape.tilt[1] * k], axis=-1)
-
-    def _cylinder(self, points):
-        shape = self.heart.shape
-        k, j, i = points.T
-        j, i = j - shape.tilt[0] * k, i - shape.tilt[1] * k
-        return np.hypot(j, i), np.arctan2(j, i), k + shape.centroid_z_mm, j, i
-
-    def _box(self):
+    def _box(self) -> tuple[np.ndarray, np.ndarray]:
         outer = self._outer_points()
         low, high = outer.min(axis=0) - HEART_REACH_MM, outer.max(axis=0) + HEART_REACH_MM
         low[0] -= 55.0  # atria and great vessels
         return low, high
 
-    def _heart_region(self, tissue, points, time_ms):
+    def _heart_region(self, tissue: np.ndarray, points: np.ndarray, time_ms: float) -> np.ndarray:
         heart, shape = self.heart, self.heart.shape
         still = points + heart.pull_mm(points, time_ms) if time_ms else points
         still = still.astype(np.float32)
-        r, theta, z, j, i = self._cylinder(still)
-        scale = np.where(r > 1.0, self._cylinder(points)[0] / np.maximum(r, 1.0), 1.0).astype(np.float32)
+        z, j, i = shape.about_axis(still)
+        at = Cylinder(np.hypot(j, i), np.arctan2(j, i), z)
+        _, moved_j, moved_i = shape.about_axis(points)
+        scale = np.where(at.r > 1.0, np.hypot(moved_j, moved_i) / np.maximum(at.r, 1.0), 1.0).astype(np.float32)
         chambers = self.vessels.levels(z, j, i)
         tip = shape.length_mm + shape.apex_wall_mm
-        gap = np.hypot(np.clip(r - self._outer_radius(theta, z), 0.0, None), np.clip(z - tip, 0.0, None))
+        gap = np.hypot(np.clip(at.r - self._outer_radius(at.theta, z), 0.0, None), np.clip(z - tip, 0.0, None))
         gap = np.where(z < -VALVE_MM, np.hypot(gap, z + VALVE_MM), gap)
         for _, outside in chambers:
             gap = np.minimum(gap, np.clip(outside - self.vessels.wall_mm, 0.0, None))
-        self._paint_sac(tissue, still, gap, theta, z)
+        self._paint_sac(tissue, still, gap, at)
         for code, outside in chambers:
             tissue[outside < self.vessels.wall_mm] = Tissue.VESSEL_WALL
             tissue[outside < 0] = code
-        self._paint_heart(tissue, still, r, theta, z)
+        self._paint_heart(tissue, still, at)
         if self.ring:
-            self.ring.paint(tissue, r, theta, z)
+            self.ring.paint(tissue, at)
         if self.valves_mm:
             left, right = self.vessels.outflow(chambers, z, *self.valves_mm)
             tissue[left & (tissue == Tissue.AORTIC_ROOT)] = Tissue.LV_BLOOD
             tissue[right & (tissue == Tissue.PULMONARY_TRUNK)] = Tissue.RV_BLOOD
-        self.interior.paint(tissue, r, theta, z, scale, float(heart.contraction(time_ms)))
+        self.interior.paint(tissue, at, scale, float(heart.contraction(time_ms)))
         return tissue
 
-    def _paint_sac(self, tissue, still, gap, theta, z):
+    def _paint_sac(self, tissue: np.ndarray, still: np.ndarray, gap: np.ndarray, at: Cylinder) -> None:
         """Paint fat of varying thickness and the pericardium around the heart."""
         shape = self.heart.shape
         relief = self.relief(still)
-        beside_rv = np.abs(np.abs(np.angle(np.exp(1j * (theta - shape.rv_angle_rad)))) - shape.rv_half_width_rad)
-        groove = self.groove_mm * (np.exp(-((beside_rv / 0.25) ** 2)) + np.exp(-((z / 9.0) ** 2)))
+        beside_rv = np.abs(np.abs(np.angle(np.exp(1j * (at.theta - shape.rv_angle_rad)))) - shape.rv_half_width_rad)
+        groove = self.groove_mm * (np.exp(-((beside_rv / 0.25) ** 2)) + np.exp(-((at.z / 9.0) ** 2)))
         fat = np.clip(self.fat_mm * (1.0 + 0.9 * relief) + groove, 0.0, None)
         pad = (gap < fat + 14.0) & (relief > self.pad_threshold)  # epipericardial fat pads
         tissue[pad] = Tissue.VISCERAL_FAT
@@ -164,8 +156,9 @@ class Scene:
         tissue[inside] = Tissue.EPICARDIAL_FAT
         tissue[inside & self.coronaries(still)] = Tissue.CORONARY
 
-    def _paint_heart(self, tissue, still, r, theta, z):
+    def _paint_heart(self, tissue: np.ndarray, still: np.ndarray, at: Cylinder) -> None:
         own = self.heart.tissue_at(still)
+        r, theta, z = at
         above = z > -VALVE_MM
         right = r > self.heart.shape.epicardium(theta, z)
         orifice = (own == _BASAL_BLOOD) & above

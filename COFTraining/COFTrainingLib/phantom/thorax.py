@@ -20,7 +20,7 @@ class Thorax:
         inferior: (3,) unit vector from the heart towards the diaphragm, same coordinates.
     """
 
-    def __init__(self, rng: np.random.Generator, heart_points: np.ndarray, inferior: np.ndarray):
+    def __init__(self, rng: np.random.Generator, heart_points: np.ndarray, inferior: np.ndarray) -> None:
         self.half_width = rng.uniform(112, 150)
         self.half_depth = rng.uniform(72, 105)
         self.exponent = rng.uniform(2.0, 2.8)
@@ -55,7 +55,7 @@ class Thorax:
         self.liver_vessels = Blobs(rng, 26.0, (1.2, rng.uniform(3.5, 8)), rng.uniform(0.2, 0.8), 5.0)
         self.loops = Blobs(rng, 40.0, (9.0, 18.0), 0.8, 2.0)
 
-    def _fit_depth(self, heart_points, share):
+    def _fit_depth(self, heart_points: np.ndarray, share: float) -> float:
         """Place the cavity so that the heart reaches ``share`` of the way to the front and side walls."""
         low, high = -160.0, 60.0
         for _ in range(2):
@@ -71,7 +71,7 @@ class Thorax:
             low, high = -200.0, 80.0
         return middle
 
-    def _level(self, x, y, middle):
+    def _level(self, x: np.ndarray, y: np.ndarray, middle: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the superellipse level (1 at the inner chest wall) and the distance inwards from it, mm."""
         x, y = x - self.midline, y - middle
         n = self.exponent
@@ -92,7 +92,7 @@ class Thorax:
         self._spine(tissue, points)
         return tissue
 
-    def _wall(self, tissue, points, depth, relief):
+    def _wall(self, tissue: np.ndarray, points: np.ndarray, depth: np.ndarray, relief: np.ndarray) -> None:
         """Paint muscle with ribs and sternum, subcutaneous fat and skin outside the cavity."""
         x, y, z = points.T
         muscle = self.muscle_mm * (1.0 + 0.25 * relief)
@@ -117,7 +117,7 @@ class Thorax:
         between = (outside >= 0) & (outside < 0.2 * self.muscle_mm) & (relief > 0.6)
         tissue[between] = Tissue.VISCERAL_FAT
 
-    def _cavity(self, points, depth, relief):
+    def _cavity(self, points: np.ndarray, depth: np.ndarray, relief: np.ndarray) -> np.ndarray:
         """Paint lungs, mediastinum, diaphragm and what lies below."""
         x, y, _ = points.T
         tissue = np.full(len(points), Tissue.LUNG, dtype=np.uint8)
@@ -137,7 +137,7 @@ class Thorax:
         tissue[under] = self._abdomen(points[under], below[under], relief[under])
         return tissue
 
-    def _abdomen(self, points, below, relief):
+    def _abdomen(self, points: np.ndarray, below: np.ndarray, relief: np.ndarray) -> np.ndarray:
         """Paint liver, stomach, spleen and bowel in fat; ``below`` is the depth under the diaphragm, mm."""
         x, y, _ = points.T
         tissue = np.full(len(points), Tissue.VISCERAL_FAT, dtype=np.uint8)
@@ -157,7 +157,7 @@ class Thorax:
         tissue[level < 1.0] = np.where(fluid[level < 1.0], Tissue.STOMACH_CONTENT, content)
         return tissue
 
-    def _spine(self, tissue, points):
+    def _spine(self, tissue: np.ndarray, points: np.ndarray) -> None:
         """Paint vertebrae with discs, canal, back muscles and the descending aorta."""
         x, y, z = points.T
         x = x - self.midline

@@ -70,16 +70,14 @@ BLOOD = (
 )
 """Tissues through which blood flows: they share one intensity, up to oxygenation and inflow."""
 
-_BLOOD, _MUSCLE, _FAT = (1.0, 1500.0, 230.0), (0.85, 1030.0, 43.0), (1.0, 300.0, 75.0)
+_BLOOD, _HEART_MUSCLE, _FAT = (1.0, 1500.0, 230.0), (0.85, 1030.0, 46.0), (1.0, 300.0, 75.0)
 _PROTON_T1_T2_MS = {
+    **dict.fromkeys((Tissue.MYOCARDIUM, Tissue.LV_PAPILLARY, Tissue.RV_WALL), _HEART_MUSCLE),
+    **dict.fromkeys((Tissue.EPICARDIAL_FAT, Tissue.SUBCUTANEOUS_FAT, Tissue.VISCERAL_FAT), _FAT),
     Tissue.AIR: (0.004, 1000.0, 50.0),
     Tissue.LUNG: (0.08, 1200.0, 30.0),
-    Tissue.MYOCARDIUM: (0.85, 1030.0, 46.0),
-    Tissue.LV_PAPILLARY: (0.85, 1030.0, 46.0),
     Tissue.LV_TRABECULA: (0.85, 1030.0, 55.0),
     Tissue.RV_TRABECULA: (0.85, 1030.0, 60.0),
-    Tissue.RV_WALL: (0.85, 1030.0, 46.0),
-    Tissue.EPICARDIAL_FAT: _FAT,
     Tissue.PERICARDIUM: (0.3, 900.0, 25.0),
     Tissue.VESSEL_WALL: (0.6, 1000.0, 40.0),
     Tissue.LIVER: (0.85, 580.0, 46.0),
@@ -87,12 +85,10 @@ _PROTON_T1_T2_MS = {
     Tissue.STOMACH_WALL: (0.85, 900.0, 50.0),
     Tissue.STOMACH_CONTENT: (0.95, 2000.0, 300.0),
     Tissue.SPLEEN: (0.9, 1050.0, 75.0),
-    Tissue.SUBCUTANEOUS_FAT: _FAT,
     Tissue.MUSCLE: (0.85, 1000.0, 38.0),
     Tissue.BONE: (0.6, 500.0, 55.0),
     Tissue.CARTILAGE: (0.6, 1000.0, 35.0),
     Tissue.SPINAL_CANAL: (1.0, 3000.0, 900.0),
-    Tissue.VISCERAL_FAT: _FAT,
     Tissue.BOWEL: (0.9, 1000.0, 80.0),
     Tissue.SKIN: (0.7, 800.0, 35.0),
 }

@@ -5,6 +5,7 @@ Motion and labels of ``BeatingHeart`` follow this shape as they follow the plain
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,12 +36,12 @@ class VariedShape(HeartShape):
     septal_flattening: float = 0.0
     scar: tuple[float, float, float] = (0.0, 0.5, 0.0)
 
-    def cavity_sq(self, theta, z):
+    def cavity_sq(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return r0²(θ, z), mm², pressed in at the septum."""
         away = np.angle(np.exp(1j * (theta - self.rv_angle_rad))) / 0.75
         return super().cavity_sq(theta, z) * (1.0 - self.septal_flattening * np.exp(-(away**2))) ** 2
 
-    def rv_profile(self, theta, z):
+    def rv_profile(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return the crescent's depth beyond the epicardium relative to ``rv_depth_mm``."""
         level = np.clip(z / (self.rv_length * self.length_mm), 0.0, 1.0)
         width = self.rv_half_width_rad * (1.0 - self.rv_taper * level)
@@ -51,11 +52,11 @@ class VariedShape(HeartShape):
             shape = shape + amplitude * np.cos(order * angle + phase)
         return around * np.clip(shape, 0.2, None) * np.clip(1.0 - level**self.rv_power, 0.0, None)
 
-    def epicardium(self, theta, z):
+    def epicardium(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return r_epi(θ, z), mm; 0 beyond the outer apex."""
         outer = super().epicardium(theta, z)
         cavity = np.sqrt(self.cavity_sq(theta, z))
-        factor = 1.0
+        factor: float | np.ndarray = 1.0
         for order, amplitude, phase in self.wall_harmonics:
             factor = factor + amplitude * np.cos(order * (theta - phase))
         angle, level, thinning = self.scar
@@ -111,7 +112,7 @@ class TabulatedShape:
     ANGLES = 360
     STEP_MM = 0.4
 
-    def __init__(self, shape: HeartShape):
+    def __init__(self, shape: "HeartShape | TabulatedShape") -> None:
         self._shape = shape
         self._first_mm = -60.0
         levels = np.arange(self._first_mm, shape.length_mm + shape.apex_wall_mm + 30.0, self.STEP_MM)
@@ -121,22 +122,26 @@ class TabulatedShape:
         functions = ("cavity_sq", "epicardium", "rv_profile")
         self._tables = {name: getattr(shape, name)(theta, z).astype(np.float32).ravel() for name in functions}
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._shape, name)
 
-    def _index(self, theta, z):
+    def _index(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         row = np.clip(np.rint((z - self._first_mm) / self.STEP_MM), 0, self._last).astype(np.int64)
         column = np.rint(theta * (self.ANGLES / (2 * np.pi))).astype(np.int64) % self.ANGLES
         return row * self.ANGLES + column
 
-    def cavity_sq(self, theta, z):
+    def cavity_sq(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return r0²(θ, z), mm²."""
         return self._tables["cavity_sq"][self._index(theta, z)]
 
-    def epicardium(self, theta, z):
+    def epicardium(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return r_epi(θ, z), mm."""
         return self._tables["epicardium"][self._index(theta, z)]
 
-    def rv_profile(self, theta, z):
+    def rv_profile(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return the crescent's relative depth."""
         return self._tables["rv_profile"][self._index(theta, z)]
+
+
+AnyShape = HeartShape | TabulatedShape
+"""A shape that a heart can have: its own functions, or tables of them."""

@@ -17,7 +17,7 @@ from COFTrainingLib.cohort.nrrd import write_nrrd
 from COFTrainingLib.cohort.synthetic.phantom_images import CaseRenderer, render_case
 from COFTrainingLib.phantom.cases import PhantomCase, draw_case
 from COFTrainingLib.phantom.oracles import end_systole_ms
-from COFTrainingLib.phantom.physiology import Physiology, Prevalence, ejection_fraction
+from COFTrainingLib.phantom.physiology import Physiology, Prevalence, expected_ef
 from COFTrainingLib.phantom.subject import PhantomSubject, draw_subject
 
 CURVE_POINTS = 50
@@ -84,7 +84,7 @@ def truth_curve(subject: PhantomSubject, points: int = CURVE_POINTS) -> dict[str
 
 def expected_from_ecg(physiology: Physiology) -> dict[str, float]:
     """Return what a perfect reader of the ECG expects: EF before the noise that no ECG shows, and the exact ES."""
-    expected = ejection_fraction(physiology.qrsd_ms, physiology.infarct_extent, physiology.contractility)
+    expected = expected_ef(physiology.qrsd_ms, physiology.infarct_extent, physiology.contractility)
     return {"ef_percent": 100.0 * float(expected), "es_time_ms": end_systole_ms(physiology)}
 
 
@@ -121,9 +121,8 @@ def write_subject(root: Path, seed: int, options: PhantomOptions, split: str) ->
         facts |= {"spacing_mm": [round(float(s), 4) for s in case.anchor.spacing_mm], "slices": case.anchor.shape[0],
                   "label_map": {"lv": 1, "myo": 2, "rv": 3}, "anchor_frame": 0}  # fmt: skip
         hashes = {role: hashlib.sha256((beside / file).read_bytes()).hexdigest() for role, file in files.items()}
-        subject = Subject(
-            name, name, split, {role: f"subjects/{name}/{file}" for role, file in files.items()}, facts, hashes
-        )
+        listed = {role: f"subjects/{name}/{file}" for role, file in files.items()}
+        subject = Subject(name, name, split, listed, facts, sha256=hashes)
         (beside / "subject.json").write_text(json.dumps(asdict(subject), indent=1), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
@@ -157,7 +156,7 @@ def _write_files(folder: Path, case: PhantomCase, options: PhantomOptions) -> di
         np.save(folder / "displacement.npy", displacement)
         files |= {"cine": "cine.seq.nrrd", "cine_labels": "cine_labels.seq.nrrd", "displacement": "displacement.npy"}
         report = measure_function(
-            labels, matrix, times, rr_ms, 60000.0 / rr_ms, labels_from="user", folded_fraction=0.0
+            labels, matrix, times, rr_ms=rr_ms, hr_bpm=60000.0 / rr_ms, labels_from="user", folded_fraction=0.0
         )
         truth["function_of_labels"] = report.as_dict()
     (folder / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
@@ -184,7 +183,7 @@ def _all_frames(case: PhantomCase, times_ms: np.ndarray) -> tuple[np.ndarray, np
     return images, labels, displacement
 
 
-def labels_of(case: PhantomCase, times_ms: np.ndarray) -> np.ndarray:
+def case_labels(case: PhantomCase, times_ms: np.ndarray) -> np.ndarray:
     """Return the exact labels of a case, (T, D, H, W) uint8; the first time is that of its anchor."""
     points = case.plan.heart_points()
     later = [case.subject.heart.label_at(points, float(time_ms)) for time_ms in times_ms[1:]]

@@ -22,7 +22,7 @@ from COFGeneratorLib.ecg.record import LEADS, EcgRecord
 from COFGeneratorLib.jobs.workers import spread
 
 from COFTrainingLib.cohort.nrrd import write_nrrd
-from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions, labels_of
+from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions, case_labels
 from COFTrainingLib.cohort.synthetic.phantom_images import render_case
 from COFTrainingLib.phantom.cases import draw_case
 
@@ -46,11 +46,7 @@ def write_visits(
     folder: Path, seeds: Sequence[int], options: PhantomOptions, workers: int = 1, labels: bool = False
 ) -> Iterator[list[Path]]:
     """Write the visits of some phantoms, yielding their files as they are done."""
-    return spread(partial(_write, folder, options, labels), list(seeds), workers=workers)
-
-
-def _write(folder: Path, options: PhantomOptions, labels: bool, seed: int) -> list[Path]:
-    return write_visit(folder, seed, options, labels)
+    return spread(partial(write_visit, folder, options=options, labels=labels), list(seeds), workers=workers)
 
 
 def write_visit(folder: Path, seed: int, options: PhantomOptions, labels: bool = False) -> list[Path]:
@@ -77,7 +73,7 @@ def write_visit(folder: Path, seed: int, options: PhantomOptions, labels: bool =
     times = np.arange(options.frames) / options.frames * rr_ms
     if labels:
         marked.parent.mkdir(exist_ok=True)
-        write_nrrd(marked, labels_of(case, times), case.plan.ijk_to_ras, times)
+        write_nrrd(marked, case_labels(case, times), case.plan.ijk_to_ras, times)
     images = render_case(case, times)
     for path, content in ((cine, _zip(images, case.plan.ijk_to_ras, times, rr_ms, person)), (ecg, _xml(case.record))):
         beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -96,7 +92,8 @@ def _zip(images: np.ndarray, ijk_to_ras: np.ndarray, times_ms: np.ndarray, rr_ms
             for t, time_ms in enumerate(times_ms):
                 uid = f"{UID_ROOT}.{person}.{k + 1}.{t + 1}"
                 name = f"{uid}.dcm"
-                archive.writestr(zipfile.ZipInfo(name), _dicom(images[t, k], plane, k, t, time_ms, rr_ms, person, uid))
+                image = _dicom(images[t, k], plane, k=k, t=t, time_ms=time_ms, rr_ms=rr_ms, person=person, uid=uid)
+                archive.writestr(zipfile.ZipInfo(name), image)
                 rows.append([name, person, SAX.format(slice=k + 1)])
         listing = io.StringIO()
         csv.writer(listing).writerows([["filename", "patientid", "series discription"], *rows])
@@ -104,7 +101,10 @@ def _zip(images: np.ndarray, ijk_to_ras: np.ndarray, times_ms: np.ndarray, rr_ms
     return out.getvalue()
 
 
-def _dicom(pixels: np.ndarray, plane: np.ndarray, k: int, t: int, time_ms, rr_ms, person: str, uid: str) -> bytes:
+def _dicom(
+    pixels: np.ndarray, plane: np.ndarray, *, k: int, t: int, time_ms: float, rr_ms: float, person: str, uid: str
+) -> bytes:
+    """Return frame ``t`` of slice ``k`` as a DICOM file."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
