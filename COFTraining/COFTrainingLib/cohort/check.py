@@ -124,7 +124,7 @@ def _marks(cohort: Cohort, findings: dict[str, Finding]) -> dict[tuple[str, str]
     for subject in cohort.used():
         content = findings[subject.id].content if subject.id in findings else {}
         for role in ("anchor", "cine", "ecg"):
-            for digest in {content.get(role), subject.sha256.get(role)} - {None}:
+            for digest in filter(None, {content.get(role), subject.sha256.get(role)}):
                 marks[f"the same {role}", digest].append(subject.id)
         if cohort.header.kind == "phantom":
             marks["the same seed", str(subject.facts.get("seed"))].append(subject.id)

@@ -2,10 +2,13 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+from COFGeneratorLib.anatomy.readers import CineStack, read_cine
 from COFGeneratorLib.errors import ChainOfFlowError, CohortError
 
+from COFTrainingLib.cohort.cine_labels import onto_grid
 from COFTrainingLib.cohort.manifest import Cohort, Subject
 
 PIXEL_MM = (0.4, 4.0)
@@ -70,7 +73,7 @@ def inspect(cohort: Cohort, subject: Subject, read: bool = True) -> Finding:
     return finding
 
 
-def _look_at_images(finding: Finding, subject: Subject, there: dict) -> None:
+def _look_at_images(finding: Finding, subject: Subject, there: dict[str, Path]) -> None:
     from COFGeneratorLib.anatomy import read_labels, read_sax
 
     role, first = "anchor" if "anchor" in there else "cine", int(subject.facts.get("anchor_frame", 0))
@@ -102,12 +105,8 @@ def _look_at_images(finding: Finding, subject: Subject, there: dict) -> None:
             finding.problems.append(("unusable labels", f"no {' and no '.join(absent)}"))
 
 
-def _look_at_cine(finding: Finding, subject: Subject, there: dict):
+def _look_at_cine(finding: Finding, subject: Subject, there: dict[str, Path]) -> CineStack:
     """Look at all frames of a cine and their labels; returns it."""
-    from COFGeneratorLib.anatomy.readers import read_cine
-
-    from COFTrainingLib.cohort.cine_labels import onto_grid
-
     cine = read_cine(there["cine"])
     if "ecg" in subject.files and len(cine.frames) < MIN_FRAMES:
         words = f"cine: {len(cine.frames)} frames, at least {MIN_FRAMES} of one beat needed"
@@ -127,7 +126,7 @@ def _look_at_cine(finding: Finding, subject: Subject, there: dict):
     return cine
 
 
-def _look_at_ecg(finding: Finding, subject: Subject, there: dict) -> None:
+def _look_at_ecg(finding: Finding, subject: Subject, there: dict[str, Path]) -> None:
     from COFGeneratorLib.ecg import read_ecg
 
     if "ecg" not in there:
@@ -140,10 +139,10 @@ def _look_at_ecg(finding: Finding, subject: Subject, there: dict) -> None:
 
 def _content(array: np.ndarray) -> str:
     digest = hashlib.sha256(str(array.shape).encode())
-    digest.update(np.ascontiguousarray(array, dtype="<f4"))
+    digest.update(np.ascontiguousarray(array, dtype="<f4").data)
     return digest.hexdigest()
 
 
-def _sha256(path) -> str:
+def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -14,8 +14,7 @@ import numpy as np
 from COFGeneratorLib.errors import ChainOfFlowError, CohortError
 from COFGeneratorLib.jobs.workers import spread
 
-from COFTrainingLib.cohort.importers.table import relative_root
-from COFTrainingLib.cohort.manifest import Cohort, Subject, write_cohort
+from COFTrainingLib.cohort.manifest import Cohort, Subject, relative_path, write_cohort
 from COFTrainingLib.cohort.nrrd import write_nrrd
 
 FOLDER = "labels"
@@ -107,13 +106,13 @@ def _with_labels(cohort: Cohort, made: dict[str, Path], source: str) -> Cohort:
     root = Path(os.path.commonpath([old, folder]))
     subjects = []
     for subject in cohort.subjects:
-        files = {role: Path(os.path.relpath(old / file, root)).as_posix() for role, file in subject.files.items()}
+        files = {role: relative_path(old / file, root) for role, file in subject.files.items()}
         facts = subject.facts
         if subject.id in made:
-            files["cine_labels"] = Path(os.path.relpath(made[subject.id].resolve(), root)).as_posix()
+            files["cine_labels"] = relative_path(made[subject.id].resolve(), root)
             facts = {**facts, "cine_labels_from": source}
         subjects.append(replace(subject, files=files, facts=facts))
-    header = replace(cohort.header, root=relative_root(root, cohort.folder))
+    header = replace(cohort.header, root=relative_path(root, folder))
     labelled = Cohort(cohort.folder, header, tuple(subjects))
     write_cohort(labelled)
     return labelled

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
 
 from COFTrainingLib.cohort.splits import SPLITS, SplitRule
@@ -57,7 +58,7 @@ class CohortHeader:
     settings: dict[str, Any] = field(default_factory=dict)
     made_with: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise CohortError(
                 f"A cohort is of one of the kinds {', '.join(KINDS)}; found {self.kind!r}. Make it with this version."
@@ -86,7 +87,7 @@ class Subject:
     sha256: dict[str, str] = field(default_factory=dict)
     excluded: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.id or self.split not in SPLITS:
             raise CohortError(
                 f"A subject needs an id and a split of {', '.join(SPLITS)}; found {self.id!r} in {self.split!r}. "
@@ -193,6 +194,26 @@ def write_cohort(cohort: Cohort) -> Path:
     beside.write_text("\n".join(_lines(cohort)) + "\n", encoding="utf-8")
     beside.replace(path)
     return path
+
+
+def make_cohort(out: Path, subjects: Iterable[Subject], *, data: Path | None = None, **header: Any) -> Cohort:
+    """Write the manifest of a new cohort.
+
+    Args:
+        out: Folder of the manifest.
+        subjects: Everybody.
+        data: Folder that their files are relative to; that of the manifest where None.
+        **header: Fields of ``CohortHeader``.
+    """
+    root = "" if data is None else relative_path(data.resolve(), out.resolve())
+    cohort = Cohort(out, CohortHeader(root=root, made_with=__version__, **header), tuple(subjects))
+    write_cohort(cohort)
+    return cohort
+
+
+def relative_path(path: Path | str, folder: Path) -> str:
+    """Return a path from a folder, with forward slashes as in every manifest."""
+    return Path(os.path.relpath(path, folder)).as_posix()
 
 
 def _lines(cohort: Cohort) -> Iterable[str]:

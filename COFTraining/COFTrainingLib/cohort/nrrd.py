@@ -48,7 +48,7 @@ def write_nrrd(path: Path, array: np.ndarray, ijk_to_ras: np.ndarray, times_ms: 
         "encoding: gzip",
         f"space origin: {_vector(matrix[:3, 3])}",
     ]
-    if cine:
+    if times_ms is not None:
         lines += [
             "axis 0 index type:=numeric",
             f"axis 0 index values:={' '.join(repr(round(float(time), 4)) for time in times_ms)}",

@@ -27,7 +27,7 @@ class SplitRule:
     test: float = 0.1
     salt: str = SALT
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shares = (self.train, self.valid, self.test)
         if min(shares) < 0 or abs(sum(shares) - 1.0) > 1e-6:
             raise CohortError(

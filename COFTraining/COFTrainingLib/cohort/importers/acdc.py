@@ -5,12 +5,11 @@
 """
 
 from pathlib import Path
+from typing import Any
 
-from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
 
-from COFTrainingLib.cohort.importers.table import relative_root
-from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
+from COFTrainingLib.cohort.manifest import Cohort, Subject, make_cohort
 from COFTrainingLib.cohort.splits import SplitRule
 
 LICENCE = "CC BY-NC-SA 4.0 (ACDC, Bernard et al., IEEE TMI 2018)"
@@ -34,20 +33,17 @@ def import_acdc(
         raise CohortError(
             f"Folders patientNNN with an Info.cfg were expected; found none in {data}. Name the data set."
         )
-    subjects = tuple(_subject(path, data, splits) for path in infos)
-    header = CohortHeader(
-        name=name or "acdc", kind="acdc", licence=licence, root=relative_root(data, out),
-        needs=("anchor", "labels", "target", "target_labels"), splits=splits, made_with=__version__,
-    )  # fmt: skip
-    cohort = Cohort(out, header, subjects)
-    write_cohort(cohort)
-    return cohort
+    subjects = [_subject(path, data, splits) for path in infos]
+    needs = ("anchor", "labels", "target", "target_labels")
+    return make_cohort(
+        out, subjects, data=data, name=name or "acdc", kind="acdc", licence=licence, needs=needs, splits=splits
+    )
 
 
 def _subject(info: Path, data: Path, splits: SplitRule) -> Subject:
     patient = info.parent.name
     lines = (line.partition(":") for line in info.read_text(encoding="utf-8", errors="replace").splitlines())
-    facts = {key.strip().lower(): value.strip() for key, found, value in lines if found}
+    facts: dict[str, Any] = {key.strip().lower(): value.strip() for key, found, value in lines if found}
     try:
         ed, es = int(facts.pop("ed")), int(facts.pop("es"))
     except (KeyError, ValueError):

@@ -5,14 +5,12 @@ a CSV names: columns ``External code``, ``ED``, ``ES``, and what else is known. 
 teacher alone. Later releases (M&Ms-2) name their folders by number; their table's column is ``SUBJECT_CODE``.
 """
 
-import csv
 from pathlib import Path
 
-from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
 
-from COFTrainingLib.cohort.importers.table import relative_root
-from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
+from COFTrainingLib.cohort.importers.table import read_rows
+from COFTrainingLib.cohort.manifest import Cohort, Subject, make_cohort
 from COFTrainingLib.cohort.splits import SplitRule
 
 LICENCE = "CC BY-NC-SA 4.0 (M&Ms, Campello et al., IEEE TMI 2021)"
@@ -39,21 +37,17 @@ def import_mnms(
             "set's folder with its table."
         )
     subjects = {code: _subject(code, row, data, splits) for code, row in rows}
-    header = CohortHeader(
-        name=name or "mnms", kind="mnms", licence=licence, root=relative_root(data, out),
-        needs=("anchor", "labels", "target", "target_labels"), splits=splits, made_with=__version__,
-    )  # fmt: skip
-    cohort = Cohort(out, header, tuple(subjects[code] for code in sorted(subjects)))
-    write_cohort(cohort)
-    return cohort
+    found, needs = [subjects[code] for code in sorted(subjects)], ("anchor", "labels", "target", "target_labels")
+    return make_cohort(
+        out, found, data=data, name=name or "mnms", kind="mnms", licence=licence, needs=needs, splits=splits
+    )
 
 
 def _rows(table: Path) -> list[tuple[str, dict[str, str]]]:
     """Return (code, row) of a table of patients; nothing of other tables."""
     try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            rows = [{str(k).strip(): (v or "").strip() for k, v in row.items()} for row in csv.DictReader(stream)]
-    except (OSError, UnicodeDecodeError, csv.Error):
+        rows = read_rows(table)
+    except CohortError:
         return []
     column = next((name for name in CODES if rows and name in rows[0]), None)
     return [(row[column], row) for row in rows if row[column]] if column is not None and "ED" in rows[0] else []
@@ -67,7 +61,7 @@ def _subject(code: str, row: dict[str, str], data: Path, splits: SplitRule) -> S
     except (KeyError, ValueError):
         return Subject(code, code, split, {}, known, excluded="ED and ES frame not stated")
     image, labels = _find(data, code, "_sa"), _find(data, code, "_sa_gt")
-    files = {}
+    files: dict[str, str] = {}
     if image is not None:
         files |= {"anchor": image, "target": image, "cine": image}
     if labels is not None:

@@ -10,11 +10,11 @@ import argparse
 import csv
 import os
 from pathlib import Path
+from typing import Any
 
-from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
 
-from COFTrainingLib.cohort.manifest import ROLES, Cohort, CohortHeader, Subject, write_cohort
+from COFTrainingLib.cohort.manifest import ROLES, Cohort, Subject, make_cohort, relative_path
 from COFTrainingLib.cohort.splits import SplitRule
 
 DELIMITERS = (",", ";", "\t")
@@ -38,14 +38,7 @@ def import_table(
         CohortError: If the table cannot be read or a row cannot be used.
     """
     table, out, splits = Path(table), Path(out), splits or SplitRule()
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            head = stream.readline()
-            stream.seek(0)
-            reader = csv.DictReader(stream, delimiter=max(DELIMITERS, key=head.count))
-            rows = [{str(k).strip(): (v or "").strip() for k, v in row.items() if k is not None} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CohortError(f"A cohort is imported from a CSV table; {table} cannot be read ({error}).") from error
+    rows = read_rows(table)
     columns = set(rows[0]) if rows else set()
     if "id" not in columns or not columns & {"anchor", "cine"}:
         raise CohortError(
@@ -53,7 +46,7 @@ def import_table(
             f"{', '.join(sorted(columns)) or 'nothing'} in {table.name}. Rename the columns."
         )
     root = _root(table, rows)
-    subjects = tuple(_subject(row, number, splits, table, root) for number, row in enumerate(rows, start=2))
+    subjects = [_subject(row, number, splits, table, root) for number, row in enumerate(rows, start=2)]
     lines: dict[str, list[int]] = {}
     for number, subject in enumerate(subjects, start=2):
         lines.setdefault(subject.id, []).append(number)
@@ -66,18 +59,26 @@ def import_table(
         )
     has = {role for subject in subjects for role in subject.files}
     needs = (("anchor", "cine"), *(role for role in ("ecg", "labels") if role in has))
-    header = CohortHeader(
-        name=name or table.stem, kind="table", licence=licence, root=relative_root(root, out), needs=needs,
-        splits=splits, settings={"table": table.name}, made_with=__version__,
+    return make_cohort(
+        out, subjects, data=root, name=name or table.stem, kind="table", licence=licence, needs=needs, splits=splits,
+        settings={"table": table.name},
     )  # fmt: skip
-    cohort = Cohort(out, header, subjects)
-    write_cohort(cohort)
-    return cohort
 
 
-def relative_root(data: Path, out: Path) -> str:
-    """Return the path from a manifest's folder to its data, with forward slashes."""
-    return Path(os.path.relpath(data.resolve(), out.resolve())).as_posix()
+def read_rows(table: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV table by column; its first line says what divides them.
+
+    Raises:
+        CohortError: If it cannot be read.
+    """
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            head = stream.readline()
+            stream.seek(0)
+            reader = csv.DictReader(stream, delimiter=max(DELIMITERS, key=head.count))
+            return [{str(k).strip(): (v or "").strip() for k, v in row.items() if k is not None} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CohortError(f"A cohort is imported from a CSV table; {table} cannot be read ({error}).") from error
 
 
 def _root(table: Path, rows: list[dict[str, str]]) -> Path:
@@ -92,7 +93,7 @@ def _file(path: str, table: Path, root: Path) -> str:
     folder = table.resolve().parent
     if root == folder and not Path(path).is_absolute():
         return Path(path).as_posix()
-    return Path(os.path.relpath(folder / path, root)).as_posix()
+    return relative_path(folder / path, root)
 
 
 def _subject(row: dict[str, str], number: int, splits: SplitRule, table: Path, root: Path) -> Subject:
@@ -103,7 +104,7 @@ def _subject(row: dict[str, str], number: int, splits: SplitRule, table: Path, r
     """
     from COFGeneratorLib.cases.values import label_map
 
-    facts: dict = {}
+    facts: dict[str, Any] = {}
     if not row["id"]:
         raise CohortError(
             f"Every row needs an id; row {number} of {table.name} has none. Fill it in, or delete the row."

@@ -9,17 +9,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
 
-from COFTrainingLib.cohort.importers.table import relative_root
-from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
+from COFTrainingLib.cohort.manifest import Cohort, Subject, make_cohort, relative_path
 from COFTrainingLib.cohort.splits import SplitRule
 
 CINE_FIELD, ECG_FIELD = "20209", "20205"
 LICENCE = "UK Biobank material transfer agreement; not to be passed on"
 LABEL_ENDINGS = (".nii.gz", ".nii", ".seq.nrrd", ".nrrd", ".mha", ".mhd")
 _NAME = re.compile(r"^(?P<person>\d+)_(?P<field>\d+)_(?P<visit>\d+)_(?P<array>\d+)\.(?:zip|xml)$", re.I)
+
+Visits = dict[tuple[str, str], dict[str, tuple[int, str]]]
+"""(Number of the recording, path) by role, by person and visit."""
 
 
 def import_ukbiobank(
@@ -81,15 +82,15 @@ def import_pairs(
     """
     data, out, splits = Path(data), Path(out), splits or SplitRule()
     root = data if labels is None else Path(os.path.commonpath([data.resolve(), Path(labels).resolve()]))
-    found: dict[tuple[str, str], dict[str, tuple[int, str]]] = {}
+    found: Visits = {}
     for path in sorted(data.rglob("*")):
         match = _NAME.match(path.name)
         if match is None or match["field"] not in (cine_field, ECG_FIELD):
             continue
         role = "cine" if match["field"] == cine_field else "ecg"
-        visit = found.setdefault((match["person"], match["visit"]), {})
-        entry = (int(match["array"]), Path(os.path.relpath(path, root)).as_posix())
-        visit[role] = min(visit.get(role, entry), entry)  # a repeated recording: the first one counts
+        recordings = found.setdefault((match["person"], match["visit"]), {})
+        entry = (int(match["array"]), relative_path(path, root))
+        recordings[role] = min(recordings.get(role, entry), entry)  # a repeated recording: the first one counts
     if not found:
         raise CohortError(
             f"Files named like 1234567_{cine_field}_2_0.zip and 1234567_{ECG_FIELD}_2_0.xml were expected; found none "
@@ -110,16 +111,13 @@ def import_pairs(
                 excluded=f"{missing[0]} of the same visit" if missing else "",
             )
         )
-    header = CohortHeader(
-        name=name, kind="ukbiobank", licence=licence, root=relative_root(root, out),
-        needs=("cine", "ecg"), splits=splits, settings={"fields": [cine_field, ECG_FIELD]}, made_with=__version__,
+    return make_cohort(
+        out, subjects, data=root, name=name, kind="ukbiobank", licence=licence, needs=("cine", "ecg"), splits=splits,
+        settings={"fields": [cine_field, ECG_FIELD]},
     )  # fmt: skip
-    cohort = Cohort(out, header, tuple(subjects))
-    write_cohort(cohort)
-    return cohort
 
 
-def _add_labels(found: dict, labels: Path, root: Path, cine_field: str) -> None:
+def _add_labels(found: Visits, labels: Path, root: Path, cine_field: str) -> None:
     """Add labelled cines to the files of their visits.
 
     Raises:
@@ -132,7 +130,7 @@ def _add_labels(found: dict, labels: Path, root: Path, cine_field: str) -> None:
         match = form.match(path.name[: -len(ending)]) if ending else None
         visit = found.get((match["person"], match["visit"])) if match else None
         if visit is not None and "cine" in visit and "cine_labels" not in visit:
-            visit["cine_labels"] = (0, Path(os.path.relpath(path, root)).as_posix())
+            visit["cine_labels"] = (0, relative_path(path, root))
             matched += 1
     if not matched:
         raise CohortError(

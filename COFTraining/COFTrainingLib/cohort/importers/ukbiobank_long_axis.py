@@ -8,6 +8,7 @@ import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from COFGeneratorLib.errors import AnatomyError
@@ -65,7 +66,7 @@ def read_four_chamber(path: Path | str) -> PlaneFrames:
             f"A zip of DICOM files (field {FIELD}) was expected; {path.name} does not read ({error}). "
             "Download it again."
         ) from error
-    series: dict[str, list] = {}
+    series: dict[str, list[Any]] = {}
     for image in slices:
         series.setdefault(str(image.get("SeriesInstanceUID", "")), []).append(image)
     best = max(series.values(), key=len, default=[])

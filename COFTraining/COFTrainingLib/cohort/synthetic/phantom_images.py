@@ -26,7 +26,7 @@ class CaseRenderer:
         slab: Samples through the thickness of a slice.
     """
 
-    def __init__(self, case: PhantomCase, slab: int = SLAB):
+    def __init__(self, case: PhantomCase, slab: int = SLAB) -> None:
         seed = case.subject.seed
         rng = np.random.default_rng([seed, 7])
         plan, subject = case.plan, case.subject

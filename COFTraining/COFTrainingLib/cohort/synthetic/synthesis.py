@@ -6,12 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs.workers import spread
 
-from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, write_cohort
+from COFTrainingLib.cohort.manifest import Cohort, Subject, make_cohort
 from COFTrainingLib.cohort.splits import SplitRule
 from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions, planned_subject, subject_id, write_subject
 from COFTrainingLib.phantom.physiology import NATURAL
@@ -65,7 +64,9 @@ def synthesize(
         lines.update({line.id: line for line in part})
         if progress is not None:
             progress(len(lines), subjects)
-    header = CohortHeader(
+    return make_cohort(
+        out,
+        sorted(lines.values(), key=lambda line: line.facts["seed"]),
         name=f"phantom-{seed}",
         kind="phantom",
         licence=LICENCE,
@@ -73,11 +74,7 @@ def synthesize(
         needs=("anchor", "labels", "ecg", "truth") if files else (),
         splits=splits,
         settings={"subjects": subjects, **how},
-        made_with=__version__,
     )
-    cohort = Cohort(out, header, tuple(sorted(lines.values(), key=lambda line: line.facts["seed"])))
-    write_cohort(cohort)
-    return cohort
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
