@@ -143,9 +143,9 @@ def generate_frames(run: Path, cohort: Path, out: Path, seed: int) -> None:
     from COFTrainingLib.cohort.manifest import read_cohort
     from COFTrainingLib.cohort.nrrd import write_nrrd
     from COFTrainingLib.evaluation.cases import read_case
-    from COFTrainingLib.training.bundles.export import assemble
+    from COFTrainingLib.training.bundles.export import assemble_motion_model
 
-    model, held = assemble(run), read_cohort(cohort)
+    model, held = assemble_motion_model(run), read_cohort(cohort)
     for number, subject in enumerate(held.used()):
         case = read_case(held, subject)
         fractions = label_fractions(case.labels)

@@ -103,12 +103,12 @@ def _build(name: str, configuration: str, device: str, threads: int, cache: str,
 
     placed = {"device": device, "threads": threads} | ({"precision": precision} if precision else {})
     if name == "teacher":
-        from COFTrainingLib.training.teacher.teacher import build_network, teacher_loss
+        from COFTrainingLib.training.teacher.teacher import new_network, teacher_loss
         from COFTrainingLib.training.teacher.teacher_pairs import PhantomPairs
 
         config = read_configuration("teacher", configuration)
         few = replace(config.pairs, subjects=3 * config.pairs.batch)
-        built = {"model": build_network(config.network, 0), "loss_fn": teacher_loss(config.objective),
+        built = {"model": new_network(config.network, 0), "loss_fn": teacher_loss(config.objective),
                  "batches": PhantomPairs(few, config.network, 0), "config": config.loop,
                  "batch": config.pairs.batch}  # fmt: skip
     else:

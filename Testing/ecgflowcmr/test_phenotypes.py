@@ -12,7 +12,7 @@ from COFTrainingLib.phantom.subject import draw_subject
 from COFTrainingLib.training.ecgflowcmr.data import RHYTHMS, TRUTHS, Examples, make_records, truths_of
 from COFTrainingLib.training.ecgflowcmr.settings import read_settings
 from COFTrainingLib.training.ecgflowcmr.stages import run_stage
-from COFTrainingLib.training.ecgflowcmr.train_amdf import loss_function
+from COFTrainingLib.training.ecgflowcmr.train_amdf import amdf_loss
 from COFTrainingLib.training.ecgflowcmr.train_pa_mae import phase_loss, phenotype_loss
 from COFTrainingLib.training.ecgflowcmr.warm_start import take_over
 from COFTrainingLib.training.ecgflowcmr.windows import cut, true_cycles, whole, with_cycles
@@ -55,9 +55,9 @@ def test_what_is_not_known_costs_nothing():
         "real": torch.tensor([[True], [True], [False]]),  # the third has no cycle to be read from
     }
     reading = torch.zeros(3, 2)
-    assert float(phenotype_loss(model, reading, batch)) == pytest.approx((0 + 1 + 0) / 3)
+    assert float(phenotype_loss(model.phenotype, reading, batch)) == pytest.approx((0 + 1 + 0) / 3)
     reading[0, 1] = reading[2, 0] = 9.0
-    assert float(phenotype_loss(model, reading, batch)) == pytest.approx(1 / 3)
+    assert float(phenotype_loss(model.phenotype, reading, batch)) == pytest.approx(1 / 3)
 
 
 def test_the_flow_hears_the_reading_and_does_not_bend_it():
@@ -82,7 +82,7 @@ def test_the_flow_hears_the_reading_and_does_not_bend_it():
         "signal": signal, "bounds": bounds, "real": real, "latent": torch.randn(2, 3, 6, 2, 2),
         "phase": torch.zeros(2, 2, 100), "known": torch.ones(2, 100), "phenotypes": torch.full((2, 2), torch.nan),
     }  # fmt: skip
-    total, _ = loss_function(settings, torch.zeros(1, 3, 1, 2, 2))(amdf, batch, torch.Generator().manual_seed(0))
+    total, _ = amdf_loss(settings, torch.zeros(1, 3, 1, 2, 2))(amdf, batch, torch.Generator().manual_seed(0))
     total.backward()
     assert amdf.velocity.overall[0].weight.grad.abs().sum() > 0
     for value in amdf.pa_mae.parameters():

@@ -141,8 +141,11 @@ def test_slipping_electrodes_mix_neighbours_only():
 def test_a_tiny_training_learns_and_resumes_exactly(cohort_file, tmp_path):
     from COFTrainingLib.training.loop.loop import LoopConfig
 
-    loop = LoopConfig(1, learning_rate=3e-3, ema_decay=0.9, log_every=10, checkpoint_every=20, device="cpu", threads=1)
-    setup = {"steps": 60, "batch": 32, "seed": 1, "cache": cohort_file, "encoder": TINY, "loop": loop}
+    loop = LoopConfig(
+        60, learning_rate=3e-3, ema_decay=0.9, log_every=10, checkpoint_every=20, seed=1, device="cpu", threads=1
+    )
+    cohort = EcgCohort.load(cohort_file)
+    setup = {"cohort": cohort, "records": len(cohort), "batch": 32, "encoder": TINY, "loop": loop}
     whole = train_ecg_encoder(tmp_path / "whole", **setup)
     losses = [event["loss"] for event in read_events(whole.run / "events.jsonl") if event["event"] == "progress"]
     assert losses[-1] < 0.8 * losses[0]

@@ -10,13 +10,13 @@ from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
 from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.jobs.events import read_events
+from COFTrainingLib.phantom.stacks import majority_labels
 from COFTrainingLib.phantom.tissues import Tissue
-from COFTrainingLib.training.segmenter.segmenter import SegmenterConfig, segmenter_loop, train_network, train_segmenter
+from COFTrainingLib.training.segmenter.segmenter import SegmenterConfig, segmenter_loop, train_scale, train_segmenter
 from COFTrainingLib.training.segmenter.segmenter_batches import (
     BatchConfig,
     SegmenterBatches,
     coarse_batches,
-    labels_by_vote,
 )
 from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache, make_subject
 from safetensors.torch import load_file
@@ -70,13 +70,13 @@ def test_batches_follow_step_and_seed_and_hold_finite_images(a_cache):
 
 
 def test_labels_go_by_what_fills_most_of_the_slice():
-    tissues = torch.tensor([Tissue.LV_BLOOD, Tissue.LV_PAPILLARY, Tissue.MYOCARDIUM], dtype=torch.uint8)
-    assert labels_by_vote(tissues.reshape(1, 3, 1, 1)).item() == 1
+    tissues = np.array([Tissue.LV_BLOOD, Tissue.LV_PAPILLARY, Tissue.MYOCARDIUM], dtype=np.uint8)
+    assert majority_labels(tissues.reshape(1, 3, 1, 1)).item() == 1
 
 
 def test_a_short_training_lowers_the_loss(a_cache, tmp_path):
     config = a_config(40)
-    train_network("fine", config, a_cache, a_cache, tmp_path / "run")
+    train_scale("fine", config, (a_cache, a_cache), tmp_path / "run")
     losses = [event["loss"] for event in read_events(tmp_path / "run" / "events.jsonl") if event["event"] == "progress"]
     assert np.mean(losses[-4:]) < 0.85 * losses[0]
 
@@ -89,9 +89,9 @@ def test_a_stopped_training_resumes_to_the_same_weights(a_cache, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_network("fine", config, a_cache, a_cache, tmp_path / "stopped", progress=stop)
-    train_network("fine", config, a_cache, a_cache, tmp_path / "stopped", resume=True)
-    train_network("fine", config, a_cache, a_cache, tmp_path / "through")
+        train_scale("fine", config, (a_cache, a_cache), tmp_path / "stopped", progress=stop)
+    train_scale("fine", config, (a_cache, a_cache), tmp_path / "stopped", resume=True)
+    train_scale("fine", config, (a_cache, a_cache), tmp_path / "through")
     stopped, through = (load_file(tmp_path / name / "model.safetensors") for name in ("stopped", "through"))
     assert all(torch.equal(stopped[name], through[name]) for name in through)
 

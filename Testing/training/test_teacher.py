@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.jobs.events import read_events
 from COFGeneratorLib.motion.fields import warp
 from COFGeneratorLib.registration.teacher import RegistrationTeacher
 from COFGeneratorLib.registration.teacher_network import nodes_to_pixels
-from COFTrainingLib.training.teacher.teacher import CONFIGURATIONS, Objective, changed, objective_of, train_teacher
+from COFTrainingLib.training.configurations import read_configuration
+from COFTrainingLib.training.teacher.teacher import Objective, objective_of, train_teacher
 from COFTrainingLib.training.teacher.teacher_pairs import PhantomPairs
 
-SMOKE = CONFIGURATIONS["smoke"]
+SMOKE = read_configuration("teacher", "smoke")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_the_objective_is_lower_for_the_true_motion_than_for_none(pairs):
 
 
 def test_a_smoke_training_learns_motion_and_leaves_a_usable_teacher(tmp_path):
-    run = train_teacher(None, tmp_path / "run", "smoke").run
+    run = train_teacher(None, tmp_path / "run", SMOKE).run
     events = read_events(run / "events.jsonl")
     assert all(np.isfinite(event["loss"]) for event in events if event["event"] == "progress")
     assert [event for event in events if event["event"] == "metric"][-1]["held_out_folded"] <= 0.001
@@ -101,13 +101,3 @@ def test_a_resumed_teacher_is_the_uninterrupted_one(tmp_path):
         return [event["loss"] for event in read_events(run / "events.jsonl") if event["event"] == "progress"]
 
     assert curve(resumed.run) == pytest.approx(curve(whole.run), rel=1e-6)
-
-
-def test_settings_are_changed_by_name_and_misspelt_ones_are_refused():
-    config = changed(CONFIGURATIONS["cof-plus"], {"objective": {"segmentation": 3.0}, "loop": {"steps": 5}})
-    assert (config.objective.segmentation, config.loop.steps) == (3.0, 5)
-    assert config.objective.reconstruction == 1.0
-    stacks = changed(CONFIGURATIONS["smoke"], {"pairs": {"stacks": [[8, 9.0, 10.0]]}}).pairs.stacks
-    assert stacks == ((8, 9.0, 10.0),)
-    with pytest.raises(TrainingError, match="found segmentatoin"):
-        changed(CONFIGURATIONS["cof-plus"], {"objective": {"segmentatoin": 3.0}})

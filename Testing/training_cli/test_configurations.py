@@ -6,27 +6,21 @@ from dataclasses import asdict
 import pytest
 from COFGeneratorLib.errors import TrainingError
 from COFTrainingLib.cli import main
-from COFTrainingLib.training.configurations import FOLDER, KINDS, ablations, names, read_configuration
+from COFTrainingLib.training.configurations import FOLDER, KINDS, ablations, configuration_names, read_configuration
 from COFTrainingLib.training.loop.run_folder import config_diff
-from COFTrainingLib.training.teacher import teacher
 
 NAMED = ("cof-plus", "cof-v2", "smoke")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", configuration_names())
 def test_every_shipped_configuration_reads_for_every_training(kind, name):
     assert isinstance(read_configuration(kind, name), KINDS[kind])
 
 
 def test_the_three_documented_ones_ship_and_the_default_comes_first():
-    assert set(NAMED) <= set(names())
-    assert names()[0] == "cof-plus"
-
-
-@pytest.mark.parametrize("name", NAMED)
-def test_the_teacher_of_a_name_is_the_same_from_its_module(name):
-    assert read_configuration("teacher", name) == teacher.CONFIGURATIONS[name]
+    assert set(NAMED) <= set(configuration_names())
+    assert configuration_names()[0] == "cof-plus"
 
 
 def test_the_papers_model_is_the_papers():

@@ -11,7 +11,7 @@ from typing import Any
 from COFGeneratorLib.errors import TrainingError
 
 from COFTrainingLib.training.ecg.ecg_training import EcgTraining
-from COFTrainingLib.training.loop.settings import applied, merged, read_table
+from COFTrainingLib.training.loop.settings import Shelf, applied
 from COFTrainingLib.training.motion.stage_two import StageTwoTraining
 from COFTrainingLib.training.segmenter.assessor import AssessorTraining
 from COFTrainingLib.training.segmenter.segmenter import SegmenterConfig
@@ -19,6 +19,7 @@ from COFTrainingLib.training.teacher.teacher import TeacherTraining
 
 FOLDER = Path(__file__).resolve().parents[1] / "configurations"
 DEFAULT = "cof-plus"
+SHELF = Shelf(FOLDER, DEFAULT, group="ablations")
 KINDS = {
     "teacher": TeacherTraining,
     "segmenter": SegmenterConfig,
@@ -26,17 +27,16 @@ KINDS = {
     "ecg": EcgTraining,
     "flow": StageTwoTraining,
 }
-LARGEST_CHAIN = 8
 
 
-def names() -> list[str]:
+def configuration_names() -> list[str]:
     """Return the names of the configurations that ship, the default first."""
-    return sorted((path.stem for path in FOLDER.glob("*.toml")), key=lambda name: (name != DEFAULT, name))
+    return SHELF.names()
 
 
 def ablations() -> list[str]:
     """Return the names of the paper's ablations: files that differ from ``cof-v2`` by a line."""
-    return sorted(f"{path.parent.name}/{path.stem}" for path in (FOLDER / "ablations").glob("*.toml"))
+    return SHELF.grouped()
 
 
 def read_configuration(kind: str, name: str | Path = DEFAULT) -> Any:
@@ -49,7 +49,7 @@ def read_configuration(kind: str, name: str | Path = DEFAULT) -> Any:
     Raises:
         TrainingError: If there is no such configuration, or a key or value of it cannot be.
     """
-    table = _read(str(name), LARGEST_CHAIN)
+    table = SHELF.read(str(name))
     unknown = set(table) - set(KINDS)
     if unknown:
         raise TrainingError(
@@ -57,26 +57,3 @@ def read_configuration(kind: str, name: str | Path = DEFAULT) -> Any:
             f"{name}. Put settings into the table of their training."
         )
     return applied(KINDS[kind](), table.get(kind, {}), kind)
-
-
-def _read(name: str, left: int) -> dict[str, Any]:
-    """Return the tables of a configuration, laid over those of its base."""
-    if left == 0:
-        raise TrainingError(
-            f"A configuration rests on another (base), and that at last on none; found more than {LARGEST_CHAIN} in a "
-            f"row at {name!r}, most likely a circle. Correct the bases."
-        )
-    path = FOLDER / f"{name}.toml" if name in (*names(), *ablations()) else Path(name)
-    if not path.is_file():
-        raise TrainingError(
-            f"A configuration is one of {', '.join((*names(), *ablations()))}, or a TOML or JSON file; found {name!r}. "
-            "Give one."
-        )
-    table = read_table(path)
-    base = table.pop("base", None)
-    if base is None:
-        return table if FOLDER in path.parents else merged(_read(DEFAULT, left - 1), table)
-    if not isinstance(base, str):
-        raise TrainingError(f"The base of a configuration is the name of another; found {base!r} in {path.name}.")
-    below = base if base in (*names(), *ablations()) else str(path.parent / base)
-    return merged(_read(below, left - 1), table)

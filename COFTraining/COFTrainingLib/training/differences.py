@@ -7,7 +7,7 @@ from typing import Any
 
 from COFGeneratorLib.errors import TrainingError
 
-from COFTrainingLib.training.configurations import KINDS, names, read_configuration
+from COFTrainingLib.training.configurations import KINDS, configuration_names, read_configuration
 from COFTrainingLib.training.loop.run_folder import config_diff, plain
 
 RUN_CONFIG = "config.json"
@@ -45,7 +45,7 @@ def differences(one: str, other: str) -> list[str]:
 def _read(name: str) -> dict[str, Any]:
     """Return the settings of a run by its parts, or of a configuration by its kinds."""
     folder = Path(name)
-    if name not in names() and folder.is_dir():
+    if name not in configuration_names() and folder.is_dir():
         files = {"run": folder / RUN_CONFIG, **{part: folder / part / RUN_CONFIG for part in PARTS}}
         found = {part: json.loads(file.read_text(encoding="utf-8")) for part, file in files.items() if file.is_file()}
         if found:

@@ -28,7 +28,13 @@ from COFTrainingLib.studies.ecgflowcmr.heldout import (
     r_words,
 )
 from COFTrainingLib.training.ecgflowcmr.settings import EcgFlowTraining
-from COFTrainingLib.training.ecgflowcmr.stages import assemble, examples_of, load_pa_mae, load_segmenter, load_vae
+from COFTrainingLib.training.ecgflowcmr.stages import (
+    assemble_ecgflow_model,
+    examples_of,
+    load_pa_mae,
+    load_segmenter,
+    load_vae,
+)
 from COFTrainingLib.training.ecgflowcmr.train_amdf import Beats, ClipLatents, flow_data, train_amdf
 
 SEED = 7_700_000
@@ -111,7 +117,7 @@ def run_knock_outs(run: Path, config: EcgFlowTraining, *, subjects: int, say: Ca
     Returns:
         One row a knock-out: ``name``, those of ``arm_row``, ``own_against_shuffled``.
     """
-    model = assemble(run, config)
+    model = assemble_ecgflow_model(run, config)
     whole, template = model.amdf, model.template
     muted = {
         "full": Amdf, "no phenotypes": WithoutPhenotypes, "no rate": WithoutRate, "no scalars": WithoutScalars,

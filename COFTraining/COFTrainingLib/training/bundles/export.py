@@ -8,7 +8,7 @@ from typing import Any
 
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.bundle import METADATA, load_bundle, save_bundle
+from COFGeneratorLib.generator.bundle import load_bundle, save_bundle
 from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
@@ -25,7 +25,9 @@ from COFTrainingLib.training.bundles.provenance import (
     trained_on,
     without_place,
 )
+from COFTrainingLib.training.bundles.publishing import check_place, publish
 from COFTrainingLib.training.ecg.ecg_training import WEIGHTS, encoder_facts, load_encoder
+from COFTrainingLib.training.loop.settings import with_tuples
 from COFTrainingLib.training.motion.stage_two import POPULATION
 
 DESCRIPTION = "Motion of both ventricles over one R–R interval, from the anatomy of an anchor and a 12-lead ECG."
@@ -69,20 +71,18 @@ def export_bundle(
     run, out = Path(run), Path(out)
     facts = trained_on(run)
     parts, registration = segmenter_of(run, segmenter), teacher_of(run, teacher)
-    if out.exists() and any(out.iterdir()) and not (overwrite and (out / METADATA).is_file()):
-        raise TrainingError(
-            f"A bundle needs an empty folder; found other files in {out}. Choose another, or replace a bundle with "
-            "--overwrite."
-        )
+    check_place(out, overwrite)
     figures = read_figures(metrics)
-    model = assemble(run)
+    model = assemble_motion_model(run)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
         folder = Path(beside) / "bundle"
         (folder / "models").mkdir(parents=True)
         shutil.copyfile(run / POPULATION, folder / "models" / POPULATION)
-        described = {"name": name, "version": __version__, "description": DESCRIPTION, "licence": LICENCE,
-                     "intended_use": INTENDED_USE, "training": facts}  # fmt: skip
+        described: dict[str, Any] = {
+            "name": name, "version": __version__, "description": DESCRIPTION, "licence": LICENCE,
+            "intended_use": INTENDED_USE, "training": facts,
+        }  # fmt: skip
         settings = configuration_of(run)
         if parts is not None:
             described["segmenter"] = {key: value for key, value in parts[1].items() if key != "configuration"}
@@ -95,27 +95,11 @@ def export_bundle(
         described["training"]["commands"] = commands
         metadata = save_bundle(folder, model, described, parts and parts[0], registration and registration[0])
         write_docs(folder, metadata, settings, {"metrics": figures})
-        publish(folder, out, figures, metrics)
+        publish(folder, out, load_bundle(folder).weights_sha256, figures, metrics)
     return out
 
 
-def publish(folder: Path, out: Path, figures: dict[str, Any] | None, source: Path | str | None) -> None:
-    """Give a finished bundle its final name, in place of what is there.
-
-    Raises:
-        TrainingError: If the figures on its card are of other weights.
-    """
-    finished = load_bundle(folder)  # what cannot be loaded is not published
-    if figures and figures.get("weights_sha256", finished.weights_sha256) != finished.weights_sha256:
-        raise TrainingError(
-            f"Figures on a card are of the model's own weights; {source} was measured on weights "
-            f"{figures['weights_sha256'][:12]}…, these are {finished.weights_sha256[:12]}…. Measure this model."
-        )
-    shutil.rmtree(out, ignore_errors=True)
-    folder.rename(out)
-
-
-def assemble(run: Path | str) -> MotionModel:
+def assemble_motion_model(run: Path | str) -> MotionModel:
     """Return the motion model of a finished run of Stage 2, with its fitted gain.
 
     Raises:
@@ -124,27 +108,21 @@ def assemble(run: Path | str) -> MotionModel:
     run = Path(run)
     config, finished = read_run(run)
     training = config["training"]
-    grid = MotionGrid(**_tuples(training["grid"]))
+    grid = MotionGrid(**with_tuples(training["grid"]))
     mean = flow = None
     told = {"any_anchor": training.get("anchor", "ed") == "any"}
     if training["mean"]:
-        mean = MotionMean(grid, MeanConfig(**_tuples(training["mean"]) | told))
+        mean = MotionMean(grid, MeanConfig(**with_tuples(training["mean"]) | told))
         mean.load_state_dict(load_file(run / "mean" / WEIGHTS))
     if training["flow"]:
-        flow = VelocityUNet(grid, FlowConfig(**_tuples(training["flow"]) | told | {"residual": mean is not None}))
+        flow = VelocityUNet(grid, FlowConfig(**with_tuples(training["flow"]) | told | {"residual": mean is not None}))
         flow.load_state_dict(load_file(run / "flow" / WEIGHTS))
     return MotionModel(
-        grid,
-        load_encoder(run / "ecg"),
-        PackScale(tuple(finished["rms"])),
-        mean,
-        flow,
-        tuple(finished["spread"]),
-        float(finished["gain"]),
-        SamplerDefaults(**training["sampler"]),
-        finished.get("ef_z90"),
-        float(finished.get("ef_shift", 0.0)),
-    ).to("cpu")
+        grid, load_encoder(run / "ecg"), PackScale(tuple(finished["rms"])), mean, flow,
+        spread=tuple(finished["spread"]), gain=float(finished["gain"]),
+        sampler=SamplerDefaults(**training["sampler"]),
+        ef_z90=finished.get("ef_z90"), ef_shift=float(finished.get("ef_shift", 0.0)),
+    ).to("cpu")  # fmt: skip
 
 
 def write_docs(folder: Path, metadata: dict[str, Any], settings: dict[str, Any], figures: dict[str, Any]) -> None:
@@ -195,7 +173,3 @@ def read_figures(path: Path | str | None) -> dict[str, Any] | None:
             f"Figures are a JSON file as cof evaluate writes it; {path} does not read ({error})."
         ) from error
     return figures
-
-
-def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}

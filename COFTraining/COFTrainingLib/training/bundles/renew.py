@@ -3,16 +3,18 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.bundle import METADATA, load_bundle, save_bundle
+from COFGeneratorLib.generator.bundle import load_bundle, save_bundle
 
-from COFTrainingLib.training.bundles.export import publish, read_figures, write_docs
+from COFTrainingLib.training.bundles.export import read_figures, write_docs
 from COFTrainingLib.training.bundles.provenance import retraining_commands, segmenter_of, teacher_of
+from COFTrainingLib.training.bundles.publishing import check_place, publish
 from COFTrainingLib.training.motion.ef_interval import fit_ef_interval
 from COFTrainingLib.training.motion.stage_two import POPULATION
 from COFTrainingLib.training.motion.stage_two_settings import Calibration
@@ -30,7 +32,7 @@ def renew_bundle(
     metrics: Path | str | None = None,
     real_hearts: Path | str | None = None,
     overwrite: bool = False,
-    progress=None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Make a bundle of another one.
 
@@ -51,19 +53,16 @@ def renew_bundle(
         BundleError: If the bundle does not load.
     """
     source, out = Path(source), Path(out)
-    if out.exists() and any(out.iterdir()) and not (overwrite and (out / METADATA).is_file()):
-        raise TrainingError(
-            f"A bundle needs an empty folder; found other files in {out}. Choose another, or replace a bundle with "
-            "--overwrite."
-        )
+    check_place(out, overwrite)
     bundle, docs = load_bundle(source), source / "docs"
     facts = {name: value for name, value in bundle.metadata.items() if name not in ("format", "cof", "checksums")}
     facts["version"] = __version__
     settings = _read(docs / "configuration.json") or {}
     files = {name: source / "models" / name for name in ("segmenter", "teacher")}
     for name, run, find in (("segmenter", segmenter, segmenter_of), ("teacher", teacher, teacher_of)):
-        if run is not None:
-            files[name], facts[name] = find(Path(run), run)
+        part = None if run is None else find(Path(run), run)
+        if part is not None:
+            files[name], facts[name] = part
             settings |= {name: facts[name].pop("configuration")} if "configuration" in facts[name] else {}
     model = bundle.model
     if interval_records:
@@ -87,7 +86,7 @@ def renew_bundle(
         given = {"metrics": read_figures(metrics), "real_hearts": read_figures(real_hearts)}
         figures |= {name: values for name, values in given.items() if values}
         write_docs(folder, metadata, settings, figures)
-        publish(folder, out, figures["metrics"], metrics)
+        publish(folder, out, load_bundle(folder).weights_sha256, figures["metrics"], metrics)
     return out
 
 

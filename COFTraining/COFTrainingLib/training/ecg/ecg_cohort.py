@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ class EcgCohort:
 
 def targets_of(physiology: Physiology) -> tuple[float, ...]:
     """Return the training targets in the order of ``TARGETS``."""
-    values = {name: getattr(physiology, name, None) for name in READING_UNITS}
+    values: dict[str, Any] = {name: getattr(physiology, name, None) for name in READING_UNITS}
     values["t_es_over_rr"] = physiology.t_es_ms / physiology.rr_ms
     values["territory"] = TERRITORIES.index(physiology.infarct_territory)
     values["conduction"] = CONDUCTIONS.index(physiology.conduction)
@@ -77,7 +78,7 @@ def synthesise_cohort(
     return EcgCohort(torch.from_numpy(beats).float(), torch.from_numpy(scalars), columns)
 
 
-def _chunk(job) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _chunk(job: tuple[int, int, int, Prevalence, bool]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     seed, first, last, prevalence, detect = job
     beats, scalars, targets = [], [], []
     for index in range(first, last):

@@ -1,7 +1,8 @@
 """Train the ECG encoder on synthetic ECGs and the physiology behind them; no image is involved."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from COFGeneratorLib.ecg.cycle import SCALAR_NAMES
@@ -9,8 +10,8 @@ from COFGeneratorLib.generator.networks.ecg_encoder import READING_UNITS, EcgEnc
 from torch.nn import functional
 
 from COFTrainingLib.phantom.lead_field import DOWER, twelve_leads
-from COFTrainingLib.training.ecg.ecg_cohort import OVERSAMPLED, EcgCohort, synthesise_cohort
-from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun, train
+from COFTrainingLib.training.ecg.ecg_cohort import OVERSAMPLED, EcgCohort
+from COFTrainingLib.training.loop.loop import LoopConfig, Progress, TrainedRun, train
 
 WEIGHTS = {
     "contractility": 1.0,
@@ -25,42 +26,28 @@ HELD_OUT = 1000
 
 def train_ecg_encoder(
     out_dir: Path | str,
-    steps: int = 4000,
-    batch: int = 128,
-    seed: int = 0,
+    cohort: EcgCohort,
     *,
-    records: int = 24_000,
-    workers: int = 1,
-    cache: Path | str | None = None,
-    encoder: EcgEncoderConfig | None = None,
-    loop: LoopConfig | None = None,
+    records: int,
+    batch: int,
+    encoder: EcgEncoderConfig,
+    loop: LoopConfig,
     resume: bool = False,
-    progress=None,
+    progress: Progress | None = None,
 ) -> TrainedRun:
     """Train an encoder; the run folder's ``model.safetensors`` holds its weights.
 
     Args:
         out_dir: Run folder.
-        steps: Optimiser steps.
+        cohort: Synthetic records; the last of them elect the best weights.
+        records: How many of them are to train on, for the run's configuration.
         batch: Records a step.
-        seed: Of cohort, weights and augmentation.
-        records: Synthetic records to train on; findings are oversampled.
-        workers: Processes that synthesise them.
-        cache: File to keep the synthesised cohort in, so that a resumed run need not make it again; in the run folder
-            when None.
         encoder: Size of the network.
-        loop: Other settings of the loop; ``steps`` and ``seed`` are taken from above.
+        loop: Settings of the loop; its seed is that of weights and augmentation.
         resume: Go on with the run in ``out_dir``.
         progress: Called with every event.
     """
-    out_dir = Path(out_dir)
-    encoder = encoder or EcgEncoderConfig()
-    default = LoopConfig(
-        steps, learning_rate=1.5e-3, weight_decay=1e-2, warmup_steps=min(200, steps // 10), ema_decay=0.998,
-        log_every=50, checkpoint_every=500, device="cpu", threads=1,
-    )  # fmt: skip
-    loop = replace(loop or default, steps=steps, seed=seed)
-    cohort = _cached(Path(cache) if cache else out_dir / "cohort.safetensors", records + HELD_OUT, seed, workers)
+    seed = loop.seed
     count = len(cohort) - min(HELD_OUT, len(cohort) // 5)
     torch.manual_seed(seed)
     model = EcgEncoder(encoder)
@@ -69,7 +56,9 @@ def train_ecg_encoder(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         return _pick(cohort, torch.randint(count, (batch,), generator=generator))
 
-    def loss_fn(model, batch, generator):
+    def loss_fn(
+        model: EcgEncoder, batch: dict[str, torch.Tensor], generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
         beat = augment(batch["beat_mv"], generator)
         reading = model.latents(model(beat, jitter_scalars(batch["scalars"], generator))[0])
         return encoder_loss(reading, batch, weight=0.25)
@@ -77,7 +66,7 @@ def train_ecg_encoder(
     held_out = torch.arange(count, len(cohort))
 
     @torch.inference_mode()
-    def validate(model, step):
+    def validate(model: EcgEncoder, step: int) -> dict[str, float]:
         data = _pick(cohort, held_out)
         reading = model.latents(model(data["beat_mv"], data["scalars"])[0])
         loss, numbers = encoder_loss(reading, data)
@@ -90,7 +79,9 @@ def train_ecg_encoder(
     )  # fmt: skip
 
 
-def encoder_loss(reading: EcgReading, targets: dict[str, torch.Tensor], weight: float = 1.0):
+def encoder_loss(
+    reading: EcgReading, targets: dict[str, torch.Tensor], weight: float = 1.0
+) -> tuple[torch.Tensor, dict[str, Any]]:
     """Return the loss of a reading and its parts.
 
     EF enters as the likelihood of a normal distribution with the variance that the head states, so that the stated
@@ -132,10 +123,10 @@ def augment(beat_mv: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     shift, residual noise and drift, and now and then a lead without signal.
     """
 
-    def normal(*shape):
+    def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, device=generator.device).to(beat_mv)
 
-    def uniform(*shape):
+    def uniform(*shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=generator, device=generator.device).to(beat_mv)
 
     count, leads, samples = beat_mv.shape
@@ -190,12 +181,3 @@ def jitter_scalars(scalars: torch.Tensor, generator: torch.Generator) -> torch.T
 def _pick(cohort: EcgCohort, rows: torch.Tensor) -> dict[str, torch.Tensor]:
     targets = {name: value[rows] for name, value in cohort.targets.items()}
     return {"beat_mv": cohort.beat_mv[rows], "scalars": cohort.scalars[rows], **targets}
-
-
-def _cached(path: Path, count: int, seed: int, workers: int) -> EcgCohort:
-    if path.exists():
-        return EcgCohort.load(path)
-    cohort = synthesise_cohort(count, seed, OVERSAMPLED, workers=workers)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cohort.save(path)
-    return EcgCohort.load(path)

@@ -14,10 +14,11 @@ from COFGeneratorLib.generator.bundle import METADATA, read_metadata
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
 from safetensors.torch import load_file
 
-from COFTrainingLib.training.ecg.ecg_cohort import OVERSAMPLED, synthesise_cohort
+from COFTrainingLib.training.ecg.ecg_cohort import OVERSAMPLED, EcgCohort, synthesise_cohort
 from COFTrainingLib.training.ecg.ecg_encoder import train_ecg_encoder
-from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun
+from COFTrainingLib.training.loop.loop import LoopConfig, Progress, TrainedRun
 from COFTrainingLib.training.loop.ranks import first_rank_first
+from COFTrainingLib.training.loop.settings import with_tuples
 
 WEIGHTS, CONFIG, SOURCE, RECORDS = "model.safetensors", "config.json", "source.json", "cohort.safetensors"
 BUNDLED = Path("models", "ecg.safetensors")
@@ -50,7 +51,12 @@ class EcgTraining:
 
 
 def train_ecg(
-    out_dir: Path | str, config: EcgTraining, *, workers: int = 1, resume: bool = False, progress=None
+    out_dir: Path | str,
+    config: EcgTraining,
+    *,
+    workers: int = 1,
+    resume: bool = False,
+    progress: Progress | None = None,
 ) -> TrainedRun:
     """Train an encoder as a configuration says; the records are made once and kept in the run folder.
 
@@ -61,9 +67,8 @@ def train_ecg(
     with first_rank_first() as ranks:
         _prepare(out_dir, config, workers, resume or not ranks.first)
     return train_ecg_encoder(
-        out_dir, config.loop.steps, config.batch, config.loop.seed, records=config.records, workers=workers,
-        cache=out_dir / RECORDS, encoder=config.encoder, loop=config.loop, resume=(out_dir / CONFIG).exists(),
-        progress=progress,
+        out_dir, EcgCohort.load(out_dir / RECORDS), records=config.records, batch=config.batch, encoder=config.encoder,
+        loop=config.loop, resume=(out_dir / CONFIG).exists(), progress=progress,
     )  # fmt: skip
 
 
@@ -115,7 +120,7 @@ def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig)
     else:
         facts |= {"trained_with": _json(file.with_name(CONFIG)), "settings": _json(file.with_name(SETTINGS))}
     size = facts.get("encoder") or (facts["trained_with"] or {}).get("model", {}).get("encoder")
-    config = EcgEncoderConfig(**_tuples(size)) if size else fallback
+    config = EcgEncoderConfig(**with_tuples(size)) if size else fallback
     _filled(config, file)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SOURCE, {**facts, "encoder": vars(config)})
@@ -130,7 +135,7 @@ def load_encoder(folder: Path) -> EcgEncoder:
     Raises:
         TrainingError: If its weights do not fit.
     """
-    return _filled(EcgEncoderConfig(**_tuples(encoder_facts(folder)["encoder"])), folder / WEIGHTS)
+    return _filled(EcgEncoderConfig(**with_tuples(encoder_facts(folder)["encoder"])), folder / WEIGHTS)
 
 
 def encoder_facts(folder: Path) -> dict[str, Any]:
@@ -177,7 +182,3 @@ def _filled(config: EcgEncoderConfig, weights: Path) -> EcgEncoder:
             "and config.json of the same run."
         ) from error
     return encoder.eval()
-
-
-def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}

@@ -51,7 +51,7 @@ class CineEncoder(nn.Module):
         shape: Frames, rows and columns of a cine.
     """
 
-    def __init__(self, settings: StudySettings, shape: tuple[int, int, int]):
+    def __init__(self, settings: StudySettings, shape: tuple[int, int, int]) -> None:
         super().__init__()
         self.settings = settings
         frames, *sides = shape

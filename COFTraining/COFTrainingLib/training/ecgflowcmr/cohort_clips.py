@@ -1,6 +1,7 @@
 """Cines of one plane and ECGs of a real (or any) cohort of the one manifest, brought onto the model's grid."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from COFGeneratorLib.anatomy.readers import read_cine
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.readers import read_ecg
+from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.ecgflowcmr.model import PlaneGrid
 from COFGeneratorLib.ecgflowcmr.pa_mae import phase_labels, prepare
 from COFGeneratorLib.errors import ChainOfFlowError, CohortError, TrainingError
@@ -20,6 +22,9 @@ from COFTrainingLib.training.ecgflowcmr.data import SAMPLES, TOKENS, TRUTHS, Exa
 from COFTrainingLib.training.ecgflowcmr.settings import DataSettings
 
 logger = logging.getLogger(__name__)
+
+Signals = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""(12, 5000) float16, phase (2, 625) float16, known (625,) uint8, as ``Examples`` holds them."""
 
 
 def cohort_examples(cohort: Cohort, split: str, data: DataSettings) -> Examples:
@@ -46,14 +51,14 @@ def cohort_examples(cohort: Cohort, split: str, data: DataSettings) -> Examples:
     signals, phase, known = zip(*read, strict=True)
     marked = None if any(item is None for item in labels) else torch.from_numpy(np.stack(labels))
     return Examples(
-        torch.from_numpy(np.stack(signals)),
-        torch.from_numpy(np.stack(phase)),
-        torch.from_numpy(np.stack(known)),
-        torch.arange(len(parts)),
-        torch.from_numpy(np.stack(clips)),
-        marked,
-        torch.tensor(truths, dtype=torch.float32),
-        torch.arange(len(parts)),
+        signals=torch.from_numpy(np.stack(signals)),
+        phase=torch.from_numpy(np.stack(phase)),
+        known=torch.from_numpy(np.stack(known)),
+        owner=torch.arange(len(parts)),
+        clips=torch.from_numpy(np.stack(clips)),
+        labels=marked,
+        truths=torch.tensor(truths, dtype=torch.float32),
+        seeds=torch.arange(len(parts)),
     )
 
 
@@ -65,7 +70,7 @@ def _truths(facts: dict[str, Any]) -> list[float]:
     return [float(value) if isinstance(value, bool | int | float) else np.nan for value in known.values()]
 
 
-def _example(cohort: Cohort, subject: Subject, grid: PlaneGrid):
+def _example(cohort: Cohort, subject: Subject, grid: PlaneGrid) -> tuple[Signals, np.ndarray, np.ndarray | None]:
     record = read_ecg(cohort.path(subject, "ecg"))
     cycle = analyse_ecg(record)
     phase, known = phase_labels(cycle.r_peaks_s * record.fs_hz, TOKENS, record.fs_hz)
@@ -90,17 +95,23 @@ def _example(cohort: Cohort, subject: Subject, grid: PlaneGrid):
     return _signals(record, phase, known), clip, None if out is None else out.astype(np.uint8)
 
 
-def _signals(record, phase, known):
+def _signals(record: EcgRecord, phase: np.ndarray, known: np.ndarray) -> Signals:
     return prepare(record, SAMPLES).astype(np.float16), phase.astype(np.float16), known.astype(np.uint8)
 
 
-def _centre(labels, shape) -> np.ndarray:
+def _centre(labels: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
     if labels is None or not (labels > 0).any():
         return (np.array(shape) - 1) / 2
     return np.argwhere((labels > 0).any(axis=0)).mean(axis=0)
 
 
-def resample(frames: np.ndarray, spacing_mm, centre, grid: PlaneGrid, nearest: bool = False) -> np.ndarray:
+def resample(
+    frames: np.ndarray,
+    spacing_mm: Sequence[float] | np.ndarray,
+    centre: np.ndarray,
+    grid: PlaneGrid,
+    nearest: bool = False,
+) -> np.ndarray:
     """Bring (F, h, w) onto the grid (T, H, W): square about ``centre`` (rows, columns), zeros beyond the image."""
     count, height, width = frames.shape
     at = (np.arange(grid.size) - (grid.size - 1) / 2) * grid.pixel_mm

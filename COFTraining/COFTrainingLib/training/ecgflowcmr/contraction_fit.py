@@ -36,7 +36,7 @@ def fit_contraction(amdf: Amdf, segmenter: PlaneSegmenter | None, data: ClipLate
         parts = (batch[name].to(device) for name in ("signal", "bounds", "real"))
         scalars = amdf.condition(*parts)[1]
         read.append(float(head.in_units(scalars[:, RATE_SCALARS:])["ef"][0]))
-        clip = data.examples.clips[data.examples.owner[index]][None].float() / 255.0
+        clip = data.examples.cines()[data.examples.owner[index]][None].float() / 255.0
         seen.append(float(fractional_area_change(segmenter.segment(clip)[1][..., 0])[0][0]))
     slope, offset = np.polyfit(read, seen, 1)
     residual = np.array(seen) - offset - slope * np.array(read)

@@ -6,17 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_SAMPLES, phase_labels, prepare
-from COFGeneratorLib.errors import EcgError
+from COFGeneratorLib.errors import EcgError, TrainingError
 from COFGeneratorLib.jobs.workers import spread
 from COFGeneratorLib.weights import save_exact
 from safetensors.torch import load_file
 
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
-from COFTrainingLib.phantom.physiology import Prevalence, draw_physiology
+from COFTrainingLib.phantom.physiology import Physiology, Prevalence, draw_physiology
 from COFTrainingLib.phantom.planes import render_plane
 from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
 from COFTrainingLib.training.ecgflowcmr.settings import DataSettings
+from COFTrainingLib.training.loop.loop import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +29,11 @@ RHYTHMS = Prevalence(infarct=0.35, bundle_branch_block=0.22, atrial_fibrillation
 PREMATURE = 0.25
 RATES_HZ = (250.0, 500.0, 500.0, 500.0, 1000.0)
 CHUNK = 25
+Job = tuple[list[int], DataSettings, bool]
+"""Seeds of phantoms, their settings, and whether cines are wanted."""
+PhantomEcg = tuple[np.ndarray, np.ndarray, np.ndarray, EcgRecord, np.ndarray]
+Part = dict[str, np.ndarray]
+"""Arrays of some examples, by the fields of ``Examples``."""
 TRUTHS = ("ef", "t_es_over_rr", "rr_ms", "lbbb", "infarct_extent", "hypertrophy", "atrial_fibrillation", "qrsd_ms")
 
 
@@ -52,6 +59,29 @@ class Examples:
     truths: torch.Tensor | None = None
     seeds: torch.Tensor | None = None
 
+    def cines(self) -> torch.Tensor:
+        """Return the clips.
+
+        Raises:
+            TrainingError: If these are ECGs alone.
+        """
+        if self.clips is None:
+            raise TrainingError("This stage learns from cines; found ECGs alone. Give a cohort with cines.")
+        return self.clips
+
+    def marked(self) -> torch.Tensor:
+        """Return the labels of the clips.
+
+        Raises:
+            TrainingError: If there are none.
+        """
+        if self.labels is None:
+            raise TrainingError(
+                "The plane segmenter learns from labels; this cohort's cines have none. Leave the stage out: cines are "
+                "then generated without read-outs."
+            )
+        return self.labels
+
     def truths_by_ecg(self) -> torch.Tensor:
         """Return what is true of the subject of every ECG, (N, 8) in the order of ``TRUTHS``; NaN where not known."""
         if self.truths is None:
@@ -68,19 +98,21 @@ class Examples:
         return cls(**load_file(path))
 
 
-def make_clips(first: int, count: int, data: DataSettings, workers: int = 1, told=None) -> Examples:
+def make_clips(first: int, count: int, data: DataSettings, workers: int = 1, told: Progress | None = None) -> Examples:
     """Render phantoms ``first`` … with their ECGs; example i depends on its seed alone."""
     jobs = [(list(range(at, min(at + CHUNK, first + count))), data, True) for at in range(first, first + count, CHUNK)]
     return _made(jobs, workers, told)
 
 
-def make_records(first: int, count: int, data: DataSettings, workers: int = 1, told=None) -> Examples:
+def make_records(
+    first: int, count: int, data: DataSettings, workers: int = 1, told: Progress | None = None
+) -> Examples:
     """Synthesise ECGs without images, irregular rhythms oversampled."""
     jobs = [(list(range(at, min(at + CHUNK, first + count))), data, False) for at in range(first, first + count, CHUNK)]
     return _made(jobs, workers, told)
 
 
-def truths_of(physiology) -> list[float]:
+def truths_of(physiology: Physiology) -> list[float]:
     """Return what is true of a phantom, in the order of ``TRUTHS``."""
     values = {
         "t_es_over_rr": physiology.t_es_ms / physiology.rr_ms,
@@ -89,7 +121,9 @@ def truths_of(physiology) -> list[float]:
     return [float(values.get(name, getattr(physiology, name, np.nan))) for name in TRUTHS]
 
 
-def phantom_ecg(physiology, rng: np.random.Generator, premature: float = 0.04, fs_hz: float | None = None):
+def phantom_ecg(
+    physiology: Physiology, rng: np.random.Generator, premature: float = 0.04, fs_hz: float | None = None
+) -> PhantomEcg:
     """Return one prepared ECG of a phantom: (12, 5000) float16, phase (2, 625), known (625,), the record, its R peaks.
 
     Raises:
@@ -104,23 +138,22 @@ def phantom_ecg(physiology, rng: np.random.Generator, premature: float = 0.04, f
     return prepare(record, SAMPLES).astype(np.float16), phase, known, record, peaks
 
 
-def _made(jobs, workers: int, told) -> Examples:
-    parts = []
+def _made(jobs: list[Job], workers: int, told: Progress | None) -> Examples:
+    parts: list[Part] = []
     for part in spread(_chunk, jobs, workers=workers, ordered=True):
         parts.append(part)
         if told is not None:
             told({"event": "progress", "step": len(parts), "of": len(jobs), "loss": 0.0, "eta_s": 0.0})
-    signals, phase, known, owner, clips, labels, truths, seeds = zip(*parts, strict=True)
-    offsets = np.cumsum([0, *(len(part) for part in seeds)])[:-1]
-    owner = [part + offset for part, offset in zip(owner, offsets, strict=True)]
-    joined = [torch.from_numpy(np.concatenate(part)) for part in (signals, phase, known, owner)]
-    films = (None, None) if clips[0] is None else (torch.from_numpy(np.concatenate(part)) for part in (clips, labels))
-    return Examples(*joined, *films, *(torch.from_numpy(np.concatenate(part)) for part in (truths, seeds)))
+    offsets = np.cumsum([0, *(len(part["seeds"]) for part in parts)])[:-1]
+    for part, offset in zip(parts, offsets, strict=True):
+        part["owner"] += offset
+    return Examples(**{name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]})
 
 
-def _chunk(job):
+def _chunk(job: Job) -> Part:
     seeds, data, images = job
-    signals, phases, knowns, owner, clips, labels, truths, kept = [], [], [], [], [], [], [], []
+    signals, phases, knowns, owner, clips, labels, truths = [], [], [], [], [], [], []
+    kept: list[int] = []
     for seed in seeds:
         if images:
             subject = draw_subject(seed, ENRICHED)
@@ -147,8 +180,12 @@ def _chunk(job):
             labels.append(marked)
         truths.append(truths_of(physiology))
         kept.append(seed)
-    pictures = (np.stack(clips), np.stack(labels)) if images else (None, None)
-    return (
-        np.stack(signals), np.stack(phases), np.stack(knowns), np.array(owner, dtype=np.int64), *pictures,
-        np.array(truths, dtype=np.float32), np.array(kept, dtype=np.int64),
-    )  # fmt: skip
+    return {
+        "signals": np.stack(signals),
+        "phase": np.stack(phases),
+        "known": np.stack(knowns),
+        "owner": np.array(owner, dtype=np.int64),
+        **({"clips": np.stack(clips), "labels": np.stack(labels)} if images else {}),
+        "truths": np.array(truths, dtype=np.float32),
+        "seeds": np.array(kept, dtype=np.int64),
+    }

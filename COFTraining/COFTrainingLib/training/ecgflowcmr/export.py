@@ -1,7 +1,6 @@
 """From a finished run of ECGFlowCMR to a bundle with its card."""
 
 import json
-import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -10,10 +9,10 @@ from typing import Any
 from COFGeneratorLib import __version__
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle, save_ecgflow_bundle
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.bundle import METADATA
 
+from COFTrainingLib.training.bundles.publishing import check_place, publish
 from COFTrainingLib.training.ecgflowcmr.settings import EcgFlowTraining
-from COFTrainingLib.training.ecgflowcmr.stages import SETTINGS, STAGES, assemble, load_segmenter
+from COFTrainingLib.training.ecgflowcmr.stages import SETTINGS, STAGES, assemble_ecgflow_model, load_segmenter
 from COFTrainingLib.training.loop.settings import applied
 
 DESCRIPTION = "A cine of one plane of a synthetic heart, over one R–R interval, from a 12-lead ECG alone."
@@ -60,8 +59,7 @@ def export_ecgflow(
     """
     run, out = Path(run), Path(out)
     config = settings_of(run)
-    if out.exists() and any(out.iterdir()) and not (overwrite and (out / METADATA).is_file()):
-        raise TrainingError(f"A bundle needs an empty folder; found other files in {out}. Choose another folder.")
+    check_place(out, overwrite)
     figures = None if metrics is None else json.loads(Path(metrics).read_text(encoding="utf-8"))
     frozen = json.loads((run / SETTINGS).read_text(encoding="utf-8"))
     data = config.data
@@ -80,20 +78,14 @@ def export_ecgflow(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
         folder = Path(beside) / "bundle"
-        metadata = save_ecgflow_bundle(folder, assemble(run, config), load_segmenter(run, config), facts)
+        metadata = save_ecgflow_bundle(folder, assemble_ecgflow_model(run, config), load_segmenter(run, config), facts)
         docs = folder / "docs"
         docs.mkdir()
         (docs / "README.md").write_text(_card(metadata, figures), encoding="utf-8")
         (docs / "configuration.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
         if figures:
             (docs / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        loaded = load_ecgflow_bundle(folder)  # what cannot be loaded is not published
-        if figures and figures.get("weights_sha256", loaded.weights_sha256) != loaded.weights_sha256:
-            raise TrainingError(
-                "Figures on a card are of the model's own weights; these were measured on others. Measure this model."
-            )
-        shutil.rmtree(out, ignore_errors=True)
-        folder.rename(out)
+        publish(folder, out, load_ecgflow_bundle(folder).weights_sha256, figures, metrics)
     return out
 
 

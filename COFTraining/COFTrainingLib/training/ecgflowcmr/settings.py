@@ -13,10 +13,11 @@ from COFGeneratorLib.ecgflowcmr.video_vae import VaeConfig
 from COFGeneratorLib.errors import TrainingError
 
 from COFTrainingLib.training.loop.loop import LoopConfig
-from COFTrainingLib.training.loop.settings import applied, merged, read_table
+from COFTrainingLib.training.loop.settings import Shelf, applied
 
 FOLDER = Path(__file__).resolve().parents[2] / "configurations" / "ecgflowcmr"
 DEFAULT = "ecgflowcmr-small"
+SHELF = Shelf(FOLDER, DEFAULT)
 
 
 def _loop(**changes: Any) -> LoopConfig:
@@ -189,14 +190,10 @@ class EcgFlowTraining:
                 f"width one of its heads; found {grid.size}, {amdf.width} and {amdf.heads}. Change one of them."
             )
         return DitConfig(
-            grid.frames, side, vae.latent, amdf.patch, amdf.width, amdf.depth, amdf.heads, amdf.mlp,
-            self.pa_mae.network.tokens, 50, amdf.aligned, RATE_SCALARS + len(self.pa_mae.network.phenotypes),
+            frames=grid.frames, side=side, latent=vae.latent, patch=amdf.patch, width=amdf.width, depth=amdf.depth,
+            heads=amdf.heads, mlp=amdf.mlp, ecg=self.pa_mae.network.tokens, aligned=amdf.aligned,
+            scalars=RATE_SCALARS + len(self.pa_mae.network.phenotypes),
         )  # fmt: skip
-
-
-def names() -> list[str]:
-    """Return the names of the configurations that ship."""
-    return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def read_settings(name: str | Path = DEFAULT) -> EcgFlowTraining:
@@ -205,21 +202,6 @@ def read_settings(name: str | Path = DEFAULT) -> EcgFlowTraining:
     Raises:
         TrainingError: If there is none, or a key or value cannot be.
     """
-    settings = applied(EcgFlowTraining(), _read(str(name)))
+    settings = applied(EcgFlowTraining(), SHELF.read(str(name)))
     settings.dit()
     return settings
-
-
-def _read(name: str) -> dict[str, Any]:
-    path = FOLDER / f"{name}.toml" if name in names() else Path(name)
-    if not path.is_file():
-        raise TrainingError(
-            f"A configuration is one of {', '.join(names())}, or a TOML or JSON file; found {name!r}. Give one."
-        )
-    table = read_table(path)
-    base = table.pop("base", None if path.parent == FOLDER else DEFAULT)
-    if base is None:
-        return table
-    if base not in names():
-        raise TrainingError(f"The base of a configuration is one of {', '.join(names())}; found {base!r}.")
-    return merged(_read(base), table)

@@ -1,6 +1,7 @@
 """All stages of one run, each in a folder of its own, each resumable: RUN/{pa-mae, vae, segmenter, amdf}."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from COFGeneratorLib.ecgflowcmr.model import Amdf, EcgFlowModel
 from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae
 from COFGeneratorLib.ecgflowcmr.plane_segmenter import PlaneSegmenter
 from COFGeneratorLib.ecgflowcmr.transformer import VelocityTransformer
+from COFGeneratorLib.ecgflowcmr.video_vae import VideoVae
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import write_json
 from COFGeneratorLib.weights import save_exact
 from safetensors.torch import load_file, save_file
 
+from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.seeds import HELD_OUT_SEED_OFFSET, RECORD_SEED_OFFSET
 from COFTrainingLib.training.ecgflowcmr.cohort_clips import cohort_examples
 from COFTrainingLib.training.ecgflowcmr.contraction_fit import fit_contraction
@@ -23,17 +26,21 @@ from COFTrainingLib.training.ecgflowcmr.data import Examples, make_clips, make_r
 from COFTrainingLib.training.ecgflowcmr.settings import EcgFlowTraining
 from COFTrainingLib.training.ecgflowcmr.train_amdf import flow_data, train_amdf
 from COFTrainingLib.training.ecgflowcmr.train_pa_mae import train_pa_mae
-from COFTrainingLib.training.ecgflowcmr.train_vae import VaeWithCritic, train_segmenter, train_vae
+from COFTrainingLib.training.ecgflowcmr.train_vae import VaeWithCritic, train_plane_segmenter, train_vae
 from COFTrainingLib.training.ecgflowcmr.warm_start import states_of, taken_whole
+from COFTrainingLib.training.loop.loop import Progress
 
 STAGES = ("pa-mae", "vae", "segmenter", "amdf")
 TAKEN_OVER = ("vae", "segmenter")
 """Stages that may have no steps: their networks then come from the bundle that a run starts from."""
+SIGNALS = ("signals", "phase", "known")
 SETTINGS, WEIGHTS, TEMPLATE = "settings.json", "model.safetensors", "template.safetensors"
 CONTRACTION = "contraction.json"
 
 
-def open_stages(out: Path, config: EcgFlowTraining, cohort=None, start: dict[str, str] | None = None) -> None:
+def open_stages(
+    out: Path, config: EcgFlowTraining, cohort: Cohort | None = None, start: dict[str, str] | None = None
+) -> None:
     """Create the folder of a run and freeze its settings (and what it starts from), or check that they are the same.
 
     Raises:
@@ -62,14 +69,16 @@ def _seen(table: Any) -> Any:
     return {**table, "loop": loop}
 
 
-def _origin(cohort) -> dict[str, Any]:
+def _origin(cohort: Cohort | None) -> dict[str, Any]:
     if cohort is None:
         return {"name": "phantoms of the configuration", "kind": "phantom", "licence": "Apache-2.0", "manifest": ""}
     header = cohort.header
     return {"name": header.name, "kind": header.kind, "licence": header.licence, "manifest": cohort.fingerprint()}
 
 
-def examples_of(out: Path, config: EcgFlowTraining, cohort=None, workers: int = 1, told=None):
+def examples_of(
+    out: Path, config: EcgFlowTraining, cohort: Cohort | None = None, workers: int = 1, told: Progress | None = None
+) -> tuple[Examples, Examples]:
     """Return the examples to train on and the held-out ones; made once and kept in RUN/data."""
     folder = out / "data"
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,11 +92,16 @@ def examples_of(out: Path, config: EcgFlowTraining, cohort=None, workers: int = 
             else:
                 make_clips(data.first_seed + offset, count, data, workers, told).save(path)
         found.append(Examples.load(path))
-    return tuple(found)
+    return found[0], found[1]
 
 
 def records_of(
-    out: Path, config: EcgFlowTraining, clips: Examples, cohort=None, workers: int = 1, told=None
+    out: Path,
+    config: EcgFlowTraining,
+    clips: Examples,
+    cohort: Cohort | None = None,
+    workers: int = 1,
+    told: Progress | None = None,
 ) -> Examples:
     """Return the ECGs that PA-MAE learns from: those of a cohort's cines, and phantom ECGs without images.
 
@@ -101,13 +115,21 @@ def records_of(
             first = config.data.first_seed + RECORD_SEED_OFFSET
             make_records(first, config.data.records, config.data, workers, told).save(path)
         parts.append(Examples.load(path))
-    joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("signals", "phase", "known")]
+    signals, phase, known = (torch.cat([getattr(part, name) for part in parts]) for name in SIGNALS)
     truths = torch.cat([part.truths_by_ecg() for part in parts])
-    return Examples(*joined, torch.arange(len(truths)), truths=truths)
+    return Examples(signals, phase, known, torch.arange(len(truths)), truths=truths)
 
 
 def run_stage(
-    stage: str, out: Path, config: EcgFlowTraining, *, cohort=None, workers=1, resume=False, told=None, start=None
+    stage: str,
+    out: Path,
+    config: EcgFlowTraining,
+    *,
+    cohort: Cohort | None = None,
+    workers: int = 1,
+    resume: bool = False,
+    told: Callable[[str, dict[str, Any]], None] | None = None,
+    start: Path | str | None = None,
 ) -> Path:
     """Run one stage; those before it must be finished.
 
@@ -130,13 +152,13 @@ def run_stage(
     states, origin = states_of(start) if start is not None else ({}, {})
     open_stages(out, config, cohort, origin)
 
-    def hear(name):
+    def hear(name: str) -> Progress | None:
         return None if told is None else lambda event: told(name, event)
 
     clips, held_out = examples_of(out, config, cohort, workers, hear("data"))
     folder = out / stage
     resume = resume and (folder / "config.json").exists()
-    options = {"resume": resume, "progress": hear(stage), "start": states.get(stage)}
+    options: dict[str, Any] = {"resume": resume, "progress": hear(stage), "start": states.get(stage)}
     if stage in TAKEN_OVER and not getattr(config, stage).loop.steps:
         network = VaeWithCritic(config.vae) if stage == "vae" else PlaneSegmenter(config.segmenter.network)
         folder.mkdir(exist_ok=True)
@@ -147,12 +169,7 @@ def run_stage(
     elif stage == "vae":
         train_vae(folder, config.vae, clips, held_out, **options)
     elif stage == "segmenter":
-        if clips.labels is None:
-            raise TrainingError(
-                "The plane segmenter learns from labels; this cohort's cines have none. Leave the stage out: cines are "
-                "then generated without read-outs."
-            )
-        train_segmenter(folder, config.segmenter, clips, held_out, **options)
+        train_plane_segmenter(folder, config.segmenter, clips, held_out, **options)
     else:
         pa_mae, vae = load_pa_mae(out, config), load_vae(out, config)
         data, kept = flow_data(pa_mae, vae, clips, held_out, config.amdf.template)
@@ -181,7 +198,7 @@ def load_pa_mae(out: Path, config: EcgFlowTraining) -> PaMae:
     return model.eval()
 
 
-def load_vae(out: Path, config: EcgFlowTraining):
+def load_vae(out: Path, config: EcgFlowTraining) -> VideoVae:
     """Return the VAE of a run, without its critic."""
     model = VaeWithCritic(config.vae)
     model.load_state_dict(_weights(out, "vae"))
@@ -197,7 +214,7 @@ def load_segmenter(out: Path, config: EcgFlowTraining) -> PlaneSegmenter | None:
     return model.eval()
 
 
-def assemble(out: Path, config: EcgFlowTraining) -> EcgFlowModel:
+def assemble_ecgflow_model(out: Path, config: EcgFlowTraining) -> EcgFlowModel:
     """Return the model of a finished run: the fine-tuned encoder, not the pre-trained one."""
     amdf = Amdf(PaMae(config.pa_mae.network), VelocityTransformer(config.dit()))
     amdf.load_state_dict(_weights(out, "amdf"))
@@ -205,8 +222,8 @@ def assemble(out: Path, config: EcgFlowTraining) -> EcgFlowModel:
     path = out / "amdf" / CONTRACTION
     rule = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return EcgFlowModel(
-        config.data.grid, amdf, load_vae(out, config), fixed["template"], float(fixed["scale"]), config.amdf.sampler,
-        Contraction(**rule) if rule else None,
+        config.data.grid, amdf, load_vae(out, config), fixed["template"], scale=float(fixed["scale"]),
+        defaults=config.amdf.sampler, contraction=Contraction(**rule) if rule else None,
     ).eval()  # fmt: skip
 
 

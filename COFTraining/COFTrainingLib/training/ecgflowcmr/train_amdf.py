@@ -19,9 +19,9 @@ from COFTrainingLib.training.ecgflowcmr.data import Examples
 from COFTrainingLib.training.ecgflowcmr.settings import EcgFlowTraining
 from COFTrainingLib.training.ecgflowcmr.train_pa_mae import phase_loss, phenotype_loss, vary
 from COFTrainingLib.training.ecgflowcmr.train_vae import as_input
-from COFTrainingLib.training.ecgflowcmr.warm_start import take_over
+from COFTrainingLib.training.ecgflowcmr.warm_start import State, take_over
 from COFTrainingLib.training.ecgflowcmr.windows import whole, with_cycles
-from COFTrainingLib.training.loop.loop import TrainedRun, train
+from COFTrainingLib.training.loop.loop import Progress, TrainedRun, train
 
 ENCODE_BATCH = 16
 
@@ -89,7 +89,7 @@ def flow_data(
     Raises:
         TrainingError: If no ECG has a complete cycle.
     """
-    latents = encode_clips(vae, examples.clips)
+    latents = encode_clips(vae, examples.cines())
     if not template:
         latents = replace(latents, template=torch.zeros_like(latents.template))
     beats, held_beats = find_beats(pa_mae, examples), find_beats(pa_mae, held_out)
@@ -98,7 +98,7 @@ def flow_data(
             "ECGs with complete cycles are needed; the phase head found none in training or in validation. Train the "
             "stage pa-mae for longer."
         )
-    held_latents = encode_clips(vae, held_out.clips, latents)
+    held_latents = encode_clips(vae, held_out.cines(), latents)
     return ClipLatents(examples, beats, latents), ClipLatents(held_out, held_beats, held_latents)
 
 
@@ -109,9 +109,9 @@ def train_amdf(
     data: ClipLatents,
     held_out: ClipLatents,
     *,
-    resume=False,
-    progress=None,
-    start=None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    start: State | None = None,
     network: type[Amdf] = Amdf,
 ) -> tuple[Amdf, TrainedRun]:
     """Train the flow; returns the network with the best weights, and the run.
@@ -136,9 +136,9 @@ def train_amdf(
         rng = np.random.default_rng([settings.loop.seed, 24, step])
         return _batch(data, rng.choice(len(data.beats.index), settings.batch), names)
 
-    loss = loss_function(config, data.latents.template)
+    loss = amdf_loss(config, data.latents.template)
 
-    def validate(network, step: int) -> dict[str, float]:
+    def validate(network: nn.Module, step: int) -> dict[str, float]:
         device = next(network.parameters()).device
         generator = torch.Generator(device).manual_seed(11)
         values = []
@@ -155,7 +155,7 @@ def train_amdf(
     return model.eval(), run
 
 
-def _batch(data: ClipLatents, chosen, names) -> dict[str, torch.Tensor]:
+def _batch(data: ClipLatents, chosen: np.ndarray, names: tuple[str, ...]) -> dict[str, torch.Tensor]:
     examples, beats, latents = data.examples, data.beats, data.latents
     index = beats.index[chosen]
     truths = examples.truths_by_ecg()[torch.from_numpy(index)]
@@ -163,21 +163,23 @@ def _batch(data: ClipLatents, chosen, names) -> dict[str, torch.Tensor]:
     return {**batch, "latent": latents.values[examples.owner[torch.from_numpy(index)]]}
 
 
-def _below(prefix: str, state):
+def _below(prefix: str, state: State | None) -> State:
     return {name.removeprefix(prefix): value for name, value in (state or {}).items() if name.startswith(prefix)}
 
 
-def loss_function(config: EcgFlowTraining, template: torch.Tensor) -> Callable[..., Any]:
+def amdf_loss(config: EcgFlowTraining, template: torch.Tensor) -> Callable[..., Any]:
     """Return the loop's loss; with ``still`` nothing is varied or dropped (validation)."""
     settings = config.amdf
 
-    def loss(model: Amdf, batch, generator: torch.Generator, still: bool = False):
+    def loss(
+        model: Amdf, batch: dict[str, torch.Tensor], generator: torch.Generator, still: bool = False
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
         for norm in model.pa_mae.modules():
             if isinstance(norm, nn.BatchNorm1d):
                 norm.eval()  # fine-tuning keeps the statistics that pre-training found
         z1 = batch["latent"]
 
-        def uniform(*shape):
+        def uniform(*shape: int) -> torch.Tensor:
             return torch.rand(*shape, generator=generator, device=generator.device).to(z1)
 
         signal = batch["signal"] if still else vary_gently(batch["signal"], generator)
@@ -199,7 +201,7 @@ def loss_function(config: EcgFlowTraining, template: torch.Tensor) -> Callable[.
         told = phase_loss(phase, batch["phase"], batch["known"], config.pa_mae.near_r)
         total, numbers = total + settings.phase * told, {"flow_mse": flow, "phase_mse": told}
         if model.pa_mae.phenotype is not None:
-            numbers["phenotype_mse"] = read = phenotype_loss(model.pa_mae, reading, batch)
+            numbers["phenotype_mse"] = read = phenotype_loss(model.pa_mae.phenotype, reading, batch)
             total = total + settings.phenotype * read
         return total, numbers
 

@@ -10,12 +10,13 @@ import torch
 from COFGeneratorLib.ecgflowcmr.cycles import align, boundaries
 from COFGeneratorLib.ecgflowcmr.model import rate_scalars
 from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_MS, TOKEN_SAMPLES, PaMae
+from COFGeneratorLib.ecgflowcmr.phenotype import PhenotypeHead
 
 from COFTrainingLib.training.ecgflowcmr.data import Examples
 from COFTrainingLib.training.ecgflowcmr.settings import PaMaeTraining
-from COFTrainingLib.training.ecgflowcmr.warm_start import take_over
+from COFTrainingLib.training.ecgflowcmr.warm_start import State, take_over
 from COFTrainingLib.training.ecgflowcmr.windows import cut, true_cycles, whole, with_cycles
-from COFTrainingLib.training.loop.loop import TrainedRun, train
+from COFTrainingLib.training.loop.loop import Progress, TrainedRun, train
 
 VALIDATION_BATCH = 16
 EDGE_TOKENS = 12
@@ -26,7 +27,14 @@ NEAR_R = 0.8
 
 
 def train_pa_mae(
-    out: Path, config: PaMaeTraining, examples: Examples, held_out: Examples, *, resume=False, progress=None, start=None
+    out: Path,
+    config: PaMaeTraining,
+    examples: Examples,
+    held_out: Examples,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    start: State | None = None,
 ) -> tuple[PaMae, TrainedRun]:
     """Train PA-MAE, from ``start`` where given; returns it with the best weights, and its run."""
     torch.manual_seed(config.loop.seed)
@@ -44,21 +52,23 @@ def train_pa_mae(
             batch, inside = whole(examples, chosen), [cycles[at] for at in chosen] if names else []
         return with_cycles(batch, inside, truths[torch.from_numpy(chosen)], names) if names else batch
 
-    def validate(network, step: int) -> dict[str, float]:
+    def validate(network: PaMae, step: int) -> dict[str, float]:
         return validation(network, config, held_out)
 
     run = train(
-        model, loss_function(config), batches, out, config.loop, model_config=asdict(config.network),
+        model, pa_mae_loss(config), batches, out, config.loop, model_config=asdict(config.network),
         validate=validate, resume=resume, progress=progress,
     )  # fmt: skip
     return model.eval(), run
 
 
-def loss_function(config: PaMaeTraining) -> Callable[..., Any]:
+def pa_mae_loss(config: PaMaeTraining) -> Callable[..., Any]:
     """Return the loop's loss: restoration of the masked patches from masked input; phase and phenotypes from the
     unmasked pass."""
 
-    def loss(model: PaMae, batch, generator: torch.Generator):
+    def loss(
+        model: PaMae, batch: dict[str, torch.Tensor], generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
         signal = vary(batch["signal"], generator, config.variation)
         part = signal[: max(round(config.masked_share * len(signal)), 1)]
         masked = model.draw_mask(len(part), part.shape[2], generator)
@@ -68,7 +78,8 @@ def loss_function(config: PaMaeTraining) -> Callable[..., Any]:
         told = phase_loss(phase, batch["phase"], batch["known"], config.near_r)
         total, numbers = config.reconstruct * rebuilt + config.phase * told, {"rebuilt_mse": rebuilt, "phase_mse": told}
         if model.phenotype is not None:
-            numbers["phenotype_mse"] = read = phenotype_loss(model, read_phenotypes(model, tokens, batch), batch)
+            reading = read_phenotypes(model.phenotype, tokens, batch)
+            numbers["phenotype_mse"] = read = phenotype_loss(model.phenotype, reading, batch)
             total = total + config.phenotype * read
         return total, numbers
 
@@ -88,16 +99,16 @@ def phase_loss(predicted: torch.Tensor, wanted: torch.Tensor, known: torch.Tenso
     return (error * weight).sum() / weight.sum().clamp_min(1.0)
 
 
-def read_phenotypes(model: PaMae, tokens: torch.Tensor, batch) -> torch.Tensor:
+def read_phenotypes(head: PhenotypeHead, tokens: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return what the head reads from the mean of a batch's cycles, (B, phenotypes) in standard units."""
     cycles, real = align(tokens, batch["bounds"], CYCLE_TOKENS), batch["real"]
     mean = (cycles * real[..., None, None]).sum(dim=1) / real.sum(dim=1).clamp_min(1)[:, None, None]
-    return model.phenotype(mean, rate_scalars(batch["bounds"], real)[:, :1].to(mean))
+    return head(mean, rate_scalars(batch["bounds"], real)[:, :1].to(mean))
 
 
-def phenotype_loss(model: PaMae, reading: torch.Tensor, batch) -> torch.Tensor:
+def phenotype_loss(head: PhenotypeHead, reading: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return the mean squared error of a reading, where the phenotype is known and there is a cycle to read it from."""
-    wanted = model.phenotype.standard(batch["phenotypes"])
+    wanted = head.standard(batch["phenotypes"])
     known = wanted.isfinite() & batch["real"].any(dim=1)[:, None]
     error = torch.where(known, reading - wanted.nan_to_num(), 0.0).square()
     return error.sum() / known.sum().clamp_min(1)
@@ -106,10 +117,10 @@ def phenotype_loss(model: PaMae, reading: torch.Tensor, batch) -> torch.Tensor:
 def vary(signal: torch.Tensor, generator: torch.Generator, scale: float = 1.0) -> torch.Tensor:
     """Vary prepared signals (B, 12, L) as recorders do: gain, noise (both by ``scale``), now and then a lost lead."""
 
-    def normal(*shape):
+    def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=generator, device=generator.device).to(signal)
 
-    def uniform(*shape):
+    def uniform(*shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=generator, device=generator.device).to(signal)
 
     count, leads, samples = signal.shape
@@ -140,8 +151,8 @@ def validation(model: PaMae, config: PaMaeTraining, held_out: Examples) -> dict[
         told.append(float(phase_loss(phase, batch["phase"], batch["known"], config.near_r)))
         for predicted, at in zip(phase.cpu().numpy(), part, strict=True):
             away += list(boundary_errors_ms(boundaries(predicted), np.unique(cycles[at])))
-        if names:
-            read.append(read_phenotypes(model, tokens, batch))
+        if model.phenotype is not None:
+            read.append(read_phenotypes(model.phenotype, tokens, batch))
             wanted.append(model.phenotype.standard(batch["phenotypes"]))
     away_ms = np.array(away) if away else np.array([np.inf])
     score = config.reconstruct * float(np.mean(rebuilt)) + config.phase * float(np.mean(told))

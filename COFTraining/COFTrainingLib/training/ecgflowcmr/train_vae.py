@@ -15,8 +15,8 @@ from torch.nn import functional
 from COFTrainingLib.training.ecgflowcmr.data import Examples
 from COFTrainingLib.training.ecgflowcmr.settings import SegmenterTraining, VaeTraining
 from COFTrainingLib.training.ecgflowcmr.vae_losses import PatchCritic, Perceptual, adaptive_weight, hinge
-from COFTrainingLib.training.ecgflowcmr.warm_start import take_over
-from COFTrainingLib.training.loop.loop import TrainedRun, train
+from COFTrainingLib.training.ecgflowcmr.warm_start import State, take_over
+from COFTrainingLib.training.loop.loop import Progress, TrainedRun, train
 
 VALIDATION_CLIPS = 16
 
@@ -24,7 +24,7 @@ VALIDATION_CLIPS = 16
 class VaeWithCritic(nn.Module):
     """The VAE and, where asked for, the critic that is trained against it."""
 
-    def __init__(self, config: VaeTraining):
+    def __init__(self, config: VaeTraining) -> None:
         super().__init__()
         self.vae = VideoVae(config.network)
         self.critic = PatchCritic() if config.adversarial > 0 else None
@@ -36,41 +36,51 @@ def as_input(clips: torch.Tensor) -> torch.Tensor:
 
 
 def train_vae(
-    out: Path, config: VaeTraining, examples: Examples, held_out: Examples, *, resume=False, progress=None, start=None
+    out: Path,
+    config: VaeTraining,
+    examples: Examples,
+    held_out: Examples,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    start: State | None = None,
 ) -> tuple[VideoVae, TrainedRun]:
     """Train the VAE, from ``start`` where given; returns it with the best weights, and its run."""
     torch.manual_seed(config.loop.seed)
     model = VaeWithCritic(config)
     take_over(model, start)
+    cines = examples.cines()
     perceptual = Perceptual(config.perceptual_weights) if config.perceptual and config.perceptual_weights else None
 
     def batches(step: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([config.loop.seed, 22, step])
-        clips = examples.clips[torch.from_numpy(rng.choice(len(examples.clips), config.batch))]
+        clips = cines[torch.from_numpy(rng.choice(len(cines), config.batch))]
         if config.window:
             at = (rng.integers(clips.shape[1]) + np.arange(config.window)) % clips.shape[1]  # a cine has no end
             clips = clips[:, torch.from_numpy(at)]
         return {"clip": as_input(clips), "step": torch.tensor(step)}
 
-    def validate(network, step: int) -> dict[str, float]:
+    def validate(network: nn.Module, step: int) -> dict[str, float]:
         device = next(network.parameters()).device
         errors = []
-        for clip in held_out.clips[:VALIDATION_CLIPS]:
+        for clip in held_out.cines()[:VALIDATION_CLIPS]:
             x = as_input(clip[None]).to(device)
             errors.append(float((network.vae.decode(network.vae.encode(x)[0]) - x).abs().mean()))
         return {"score": float(np.mean(errors)), "l1": float(np.mean(errors))}
 
     run = train(
-        model, loss_function(config, perceptual), batches, out, config.loop, model_config=asdict(config.network),
+        model, vae_loss(config, perceptual), batches, out, config.loop, model_config=asdict(config.network),
         validate=validate, resume=resume, progress=progress,
     )  # fmt: skip
     return model.vae.eval(), run
 
 
-def loss_function(config: VaeTraining, perceptual: Perceptual | None) -> Callable[..., Any]:
+def vae_loss(config: VaeTraining, perceptual: Perceptual | None) -> Callable[..., Any]:
     """Return the loop's loss; VAE and critic take one step together, each from its own part of the sum."""
 
-    def loss(model: VaeWithCritic, batch, generator: torch.Generator):
+    def loss(
+        model: VaeWithCritic, batch: dict[str, torch.Tensor], generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
         clip = batch["clip"]
         mean, log_variance = model.vae.encode(clip)
         noise = torch.randn(mean.shape, generator=generator, device=generator.device).to(mean)
@@ -96,30 +106,32 @@ def loss_function(config: VaeTraining, perceptual: Perceptual | None) -> Callabl
     return loss
 
 
-def train_segmenter(
+def train_plane_segmenter(
     out: Path,
     config: SegmenterTraining,
     examples: Examples,
     held_out: Examples,
     *,
-    resume=False,
-    progress=None,
-    start=None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    start: State | None = None,
 ) -> tuple[PlaneSegmenter, TrainedRun]:
     """Train the plane segmenter on true labels, from ``start`` where given; returns it with the best weights, and its
     run."""
     torch.manual_seed(config.loop.seed)
-    model = PlaneSegmenter(config.network)
+    model, cines, labels = PlaneSegmenter(config.network), examples.cines(), examples.marked()
     take_over(model, start)
 
     def batches(step: int) -> dict[str, torch.Tensor]:
         rng = np.random.default_rng([config.loop.seed, 23, step])
-        subject = torch.from_numpy(rng.integers(len(examples.clips), size=config.batch))
-        frame = torch.from_numpy(rng.integers(examples.clips.shape[1], size=config.batch))
-        image = examples.clips[subject, frame][:, None].float() / 255.0
-        return {"image": image, "labels": examples.labels[subject, frame].long()}
+        subject = torch.from_numpy(rng.integers(len(cines), size=config.batch))
+        frame = torch.from_numpy(rng.integers(cines.shape[1], size=config.batch))
+        image = cines[subject, frame][:, None].float() / 255.0
+        return {"image": image, "labels": labels[subject, frame].long()}
 
-    def loss(network, batch, generator: torch.Generator):
+    def loss(
+        network: nn.Module, batch: dict[str, torch.Tensor], generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
         # The decoder's images are a little smoother than scans: show such ones too.
         image = batch["image"]
         blur = torch.rand((len(image), 1, 1, 1), generator=generator, device=generator.device).to(image)
@@ -131,13 +143,13 @@ def train_segmenter(
         return entropy + 1.0 - dice.mean(), {"dice": dice.mean()}
 
     @torch.no_grad()
-    def validate(network, step: int) -> dict[str, float]:
+    def validate(network: nn.Module, step: int) -> dict[str, float]:
         device = next(network.parameters()).device
         scores = []
-        for clip, labels in zip(held_out.clips[:VALIDATION_CLIPS], held_out.labels, strict=False):
+        for clip, true in zip(held_out.cines()[:VALIDATION_CLIPS], held_out.marked(), strict=False):
             found = network(clip[:, None].float().to(device) / 255.0).argmax(dim=1)
             hard = functional.one_hot(found, CLASSES).permute(0, 3, 1, 2).float()
-            scores.append(dice_score(hard, labels.long().to(device)).cpu().numpy())
+            scores.append(dice_score(hard, true.long().to(device)).cpu().numpy())
         lv, wall, rv = np.mean(scores, axis=0)
         return {"score": 1.0 - float(np.mean(scores)), "dice_lv": lv, "dice_myocardium": wall, "dice_rv": rv}
 

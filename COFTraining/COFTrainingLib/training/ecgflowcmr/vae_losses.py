@@ -9,7 +9,9 @@ from torch.func import functional_call
 from torch.nn import functional
 
 LARGEST_ADAPTIVE = 1e4
-_VGG = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512)
+_POOL = 0
+_VGG = (64, 64, _POOL, 128, 128, _POOL, 256, 256, 256, _POOL, 512, 512, 512, _POOL, 512, 512, 512)
+"""Channels of its convolutions, between halvings of the picture."""
 _TAPS = (1, 3, 6, 9, 12)
 """VGG-16's convolutions after whose activation LPIPS compares (relu1_2, 2_2, 3_3, 4_3, 5_3)."""
 
@@ -17,7 +19,7 @@ _TAPS = (1, 3, 6, 9, 12)
 class PatchCritic(nn.Module):
     """3-D PatchGAN: judges patches of a clip (B, 1, T, H, W), real high."""
 
-    def __init__(self, width: int = 32):
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv3d(1, width, (3, 4, 4), (1, 2, 2), 1), nn.LeakyReLU(0.2)]
         for level in range(2):
@@ -59,7 +61,7 @@ class Perceptual(nn.Module):
         TrainingError: If the file cannot be read or is not VGG-16.
     """
 
-    def __init__(self, file: Path | str):
+    def __init__(self, file: Path | str) -> None:
         super().__init__()
         file = Path(file)
         try:
@@ -71,7 +73,7 @@ class Perceptual(nn.Module):
                 state = torch.load(file, map_location="cpu", weights_only=True)
             convolutions, inside, index = [], 3, 0
             for width in _VGG:
-                if width == "pool":
+                if width == _POOL:
                     index += 1
                     continue
                 layer = nn.Conv2d(inside, width, 3, padding=1)
@@ -99,11 +101,11 @@ class Perceptual(nn.Module):
             total = total + weighed.mean()
         return total
 
-    def _features(self, clip: torch.Tensor):
+    def _features(self, clip: torch.Tensor) -> list[torch.Tensor]:
         flat = clip.transpose(1, 2).flatten(0, 1).expand(-1, 3, -1, -1)
         x, done, out = (0.5 + 0.5 * flat - self.mean) / self.spread, 0, []
         for width in _VGG:
-            if width == "pool":
+            if width == _POOL:
                 x = functional.max_pool2d(x, 2)
                 continue
             x = functional.relu(self.convolutions[done](x))

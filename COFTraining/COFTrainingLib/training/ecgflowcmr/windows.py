@@ -1,5 +1,7 @@
 """Batches of ECGs: whole records, or short windows around one of their cycles, with the cycles that lie inside."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from COFGeneratorLib.ecgflowcmr.cycles import Cycles, boundaries, padded_bounds
@@ -22,7 +24,7 @@ def true_cycles(examples: Examples) -> list[np.ndarray]:
     return [np.stack([at[:-1], at[1:]], axis=1) if len(at) > 1 else np.empty((0, 2)) for at in found]
 
 
-def whole(examples: Examples, index) -> dict[str, torch.Tensor]:
+def whole(examples: Examples, index: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
     """Return whole ECGs by index, ready for the loss."""
     index = torch.as_tensor(np.asarray(index))
     return {

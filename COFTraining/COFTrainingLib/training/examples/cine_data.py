@@ -1,6 +1,6 @@
 """A recorded cohort as training data of Stage 2: what ``FlowCache`` is for phantoms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from COFGeneratorLib.resources import default_bundle
 from COFTrainingLib.cohort.manifest import Cohort, Subject
 from COFTrainingLib.training.examples.cine_example import Recipe
 from COFTrainingLib.training.examples.cine_motion import CineMotion
-from COFTrainingLib.training.examples.example_store import ARRAYS, Made, example_facts, fill, read_example
+from COFTrainingLib.training.examples.example_store import ARRAYS, Made, example_facts, fill_store, read_example
 
 LARGEST_LOSS = 0.5
 """Where a larger share of a cohort gives no example, the cohort is wrong, not its subjects."""
@@ -31,7 +31,9 @@ class CineCache:
         any_anchor: Whether the examples' anchors are of any phase.
     """
 
-    def __init__(self, store: Path, cohort: Cohort, made: dict[str, Made], grid: MotionGrid, any_anchor: bool = False):
+    def __init__(
+        self, store: Path, cohort: Cohort, made: dict[str, Made], grid: MotionGrid, any_anchor: bool = False
+    ) -> None:
         self.folder, self.grid, self.made = store, grid, made
         self.rows = [
             (subject, key, copy)
@@ -58,7 +60,7 @@ class CineCache:
         kept = [n for n, (subject, _, copy) in enumerate(self.rows) if subject.split == split]
         return np.array([n for n in kept if split == "train" or self.rows[n][2] == 0], dtype=int)
 
-    def first_of(self, indices) -> list[tuple[Subject, int]]:
+    def first_of(self, indices: Iterable[int]) -> list[tuple[Subject, int]]:
         """Return (subject, index) of the first example of every subject among some indices."""
         return [(self.rows[n][0], int(n)) for n in indices if self.rows[n][2] == 0]
 
@@ -85,7 +87,7 @@ class _Gathered:
     def shape(self) -> tuple[int, ...]:
         return (len(self.keys), *self[0].shape)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> np.ndarray:
         if isinstance(index, int | np.integer):
             return read_example(self.store, self.keys[index], (self.name,))[self.name]
         return np.stack([self[int(one)] for one in np.arange(len(self.keys))[index]])
@@ -169,7 +171,7 @@ def load_cines(
     def copies(subject: Subject) -> int:
         return recipe.motion.copies if subject.split == "train" else 1
 
-    made = fill(store, used, recipe, copies, workers=workers, scheduler=scheduler, progress=progress)
+    made = fill_store(store, used, recipe, copies, workers=workers, scheduler=scheduler, progress=progress)
     cache = CineCache(store, used, made, recipe.grid, recipe.anchor == "any")
     lost = cache.left_out
     if len(lost) > LARGEST_LOSS * max(len(used.subjects), 1) or not cache.rows:

@@ -1,6 +1,5 @@
 """From a subject's own cine and ECG to examples of Stage 2, the same as those of phantoms."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,7 @@ class _Moving:
     volumes: np.ndarray
 
 
-def _starts(cohort, subject, order: list[int], recipe: Recipe, copies: int, seed: int) -> list[int]:
+def _starts(cohort: Cohort, subject: Subject, order: list[int], recipe: Recipe, copies: int, seed: int) -> list[int]:
     """Return which frame after the R wave is the anchor of each copy: one whose labels are known or can be found."""
     if recipe.anchor != "any":
         return [0] * copies
@@ -136,13 +135,16 @@ def _moving(cohort: Cohort, subject: Subject, cine: CineStack, order: list[int],
     labels, source = anchor_labels(cohort, subject, anchor, recipe.segmenter)
     frame = heart_frame_from_labels(labels, anchor.ijk_to_ras)
     chosen = _chosen(len(order), recipe.motion.frames)
-    field = _motion(cohort, subject, anchor, cine, [order[n] for n in chosen], frame, recipe)
+    targets = [order[n] for n in chosen]
+    field = _motion(cohort, subject, anchor, cine, frames=targets, heart=frame, recipe=recipe)
     phases = (np.arange(recipe.grid.phases) / recipe.grid.phases - start / len(order)) % 1.0
     in_time = _periodic(np.array(chosen) / len(order), phases)
     volumes = _counted(cohort, subject, order, phases)
     if volumes is None:
         volumes = _warped_volumes(labels, anchor, field, in_time)
-    return _Moving(anchor, labels, source, frame, field, in_time, volumes)
+    return _Moving(
+        anchor=anchor, labels=labels, source=source, frame=frame, field=field, in_time=in_time, volumes=volumes
+    )
 
 
 def _cine(cohort: Cohort, subject: Subject) -> tuple[CineStack, list[int]]:
@@ -181,14 +183,18 @@ def _chosen(frames: int, most: int) -> list[int]:
     return sorted({round(n * frames / count) % frames for n in range(count)})
 
 
-def _motion(cohort, subject, anchor, cine: CineStack, frames: Sequence[int], frame, recipe: Recipe) -> MotionField:
+def _motion(
+    cohort: Cohort, subject: Subject, anchor: SaxStack, cine: CineStack, *, frames: list[int], heart: HeartFrame,
+    recipe: Recipe,
+) -> MotionField:  # fmt: skip
+    """Return the motion from the anchor to some frames of its cine."""
     motion = recipe.motion
     if motion.source == "truth":
-        return true_motion(Path(cohort.path(subject, "displacement")), anchor, list(frames))
-    targets = cine.frames[list(frames)]
+        return true_motion(Path(cohort.path(subject, "displacement")), anchor, frames)
+    targets = cine.frames[frames]
     if motion.source == "demons":
-        return demons_motion(anchor, targets, frame)
-    return teacher_motion(load_teacher(recipe.teacher), anchor, targets, frame, motion.refinement_steps)
+        return demons_motion(anchor, targets, heart)
+    return teacher_motion(load_teacher(recipe.teacher), anchor, targets, heart, motion.refinement_steps)
 
 
 def _periodic(times: np.ndarray, phases: np.ndarray) -> np.ndarray:

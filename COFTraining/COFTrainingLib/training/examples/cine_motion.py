@@ -6,6 +6,7 @@ Whatever finds it, motion comes as a ``MotionField``: displacements on a heart-c
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class CineMotion:
     refinement_steps: int = 0
     copies: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.source not in SOURCES or self.frames < 4 or self.copies < 1 or self.refinement_steps < 0:
             raise TrainingError(
                 f"Motion of cines comes from {', '.join(SOURCES)}, with at least 4 frames and 1 copy; found "
@@ -99,7 +100,7 @@ def demons_motion(anchor: SaxStack, targets: np.ndarray, frame: HeartFrame) -> M
     still = scale_intensity(still, still).numpy()
     spacing = [float(value) for value in grid.spacing_mm[::-1]]
 
-    def image(voxels):
+    def image(voxels: np.ndarray) -> Any:
         out = sitk.GetImageFromArray(voxels.astype(np.float32))
         out.SetSpacing(spacing)
         return out

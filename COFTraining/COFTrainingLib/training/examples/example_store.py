@@ -58,7 +58,7 @@ class _Job:
 
 def recipe_id(recipe: Recipe) -> str:
     """Return the hash of a recipe: of its settings, and of the weights of its networks."""
-    facts = {"format": FORMAT, "grid": asdict(recipe.grid), "motion": asdict(recipe.motion)}
+    facts: dict[str, Any] = {"format": FORMAT, "grid": asdict(recipe.grid), "motion": asdict(recipe.motion)}
     facts["motion"].pop("copies")
     if recipe.anchor != "ed":
         facts["anchor"] = recipe.anchor
@@ -69,7 +69,9 @@ def recipe_id(recipe: Recipe) -> str:
     return _digest(facts)[:16]
 
 
-def plan(store: Path, cohort: Cohort, recipe: Recipe, copies: Callable[[Subject], int]) -> tuple[dict, list[_Job]]:
+def plan(
+    store: Path, cohort: Cohort, recipe: Recipe, copies: Callable[[Subject], int]
+) -> tuple[dict[str, Made], list[_Job]]:
     """Return what is known of a cohort's used subjects, by id, and the work that is left; no file is opened."""
     identity = recipe_id(recipe)
     known = _read_known(store / "known" / f"{identity}.jsonl")
@@ -83,11 +85,12 @@ def plan(store: Path, cohort: Cohort, recipe: Recipe, copies: Callable[[Subject]
             made[subject.id] = found
         else:
             few = Cohort(cohort.folder, cohort.header, ())
-            jobs.append(_Job(str(store), few, subject, recipe, identity, count, stamp))
+            jobs.append(_Job(store=str(store), cohort=few, subject=subject, recipe=recipe, recipe_id=identity,
+                             copies=count, stamp=stamp))  # fmt: skip
     return made, jobs
 
 
-def fill(
+def fill_store(
     store: Path,
     cohort: Cohort,
     recipe: Recipe,

@@ -5,6 +5,7 @@ about 0.8 s of one core and 2 MB.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import Prevalence
 from COFTrainingLib.phantom.subject import ENRICHED, PhantomSubject, draw_subject
 from COFTrainingLib.training.examples.flow_samples import flow_example, volume_phases
+from COFTrainingLib.training.loop.settings import with_tuples
 
 SENSITIVITY_SCALE = 1000.0
 """Sensitivities are stored ×1000, so that half precision keeps them."""
@@ -37,7 +39,7 @@ class FlowCache:
     anchors are of any phase.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         try:
             self.facts = json.loads((self.folder / "cache.json").read_text())
@@ -46,7 +48,7 @@ class FlowCache:
                 f"A flow cache needs cache.json in {self.folder}; found none that reads ({error}). "
                 "Leave --cache out, or name the folder of a begun cache."
             ) from error
-        self.grid = MotionGrid(**{key: _tuple(value) for key, value in self.facts["grid"].items()})
+        self.grid = MotionGrid(**with_tuples(self.facts["grid"]))
         self.anchor = self.facts.get("anchor", "ed")
         names = _layout(self.grid, 1, self.anchor)
         self.arrays = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r+") for name in names}
@@ -72,10 +74,6 @@ class FlowCache:
         return self.facts["first_seed"] + np.arange(self.facts["subjects"])
 
 
-def _tuple(value):
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _layout(grid: MotionGrid, subjects: int, anchor: str) -> dict[str, tuple[tuple[int, ...], str]]:
     phases, space, volumes = grid.phases, grid.shape, len(volume_phases(grid, anchor))
     return {
@@ -96,9 +94,10 @@ def build_flow_cache(
     subjects: int,
     first_seed: int,
     grid: MotionGrid | None = None,
+    *,
     prevalence: Prevalence = ENRICHED,
     workers: int = 2,
-    progress=None,
+    progress: Callable[[str, int, int], None] | None = None,
     anchor: str = "ed",
 ) -> FlowCache:
     """Make (or finish) a folder of examples from phantom subjects first_seed … first_seed + subjects − 1.

@@ -1,6 +1,7 @@
 """Batches of Stage 2 from a flow cache, the same batch for the same step."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE, conditi
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.networks.pack import PackScale, heart_confidence
 
+from COFTrainingLib.training.examples.cine_data import CineCache
 from COFTrainingLib.training.examples.flow_cache import ECG_DRAWS, SENSITIVITY_SCALE, FlowCache
 
 VALIDATION_SHARE = 0.04
@@ -28,7 +30,7 @@ class FlowData:
         scale: RMS of the velocity components.
     """
 
-    cache: FlowCache
+    cache: FlowCache | CineCache
     conditions: torch.Tensor
     train: np.ndarray
     valid: np.ndarray
@@ -73,12 +75,12 @@ class FlowData:
         return torch.arange(count, dtype=torch.float32) / count
 
 
-def _single(stored: np.ndarray, indices: np.ndarray) -> torch.Tensor:
+def _single(stored: Any, indices: np.ndarray) -> torch.Tensor:
     """Return stored half-precision rows in single precision; torch converts them three times as fast as NumPy."""
     return torch.from_numpy(stored[indices]).float()
 
 
-def load_flow_data(cache: FlowCache, encoder: EcgEncoder, chunk: int = 256) -> FlowData:
+def load_flow_data(cache: FlowCache | CineCache, encoder: EcgEncoder, chunk: int = 256) -> FlowData:
     """Prepare a cache for training with an ECG encoder, which stays as it is.
 
     Raises:

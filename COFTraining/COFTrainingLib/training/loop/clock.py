@@ -20,7 +20,7 @@ class Clock:
     in the throughput; they are in the energy.
     """
 
-    def __init__(self, first: int, steps: int, device: torch.device):
+    def __init__(self, first: int, steps: int, device: torch.device) -> None:
         self.first, self.steps, self.device = first, steps, device
         self.done, self.samples, self.load_s, self.total_s = 0, 0, 0.0, 0.0
         self._cpu_s, self._looked, self._gpu_joules = _cpu_seconds(), time.perf_counter(), 0.0

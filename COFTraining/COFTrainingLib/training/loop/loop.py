@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 LossFn = Callable[[torch.nn.Module, Any, torch.Generator], tuple[torch.Tensor, dict[str, Any]]]
 Batches = Callable[[int], Any]
 Validate = Callable[[torch.nn.Module, int], dict[str, float]]
+Progress = Callable[[dict[str, Any]], None]
+"""Takes every event of a training."""
+Emit = Callable[..., None]
+"""Takes the name of an event and its facts as keywords."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def train(
     model_defaults: dict[str, Any] | None = None,
     validate: Validate | None = None,
     resume: bool = False,
-    progress: Callable[[dict[str, Any]], None] | None = None,
+    progress: Progress | None = None,
 ) -> TrainedRun:
     """Train a model; on return it holds the final weights.
 
@@ -108,7 +112,10 @@ def train(
     if words := fallback(device, config.precision):
         emit("warning", step=step, message=words)
     try:
-        metrics = _run(state, loss_fn, batches, validate if ranks.first else None, ring, emit, step, ranks)
+        metrics = _run(
+            state, loss_fn, batches, validate=validate if ranks.first else None, ring=ring, emit=emit, first=step,
+            ranks=ranks,
+        )  # fmt: skip
         weights = _finish(state, ring, run, validate is not None, ranks)
     except BaseException as error:
         emit("error", step=state.step, message=f"{type(error).__name__}: {error}")
@@ -131,7 +138,9 @@ def _shared_out(config: LoopConfig, run: Path, ranks: Ranks) -> LoopConfig:
     return replace(config, shards=shards)
 
 
-def _reporter(run: Path, keep_until_step: int | None, config: LoopConfig, ranks: Ranks, progress):
+def _reporter(
+    run: Path, keep_until_step: int | None, config: LoopConfig, ranks: Ranks, progress: Progress | None
+) -> tuple[Emit, TensorBoardLog | None]:
     """Return what takes events (of the first rank; those of the others go nowhere), and the TensorBoard log or None."""
     if not ranks.first:
         return (lambda event, **facts: None), None
@@ -161,7 +170,10 @@ def _batches_ahead(batches: Batches, first: int, last: int, ahead: int) -> Itera
             yield waiting.pop(0).result()
 
 
-def _run(state: RunState, loss_fn: LossFn, batches: Batches, validate, ring, emit, first: int, ranks: Ranks) -> dict:
+def _run(
+    state: RunState, loss_fn: LossFn, batches: Batches, *, validate: Validate | None, ring: CheckpointRing, emit: Emit,
+    first: int, ranks: Ranks,
+) -> dict[str, float]:  # fmt: skip
     config, device = state.config, state.device
     supply = _batches_ahead(batches, first, config.steps, config.prefetch)
     network = compiled(state.model, config.compile)
@@ -190,7 +202,9 @@ def _run(state: RunState, loss_fn: LossFn, batches: Batches, validate, ring, emi
     return metrics
 
 
-def _step(state: RunState, network, loss_fn: LossFn, batch, run: Path, ranks: Ranks) -> tuple[float, float, dict]:
+def _step(
+    state: RunState, network: torch.nn.Module, loss_fn: LossFn, batch: Any, run: Path, ranks: Ranks
+) -> tuple[float, float, dict]:
     """Take one step; return the batch's loss, the gradient's norm, and the metrics of this rank's shards.
 
     Raises:
@@ -200,7 +214,8 @@ def _step(state: RunState, network, loss_fn: LossFn, batch, run: Path, ranks: Ra
     parts, mine = shards_of(batch, config.shards), ranks.of(config.shards)
     state.model.train()
     state.start(config.learning_rate * schedule_factor(config, step))
-    value, metrics = 0.0, {}
+    value = 0.0
+    metrics: dict[str, Any] = {}
     for shard in mine:
         part = to_device(parts[shard], device)
         generator = step_generator(config.seed, step, device, shard)
@@ -233,7 +248,7 @@ def _validate(state: RunState, validate: Validate) -> dict[str, float]:
         state.model.load_state_dict(raw)
 
 
-def _save_checkpoint(state: RunState, ring: CheckpointRing, score: float | None, emit) -> None:
+def _save_checkpoint(state: RunState, ring: CheckpointRing, score: float | None, emit: Emit) -> None:
     try:
         path = ring.save(state.checkpoint(), score)
         emit("checkpoint", step=state.step, path=path.name)
@@ -250,7 +265,8 @@ def _finish(state: RunState, ring: CheckpointRing, run: Path, validated: bool, r
     path = run / "model.safetensors"
     if ranks.first:
         best = ring.best() if validated else None
-        final = ring.load(best["step"]).ema if best and best["step"] in ring.steps() else state.ema
+        elected = ring.load(best["step"]) if best and best["step"] in ring.steps() else None
+        final = state.ema if elected is None else elected.ema
         try:
             save_exact(final, path, {"step": str(best["step"] if best else state.step)})
         except Exception as error:

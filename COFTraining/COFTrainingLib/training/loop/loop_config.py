@@ -61,7 +61,7 @@ class LoopConfig:
     recompute: bool = False
     tensorboard: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise TrainingError(f"A schedule is {', '.join(SCHEDULES)}; found {self.schedule!r}. Choose one of them.")
         least = {"steps": 0, "learning_rate": 0, "log_every": 1, "checkpoint_every": 1, "keep_last": 1, "shards": 1}

@@ -8,7 +8,7 @@ with both give the same gradients, whatever the loss is.
 import contextlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -53,7 +53,7 @@ class Ranks:
         """Return the mean of a number, or 0-d tensor, over all ranks."""
         return self.total(float(value), device) / self.size
 
-    def add_gradients(self, parameters) -> None:
+    def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
         """Replace every gradient by its sum over all ranks, in one exchange."""
         if self.size == 1:
             return

@@ -11,7 +11,7 @@ from COFTrainingLib.training.loop.run_folder import Checkpoint
 class RunState:
     """Model, average, optimiser and scaler of a run."""
 
-    def __init__(self, model: torch.nn.Module, config: LoopConfig, device: torch.device):
+    def __init__(self, model: torch.nn.Module, config: LoopConfig, device: torch.device) -> None:
         self.model, self.config, self.device, self.step = model, config, device, 0
         self.optimizer = torch.optim.AdamW(
             [p for p in model.parameters() if p.requires_grad],

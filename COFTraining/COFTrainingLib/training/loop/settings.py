@@ -5,11 +5,14 @@ import json
 import tomllib
 import types
 import typing
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib.errors import ChainOfFlowError, TrainingError
+
+LARGEST_CHAIN = 8
+"""Configurations that may rest on one another."""
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -28,6 +31,54 @@ def read_table(path: Path) -> dict[str, Any]:
     return content
 
 
+@dataclass(frozen=True)
+class Shelf:
+    """Named configurations: a folder of small files, each of which may rest on another (``base``).
+
+    Args:
+        folder: Where they are.
+        default: Name of the one that a user's own file rests on where it names none.
+        group: Sub-folder whose files are named with it, ``group/name``; empty for none.
+    """
+
+    folder: Path
+    default: str
+    group: str = ""
+
+    def names(self) -> list[str]:
+        """Return the names of the configurations of the folder itself, the default first."""
+        return sorted((path.stem for path in self.folder.glob("*.toml")), key=lambda name: (name != self.default, name))
+
+    def grouped(self) -> list[str]:
+        """Return the names of those of the group."""
+        return sorted(f"{self.group}/{path.stem}" for path in self.folder.glob(f"{self.group}/*.toml") if self.group)
+
+    def read(self, name: str, left: int = LARGEST_CHAIN) -> dict[str, Any]:
+        """Return the tables of a configuration, or of a file, laid over those of its base.
+
+        Raises:
+            TrainingError: If there is none, or the bases run in a circle.
+        """
+        if left == 0:
+            raise TrainingError(
+                f"A configuration rests on another (base), and that at last on none; found more than {LARGEST_CHAIN} "
+                f"in a row at {name!r}, most likely a circle. Correct the bases."
+            )
+        known = (*self.names(), *self.grouped())
+        path = self.folder / f"{name}.toml" if name in known else Path(name)
+        if not path.is_file():
+            raise TrainingError(
+                f"A configuration is one of {', '.join(known)}, or a TOML or JSON file; found {name!r}. Give one."
+            )
+        table = read_table(path)
+        base = table.pop("base", None)
+        if base is None:
+            return table if self.folder in path.parents else merged(self.read(self.default, left - 1), table)
+        if not isinstance(base, str):
+            raise TrainingError(f"The base of a configuration is the name of another; found {base!r} in {path.name}.")
+        return merged(self.read(base if base in known else str(path.parent / base), left - 1), table)
+
+
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Return nested tables with those of ``above`` laid over those of ``below``."""
     out = dict(below)
@@ -35,6 +86,11 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
         out[key] = merged(out[key], value) if both else value
     return out
+
+
+def with_tuples(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they were before they went through JSON: lists as tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
 
 
 def applied(settings: Any, table: dict[str, Any], where: str = "") -> Any:
@@ -73,7 +129,7 @@ def _value(old: Any, new: Any, hint: Any, name: str) -> Any:
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
         if new is False or new is None:
             return None
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         if not isinstance(new, dict):
             raise _wrong(name, "a table", new)
         return applied(hint() if old is None else old, new, name)

@@ -1,6 +1,8 @@
 """Options that change how a network computes, not what: compilation, and recomputing activations to save memory."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from COFGeneratorLib.errors import TrainingError
@@ -51,7 +53,7 @@ def recompute_blocks(model: nn.Module) -> int:
     return len(blocks)
 
 
-def _recomputed(forward, *inputs):
+def _recomputed(forward: Callable[..., Any], *inputs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*inputs)
     return checkpoint(forward, *inputs, use_reentrant=False)

@@ -20,7 +20,7 @@ class TensorBoardLog:
         TrainingError: If TensorBoard is not installed.
     """
 
-    def __init__(self, run: Path, first_step: int = 0):
+    def __init__(self, run: Path, first_step: int = 0) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:

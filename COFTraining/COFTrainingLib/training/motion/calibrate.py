@@ -1,7 +1,8 @@
 """What is fitted after training, on subjects that no network saw: the gain on motion; and the population's motion."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from COFGeneratorLib.motion.relative import from_the_r_wave
 
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.phantom.cases import draw_case
+from COFTrainingLib.training.examples.cine_data import CineCache
 from COFTrainingLib.training.examples.cine_example import anchor_labels, of_anchor
 from COFTrainingLib.training.examples.flow_data import FlowData
 from COFTrainingLib.training.motion.trial import measure, move, prepared
@@ -23,7 +25,9 @@ CALIBRATION_FRAMES = 50
 PROBE_GAIN = 1.08
 
 
-def fit_gain(model: MotionModel, first_seed: int, subjects: int = 48, progress=None) -> float:
+def fit_gain(
+    model: MotionModel, first_seed: int, subjects: int = 48, progress: Callable[[int, int], None] | None = None
+) -> float:
     """Return the factor on velocities that takes the mean EF error off validation subjects.
 
     Regression shrinks motion (feasibility.md §6.1), and a coarse grid blurs it a little; one scalar mends most of
@@ -38,13 +42,15 @@ def fit_gain(model: MotionModel, first_seed: int, subjects: int = 48, progress=N
     return _secant(model, known, subjects, progress)
 
 
-def _secant(model: MotionModel, cases: Iterable[tuple[Any, float]], total: int, progress) -> float:
+def _secant(
+    model: MotionModel, cases: Iterable[tuple[Any, float]], total: int, progress: Callable[[int, int], None] | None
+) -> float:
     """Return the gain at which the mean EF error over (case, true EF in percent) vanishes."""
     low, high = (replace(model, gain=gain) for gain in (1.0, PROBE_GAIN))
-    bias = {1.0: [], PROBE_GAIN: []}
+    bias: dict[float, list[float]] = {1.0: [], PROBE_GAIN: []}
     for n, (case, truth) in enumerate(cases):
         for candidate in (low, high):
-            bundle = Bundle(None, {"name": "candidate", "version": "0"}, candidate, None)
+            bundle = Bundle(Path(), {"name": "candidate", "version": "0"}, candidate, None)
             ready = prepared(bundle, case)
             velocity = candidate.velocities(ready.maps, ready.condition)[0][0]
             native = move(bundle, case, ready, velocity, CALIBRATION_FRAMES)
@@ -66,24 +72,37 @@ class _CineCase:
 
 
 def fit_gain_on_cines(
-    model: MotionModel, cohort: Cohort, data: FlowData, segmenter: str, subjects: int, progress=None
+    model: MotionModel,
+    cohort: Cohort,
+    cache: CineCache,
+    chosen: np.ndarray,
+    segmenter: str,
+    progress: Callable[[int, int], None] | None = None,
 ) -> float:
-    """Return the gain as ``fit_gain`` does, on validation subjects of a recorded cohort.
+    """Return the gain as ``fit_gain`` does, on subjects of a recorded cohort.
 
     Their EF is that of their examples' volumes, at the phases of the motion grid: counted in labels of the cine where
     it has them, else what the registration makes of the anchor's labels.
-    """
-    held = data.cache.first_of(data.valid)[:subjects]
 
-    def cases():
-        for subject, index in held:
+    Args:
+        model: The model; its present gain is ignored.
+        cohort: The cohort.
+        cache: Its examples.
+        chosen: Indices of the subjects' first examples.
+        segmenter: Folder of the segmenter for anchors without labels, or empty.
+        progress: Called with (subjects done, subjects).
+    """
+
+    def cases() -> Iterator[tuple[_CineCase, float]]:
+        for index in chosen:
+            subject = cache.rows[index][0]
             anchor = of_anchor(cohort, subject)
             labels, _ = anchor_labels(cohort, subject, anchor, segmenter)
-            lv = data.cache.arrays["volumes"][index][:, 0]
+            lv = cache.arrays["volumes"][index][:, 0]
             case = _CineCase(anchor, labels, analyse_ecg(read_ecg(cohort.path(subject, "ecg"))))
             yield case, 100.0 * (1.0 - float(lv.min()) / float(lv.max()))
 
-    return _secant(model, cases(), len(held), progress)
+    return _secant(model, cases(), len(chosen), progress)
 
 
 def population_velocity(data: FlowData) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """How far to trust the EF that the ECG encoder states: its bias, and the conformal width of its 90 % interval."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,7 +29,9 @@ class EfInterval:
     z90: float
 
 
-def fit_ef_interval(model: MotionModel, first_seed: int, records: int, progress=None) -> EfInterval:
+def fit_ef_interval(
+    model: MotionModel, first_seed: int, records: int, progress: Callable[[int, int], None] | None = None
+) -> EfInterval:
     """Fit the interval on subjects that no network saw.
 
     Split conformal prediction (Vovk 2005; Angelopoulos & Bates 2021, arXiv:2107.07511): the score of a subject is
@@ -47,7 +50,9 @@ def fit_ef_interval(model: MotionModel, first_seed: int, records: int, progress=
     return interval_of(true - stated, sds)
 
 
-def stated_and_true(model: MotionModel, first_seed: int, records: int, progress=None) -> tuple[np.ndarray, ...]:
+def stated_and_true(
+    model: MotionModel, first_seed: int, records: int, progress: Callable[[int, int], None] | None = None
+) -> tuple[np.ndarray, ...]:
     """Return the EF that a model states, its SD, and the true EF of phantoms, three of (N,), 0…1; args as above."""
     found = np.empty((3, records))
     for n in range(records):

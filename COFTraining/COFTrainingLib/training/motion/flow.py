@@ -3,16 +3,19 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.generator.networks.condition import null_condition
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
-from COFGeneratorLib.generator.networks.pack import heart_confidence, pack
+from COFGeneratorLib.generator.networks.pack import PackScale, heart_confidence, pack
 from COFGeneratorLib.generator.networks.sampler import RATE_SCALE, diffusion_scales
 from COFGeneratorLib.machine import choose_device
 from COFGeneratorLib.motion.fields import exponential, warp
+from torch import nn
 
 from COFTrainingLib.training.examples.flow_data import FlowData
 from COFTrainingLib.training.examples.flow_samples import volume_phases
@@ -52,7 +55,9 @@ def _drop(condition: torch.Tensor, share: float, generator: torch.Generator) -> 
     return torch.where(gone, null_condition(condition), condition)
 
 
-def motion_loss(predicted: torch.Tensor, batch: dict, scale, grid, config: StageTwoConfig) -> tuple[torch.Tensor, dict]:
+def motion_loss(
+    predicted: torch.Tensor, batch: dict, scale: PackScale, grid: MotionGrid, config: StageTwoConfig
+) -> tuple[torch.Tensor, dict]:
     """Return the loss of predicted normalised velocities (B, T, 3, D, H, W).
 
     Weighted mean square plus the squared error of the relative volumes of LV, wall and RV about end-systole, linearised
@@ -80,7 +85,7 @@ def train_mean(
     network: MeanConfig,
     initial: dict[str, torch.Tensor] | None = None,
     preview: Callable[[torch.Tensor, torch.Tensor, int], None] | None = None,
-    **options,
+    **options: Any,
 ) -> tuple[MotionMean, TrainedRun]:
     """Train the regression network, from ``initial`` weights where given; returns it with its averaged weights.
 
@@ -92,12 +97,14 @@ def train_mean(
     if initial is not None:
         model.load_state_dict(initial)
 
-    def loss_fn(model, batch, generator):
+    def loss_fn(
+        model: nn.Module, batch: dict[str, Any], generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
         condition = _drop(batch["condition"], config.condition_dropout, generator)
         predicted = model(batch["maps"], condition, data.phases, batch.get("anchor"))
         return motion_loss(predicted, batch, data.scale, data.cache.grid, config)
 
-    def validate(model, step):
+    def validate(model: nn.Module, step: int) -> dict[str, float]:
         totals: dict[str, float] = {}
         parts = [data.valid[start : start + 16] for start in range(0, len(data.valid), 16)]
         for part in parts:
@@ -134,7 +141,14 @@ def moved_maps(data: FlowData, batch: dict) -> torch.Tensor:
     return 2.0 * moved.view(*batch["velocity"].shape) - 1.0
 
 
-def flow_target(data: FlowData, batch: dict, mean: MotionMean | None, condition, spread, frames: bool = False) -> tuple:
+def flow_target(
+    data: FlowData,
+    batch: dict,
+    mean: MotionMean | None,
+    condition: torch.Tensor,
+    spread: torch.Tensor,
+    frames: bool = False,
+) -> tuple:
     """Return (x0 pack, mean) of a batch: what the regression leaves, divided by its spread, or the whole motion.
 
     With ``frames`` the pack holds the moved anatomy itself.
@@ -150,7 +164,16 @@ def flow_target(data: FlowData, batch: dict, mean: MotionMean | None, condition,
     return pack(velocity, confidence), centre
 
 
-def rate_loss(model, clean, weight, maps, condition, phases, generator) -> tuple[torch.Tensor, dict]:
+def rate_loss(
+    model: nn.Module,
+    clean: torch.Tensor,
+    weight: torch.Tensor,
+    *,
+    maps: torch.Tensor,
+    condition: torch.Tensor,
+    phases: torch.Tensor,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, dict]:
     """Return the loss of the rate of change over the beat, given the motion so far (COF v1's physical time).
 
     Args:
@@ -191,7 +214,7 @@ def train_flow(
     mean: MotionMean | None = None,
     tau_draw: str = "logit-normal",
     spread: tuple[float, float, float] | None = None,
-    **options,
+    **options: Any,
 ) -> tuple[VelocityUNet, tuple[float, float, float], TrainedRun]:
     """Train the velocity network by rectified flow (COF v2, eq. 8–9): x_τ = (1 − τ)·x0 + τ·x1, target x1 − x0.
 
@@ -212,14 +235,18 @@ def train_flow(
         spread = residual_spread(data, mean) if mean is not None else (1.0, 1.0, 1.0)
     widths = torch.tensor(spread)
 
-    def loss_fn(model, batch, generator):
+    def loss_fn(
+        model: nn.Module, batch: dict[str, Any], generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
         condition = _drop(batch["condition"], config.condition_dropout, generator)
         frames = network.target == "frames"
         clean, centre = flow_target(data, batch, mean, condition, widths.to(condition.device), frames)
         weight = heart_confidence(batch["maps"])
         weight = config.background_weight + (1 - config.background_weight) * weight.repeat(1, 4, 1, 1)
         if network.prediction == "rate":
-            return rate_loss(model, clean, weight, batch["maps"], condition, data.phases, generator)
+            return rate_loss(
+                model, clean, weight, maps=batch["maps"], condition=condition, phases=data.phases, generator=generator
+            )
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
         if tau_draw == "uniform":
             tau = torch.rand(len(clean), generator=generator, device=clean.device)
@@ -228,7 +255,7 @@ def train_flow(
         at = tau.view(-1, 1, 1, 1, 1)
         data_share, noise_share = diffusion_scales(at) if network.prediction == "noise" else (1 - at, at)
         noisy = data_share * clean + noise_share * noise
-        predicted = model(noisy, tau, batch["maps"], condition, data.phases, centre, batch.get("anchor"))
+        predicted = model(noisy, tau, batch["maps"], condition, data.phases, mean=centre, anchor=batch.get("anchor"))
         target = {"x0": clean, "v": noise - clean, "noise": noise}[network.prediction]
         loss = ((predicted.float() - target).square() * weight[:, None]).mean() / weight.mean()
         return loss, {"flow": loss.detach()}

@@ -10,14 +10,18 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import weights_hash, write_json
 from COFGeneratorLib.generator.model import MotionModel
-from COFGeneratorLib.generator.networks.flow_network import VelocityUNet
-from COFGeneratorLib.generator.networks.mean_network import MotionMean
+from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
+from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
 from COFGeneratorLib.jobs.events import EventLog
 from COFGeneratorLib.machine import versions
 from COFGeneratorLib.weights import save_exact
@@ -26,11 +30,12 @@ from safetensors.torch import load_file
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.people import PEOPLE, people_sha256, refuse_leaks, write_people
 from COFTrainingLib.training.ecg.ecg_training import WEIGHTS, EcgTraining, adopt_encoder, load_encoder, train_ecg
-from COFTrainingLib.training.examples.cine_data import check_roles, cine_recipe, load_cines
+from COFTrainingLib.training.examples.cine_data import CineCache, check_roles, cine_recipe, load_cines
 from COFTrainingLib.training.examples.cine_example import Recipe
-from COFTrainingLib.training.examples.flow_cache import build_flow_cache
+from COFTrainingLib.training.examples.flow_cache import FlowCache, build_flow_cache
 from COFTrainingLib.training.examples.flow_data import FlowData, load_flow_data
 from COFTrainingLib.training.examples.splits import check_size, in_splits
+from COFTrainingLib.training.loop.loop import Progress
 from COFTrainingLib.training.loop.ranks import Ranks, first_rank_first
 from COFTrainingLib.training.loop.run_folder import config_diff, plain
 from COFTrainingLib.training.motion.calibrate import fit_gain, fit_gain_on_cines, population_velocity
@@ -42,7 +47,11 @@ from COFTrainingLib.training.motion.stage_two_settings import StageTwoTraining, 
 CONFIG, FINISHED, POPULATION = "config.json", "stage2.json", "population.safetensors"
 LEFT_OUT = "left_out.json"
 """Why subjects of a recorded cohort gave no example."""
+STATED = ("name", "kind", "licence", "version", "seed", "settings")
+"""What a run's configuration keeps of a cohort's header."""
 Told = Callable[[str, dict[str, Any]], None]
+Preview = Callable[[torch.Tensor, torch.Tensor, int], None]
+"""Takes maps, predicted velocities and the step."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,14 @@ class Sources:
     workers: int = 1
     scheduler: str | None = None
     samples: bool = False
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A cohort of recordings, and how examples are made of its cines."""
+
+    cohort: Cohort
+    recipe: Recipe
 
 
 def train_stage_two(
@@ -99,15 +116,16 @@ def train_stage_two(
     run, given = Path(out_dir), Sources(**sources)
     if given.cohort is not None:
         training = of_cohort(training, given.cohort)
-    recipe = None
-    if is_recorded(given.cohort):
-        recipe = cine_recipe(training.grid, training.cines, run, given.teacher, given.segmenter, training.anchor)
-        check_roles(given.cohort, recipe)
-        refuse_leaks(given.cohort, [Path(folder) for folder in (recipe.teacher, recipe.segmenter) if folder])
+    recorded = None
     if given.cohort is not None:
+        if is_recorded(given.cohort):
+            recipe = cine_recipe(training.grid, training.cines, run, given.teacher, given.segmenter, training.anchor)
+            recorded = Recorded(given.cohort, recipe)
+            check_roles(given.cohort, recipe)
+            refuse_leaks(given.cohort, [Path(folder) for folder in (recipe.teacher, recipe.segmenter) if folder])
         check_size(*(len(given.cohort.used(split)) for split in ("train", "valid")))
     with first_rank_first() as ranks:
-        _open(run, training, given.cohort, recipe, resume or not ranks.first)
+        _open(run, training, given.cohort, recorded, resume or not ranks.first)
     if (run / FINISHED).is_file():
         return run
     log = EventLog(run / "events.jsonl")
@@ -119,7 +137,7 @@ def train_stage_two(
                 told(stage, event)
 
     try:
-        _run(run, training, ecg or EcgTraining(), given, recipe, tell)
+        _run(run, training, ecg or EcgTraining(), given, recorded, tell)
     except BaseException as error:
         tell("flow", {"event": "error", "message": f"{type(error).__name__}: {error}"})
         raise
@@ -128,25 +146,27 @@ def train_stage_two(
     return run
 
 
-def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources, recipe: Recipe | None, tell) -> None:
+def _run(
+    run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources, recorded: Recorded | None, tell: Told
+) -> None:
     encoder = _encoder(run / "ecg", ecg, given, tell)
     with first_rank_first() as ranks:
-        examples = _examples(run, training, given, recipe, ranks, tell)
+        examples = _examples(run, training, given, recorded, ranks, tell)
         data = in_splits(run, load_flow_data(examples, encoder), given.cohort)
         if not (run / POPULATION).is_file():
             save_exact({"velocity": population_velocity(data).half()}, run / POPULATION)
     mean = flow = None
     spread = (1.0, 1.0, 1.0)
-    if training.mean is not None:
+    if training.mean_network is not None:
         preview = _preview(run, data, tell) if given.samples else None
-        mean = _mean(run / "mean", training, data, lambda event: tell("mean", event), preview)
-    if training.flow is not None:
-        flow, spread = _flow(run / "flow", training, data, mean, lambda event: tell("flow", event))
-    model = MotionModel(data.cache.grid, encoder, data.scale, mean, flow, tuple(spread), 1.0, training.sampler).to(
-        "cpu"
-    )
+        mean = _mean(run / "mean", training.mean_network, training, data, partial(tell, "mean"), preview)
+    if training.flow_network is not None:
+        flow, spread = _flow(run / "flow", training.flow_network, training, data, mean, partial(tell, "flow"))
+    model = MotionModel(
+        data.cache.grid, encoder, data.scale, mean, flow, spread=spread, gain=1.0, sampler=training.sampler
+    ).to("cpu")
     if ranks.first:
-        _calibrate(model, training, given.cohort, data, recipe, tell)
+        _calibrate(model, training, data, recorded, tell)
         if given.samples:
             path = write_final_sample(run / FOLDER, data, model)
             tell("flow", {"event": "artifact", "path": str(path)})
@@ -157,13 +177,13 @@ def _run(run: Path, training: StageTwoTraining, ecg: EcgTraining, given: Sources
             "ef_z90": model.ef_z90,
             "ef_shift": model.ef_shift,
             "subjects": {"train": len(data.train), "valid": len(data.valid)},
-            **({"cines": examples.summary()} if recipe is not None else {}),
+            **({"cines": examples.summary()} if isinstance(examples, CineCache) else {}),
             "weights": weights_of(run),
         })  # fmt: skip
     ranks.wait()
 
 
-def _encoder(folder: Path, ecg: EcgTraining, given: Sources, tell):
+def _encoder(folder: Path, ecg: EcgTraining, given: Sources, tell: Told) -> EcgEncoder:
     """Return the ECG encoder: trained before, adopted, or trained now."""
     with first_rank_first():
         if not (folder / WEIGHTS).is_file() and given.ecg_weights is not None:
@@ -176,20 +196,22 @@ def _encoder(folder: Path, ecg: EcgTraining, given: Sources, tell):
     return load_encoder(folder)
 
 
-def _examples(run: Path, training: StageTwoTraining, given: Sources, recipe: Recipe | None, ranks: Ranks, tell):
+def _examples(
+    run: Path, training: StageTwoTraining, given: Sources, recorded: Recorded | None, ranks: Ranks, tell: Told
+) -> FlowCache | CineCache:
     """Return the examples, made where they are missing: of phantoms, or of a cohort's own cines."""
     folder = Path(given.cache) if given.cache else run / "cache"
 
     def made(part: str, done: int, total: int) -> None:
         tell("examples", {"event": "progress", "part": part, "step": done, "of": total})
 
-    if recipe is None:
+    if recorded is None:
         return build_flow_cache(
-            folder, training.subjects, training.first_seed, training.grid, training.prevalence, given.workers, made,
-            training.anchor,
+            folder, training.subjects, training.first_seed, training.grid, prevalence=training.prevalence,
+            workers=given.workers, progress=made, anchor=training.anchor,
         )  # fmt: skip
     cache = load_cines(
-        folder, given.cohort, recipe, workers=given.workers, scheduler=given.scheduler,
+        folder, recorded.cohort, recorded.recipe, workers=given.workers, scheduler=given.scheduler,
         progress=lambda done, total: made("cines", done, total),
     )  # fmt: skip
     if ranks.first:
@@ -199,17 +221,22 @@ def _examples(run: Path, training: StageTwoTraining, given: Sources, recipe: Rec
     return cache
 
 
-def _calibrate(model: MotionModel, training: StageTwoTraining, cohort, data: FlowData, recipe, tell) -> None:
+def _calibrate(
+    model: MotionModel, training: StageTwoTraining, data: FlowData, recorded: Recorded | None, tell: Told
+) -> None:
     """Fit the gain on motion and, where the encoder's reading was trained on such hearts, the interval of its EF."""
     held = training.calibration
 
-    def told(stage: str):
+    def told(stage: str) -> Callable[[int, int], None]:
         return lambda done, total: tell(stage, {"event": "progress", "step": done, "of": total})
 
     if not held.subjects:
         return
-    if recipe is not None:
-        model.gain = fit_gain_on_cines(model, cohort, data, recipe.segmenter, held.subjects, told("gain"))
+    if recorded is not None and isinstance(data.cache, CineCache):
+        chosen = np.array([index for _, index in data.cache.first_of(data.valid)[: held.subjects]])
+        model.gain = fit_gain_on_cines(
+            model, recorded.cohort, data.cache, chosen, recorded.recipe.segmenter, told("gain")
+        )
         return
     model.gain = fit_gain(model, held.first_seed, held.subjects, told("gain"))
     if held.records:
@@ -223,20 +250,22 @@ def weights_of(run: Path) -> dict[str, str]:
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.is_file()}
 
 
-def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, recipe: Recipe | None, resume: bool) -> None:
+def _open(
+    run: Path, training: StageTwoTraining, cohort: Cohort | None, recorded: Recorded | None, resume: bool
+) -> None:
     """Freeze the configuration of a new run, or check that a resumed one is the same.
 
     Raises:
         TrainingError: If the folder holds another run.
     """
-    source = None
+    source: dict[str, Any] | None = None
     if cohort is not None:
         header = asdict(cohort.header)
-        source = {"manifest_sha256": cohort.fingerprint(), **{k: header[k] for k in
-                  ("name", "kind", "licence", "version", "seed", "settings")}}  # fmt: skip
-    if recipe is not None:
-        source["people_sha256"] = people_sha256(cohort)
-        source["networks"] = {name: weights_hash(getattr(recipe, name)) for name in ("teacher", "segmenter")}
+        source = {"manifest_sha256": cohort.fingerprint(), **{name: header[name] for name in STATED}}
+        if recorded is not None:
+            source["people_sha256"] = people_sha256(cohort)
+            networks = {"teacher": recorded.recipe.teacher, "segmenter": recorded.recipe.segmenter}
+            source["networks"] = {name: weights_hash(folder) for name, folder in networks.items()}
     asked = json.loads(json.dumps({"training": asdict(training), "cohort": source, "versions": versions()}))
     frozen = run / CONFIG
     if not frozen.exists():
@@ -258,10 +287,10 @@ def _open(run: Path, training: StageTwoTraining, cohort: Cohort | None, recipe: 
         )
 
 
-def _preview(run: Path, data: FlowData, tell):
+def _preview(run: Path, data: FlowData, tell: Told) -> Preview:
     """Return what writes a sample of the regression and tells where it is."""
 
-    def write(maps, velocity, step: int) -> None:
+    def write(maps: torch.Tensor, velocity: torch.Tensor, step: int) -> None:
         try:
             path = write_mean_sample(run / FOLDER, data, maps, velocity, step)
         except OSError as error:  # a picture is not worth a training
@@ -272,24 +301,31 @@ def _preview(run: Path, data: FlowData, tell):
     return write
 
 
-def _mean(folder: Path, training: StageTwoTraining, data: FlowData, progress, preview) -> MotionMean:
+def _mean(
+    folder: Path, network: MeanConfig, training: StageTwoTraining, data: FlowData, progress: Progress,
+    preview: Preview | None,
+) -> MotionMean:  # fmt: skip
     if (folder / WEIGHTS).is_file():
-        mean = MotionMean(data.cache.grid, training.mean_network)
+        mean = MotionMean(data.cache.grid, network)
         mean.load_state_dict(load_file(folder / WEIGHTS))
         return mean.eval()
     mean, _ = train_mean(
-        data, folder, training.mean_loop, training.stage, training.mean_network, preview=preview,
+        data, folder, training.mean_loop, training.stage, network, preview=preview,
         resume=(folder / CONFIG).exists(), progress=lambda event: progress({**event, "of": training.mean_loop.steps}),
     )  # fmt: skip
     return mean.eval()
 
 
-def _flow(folder: Path, training: StageTwoTraining, data: FlowData, mean: MotionMean | None, progress):
+def _flow(
+    folder: Path, network: FlowConfig, training: StageTwoTraining, data: FlowData, mean: MotionMean | None,
+    progress: Progress,
+) -> tuple[VelocityUNet, tuple[float, float, float]]:  # fmt: skip
     """Return the velocity network and the residual's spread."""
-    begun = folder / CONFIG
-    network = training.flow_network
-    spread = tuple(json.loads(begun.read_text(encoding="utf-8"))["model"]["spread"]) if begun.exists() else None
-    if (folder / WEIGHTS).is_file():
+    begun, spread = folder / CONFIG, None
+    if begun.exists():
+        k, j, i = json.loads(begun.read_text(encoding="utf-8"))["model"]["spread"]
+        spread = (k, j, i)
+    if spread is not None and (folder / WEIGHTS).is_file():
         flow = VelocityUNet(data.cache.grid, network)
         flow.load_state_dict(load_file(folder / WEIGHTS))
         return flow.eval(), spread

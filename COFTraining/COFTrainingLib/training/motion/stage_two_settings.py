@@ -71,7 +71,7 @@ class StageTwoTraining:
     cines: CineMotion = field(default_factory=CineMotion)
     anchor: str = "ed"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.mean is None and self.flow is None:
             raise TrainingError(
                 "Stage 2 trains a regression mean, a flow, or both; found neither. Keep flow.mean or flow.flow."

@@ -6,7 +6,7 @@ seeds, in another random order, and through another architecture. What it met is
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from COFGeneratorLib.jobs.events import read_events
 from COFGeneratorLib.weights import load_weights, save_weights
 
 from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects
-from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun, train
+from COFTrainingLib.training.loop.loop import LoopConfig, Progress
 from COFTrainingLib.training.segmenter.assessor_network import (
     DESCRIPTION,
     FAMILY,
@@ -26,8 +26,8 @@ from COFTrainingLib.training.segmenter.assessor_network import (
     build_assessor,
     weights_sha256,
 )
-from COFTrainingLib.training.segmenter.segmenter import VALIDATION_SEED_OFFSET, dice_and_cross_entropy, segmenter_loop
-from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig, SegmenterBatches
+from COFTrainingLib.training.segmenter.segmenter import VALIDATION_SEED_OFFSET, segmenter_loop, train_on_tissues
+from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig
 from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache
 
 FIRST_SEED = 41_000_001
@@ -35,7 +35,7 @@ FIRST_SEED = 41_000_001
 CONFIG = "config.json"
 
 
-def assessor_cache(**changes) -> CacheConfig:
+def assessor_cache(**changes: Any) -> CacheConfig:
     """Return the patients of the assessor; it looks at the heart alone, so their chests are drawn coarsely."""
     return CacheConfig(**{"subjects": 400, "seed": FIRST_SEED, "coarse_size": 24, "coarse_mm": 14.0, **changes})
 
@@ -62,8 +62,7 @@ class AssessorTraining:
     @property
     def validation(self) -> CacheConfig:
         """The validation patients."""
-        changes = {"subjects": self.validation_subjects, "seed": self.cache.seed + VALIDATION_SEED_OFFSET}
-        return CacheConfig(**{**asdict(self.cache), **changes})
+        return replace(self.cache, subjects=self.validation_subjects, seed=self.cache.seed + VALIDATION_SEED_OFFSET)
 
     @property
     def subject_seeds(self) -> list[SeedBlock]:
@@ -76,7 +75,7 @@ class AssessorTraining:
 
 def train_assessor(
     out_dir: Path | str, config: AssessorTraining | None = None, *, cache_dir: Path | str | None = None,
-    workers: int = 1, resume: bool = False, progress=None,
+    workers: int = 1, resume: bool = False, progress: Progress | None=None,
 ) -> Path:  # fmt: skip
     """Train the assessor and write its folder.
 
@@ -96,44 +95,24 @@ def train_assessor(
     """
     config, out_dir = config or AssessorTraining(), Path(out_dir)
     cache_dir = Path(cache_dir) if cache_dir is not None else out_dir / "cache"
-    cache = TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects)
-    held_out = TissueCache(make_cache(cache_dir / "validation", config.validation, workers), config.validation_subjects)
-    train_network(config, cache, held_out, out_dir, resume=resume, progress=progress)
-    return write_assessor(out_dir, out_dir / "assessor", config)
-
-
-def train_network(
-    config: AssessorTraining, cache: TissueCache, validation: TissueCache, out_dir: Path, *,
-    resume: bool = False, progress=None,
-) -> TrainedRun:  # fmt: skip
-    """Train the network on two caches."""
+    caches = (
+        TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects),
+        TissueCache(make_cache(cache_dir / "validation", config.validation, workers), config.validation_subjects),
+    )
     torch.manual_seed(config.loop.seed)
     network = build_assessor(config.network)
-    window = {"size": config.network.size, "spacing_mm": config.network.spacing_mm, "scale": "fine"}
-    settings = BatchConfig(**{**asdict(config.batches), **window})
-    batches, held_out = SegmenterBatches(cache, settings), SegmenterBatches(validation, settings)
-
-    def loss_fn(model, batch, _generator):
-        return dice_and_cross_entropy(model(batch["image"]), batch["label"])
-
-    def validate(model, _step):
-        totals: dict[str, float] = {}
-        device = next(model.parameters()).device
-        for number in range(config.validation_batches):
-            batch = held_out(number)
-            loss, metrics = dice_and_cross_entropy(model(batch["image"].to(device)), batch["label"].to(device))
-            for name, value in {"score": loss, **metrics}.items():
-                totals[name] = totals.get(name, 0.0) + float(value) / config.validation_batches
-        return totals
-
+    batches = replace(config.batches, size=config.network.size, spacing_mm=config.network.spacing_mm, scale="fine")
     described = {
         "network": config.network.to_json(),
-        "batches": asdict(settings),
+        "batches": asdict(batches),
         "cache": asdict(config.cache),
         "validation": asdict(config.validation),
     }
-    return train(network, loss_fn, batches, out_dir, config.loop, model_config=described, validate=validate,
-                 resume=resume, progress=progress)  # fmt: skip
+    train_on_tissues(
+        network, batches, caches, out_dir, config.loop, validation_batches=config.validation_batches,
+        described=described, resume=resume, progress=progress,
+    )  # fmt: skip
+    return write_assessor(out_dir, out_dir / "assessor", config)
 
 
 def write_assessor(run: Path | str, out: Path | str, config: AssessorTraining) -> Path:

@@ -6,25 +6,27 @@ et al. 2023, Hoffmann et al. 2022) and meet no patient.
 
 import json
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig, build_network
 from COFGeneratorLib.files import write_json
 
 from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects
-from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun, train
+from COFTrainingLib.training.loop.loop import LoopConfig, Progress, TrainedRun, train
 from COFTrainingLib.training.loop.precision import full_precision
 from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig, SegmenterBatches, coarse_batches
 from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache
 
 VALIDATION_SEED_OFFSET = 1_000_003
+Loss = tuple[torch.Tensor, dict[str, Any]]
 STARTED_FROM = "started_from.json"
 """In the run folder of a training that began with other weights: whom those had met."""
 
 
-def segmenter_loop(steps: int, **changes) -> LoopConfig:
+def segmenter_loop(steps: int, **changes: Any) -> LoopConfig:
     """Return the loop's settings for a number of steps."""
     settings = {"learning_rate": 1.5e-3, "warmup_steps": min(100, steps // 10), "ema_decay": 0.995, "precision": "bf16",
                 "device": "cpu", "threads": 1, "checkpoint_every": 250, "log_every": 25}  # fmt: skip
@@ -54,7 +56,7 @@ class SegmenterConfig:
     coarse_loop: LoopConfig = field(default_factory=lambda: segmenter_loop(1500))
 
 
-def dice_and_cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, dict]:
+def dice_and_cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> Loss:
     """Return the loss and metrics: soft Dice of the three structures over the batch, plus cross-entropy.
 
     Args:
@@ -73,44 +75,75 @@ def dice_and_cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> tuple[t
         return cross + 1.0 - dice[1:].mean(), metrics
 
 
-def train_network(
-    scale: str, config: SegmenterConfig, cache: TissueCache, validation: TissueCache, out_dir: Path,
-    *, resume: bool = False, start_from: Path | None = None, progress=None,
+def train_on_tissues(
+    network: torch.nn.Module,
+    batches: BatchConfig,
+    caches: tuple[TissueCache, TissueCache],
+    out_dir: Path,
+    loop: LoopConfig,
+    *,
+    validation_batches: int,
+    described: dict[str, Any],
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> TrainedRun:
+    """Train a network to label images.
+
+    Args:
+        network: Built from the loop's seed.
+        batches: How images are made of tissues.
+        caches: Patients to train on, and those that elect the best weights.
+        out_dir: Run folder.
+        loop: Its loop.
+        validation_batches: How many batches elect the best weights.
+        described: Frozen into the run's configuration.
+        resume: Go on with a run that was stopped.
+        progress: Called with every event.
+    """
+    drawn, held_out = (SegmenterBatches(cache, batches) for cache in caches)
+
+    def loss_fn(model: torch.nn.Module, batch: dict[str, Any], _generator: torch.Generator) -> Loss:
+        return dice_and_cross_entropy(model(batch["image"]), batch["label"])
+
+    def validate(model: torch.nn.Module, _step: int) -> dict[str, float]:
+        totals: dict[str, float] = {}
+        device = next(model.parameters()).device
+        for number in range(validation_batches):
+            batch = held_out(number)
+            loss, metrics = dice_and_cross_entropy(model(batch["image"].to(device)), batch["label"].to(device))
+            for name, value in {"score": loss, **metrics}.items():
+                totals[name] = totals.get(name, 0.0) + float(value) / validation_batches
+        return totals
+
+    return train(
+        network, loss_fn, drawn, out_dir, loop, model_config=described, validate=validate, resume=resume,
+        progress=progress,
+    )  # fmt: skip
+
+
+def train_scale(
+    scale: str, config: SegmenterConfig, caches: tuple[TissueCache, TissueCache], out_dir: Path,
+    *, resume: bool = False, start_from: Path | None = None, progress: Progress | None = None,
 ) -> TrainedRun:  # fmt: skip
     """Train the ``"fine"`` or the ``"coarse"`` network; ``start_from`` is a file of weights to begin with."""
     network_config, loop = getattr(config, scale), getattr(config, f"{scale}_loop")
-    batch_config = getattr(config, f"{scale}_batches")
+    batches = getattr(config, f"{scale}_batches")
     torch.manual_seed(loop.seed)
     network = build_network(network_config)
     if start_from is not None:
         from safetensors.torch import load_file
 
         network.load_state_dict(load_file(start_from))
-    batches = SegmenterBatches(cache, batch_config)
-    held_out = SegmenterBatches(validation, batch_config)
-
-    def loss_fn(model, batch, _generator):
-        return dice_and_cross_entropy(model(batch["image"]), batch["label"])
-
-    def validate(model, _step):
-        totals: dict[str, float] = {}
-        for number in range(config.validation_batches):
-            batch = held_out(number)
-            device = next(model.parameters()).device
-            logits = model(batch["image"].to(device))
-            loss, metrics = dice_and_cross_entropy(logits, batch["label"].to(device))
-            for name, value in {"score": loss, **metrics}.items():
-                totals[name] = totals.get(name, 0.0) + float(value) / config.validation_batches
-        return totals
-
-    described = {"network": network_config.to_json(), "batches": asdict(batch_config), "cache": asdict(config.cache)}
-    return train(network, loss_fn, batches, out_dir, loop, model_config=described, validate=validate,
-                 resume=resume, progress=progress)  # fmt: skip
+    described = {"network": network_config.to_json(), "batches": asdict(batches), "cache": asdict(config.cache)}
+    return train_on_tissues(
+        network, batches, caches, out_dir, loop, validation_batches=config.validation_batches, described=described,
+        resume=resume, progress=progress,
+    )  # fmt: skip
 
 
 def train_segmenter(
     out_dir: Path | str, config: SegmenterConfig | None = None, *, cache_dir: Path | str, workers: int = 1,
-    resume: bool = False, start_from: Path | str | None = None, progress=None,
+    resume: bool = False, start_from: Path | str | None = None, progress: Progress | None=None,
 ) -> Path:  # fmt: skip
     """Train both networks and write the segmenter's folder.
 
@@ -127,28 +160,25 @@ def train_segmenter(
         The segmenter's folder, for ``Segmenter.from_files``.
     """
     config, out_dir, cache_dir = config or SegmenterConfig(), Path(out_dir), Path(cache_dir)
-    held_out = CacheConfig(**{**asdict(config.cache), "subjects": config.validation_subjects,
-                              "seed": config.cache.seed + VALIDATION_SEED_OFFSET})  # fmt: skip
+    held_out = replace(
+        config.cache, subjects=config.validation_subjects, seed=config.cache.seed + VALIDATION_SEED_OFFSET
+    )
     if start_from is not None:
         out_dir.mkdir(parents=True, exist_ok=True)
         write_json(out_dir / STARTED_FROM, {"subject_seeds": _met_before(Path(start_from))})
-    cache = TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects)
-    validation = TissueCache(make_cache(cache_dir / "validation", held_out, workers), config.validation_subjects)
+    caches = (
+        TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects),
+        TissueCache(make_cache(cache_dir / "validation", held_out, workers), config.validation_subjects),
+    )
     for scale in ("fine", "coarse"):
         run = out_dir / scale
         first = Path(start_from) / f"{scale}.safetensors" if start_from else None
         if first is None and scale == "coarse" and config.coarse.same_weights(config.fine):
             first = out_dir / "fine" / "model.safetensors"  # what a heart looks like is known by now
-        train_network(
-            scale,
-            config,
-            cache,
-            validation,
-            run,
-            resume=resume and (run / "config.json").exists(),
-            start_from=first,
+        train_scale(
+            scale, config, caches, run, resume=resume and (run / "config.json").exists(), start_from=first,
             progress=progress,
-        )
+        )  # fmt: skip
     return write_segmenter(out_dir, config)
 
 
@@ -161,7 +191,7 @@ def subject_seeds(config: SegmenterConfig) -> list[SeedBlock]:
     ]
 
 
-def _met_before(folder: Path) -> list | None:
+def _met_before(folder: Path) -> list[Any] | None:
     """Return whom a segmenter's folder says that its weights had met, as JSON; None where it does not say."""
     stated = folder / "provenance.json"
     return json.loads(stated.read_text(encoding="utf-8")).get("subject_seeds") if stated.is_file() else None

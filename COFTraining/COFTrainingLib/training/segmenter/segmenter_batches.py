@@ -1,6 +1,7 @@
 """Training batches of the segmenter: a new contrast, orientation, crop and artefact at every use of a tissue map."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +9,8 @@ from COFGeneratorLib.anatomy.segmenters.segmenter_network import normalise
 from torch.nn import functional
 
 from COFTrainingLib.phantom.appearance import draw_acquisition, form_images, smooth_noise
-from COFTrainingLib.phantom.tissues import LABEL_OF_TISSUE, TISSUE_COUNT
+from COFTrainingLib.phantom.stacks import majority_labels
+from COFTrainingLib.phantom.tissues import TISSUE_COUNT
 from COFTrainingLib.training.segmenter.segmenter_cache import TissueCache
 
 
@@ -48,7 +50,7 @@ class BatchConfig:
     heartless: float = 0.02
 
 
-def coarse_batches(**changes) -> BatchConfig:
+def coarse_batches(**changes: Any) -> BatchConfig:
     """Return the settings of the coarse network's batches."""
     settings = {
         "size": 80,
@@ -66,7 +68,7 @@ def coarse_batches(**changes) -> BatchConfig:
 class SegmenterBatches:
     """Makes the batch of a step; the same one for the same step and seed."""
 
-    def __init__(self, cache: TissueCache, config: BatchConfig):
+    def __init__(self, cache: TissueCache, config: BatchConfig) -> None:
         self.cache, self.config = cache, config
         self._slices = np.array([cache.slices(n) for n in range(len(cache))])
 
@@ -82,7 +84,7 @@ class SegmenterBatches:
         names = [f"subject {subject}" for subject in subjects]
         return {"image": torch.stack(images)[:, None], "label": torch.stack(labels), "names": names}
 
-    def _one(self, rng: np.random.Generator, subject: int, depth: int):
+    def _one(self, rng: np.random.Generator, subject: int, depth: int) -> tuple[torch.Tensor, torch.Tensor]:
         stack = self.cache.stack(self.config.scale, subject)
         spare = len(stack) - depth
         step = 2 if len(stack) >= 2 * depth - 1 and rng.random() < 0.3 else 1
@@ -96,7 +98,7 @@ class SegmenterBatches:
             tissues = random_shapes(generator, tissues.shape)
         spacing = self.cache.spacing_mm(self.config.scale)
         image = form_images(tissues, draw_acquisition(rng), spacing, generator)
-        label = labels_by_vote(tissues)
+        label = torch.from_numpy(majority_labels(tissues.numpy()))
         if heartless:
             label = torch.zeros_like(label)
         grid, inside = self._grid(rng, generator, depth, tissues.shape[-1] * spacing)
@@ -107,7 +109,9 @@ class SegmenterBatches:
             image = (image + 0.5).clamp_min(0).pow(float(np.exp(rng.normal(0.0, 0.25)))) - 0.5
         return image, torch.where(inside, label, torch.zeros_like(label)).long()
 
-    def _grid(self, rng, generator, depth, extent_mm):
+    def _grid(
+        self, rng: np.random.Generator, generator: torch.Generator, depth: int, extent_mm: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sampling grid (D, H, W, 2) in [−1, 1] and where the window lies in the field of view."""
         config = self.config
         line = (torch.arange(config.size) + 0.5 - config.size / 2) * config.spacing_mm
@@ -135,13 +139,6 @@ class SegmenterBatches:
         return points / (extent_mm / 2), inside[None] & seen
 
 
-def labels_by_vote(tissues: torch.Tensor) -> torch.Tensor:
-    """Return what fills most of each slice's thickness: (D, S, H, W) tissues → (D, H, W) uint8 labels."""
-    labels = torch.from_numpy(LABEL_OF_TISSUE)[tissues.long()]
-    votes = torch.stack([(labels == code).sum(dim=1) for code in range(4)])
-    return votes.argmax(dim=0).to(torch.uint8)
-
-
 def random_shapes(generator: torch.Generator, shape: tuple[int, ...]) -> torch.Tensor:
     """Return tissues (D, S, H, W) uint8 of random smooth shapes: pictures like a scan's that hold no heart."""
     depth, slab, height, width = shape
@@ -151,7 +148,7 @@ def random_shapes(generator: torch.Generator, shape: tuple[int, ...]) -> torch.T
     return codes[fields.argmax(dim=0)][:, None].expand(depth, slab, height, width).contiguous()
 
 
-def _field_of_view(rng, points):
+def _field_of_view(rng: np.random.Generator, points: torch.Tensor) -> torch.Tensor:
     """Return where a tight, turned field of view of 130–230 mm covers points (H, W, 2)."""
     angle = rng.uniform(0, np.pi)
     half = rng.uniform(65, 115, 2)

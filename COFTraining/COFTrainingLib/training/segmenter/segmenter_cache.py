@@ -4,6 +4,7 @@ Each patient gives two stacks from the same slices: a fine one around the heart 
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -120,7 +121,9 @@ def contour_base(tissues: np.ndarray, enough: float = ENOUGH_MYOCARDIUM) -> np.n
     return tissues
 
 
-def make_cache(folder: Path | str, config: CacheConfig, workers: int = 1, progress=None) -> Path:
+def make_cache(
+    folder: Path | str, config: CacheConfig, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> Path:
     """Make a cache, or the part of it that is missing.
 
     Args:
@@ -172,11 +175,12 @@ class TissueCache:
         subjects: How many; all that are there where None.
     """
 
-    def __init__(self, folder: Path | str, subjects: int | None = None):
+    def __init__(self, folder: Path | str, subjects: int | None = None) -> None:
         folder = Path(folder)
         self.config = CacheConfig(**json.loads((folder / "cache.json").read_text(encoding="utf-8")))
         parts = sorted(path for path in folder.glob("part-?????.npy"))
-        self._stacks, self._where = {"fine": [], "coarse": []}, []
+        self._stacks: dict[str, list[np.ndarray]] = {"fine": [], "coarse": []}
+        self._where: list[tuple[int, int, int]] = []
         for path in parts[: None if subjects is None else -(-subjects // self.config.part)]:
             first = 0
             for slices in np.load(path.with_suffix(".slices.npy")):

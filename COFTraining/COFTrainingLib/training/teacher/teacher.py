@@ -1,12 +1,10 @@
 """Training of the registration teacher (stage 1): ``train_teacher`` and its objective."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.motion.fields import folded_fraction, warp
 from COFGeneratorLib.registration.similarity import correlation_loss, dice_loss, largest_field_loss, smoothness_loss
 from COFGeneratorLib.registration.teacher import RegistrationTeacher
@@ -19,7 +17,7 @@ from COFGeneratorLib.registration.teacher_network import (
 )
 from torch.nn.functional import avg_pool3d, max_pool3d
 
-from COFTrainingLib.training.loop.loop import Batches, LoopConfig, TrainedRun, train
+from COFTrainingLib.training.loop.loop import Batches, LoopConfig, LossFn, Progress, TrainedRun, train
 from COFTrainingLib.training.loop.precision import full_precision
 from COFTrainingLib.training.teacher.teacher_pairs import PairsConfig, PhantomPairs
 
@@ -62,39 +60,12 @@ class TeacherTraining:
     epochs: int = 0
 
 
-CONFIGURATIONS = {
-    "cof-plus": TeacherTraining(
-        objective=Objective(displacement=0.1),
-        loop=LoopConfig(
-            steps=1600,
-            learning_rate=1e-3,
-            warmup_steps=50,
-            ema_decay=0.995,
-            precision="bf16",
-            checkpoint_every=200,
-            prefetch=2,
-        ),
-    ),
-    "cof-v2": TeacherTraining(  # the paper's objective and learning rate
-        objective=Objective(smoothness=0.05),
-        loop=LoopConfig(steps=1600, learning_rate=2e-4, weight_decay=0.0, schedule="constant", prefetch=2),
-        pairs=PairsConfig(batch=8),
-        epochs=100,
-    ),
-    "smoke": TeacherTraining(
-        network=TeacherConfig(plane=(32, 32), pixel_mm=5.4, filters=(8, 12, 16)),
-        pairs=PairsConfig(subjects=6, phases=2, stacks=((6, 14.0, 16.0),), slab=1, batch=2),
-        objective=Objective(displacement=0.1),
-        loop=LoopConfig(steps=60, learning_rate=3e-3, ema_decay=0.9, log_every=5, checkpoint_every=30, prefetch=2),
-        validation_batches=1,
-    ),
-}
-
-
-def teacher_loss(objective: Objective) -> Callable:
+def teacher_loss(objective: Objective) -> LossFn:
     """Return the loss function of the loop: λ_rec (1 − NCC) + λ_seg Dice + regularisers (COF v2, eqs. 4–6)."""
 
-    def loss_fn(model: TeacherNetwork, batch: dict[str, Any], generator: torch.Generator):
+    def loss_fn(
+        model: TeacherNetwork, batch: dict[str, Any], generator: torch.Generator
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
         velocity = model(batch["anchor"], batch["target"], batch["pitch_mm"])
         with full_precision(velocity.device):
             return objective_of(objective, model.config, velocity, batch)
@@ -102,7 +73,9 @@ def teacher_loss(objective: Objective) -> Callable:
     return loss_fn
 
 
-def objective_of(objective: Objective, config: TeacherConfig, velocity_mm: torch.Tensor, batch: dict[str, Any]):
+def objective_of(
+    objective: Objective, config: TeacherConfig, velocity_mm: torch.Tensor, batch: dict[str, Any]
+) -> tuple[torch.Tensor, dict[str, Any]]:
     """Return the objective of velocities (B, 3, D, h, w) mm and what it is made of."""
     node_mm = node_spacing_mm(config, batch["pitch_mm"])
     displacement = displace(velocity_mm, node_mm)
@@ -135,30 +108,7 @@ def _near_the_heart(labels: torch.Tensor) -> torch.Tensor:
     return 0.1 + 0.9 * max_pool3d(heart, (1, 5, 5), stride=1, padding=(0, 2, 2))
 
 
-def changed(config: Any, changes: dict[str, Any]) -> Any:
-    """Return a dataclass tree with nested changes.
-
-    Raises:
-        TrainingError: If a key is unknown.
-    """
-    known = {item.name for item in fields(config)}
-    if unknown := changes.keys() - known:
-        raise TrainingError(
-            f"{type(config).__name__} has the settings {', '.join(sorted(known))}; found {', '.join(sorted(unknown))}. "
-            "Correct the spelling."
-        )
-    values = {}
-    for key, value in changes.items():
-        old = getattr(config, key)
-        if isinstance(value, dict):
-            value = changed(old, value)
-        elif isinstance(old, tuple):
-            value = tuple(tuple(item) if isinstance(item, list) else item for item in value)
-        values[key] = value
-    return replace(config, **values)
-
-
-def build_network(config: TeacherConfig, seed: int) -> TeacherNetwork:
+def new_network(config: TeacherConfig, seed: int) -> TeacherNetwork:
     """Return a new network whose initial weights depend on the seed alone."""
     torch.manual_seed(seed)
     return TeacherNetwork(config)
@@ -167,23 +117,22 @@ def build_network(config: TeacherConfig, seed: int) -> TeacherNetwork:
 def train_teacher(
     pairs: Batches | None,
     out_dir: Path | str,
-    config: TeacherTraining | str = "cof-plus",
+    config: TeacherTraining,
     resume: bool = False,
     *,
     held_out: Batches | None = None,
-    progress: Callable[[dict[str, Any]], None] | None = None,
+    progress: Progress | None = None,
 ) -> TrainedRun:
     """Train a registration teacher; ``out_dir/teacher`` then holds what ``RegistrationTeacher.load`` reads.
 
     Args:
         pairs: ``step → batch`` as ``PhantomPairs`` makes them; None for phantoms drawn by the configuration.
         out_dir: Run folder.
-        config: A configuration, or the name of one: ``cof-plus``, ``cof-v2``, ``smoke``.
+        config: Settings.
         resume: Go on with the run in ``out_dir``.
         held_out: ``index → batch`` for validation; None for phantoms of other seeds.
         progress: Called with every event.
     """
-    config = config if isinstance(config, TeacherTraining) else CONFIGURATIONS[config]
     pairs = pairs or PhantomPairs(config.pairs, config.network, config.loop.seed)
     if config.epochs:
         per_epoch = -(-getattr(pairs, "count", config.pairs.subjects) // config.pairs.batch)
@@ -205,7 +154,7 @@ def train_teacher(
                 sums[name] = sums.get(name, 0.0) + float(value) / config.validation_batches
         return {(name if name == "score" else f"held_out_{name}"): value for name, value in sums.items()}
 
-    network = build_network(config.network, config.loop.seed)
+    network = new_network(config.network, config.loop.seed)
     result = train(
         network,
         teacher_loss(config.objective),

@@ -54,7 +54,7 @@ class CohortPairs:
     def __init__(
         self, cohort: Cohort, subjects: Sequence[Subject], config: TeacherTraining, seed: int, vary: bool = True,
         segmenter: str = "", cache: Path | None = None,
-    ):  # fmt: skip
+    ) -> None:  # fmt: skip
         self.segmenter, self.cache = segmenter, cache
         self.cohort, self.network, self.batch = cohort, config.network, config.pairs.batch
         self.still, self.seed, self.vary = config.pairs.still, seed, vary
@@ -200,7 +200,9 @@ def load_frames(
     )
 
 
-def _segmented(cohort: Cohort, subject: Subject, segmenter: str, cache: Path | None):
+def _segmented(
+    cohort: Cohort, subject: Subject, segmenter: str, cache: Path | None
+) -> tuple[SaxStack, list[np.ndarray], list[np.ndarray]]:
     """Return the anchor, frames and their label masks (3, D, H, W) of a cine that the segmenter labels.
 
     Frames in which it finds no heart are left out; the anchor must have one.
@@ -224,7 +226,7 @@ def _segmented(cohort: Cohort, subject: Subject, segmenter: str, cache: Path | N
                 if frame == first:
                     raise
         if kept is not None:
-            cache.mkdir(parents=True, exist_ok=True)
+            kept.parent.mkdir(parents=True, exist_ok=True)
             beside = kept.with_name(f".{kept.stem}.{os.getpid()}.npz")
             np.savez_compressed(beside, **{str(frame): labels for frame, labels in found.items()})
             beside.replace(kept)

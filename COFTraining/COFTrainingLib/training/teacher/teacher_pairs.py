@@ -65,7 +65,7 @@ class _Subject:
 class PhantomPairs:
     """Batches by step: the same step gives the same batch, whatever was asked for before."""
 
-    def __init__(self, config: PairsConfig, teacher: TeacherConfig, seed: int = 0):
+    def __init__(self, config: PairsConfig, teacher: TeacherConfig, seed: int = 0) -> None:
         self.config, self.teacher, self.seed = config, teacher, seed
         self._subjects: OrderedDict[int, _Subject] = OrderedDict()
 
@@ -121,7 +121,9 @@ class PhantomPairs:
             displacement_mm=torch.from_numpy(blocks.mean(axis=(3, 5))).movedim(-1, 1).half(),
         )
 
-    def _geometry(self, rng, heart: BeatingHeart, slices: int, low: float, high: float) -> StackGeometry:
+    def _geometry(
+        self, rng: np.random.Generator, heart: BeatingHeart, slices: int, low: float, high: float
+    ) -> StackGeometry:
         """Place the heart-centred grid roughly as the heart frame of an imperfect label map would."""
         teacher = self.teacher
         pitch = rng.uniform(low, high)

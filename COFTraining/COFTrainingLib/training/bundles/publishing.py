@@ -1,0 +1,45 @@
+"""Giving a finished bundle its place: whole, of known weights, and never over other files."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.generator.bundle import METADATA
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """Check that a bundle may be written.
+
+    Raises:
+        TrainingError: If the folder holds other files, or a bundle that is not to be replaced.
+    """
+    if out.exists() and any(out.iterdir()) and not (overwrite and (out / METADATA).is_file()):
+        raise TrainingError(
+            f"A bundle needs an empty folder; found other files in {out}. Choose another, or replace a bundle with "
+            "--overwrite."
+        )
+
+
+def publish(
+    folder: Path, out: Path, weights_sha256: str, figures: dict[str, Any] | None, source: Path | str | None
+) -> None:
+    """Give a finished bundle its final name, in place of what is there.
+
+    Args:
+        folder: The bundle, which has been loaded: what cannot be loaded is not published.
+        out: Its final name.
+        weights_sha256: Of its weights.
+        figures: What is on its card, or None.
+        source: File of the figures, for the message.
+
+    Raises:
+        TrainingError: If the figures on its card are of other weights.
+    """
+    if figures and figures.get("weights_sha256", weights_sha256) != weights_sha256:
+        raise TrainingError(
+            f"Figures on a card are of the model's own weights; {source} was measured on weights "
+            f"{figures['weights_sha256'][:12]}…, these are {weights_sha256[:12]}…. Measure this model."
+        )
+    shutil.rmtree(out, ignore_errors=True)
+    folder.rename(out)
