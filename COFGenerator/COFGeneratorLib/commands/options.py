@@ -61,8 +61,18 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     """Add where results and events go."""
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the result")
     parser.add_argument("--overwrite", action="store_true", help="allow a folder that holds other files")
+    add_reporting(parser)
+
+
+def add_reporting(parser: argparse.ArgumentParser) -> None:
+    """Add what a watching program and the terminal are told."""
     parser.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add how many processes share the work."""
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default 1)")
 
 
 def add_generation(parser: argparse.ArgumentParser) -> None:

@@ -2,12 +2,12 @@
 
 import argparse
 
-from COFGeneratorLib.commands import bundle, options
+from COFGeneratorLib.commands import Commands, bundle, options
 from COFGeneratorLib.commands.bundle import asked_bundle
 from COFGeneratorLib.jobs.session import session
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
     """Add the sub-command with the generator's verbs and two more."""
     verbs = bundle.add(commands)
     verb = verbs.add_parser("export", help="make a bundle from a training run", description="Make a bundle.")

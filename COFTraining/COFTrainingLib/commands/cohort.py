@@ -2,14 +2,22 @@
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from COFGeneratorLib.commands import options
+from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.errors import CohortError
-from COFGeneratorLib.jobs.session import session
+from COFGeneratorLib.jobs.session import Session, session
+
+from COFTrainingLib.cohort.manifest import Cohort, read_cohort
+
+if TYPE_CHECKING:  # they bring what --help does without
+    from COFTrainingLib.cohort.check import Report
+    from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
     """Add the sub-command and its verbs."""
     parser = commands.add_parser("cohort", help="make, import and check cohorts of subjects")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -19,7 +27,7 @@ def add(commands) -> None:
     _add_label(verbs)
 
 
-def _add_synthesize(verbs) -> None:
+def _add_synthesize(verbs: Commands) -> None:
     verb = verbs.add_parser(
         "synthesize",
         help="make a phantom cohort",
@@ -48,11 +56,12 @@ def _add_synthesize(verbs) -> None:
         "--labels", action="store_true", help="with --layout ukbiobank: labelled cines, too, as a lab's own would be"
     )
     verb.add_argument("--out", required=True, metavar="DIR", help="folder of the cohort")
-    _add_common(verb)
+    options.add_workers(verb)
+    options.add_reporting(verb)
     verb.set_defaults(run=synthesize)
 
 
-def _add_import(verbs) -> None:
+def _add_import(verbs: Commands) -> None:
     verb = verbs.add_parser(
         "import",
         help="write the manifest of recordings",
@@ -77,11 +86,11 @@ def _add_import(verbs) -> None:
         "--split", type=_split, metavar="A,B,C", help="shares of train, valid, test (default 0.8,0.1,0.1)"
     )
     verb.add_argument("--out", required=True, metavar="DIR", help="folder of the cohort")
-    _add_common(verb, workers=False)
+    options.add_reporting(verb)
     verb.set_defaults(run=import_)
 
 
-def _add_check(verbs) -> None:
+def _add_check(verbs: Commands) -> None:
     verb = verbs.add_parser(
         "check",
         help="check a cohort and print its ledger",
@@ -96,11 +105,12 @@ def _add_check(verbs) -> None:
     verb.add_argument("--exclude", action="store_true", help="write the exclusions found into the manifest")
     verb.add_argument("--no-read", action="store_true", help="look for the files without opening them")
     verb.add_argument("--json", metavar="FILE", help="also write the ledger and all findings")
-    _add_common(verb)
+    options.add_workers(verb)
+    options.add_reporting(verb)
     verb.set_defaults(run=check)
 
 
-def _add_label(verbs) -> None:
+def _add_label(verbs: Commands) -> None:
     verb = verbs.add_parser(
         "label",
         help="label the cines of a cohort that has no labels",
@@ -111,15 +121,9 @@ def _add_label(verbs) -> None:
     verb.add_argument("--segmenter", metavar="RUN|BUNDLE", help="default: the default model's")
     verb.add_argument("--split", choices=("train", "valid", "test"), help="only subjects of this split")
     verb.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster: its scheduler's address, or local")
-    _add_common(verb)
+    options.add_workers(verb)
+    options.add_reporting(verb)
     verb.set_defaults(run=label)
-
-
-def _add_common(verb, workers: bool = True) -> None:
-    if workers:
-        verb.add_argument("--workers", type=options.positive, default=1, metavar="N", help="processes (default 1)")
-    verb.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
-    verb.add_argument("--quiet", action="store_true", help="print errors only")
 
 
 def _spacing(text: str) -> tuple[float, float]:
@@ -169,7 +173,7 @@ def synthesize(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _downloads(arguments: argparse.Namespace, how) -> int:
+def _downloads(arguments: argparse.Namespace, how: "PhantomOptions") -> int:
     """Write phantoms as UK Biobank's downloads; returns the exit code."""
     from COFTrainingLib.cohort.synthetic.ukbiobank_files import LABELS, write_visits
 
@@ -194,7 +198,9 @@ def import_(arguments: argparse.Namespace) -> int:
 
     rule = {"splits": SplitRule(*arguments.split)} if arguments.split else {}
     terms = {"licence": arguments.licence} if arguments.licence else {}
-    sources = {"table": import_table, "ukbiobank": import_ukbiobank, "acdc": import_acdc, "mnms": import_mnms}
+    sources: dict[str, Callable[..., Cohort]] = {
+        "table": import_table, "ukbiobank": import_ukbiobank, "acdc": import_acdc, "mnms": import_mnms,
+    }  # fmt: skip
     kind = next(name for name in sources if getattr(arguments, name))
     if arguments.labels and kind != "ukbiobank":
         raise CohortError(
@@ -216,7 +222,6 @@ def check(arguments: argparse.Namespace) -> int:
         CohortError: If something is wrong.
     """
     from COFTrainingLib.cohort.check import check_cohort, exclude_problems
-    from COFTrainingLib.cohort.manifest import read_cohort
     from COFTrainingLib.cohort.people import PEOPLE, refuse_leaks
 
     cohort = read_cohort(arguments.cohort)
@@ -261,7 +266,6 @@ def label(arguments: argparse.Namespace) -> int:
         CohortError: If there is nothing to label, no segmenter, or one that has seen somebody of the test split.
     """
     from COFTrainingLib.cohort.labelling import label_cohort
-    from COFTrainingLib.cohort.manifest import read_cohort
     from COFTrainingLib.cohort.people import refuse_leaks
     from COFTrainingLib.training.examples.cine_data import segmenter_folder
 
@@ -283,7 +287,7 @@ def label(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show(report, json_file: str | None, current) -> None:
+def _show(report: "Report", json_file: str | None, current: Session) -> None:
     """Print what was found, and write it where asked."""
     for line in report.lines():
         current.say(line)
@@ -292,7 +296,7 @@ def _show(report, json_file: str | None, current) -> None:
         Path(json_file).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _counts(cohort) -> str:
+def _counts(cohort: Cohort) -> str:
     used = cohort.used()
     parts = ", ".join(f"{len(cohort.used(split))} {split}" for split in ("train", "valid", "test"))
     left_out = len(cohort.subjects) - len(used)

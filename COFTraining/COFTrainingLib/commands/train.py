@@ -5,13 +5,25 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from COFGeneratorLib.commands import options
+from COFGeneratorLib.commands import Commands
 from COFGeneratorLib.jobs.events import CANCELLED_EXIT_CODE, JobCancelled
 from COFGeneratorLib.jobs.session import Session, session
 
+from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.commands import train_ecgflowcmr
 from COFTrainingLib.commands.listening import listener
+from COFTrainingLib.commands.training_options import add_training, asked_cohort
+
+if TYPE_CHECKING:  # they bring torch, which --help does without
+    from COFTrainingLib.training.ecg.ecg_training import EcgTraining
+    from COFTrainingLib.training.motion.stage_two_settings import StageTwoTraining
+    from COFTrainingLib.training.segmenter.assessor import AssessorTraining
+    from COFTrainingLib.training.segmenter.segmenter import SegmenterConfig
+    from COFTrainingLib.training.teacher.teacher import TeacherTraining
+
+Config = TypeVar("Config", "TeacherTraining", "SegmenterConfig", "AssessorTraining", "EcgTraining", "StageTwoTraining")
 
 KINDS = {
     "teacher": "the registration teacher (Stage 1)",
@@ -39,44 +51,21 @@ STAGES = {
 }
 
 
-def add(commands) -> None:
+def add(commands: Commands) -> None:
     """Add the sub-command and its kinds."""
     parser = commands.add_parser("train", help="train the networks", description="Train a network; all are resumable.")
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
     for kind, words in KINDS.items():
         one = kinds.add_parser(kind, help=words, description=f"Train {words}.")
-        one.add_argument("--cohort", metavar="DIR", help=COHORTS[kind])
-        one.add_argument("--out", required=True, metavar="RUN", help="run folder")
-        one.add_argument(
-            "--config", default="cof-plus", metavar="NAME|FILE",
-            help="cof-plus (default), cof-v2, smoke, or a TOML or JSON file of what differs from one of them",
-        )  # fmt: skip
-        one.add_argument("--resume", action="store_true", help="go on with the run in this folder")
-        one.add_argument(
-            "--device", type=options.device, help="auto, cpu, cuda:N or mps (default: the configuration's)"
+        add_training(
+            one,
+            cohort=COHORTS[kind],
+            out="run folder",
+            config="cof-plus",
+            configs="cof-plus (default), cof-v2, smoke, or a TOML or JSON file of what differs from one of them",
         )
-        one.add_argument("--threads", type=options.positive, help="CPU threads (default: the configuration's)")
-        one.add_argument("--workers", type=options.positive, default=1, metavar="N", help="processes that make data")
-        one.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
-        one.add_argument("--quiet", action="store_true", help="print errors only")
         if kind == "flow":
-            one.add_argument(
-                "--ecg",
-                metavar="RUN|BUNDLE|FILE",
-                help="trained ECG encoder (default: RUN/ecg; trained there if need be)",
-            )
-            one.add_argument(
-                "--teacher", metavar="RUN", help="registration teacher for recorded cines (default: RUN/teacher)"
-            )
-            one.add_argument(
-                "--scheduler", metavar="ADDRESS",
-                help="make the examples of recorded cines on a Dask cluster: its scheduler's address, or local",
-            )  # fmt: skip
-            one.add_argument(
-                "--samples", action=argparse.BooleanOptionalAction, default=None,
-                help="write a small cine of a validation subject to RUN/samples at each validation (default: yes, but "
-                "for trainings of a few steps)",
-            )  # fmt: skip
+            _add_flow(one)
         if kind in ("flow", "teacher"):
             one.add_argument(
                 "--segmenter", metavar="RUN|BUNDLE",
@@ -95,6 +84,23 @@ def add(commands) -> None:
     diff.set_defaults(run=show_differences)
 
 
+def _add_flow(one: argparse.ArgumentParser) -> None:
+    """Add what Stage 2 alone takes."""
+    one.add_argument(
+        "--ecg", metavar="RUN|BUNDLE|FILE", help="trained ECG encoder (default: RUN/ecg; trained there if need be)"
+    )
+    one.add_argument("--teacher", metavar="RUN", help="registration teacher for recorded cines (default: RUN/teacher)")
+    one.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="make the examples of recorded cines on a Dask cluster: its scheduler's address, or local",
+    )  # fmt: skip
+    one.add_argument(
+        "--samples", action=argparse.BooleanOptionalAction, default=None,
+        help="write a small cine of a validation subject to RUN/samples at each validation (default: yes, but "
+        "for trainings of a few steps)",
+    )  # fmt: skip
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Train; returns the exit code."""
     from COFTrainingLib.training.configurations import read_configuration
@@ -102,18 +108,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     if not current_ranks().first:  # of several processes that train together, one talks
         arguments.quiet, arguments.events = True, None
-    work: dict[str, Callable] = {
+    work: dict[str, Callable[..., Path]] = {
         "teacher": _teacher, "segmenter": _segmenter, "assessor": _assessor, "ecg": _ecg, "flow": _flow,
     }  # fmt: skip
     config = read_configuration(arguments.kind, arguments.config)
     try:
         with session(arguments) as current:
-            cohort = None
-            if arguments.cohort:
-                from COFTrainingLib.cohort.manifest import read_cohort
-
-                cohort = read_cohort(arguments.cohort)
-            finished = work[arguments.kind](arguments, config, cohort, current)
+            finished = work[arguments.kind](arguments, config, asked_cohort(arguments), current)
             current.say(f"Trained: {finished}")
             current.say_warnings()
     except (JobCancelled, KeyboardInterrupt):
@@ -135,10 +136,10 @@ def show_differences(arguments: argparse.Namespace) -> int:
     return 1 if lines else 0
 
 
-def _teacher(arguments, config, cohort, current: Session) -> Path:
+def _teacher(arguments: argparse.Namespace, config: "TeacherTraining", cohort: Cohort | None, current: Session) -> Path:
     from COFTrainingLib.training.teacher.teacher import train_teacher
 
-    config = replace(config, loop=_placed(config.loop, arguments))
+    config = _placed(config, arguments, "loop")
     pairs = held_out = None
     if cohort is not None:
         from COFTrainingLib.cohort.people import PEOPLE, refuse_leaks, write_people
@@ -153,14 +154,15 @@ def _teacher(arguments, config, cohort, current: Session) -> Path:
     return train_teacher(pairs, arguments.out, config, arguments.resume, held_out=held_out, progress=told).run
 
 
-def _segmenter(arguments, config, cohort, current: Session) -> Path:
+def _segmenter(
+    arguments: argparse.Namespace, config: "SegmenterConfig", cohort: Cohort | None, current: Session
+) -> Path:
     from COFTrainingLib.training.bundles.provenance import freeze_segmenter
     from COFTrainingLib.training.loop.ranks import first_rank_first
     from COFTrainingLib.training.segmenter.segmenter import train_segmenter
 
     _own_phantoms(cohort, current)
-    loops = {name: _placed(getattr(config, name), arguments) for name in ("fine_loop", "coarse_loop")}
-    config = replace(config, **loops)
+    config = _placed(config, arguments, "fine_loop", "coarse_loop")
     with first_rank_first() as ranks:
         freeze_segmenter(Path(arguments.out), config, arguments.resume or not ranks.first)
     cache = arguments.cache or Path(arguments.out) / "cache"
@@ -174,11 +176,13 @@ def _segmenter(arguments, config, cohort, current: Session) -> Path:
     )
 
 
-def _assessor(arguments, config, cohort, current: Session) -> Path:
+def _assessor(
+    arguments: argparse.Namespace, config: "AssessorTraining", cohort: Cohort | None, current: Session
+) -> Path:
     from COFTrainingLib.training.segmenter.assessor import train_assessor
 
     _own_phantoms(cohort, current)
-    config = replace(config, loop=_placed(config.loop, arguments))
+    config = _placed(config, arguments, "loop")
     return train_assessor(
         arguments.out,
         config,
@@ -189,26 +193,26 @@ def _assessor(arguments, config, cohort, current: Session) -> Path:
     )
 
 
-def _ecg(arguments, config, cohort, current: Session) -> Path:
+def _ecg(arguments: argparse.Namespace, config: "EcgTraining", cohort: Cohort | None, current: Session) -> Path:
     from COFTrainingLib.training.ecg.ecg_training import train_ecg
 
     _own_phantoms(cohort, current)
-    config = replace(config, loop=_placed(config.loop, arguments))
+    config = _placed(config, arguments, "loop")
     told = listener(current, "ECG encoder", config.loop.steps)
     return train_ecg(arguments.out, config, workers=arguments.workers, resume=arguments.resume, progress=told).run
 
 
-def _flow(arguments, config, cohort, current: Session) -> Path:
+def _flow(arguments: argparse.Namespace, config: "StageTwoTraining", cohort: Cohort | None, current: Session) -> Path:
     from COFTrainingLib.training.configurations import read_configuration
     from COFTrainingLib.training.motion.stage_two import train_stage_two
 
-    loops = {name: _placed(getattr(config, name), arguments) for name in ("mean_loop", "flow_loop")}
+    config = _placed(config, arguments, "mean_loop", "flow_loop")
     ecg = read_configuration("ecg", arguments.config)
     listeners = {stage: listener(current, words) for stage, words in STAGES.items()}
     return train_stage_two(
         arguments.out,
-        replace(config, **loops),
-        replace(ecg, loop=_placed(ecg.loop, arguments)),
+        config,
+        _placed(ecg, arguments, "loop"),
         cohort=cohort,
         ecg_weights=arguments.ecg,
         cache=arguments.cache,
@@ -216,13 +220,13 @@ def _flow(arguments, config, cohort, current: Session) -> Path:
         segmenter=arguments.segmenter,
         workers=arguments.workers,
         scheduler=arguments.scheduler,
-        samples=loops["mean_loop"].steps >= SAMPLED_FROM if arguments.samples is None else arguments.samples,
+        samples=config.mean_loop.steps >= SAMPLED_FROM if arguments.samples is None else arguments.samples,
         resume=arguments.resume,
         told=lambda stage, event: listeners[stage](event),
     )
 
 
-def _own_phantoms(cohort, current: Session) -> None:
+def _own_phantoms(cohort: Cohort | None, current: Session) -> None:
     """Say that a training draws phantoms of its own where a cohort was named in vain.
 
     Raises:
@@ -240,7 +244,9 @@ def _own_phantoms(cohort, current: Session) -> None:
     current.warn("This training draws phantoms of its own, by its configuration's seeds; --cohort changes nothing.")
 
 
-def _placed(loop, arguments: argparse.Namespace):
-    """Return a loop's settings with the device and the threads asked for."""
+def _placed(config: Config, arguments: argparse.Namespace, *loops: str) -> Config:
+    """Return settings whose loops have the device and the threads asked for."""
     asked = {"device": arguments.device, "threads": arguments.threads}
-    return replace(loop, **{name: value for name, value in asked.items() if value is not None})
+    given = {name: value for name, value in asked.items() if value is not None}
+    changed: dict[str, Any] = {name: replace(getattr(config, name), **given) for name in loops}
+    return replace(config, **changed)
