@@ -40,7 +40,7 @@ TRAINING_ROOMS = (
 )
 
 STAGES = (
-    ("loop",),
+    ("loop", "publishing"),
     ("examples", "ecg", "segmenter", "teacher"),
     ("motion",),
     ("bundles", "ecgflowcmr"),

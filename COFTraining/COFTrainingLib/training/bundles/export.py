@@ -25,10 +25,10 @@ from COFTrainingLib.training.bundles.provenance import (
     trained_on,
     without_place,
 )
-from COFTrainingLib.training.bundles.publishing import check_place, publish
 from COFTrainingLib.training.ecg.ecg_training import WEIGHTS, encoder_facts, load_encoder
 from COFTrainingLib.training.loop.settings import with_tuples
 from COFTrainingLib.training.motion.stage_two import POPULATION
+from COFTrainingLib.training.publishing import check_place, publish
 
 DESCRIPTION = "Motion of both ventricles over one R–R interval, from the anatomy of an anchor and a 12-lead ECG."
 INTENDED_USE = (

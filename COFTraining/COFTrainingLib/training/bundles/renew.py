@@ -14,10 +14,10 @@ from COFGeneratorLib.generator.bundle import load_bundle, save_bundle
 
 from COFTrainingLib.training.bundles.export import read_figures, write_docs
 from COFTrainingLib.training.bundles.provenance import retraining_commands, segmenter_of, teacher_of
-from COFTrainingLib.training.bundles.publishing import check_place, publish
 from COFTrainingLib.training.motion.ef_interval import fit_ef_interval
 from COFTrainingLib.training.motion.stage_two import POPULATION
 from COFTrainingLib.training.motion.stage_two_settings import Calibration
+from COFTrainingLib.training.publishing import check_place, publish
 
 FIGURES = ("metrics", "real_hearts")
 

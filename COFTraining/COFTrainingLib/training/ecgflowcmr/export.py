@@ -10,10 +10,10 @@ from COFGeneratorLib import __version__
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle, save_ecgflow_bundle
 from COFGeneratorLib.errors import TrainingError
 
-from COFTrainingLib.training.bundles.publishing import check_place, publish
 from COFTrainingLib.training.ecgflowcmr.settings import EcgFlowTraining
 from COFTrainingLib.training.ecgflowcmr.stages import SETTINGS, STAGES, assemble_ecgflow_model, load_segmenter
 from COFTrainingLib.training.loop.settings import applied
+from COFTrainingLib.training.publishing import check_place, publish
 
 DESCRIPTION = "A cine of one plane of a synthetic heart, over one R–R interval, from a 12-lead ECG alone."
 INTENDED_USE = (

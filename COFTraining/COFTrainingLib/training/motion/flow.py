@@ -25,6 +25,8 @@ from COFTrainingLib.training.loop.precision import full_precision, to_device
 PATH_NOISE = 0.05
 """Of the motion so far, in units of the pack, where its rate is learnt: so that small errors do not run away."""
 TAU_DRAWS = ("logit-normal", "uniform")
+Preview = Callable[[torch.Tensor, torch.Tensor, int], None]
+"""Takes maps, predicted velocities and the step."""
 VOLUME_ERROR = 0.05
 """Relative volume error that weighs like a velocity error of one RMS times ``volume_weight``."""
 
@@ -84,7 +86,7 @@ def train_mean(
     config: StageTwoConfig,
     network: MeanConfig,
     initial: dict[str, torch.Tensor] | None = None,
-    preview: Callable[[torch.Tensor, torch.Tensor, int], None] | None = None,
+    preview: Preview | None = None,
     **options: Any,
 ) -> tuple[MotionMean, TrainedRun]:
     """Train the regression network, from ``initial`` weights where given; returns it with its averaged weights.

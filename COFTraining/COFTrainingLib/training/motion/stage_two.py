@@ -9,7 +9,7 @@ moment, it goes on where it was.
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,9 @@ from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import weights_hash, write_json
 from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
-from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
-from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
 from COFGeneratorLib.jobs.events import EventLog
 from COFGeneratorLib.machine import versions
 from COFGeneratorLib.weights import save_exact
-from safetensors.torch import load_file
 
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.people import PEOPLE, people_sha256, refuse_leaks, write_people
@@ -35,12 +32,12 @@ from COFTrainingLib.training.examples.cine_example import Recipe
 from COFTrainingLib.training.examples.flow_cache import FlowCache, build_flow_cache
 from COFTrainingLib.training.examples.flow_data import FlowData, load_flow_data
 from COFTrainingLib.training.examples.splits import check_size, in_splits
-from COFTrainingLib.training.loop.loop import Progress
 from COFTrainingLib.training.loop.ranks import Ranks, first_rank_first
 from COFTrainingLib.training.loop.run_folder import config_diff, plain
 from COFTrainingLib.training.motion.calibrate import fit_gain, fit_gain_on_cines, population_velocity
 from COFTrainingLib.training.motion.ef_interval import fit_ef_interval
-from COFTrainingLib.training.motion.flow import train_flow, train_mean
+from COFTrainingLib.training.motion.flow import Preview
+from COFTrainingLib.training.motion.networks import trained_flow, trained_mean
 from COFTrainingLib.training.motion.samples import FOLDER, write_final_sample, write_mean_sample
 from COFTrainingLib.training.motion.stage_two_settings import StageTwoTraining, is_recorded, of_cohort
 
@@ -50,8 +47,6 @@ LEFT_OUT = "left_out.json"
 STATED = ("name", "kind", "licence", "version", "seed", "settings")
 """What a run's configuration keeps of a cohort's header."""
 Told = Callable[[str, dict[str, Any]], None]
-Preview = Callable[[torch.Tensor, torch.Tensor, int], None]
-"""Takes maps, predicted velocities and the step."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +154,9 @@ def _run(
     spread = (1.0, 1.0, 1.0)
     if training.mean_network is not None:
         preview = _preview(run, data, tell) if given.samples else None
-        mean = _mean(run / "mean", training.mean_network, training, data, partial(tell, "mean"), preview)
+        mean = trained_mean(run / "mean", training.mean_network, training, data, partial(tell, "mean"), preview)
     if training.flow_network is not None:
-        flow, spread = _flow(run / "flow", training.flow_network, training, data, mean, partial(tell, "flow"))
+        flow, spread = trained_flow(run / "flow", training.flow_network, training, data, mean, partial(tell, "flow"))
     model = MotionModel(
         data.cache.grid, encoder, data.scale, mean, flow, spread=spread, gain=1.0, sampler=training.sampler
     ).to("cpu")
@@ -299,42 +294,3 @@ def _preview(run: Path, data: FlowData, tell: Told) -> Preview:
             tell("mean", {"event": "artifact", "path": str(path)})
 
     return write
-
-
-def _mean(
-    folder: Path, network: MeanConfig, training: StageTwoTraining, data: FlowData, progress: Progress,
-    preview: Preview | None,
-) -> MotionMean:  # fmt: skip
-    if (folder / WEIGHTS).is_file():
-        mean = MotionMean(data.cache.grid, network)
-        mean.load_state_dict(load_file(folder / WEIGHTS))
-        return mean.eval()
-    mean, _ = train_mean(
-        data, folder, training.mean_loop, training.stage, network, preview=preview,
-        resume=(folder / CONFIG).exists(), progress=lambda event: progress({**event, "of": training.mean_loop.steps}),
-    )  # fmt: skip
-    return mean.eval()
-
-
-def _flow(
-    folder: Path, network: FlowConfig, training: StageTwoTraining, data: FlowData, mean: MotionMean | None,
-    progress: Progress,
-) -> tuple[VelocityUNet, tuple[float, float, float]]:  # fmt: skip
-    """Return the velocity network and the residual's spread."""
-    begun, spread = folder / CONFIG, None
-    if begun.exists():
-        k, j, i = json.loads(begun.read_text(encoding="utf-8"))["model"]["spread"]
-        spread = (k, j, i)
-    if spread is not None and (folder / WEIGHTS).is_file():
-        flow = VelocityUNet(data.cache.grid, network)
-        flow.load_state_dict(load_file(folder / WEIGHTS))
-        return flow.eval(), spread
-    loop = training.flow_loop
-    if training.flow_epochs:
-        loop = replace(loop, steps=training.flow_epochs * -(-len(data.train) // training.stage.batch))
-    flow, spread, _ = train_flow(
-        data, folder, loop, training.stage, network, mean,
-        tau_draw=training.tau_draw, spread=spread, resume=begun.exists(),
-        progress=lambda event: progress({**event, "of": loop.steps}),
-    )  # fmt: skip
-    return flow.eval(), spread
