@@ -51,7 +51,8 @@ class Shelf:
 
     def grouped(self) -> list[str]:
         """Return the names of those of the group."""
-        return sorted(f"{self.group}/{path.stem}" for path in self.folder.glob(f"{self.group}/*.toml") if self.group)
+        files = (self.folder / self.group).glob("*.toml") if self.group else ()
+        return sorted(f"{self.group}/{path.stem}" for path in files)
 
     def read(self, name: str, left: int = LARGEST_CHAIN) -> dict[str, Any]:
         """Return the tables of a configuration, or of a file, laid over those of its base.
