@@ -5,7 +5,7 @@ import pytest
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import draw_physiology
-from COFTrainingLib.studies.ecgflowcmr.heldout import arm_row, draw_case
+from COFTrainingLib.studies.ecgflowcmr.heldout import arm_row, draw_held_out
 from COFTrainingLib.studies.ecgflowcmr.rhythm_check import boundary_errors, summary
 from COFTrainingLib.training.ecgflowcmr.train_pa_mae import boundary_errors_ms
 
@@ -27,7 +27,7 @@ def test_a_perfect_arm_has_no_error_and_a_constant_one_no_correlation():
 def test_forcing_the_rate_moves_the_true_end_of_systole_and_nothing_of_the_anatomy(smoke_bundle):
     bundle = load_ecgflow_bundle(smoke_bundle)
     slow, fast = (
-        draw_case(3, bundle, 1, hr_bpm=rate, atrial_fibrillation=False, conduction="") for rate in (50.0, 90.0)
+        draw_held_out(3, bundle, 1, hr_bpm=rate, atrial_fibrillation=False, conduction="") for rate in (50.0, 90.0)
     )
     assert slow.truth.lv_area_mm2[0] == fast.truth.lv_area_mm2[0]
     assert fast.truth.es_time_ms / fast.truth.rr_ms > slow.truth.es_time_ms / slow.truth.rr_ms + 0.06

@@ -9,7 +9,7 @@ from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
 from COFGeneratorLib.resources import model_bundles
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import draw_physiology
-from COFTrainingLib.studies.ecgflowcmr.heldout import cines_of, draw_case, measured
+from COFTrainingLib.studies.ecgflowcmr.heldout import cines_of, draw_held_out, measured
 from COFTrainingLib.studies.ecgflowcmr.rhythm_check import boundary_errors
 
 RECORDS = (
@@ -38,7 +38,7 @@ def test_cycles_of_real_records_begin_at_r(shipped, shared_data):
 def test_a_faster_heart_ends_systole_later_in_its_cycle(shipped):
     ends = []
     for rate in (50.0, 90.0):
-        case = draw_case(7_900_001, shipped, 1, hr_bpm=rate, atrial_fibrillation=False, conduction="")
+        case = draw_held_out(7_900_001, shipped, 1, hr_bpm=rate, atrial_fibrillation=False, conduction="")
         cine = cines_of(shipped, *shipped.model.read([case.record])[:2], seed=1)[0]
         ends.append((50 * measured(shipped, cine, case.truth.rr_ms)[1], 50 * case.truth.es_time_ms / case.truth.rr_ms))
     assert ends[1][0] - ends[0][0] > 3.0
@@ -72,7 +72,7 @@ def test_the_model_of_this_engine_is_not_offered_to_the_other():
 def test_phantoms_still_show_the_body_and_scan_that_the_model_learned_from(shipped):
     """A new draw anywhere in the phantom would give its shared body another contrast, and studies other real cines."""
     for seed in (7_900_000, 7_900_001, 7_900_002):
-        case = draw_case(seed, shipped, body=1)
+        case = draw_held_out(seed, shipped, body=1)
         fac, es = measured(shipped, torch.from_numpy(case.clip).float() / 255.0, case.truth.rr_ms)
         assert fac == pytest.approx(case.truth.fac_percent, abs=8.0)
         assert es == pytest.approx(case.truth.es_time_ms / case.truth.rr_ms, abs=0.04)

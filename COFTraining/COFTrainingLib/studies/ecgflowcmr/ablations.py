@@ -22,7 +22,7 @@ from COFTrainingLib.studies.ecgflowcmr.heldout import (
     HeldOutCase,
     arm_row,
     cines_of,
-    draw_case,
+    draw_held_out,
     measured,
     pair_tests,
     r_words,
@@ -127,7 +127,7 @@ def run_knock_outs(run: Path, config: EcgFlowTraining, *, subjects: int, say: Ca
     changes += [("no phase (cycles begin anywhere)", Amdf, False), (PRE_TRAINED, Amdf, True)]
     changes.append((NO_TEMPLATE, Amdf, True))
     bundle = Bundle(run, {}, model, load_segmenter(run, config))
-    cases, rows = [draw_case(SEED + index, bundle, config.data.body) for index in range(subjects)], []
+    cases, rows = [draw_held_out(SEED + index, bundle, config.data.body) for index in range(subjects)], []
     for name, network, phased in changes:
         model.amdf = network(load_pa_mae(run, config) if name == PRE_TRAINED else whole.pa_mae, whole.velocity)
         model.amdf.beat = whole.beat
@@ -175,7 +175,7 @@ def run_ablations(
         ).eval()  # fmt: skip
         bundle = Bundle(out, {}, whole, segmenter)
         if cases is None:
-            cases = [draw_case(SEED + index, bundle, config.data.body) for index in range(subjects)]
+            cases = [draw_held_out(SEED + index, bundle, config.data.body) for index in range(subjects)]
         rows.append({"name": variant.name, **_judged(bundle, cases, variant.phased)})
         rows[-1]["parameters"] = sum(value.numel() for value in model.velocity.parameters())
         say(f"{variant.name}: r(FAC) {rows[-1]['fac_r'][0]:.2f}, ES error {rows[-1]['es_mae_frames']:.2f} of 50")

@@ -37,7 +37,7 @@ class HeldOutCase:
     truth: PlaneReport
 
 
-def draw_case(seed: int, bundle: Bundle, body: int, **overrides) -> HeldOutCase:
+def draw_held_out(seed: int, bundle: Bundle, body: int, **overrides) -> HeldOutCase:
     """Draw one held-out phantom; overrides force fields of its physiology and leave its anatomy alone."""
     grid = bundle.model.grid
     subject = draw_subject(seed, ENRICHED, **overrides)
@@ -79,7 +79,7 @@ def run_heldout(
     model, rng = bundle.model, np.random.default_rng([seed, 3])
     cases, tokens, scalars = [], [], []
     for index in range(subjects):
-        case = draw_case(seed + index, bundle, body)
+        case = draw_held_out(seed + index, bundle, body)
         try:
             parts = model.read([case.record])
         except EcgError:
@@ -199,7 +199,7 @@ def run_curve(
     bundle: Bundle, subjects: int, seed: int, body: int, settings: Sequence[tuple[float, float]]
 ) -> list[dict]:
     """Measure one draw of each phantom's own ECG under several (guidance, alpha) of the sampler."""
-    cases = [draw_case(seed + index, bundle, body) for index in range(subjects)]
+    cases = [draw_held_out(seed + index, bundle, body) for index in range(subjects)]
     tokens, scalars, _ = bundle.model.read([case.record for case in cases])
     truth = np.array([(case.truth.fac_percent, case.truth.es_time_ms / case.truth.rr_ms) for case in cases])
     ef, own, rows = np.array([case.physiology.ef for case in cases]), bundle.model.defaults, []
@@ -218,7 +218,7 @@ def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int,
     for index in range(subjects):
         times = []
         for rate in (slow, fast):
-            case = draw_case(
+            case = draw_held_out(
                 seed + index, bundle, body, hr_bpm=rate, atrial_fibrillation=False, conduction="",
             )  # fmt: skip
             parts = bundle.model.read([case.record])
