@@ -28,7 +28,11 @@ def weights_hash(folder: str) -> str:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a hidden name beside a file to write to: what is complete takes the final name, what is not goes away."""
+    """Give a hidden name beside a file to write to: what is complete takes the final name, what is not goes away.
+
+    The folder is made where it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield beside

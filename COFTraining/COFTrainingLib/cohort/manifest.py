@@ -18,6 +18,7 @@ from typing import Any
 
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.files import write_text
 
 from COFTrainingLib.cohort.splits import SPLITS, SplitRule
 
@@ -188,11 +189,8 @@ def _row(line: str, number: int, manifest: Path) -> Any:
 
 def write_cohort(cohort: Cohort) -> Path:
     """Write the manifest, complete or not at all; returns its path."""
-    cohort.folder.mkdir(parents=True, exist_ok=True)
     path = cohort.folder / MANIFEST
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text("\n".join(_lines(cohort)) + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_text(path, "\n".join(_lines(cohort)) + "\n")
     return path
 
 

@@ -1,12 +1,12 @@
 """Writing NRRD volumes and cines with their geometry (teem.sourceforge.net/nrrd/format.html)."""
 
 import gzip
-import os
 from pathlib import Path
 
 import numpy as np
 from COFGeneratorLib.anatomy.geometry import LPS_TO_RAS
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.files import replacing
 
 TYPES = {"uint8": "unsigned char", "int16": "short", "uint16": "unsigned short", "float32": "float"}
 LEVEL = 3
@@ -55,13 +55,8 @@ def write_nrrd(path: Path, array: np.ndarray, ijk_to_ras: np.ndarray, times_ms: 
             "axis 0 index unit:=ms",
         ]
     data = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # without a time stamp inside, so that equal content gives equal files
+    with replacing(path) as beside:  # without a time stamp inside, so that equal content gives equal files
         beside.write_bytes("\n".join(lines).encode() + b"\n\n" + gzip.compress(data, LEVEL, mtime=0))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _vector(numbers: np.ndarray) -> str:

@@ -6,11 +6,11 @@ the file stays in the run folder, which is as private as the cohort; it is never
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.files import write_json
 
 from COFTrainingLib.cohort.manifest import Cohort
 
@@ -33,11 +33,7 @@ def people_sha256(cohort: Cohort) -> str:
 
 def write_people(path: Path, cohort: Cohort) -> None:
     """Write whom a run sees: to train on, and to validate and calibrate with."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    seen = {split: sorted(marks(cohort, split)) for split in ("train", "valid")}
-    beside.write_text(json.dumps(seen, indent=1), encoding="utf-8")
-    beside.replace(path)
+    write_json(path, {split: sorted(marks(cohort, split)) for split in ("train", "valid")})
 
 
 def people_of(folder: Path) -> set[str]:

@@ -8,8 +8,6 @@ would give.
 
 import csv
 import io
-import os
-import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -19,6 +17,7 @@ from typing import Any
 import numpy as np
 from COFGeneratorLib.anatomy.geometry import LPS_TO_RAS
 from COFGeneratorLib.ecg.record import LEADS, EcgRecord
+from COFGeneratorLib.files import replacing
 from COFGeneratorLib.jobs.workers import spread
 
 from COFTrainingLib.cohort.nrrd import write_nrrd
@@ -76,9 +75,8 @@ def write_visit(folder: Path, seed: int, options: PhantomOptions, labels: bool =
         write_nrrd(marked, case_labels(case, times), case.plan.ijk_to_ras, times)
     images = render_case(case, times)
     for path, content in ((cine, _zip(images, case.plan.ijk_to_ras, times, rr_ms, person)), (ecg, _xml(case.record))):
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        beside.write_bytes(content)
-        shutil.move(beside, path)
+        with replacing(path) as beside:
+            beside.write_bytes(content)
     return wanted
 
 

@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.files import write_json
+from COFGeneratorLib.files import replacing, write_json
 from COFGeneratorLib.generator.bundle import METADATA, read_metadata
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
 from safetensors.torch import load_file
@@ -85,10 +84,8 @@ def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool) -> 
     records = out_dir / RECORDS
     if not records.is_file():
         made = synthesise_cohort(config.records + config.held_out, config.loop.seed, OVERSAMPLED, workers=workers)
-        out_dir.mkdir(parents=True, exist_ok=True)
-        beside = records.with_name(f".{records.name}.{os.getpid()}")
-        made.save(beside)
-        beside.replace(records)
+        with replacing(records) as beside:
+            made.save(beside)
     if not (out_dir / SETTINGS).is_file():
         write_json(out_dir / SETTINGS, asdict(config))
 
@@ -122,11 +119,9 @@ def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig)
     size = facts.get("encoder") or (facts["trained_with"] or {}).get("model", {}).get("encoder")
     config = EcgEncoderConfig(**with_tuples(size)) if size else fallback
     _filled(config, file)
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / SOURCE, {**facts, "encoder": vars(config)})
-    beside = folder / f".{WEIGHTS}.{os.getpid()}"
-    shutil.copyfile(file, beside)
-    beside.replace(folder / WEIGHTS)  # last: a folder with weights is complete
+    with replacing(folder / WEIGHTS) as beside:  # last: a folder with weights is complete
+        shutil.copyfile(file, beside)
 
 
 def load_encoder(folder: Path) -> EcgEncoder:

@@ -1,15 +1,14 @@
 """Clips that took minutes to make, kept in a folder so that the next study of the same model finds them."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.weights import save_exact
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 Tensors = dict[str, torch.Tensor]
 
@@ -42,10 +41,7 @@ def kept(
         if all(len(tensor) >= count for tensor in tensors.values()):
             return {key: tensor[:count] for key, tensor in tensors.items()}
     tensors = make()
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, beside, metadata={"facts": told})
-    beside.replace(path)
+    save_exact(tensors, path, {"facts": told})
     return tensors
 
 

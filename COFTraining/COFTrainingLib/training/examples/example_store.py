@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from COFGeneratorLib.errors import ChainOfFlowError, CohortError
+from COFGeneratorLib.files import replacing
 from COFGeneratorLib.jobs.workers import spread
 from safetensors import safe_open
 from safetensors.numpy import save_file
@@ -176,15 +177,10 @@ def _make(job: _Job) -> Made:
 
 
 def _save(path: Path, example: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        names = (*ARRAYS, *(("anchor",) if "anchor" in example else ()))
-        arrays = {name: np.ascontiguousarray(example[name]) for name in names}
+    names = (*ARRAYS, *(("anchor",) if "anchor" in example else ()))
+    arrays = {name: np.ascontiguousarray(example[name]) for name in names}
+    with replacing(path) as beside:
         save_file(arrays, beside, {"facts": json.dumps(example["facts"])})
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _stamp(cohort: Cohort, subject: Subject, copies: int) -> str:

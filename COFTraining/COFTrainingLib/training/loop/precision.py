@@ -30,8 +30,8 @@ def hindrance(device: torch.device, precision: str) -> str:
         return ""
     if torch.backends.cpu.get_cpu_capability() == "AVX2":
         return "this processor would only emulate it, many times slower than fp32"
-    amx = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
-    if amx and "AMX" in os.environ.get("ONEDNN_MAX_CPU_ISA", "AMX"):
+    can: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if can.get("amx_bf16", False) and "AMX" in os.environ.get("ONEDNN_MAX_CPU_ISA", "AMX"):
         return (
             "on processors with AMX torch can crash in it (start with ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 in the "
             "environment to have it all the same)"

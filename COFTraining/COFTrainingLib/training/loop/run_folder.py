@@ -109,7 +109,7 @@ class Checkpoint:
 class CheckpointRing:
     """The last few checkpoints of a run and the best one."""
 
-    def __init__(self, run: Path, keep_last: int):
+    def __init__(self, run: Path, keep_last: int) -> None:
         self.folder = run / "checkpoints"
         self.keep_last = max(keep_last, 1)
         self.folder.mkdir(parents=True, exist_ok=True)

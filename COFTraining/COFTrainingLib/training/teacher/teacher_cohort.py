@@ -1,6 +1,5 @@
 """Pairs of frames of a cohort's own images for the registration teacher: cines, or two labelled frames (ACDC)."""
 
-import os
 from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from COFGeneratorLib.anatomy import read_labels, read_sax
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.errors import AnatomyError, TrainingError
+from COFGeneratorLib.files import replacing
 from COFGeneratorLib.registration.teacher_grid import heart_centred_grid, scale_intensity
 from COFGeneratorLib.registration.teacher_network import TeacherConfig
 
@@ -226,10 +226,8 @@ def _segmented(
                 if frame == first:
                     raise
         if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            beside = kept.with_name(f".{kept.stem}.{os.getpid()}.npz")
-            np.savez_compressed(beside, **{str(frame): labels for frame, labels in found.items()})
-            beside.replace(kept)
+            with replacing(kept) as beside:
+                np.savez_compressed(beside, **{str(frame): labels for frame, labels in found.items()})
     order = [frame for frame in chosen if frame in found]
     masks = [np.stack([found[frame] == code for code in LABELS.values()]) for frame in order]
     return cine.stack(first), [cine.frames[frame] for frame in order], masks
