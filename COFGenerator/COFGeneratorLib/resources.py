@@ -1,10 +1,10 @@
 """Where the shipped resources lie: the default model bundle and the synthetic demo patient."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from COFGeneratorLib.errors import BundleError, ChainOfFlowError
+from COFGeneratorLib.generator.bundle import DEFAULT_ENGINE, METADATA, engine_of
 
 DEFAULT_BUNDLE = "cof-plus"
 
@@ -33,7 +33,7 @@ def default_bundle() -> Path:
     """
     for place in _PLACES:
         bundle = place / "Models" / DEFAULT_BUNDLE
-        if (bundle / "configs" / "metadata.json").is_file():
+        if (bundle / METADATA).is_file():
             return bundle
     raise BundleError(
         f"The default model {DEFAULT_BUNDLE} belongs in Resources/Models; found none. "
@@ -46,22 +46,15 @@ def models_folders() -> list[Path]:
     return [place / "Models" for place in _PLACES]
 
 
-def model_bundles(engine: str = "chain-of-flow") -> list[Path]:
+def model_bundles(engine: str = DEFAULT_ENGINE) -> list[Path]:
     """Return the folders of the bundles of one engine that ship with the product, the default one first."""
     found: dict[str, Path] = {}
     for models in models_folders():
-        for metadata in sorted(models.glob("*/configs/metadata.json")):
-            if _engine_of(metadata) == engine:
-                found.setdefault(metadata.parents[1].name, metadata.parents[1])
+        for metadata in sorted(models.glob(f"*/{METADATA}")):
+            folder = metadata.parents[1]
+            if engine_of(folder) == engine:
+                found.setdefault(folder.name, folder)
     return [found[name] for name in sorted(found, key=lambda name: (name != DEFAULT_BUNDLE, name))]
-
-
-def _engine_of(metadata: Path) -> str:
-    """Return which engine a bundle is for; one that does not read is left to its loader, which says what is wrong."""
-    try:
-        return str(json.loads(metadata.read_text(encoding="utf-8"))["cof"].get("engine", "chain-of-flow"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "chain-of-flow"
 
 
 def sample_patient() -> SamplePatient:

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.ecgflowcmr.bundle import is_ecgflow_bundle, load_ecgflow_bundle
+from COFGeneratorLib.ecgflowcmr.bundle import ENGINE, load_ecgflow_bundle
 from COFGeneratorLib.ecgflowcmr.generate import generate_from_ecg, plane_geometry
 from COFGeneratorLib.ecgflowcmr.model import PlaneGrid
 from COFGeneratorLib.ecgflowcmr.read_outs import measure_plane
 from COFGeneratorLib.errors import BundleError, FunctionError, TrainingError
-from COFGeneratorLib.generator.bundle import load_bundle
+from COFGeneratorLib.generator.bundle import engine_of, load_bundle
 from COFGeneratorLib.resources import sample_patient
 from COFTrainingLib.training.ecgflowcmr.settings import read_settings
 from COFTrainingLib.training.ecgflowcmr.stages import load_pa_mae, run_stage
@@ -85,8 +85,8 @@ def test_an_image_is_refused_and_so_is_a_bundle_of_the_other_engine(cof, smoke_b
     with pytest.raises(BundleError, match="of the engine ecgflowcmr"):
         load_bundle(smoke_bundle)
     assert "networks built" in cof("bundle", "verify", smoke_bundle).out
-    assert is_ecgflow_bundle(smoke_bundle)
-    assert not is_ecgflow_bundle(tmp_path)
+    assert engine_of(smoke_bundle) == ENGINE
+    assert engine_of(tmp_path) != ENGINE
 
 
 def test_an_altered_bundle_is_refused(smoke_bundle, tmp_path):

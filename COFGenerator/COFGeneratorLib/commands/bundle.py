@@ -34,10 +34,11 @@ def info(arguments: argparse.Namespace) -> int:
 def verify(arguments: argparse.Namespace) -> int:
     """Load the bundle, which checks everything; returns the exit code."""
     from COFGeneratorLib import load_bundle
-    from COFGeneratorLib.ecgflowcmr.bundle import is_ecgflow_bundle, load_ecgflow_bundle
+    from COFGeneratorLib.ecgflowcmr.bundle import ENGINE, load_ecgflow_bundle
+    from COFGeneratorLib.generator.bundle import engine_of
 
     folder = asked_bundle(arguments)
-    bundle = load_ecgflow_bundle(folder) if is_ecgflow_bundle(folder) else load_bundle(folder)
+    bundle = load_ecgflow_bundle(folder) if engine_of(folder) == ENGINE else load_bundle(folder)
     print(f"{bundle.model_id}: {len(bundle.metadata['checksums'])} files match, networks built.")
     print(f"weights SHA-256 {bundle.weights_sha256}")
     return 0

@@ -22,7 +22,7 @@ class PaMaeEncoder:
         pa_mae: The network, e.g. of a bundle of the engine ecgflowcmr.
     """
 
-    def __init__(self, pa_mae: PaMae):
+    def __init__(self, pa_mae: PaMae) -> None:
         self.pa_mae = pa_mae.eval()
 
     @classmethod

@@ -59,7 +59,7 @@ class FlowDefaults:
 class Amdf(nn.Module):
     """The fine-tuned ECG encoder, the pooling over beats and the velocity network: what the flow stage trains."""
 
-    def __init__(self, pa_mae: PaMae, velocity: VelocityTransformer):
+    def __init__(self, pa_mae: PaMae, velocity: VelocityTransformer) -> None:
         super().__init__()
         self.pa_mae, self.velocity = pa_mae, velocity
         self.beat = nn.Linear(pa_mae.config.tokens, 1)
@@ -122,7 +122,7 @@ class EcgFlowModel(nn.Module):
     def __init__(
         self, grid: PlaneGrid, amdf: Amdf, vae: VideoVae, template, scale: float, defaults: FlowDefaults,
         contraction: Contraction | None = None,
-    ):  # fmt: skip
+    ) -> None:  # fmt: skip
         super().__init__()
         self.contraction = contraction
         self.grid, self.amdf, self.vae, self.scale, self.defaults = grid, amdf, vae, float(scale), defaults

@@ -59,7 +59,7 @@ class PaMaeConfig:
 class _Block(nn.Module):
     """Two convolutions around a shortcut (ResNet-18's basic block in one dimension)."""
 
-    def __init__(self, inside: int, out: int, stride: int, dilation: int):
+    def __init__(self, inside: int, out: int, stride: int, dilation: int) -> None:
         super().__init__()
         self.first = nn.Conv1d(inside, out, 3, stride, dilation, dilation, bias=False)
         self.norm_1, self.norm_2 = nn.BatchNorm1d(out), nn.BatchNorm1d(out)
@@ -76,7 +76,7 @@ class _Block(nn.Module):
 class PaMae(nn.Module):
     """Encoder, decoder, phase head and, where asked for, a phenotype head (else None)."""
 
-    def __init__(self, config: PaMaeConfig):
+    def __init__(self, config: PaMaeConfig) -> None:
         super().__init__()
         self.config = config
         first = config.widths[0]

@@ -33,7 +33,7 @@ class PhenotypeHead(nn.Module):
         BundleError: If a phenotype is not known.
     """
 
-    def __init__(self, tokens: int, names: tuple[str, ...], hidden: int):
+    def __init__(self, tokens: int, names: tuple[str, ...], hidden: int) -> None:
         super().__init__()
         unknown = [name for name in names if name not in UNITS]
         if unknown:

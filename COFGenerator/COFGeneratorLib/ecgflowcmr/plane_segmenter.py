@@ -27,7 +27,7 @@ def _pair(inside: int, out: int) -> nn.Sequential:
 class PlaneSegmenter(nn.Module):
     """U-Net over single frames (N, 1, H, W) in [0, 1]; returns logits (N, 4, H, W)."""
 
-    def __init__(self, config: PlaneSegmenterConfig):
+    def __init__(self, config: PlaneSegmenterConfig) -> None:
         super().__init__()
         self.config = config
         widths = config.widths

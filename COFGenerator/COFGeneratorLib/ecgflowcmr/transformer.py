@@ -59,7 +59,7 @@ def sinusoids(value: torch.Tensor, width: int, longest: float = 10_000.0) -> tor
 
 
 class _Attention(nn.Module):
-    def __init__(self, width: int, heads: int, source: int | None = None):
+    def __init__(self, width: int, heads: int, source: int | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.q, self.kv = nn.Linear(width, width), nn.Linear(source or width, 2 * width)
@@ -75,7 +75,7 @@ class _Attention(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, config: DitConfig):
+    def __init__(self, config: DitConfig) -> None:
         super().__init__()
         width = config.width
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
@@ -110,7 +110,7 @@ class _Block(nn.Module):
 class VelocityTransformer(nn.Module):
     """Velocity of the latent at flow time t (0 template, 1 data), given the ECG."""
 
-    def __init__(self, config: DitConfig):
+    def __init__(self, config: DitConfig) -> None:
         super().__init__()
         self.config = config
         width, places = config.width, (config.side // config.patch) ** 2

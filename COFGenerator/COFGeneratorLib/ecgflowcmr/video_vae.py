@@ -47,7 +47,7 @@ def _conv(inside: int, out: int, temporal: bool, stride: int = 1) -> nn.Conv3d:
 
 
 class _Residual(nn.Module):
-    def __init__(self, inside: int, out: int, temporal: bool, groups: int):
+    def __init__(self, inside: int, out: int, temporal: bool, groups: int) -> None:
         super().__init__()
         self.norm_1, self.norm_2 = nn.GroupNorm(groups, inside), nn.GroupNorm(groups, out)
         self.first, self.second = _conv(inside, out, temporal), _conv(out, out, temporal)
@@ -61,7 +61,7 @@ class _Residual(nn.Module):
 class _Attention(nn.Module):
     """Attention over all voxels of all frames; the fused kernels keep its memory linear in their number."""
 
-    def __init__(self, width: int, heads: int, groups: int):
+    def __init__(self, width: int, heads: int, groups: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm = nn.GroupNorm(groups, width)
@@ -78,7 +78,7 @@ class _Attention(nn.Module):
 class VideoVae(nn.Module):
     """Encoder and decoder of cines (B, 1, T, H, W) in [−1, 1]."""
 
-    def __init__(self, config: VaeConfig):
+    def __init__(self, config: VaeConfig) -> None:
         super().__init__()
         self.config = config
         widths, groups = config.widths, config.groups

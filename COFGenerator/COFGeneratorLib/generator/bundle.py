@@ -5,15 +5,27 @@
 
 import hashlib
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from COFGeneratorLib.errors import BundleError
+from COFGeneratorLib.files import sha256_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from COFGeneratorLib.generator.model import MotionModel
 
 METADATA = "configs/metadata.json"
 FORMAT = 1
+DEFAULT_ENGINE = "chain-of-flow"
+"""The engine of a bundle that names none: it moves an anchor."""
 MAX_WEIGHTS_BYTES = 1 << 30
+Made = TypeVar("Made")
+Network = TypeVar("Network", bound="torch.nn.Module")
 
 
 @dataclass
@@ -23,8 +35,8 @@ class Bundle:
     Attributes:
         folder: Where it lies.
         metadata: Content of ``configs/metadata.json``.
-        model: Networks of motion, on the CPU, ready.
-        segmenter: The anchor's segmenter, or None where the bundle has none.
+        model: Networks of its engine, on the CPU, ready.
+        segmenter: The segmenter of what the engine works on, or None where the bundle has none.
     """
 
     folder: Path
@@ -72,13 +84,22 @@ def read_metadata(folder: Path) -> dict[str, Any]:
             raise BundleError(f"A bundle's files lie within it; found {name!r}. Do not use this bundle.")
         if not path.is_file() or path.stat().st_size > MAX_WEIGHTS_BYTES:
             raise BundleError(f"The bundle's file {name} is missing or too large. Install the bundle again.")
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        found = sha256_of(path)
         if found != expected:
             raise BundleError(
                 f"The bundle's file {name} must have SHA-256 {expected[:12]}…; found {found[:12]}…: it is truncated or "
                 "was altered. Install the bundle again."
             )
     return metadata
+
+
+def engine_of(folder: str | Path) -> str:
+    """Return which engine a bundle is for; one that does not read is left to its loader, which says what is wrong."""
+    try:
+        metadata = json.loads((Path(folder) / METADATA).read_text(encoding="utf-8"))
+        return str(metadata["cof"].get("engine", DEFAULT_ENGINE))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return DEFAULT_ENGINE
 
 
 def load_bundle(folder: str | Path) -> Bundle:
@@ -94,8 +115,24 @@ def load_bundle(folder: str | Path) -> Bundle:
             f"A bundle that moves an anchor was expected; {folder.name} is of the engine {metadata['cof']['engine']}. "
             "Name another bundle, or use it with --engine."
         )
+    return build_bundle(folder, metadata, _networks)
+
+
+def build_bundle(
+    folder: Path, metadata: dict[str, Any], networks: Callable[[Path, dict[str, Any]], tuple[Any, Any]]
+) -> Bundle:
+    """Return a verified bundle with its networks.
+
+    Args:
+        folder: The bundle.
+        metadata: From ``read_metadata``.
+        networks: ``(folder of the weights, metadata["cof"]) → (model, segmenter or None)`` of its engine.
+
+    Raises:
+        BundleError: If the weights do not fit the configuration.
+    """
     try:
-        return _build(folder, metadata)
+        model, segmenter = networks(folder / "models", metadata["cof"])
     except BundleError:
         raise
     except Exception as error:  # safetensors, torch and the configuration each raise their own kinds
@@ -103,56 +140,59 @@ def load_bundle(folder: str | Path) -> Bundle:
             f"The weights of {folder.name} must fit its configuration; found {type(error).__name__}: {error}. "
             "Install the bundle again."
         ) from error
+    return Bundle(folder, metadata, model, segmenter)
 
 
-def _build(folder: Path, metadata: dict[str, Any]) -> Bundle:
+def configured(kind: Callable[..., Made], facts: dict[str, Any]) -> Made:
+    """Return a configuration from what a bundle states of it; JSON knows no tuples."""
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()})
+
+
+def filled(network: Network, path: Path) -> Network:
+    """Return a network with the weights of a file, ready for use."""
+    from COFGeneratorLib.weights import load_weights
+
+    network.load_state_dict(load_weights(path))
+    return network.eval()
+
+
+def _networks(models: Path, facts: dict[str, Any]) -> tuple[Any, Any]:
+    """Return the ``MotionModel`` and the anchor's segmenter."""
     from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
     from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
     from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
     from COFGeneratorLib.generator.networks.grid import MotionGrid
     from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
     from COFGeneratorLib.generator.networks.pack import PackScale
-    from COFGeneratorLib.weights import load_weights
 
-    facts = metadata["cof"]
-
-    def filled(network, name):
-        network.load_state_dict(load_weights(folder / "models" / f"{name}.safetensors"))
-        return network.eval()
-
-    grid = MotionGrid(**_tuples(facts["grid"]))
-    encoder = filled(EcgEncoder(EcgEncoderConfig(**_tuples(facts["ecg"]))), "ecg")
+    grid = configured(MotionGrid, facts["grid"])
     mean = flow = segmenter = None
     if facts.get("mean"):
-        mean = filled(MotionMean(grid, MeanConfig(**_tuples(facts["mean"]))), "mean")
+        mean = filled(MotionMean(grid, configured(MeanConfig, facts["mean"])), models / "mean.safetensors")
     if facts.get("flow"):
-        flow = filled(VelocityUNet(grid, FlowConfig(**_tuples(facts["flow"]))), "flow")
+        flow = filled(VelocityUNet(grid, configured(FlowConfig, facts["flow"])), models / "flow.safetensors")
     if facts.get("segmenter"):
         from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
 
-        segmenter = Segmenter.from_files(folder / "models" / "segmenter")
+        segmenter = Segmenter.from_files(models / "segmenter")
     model = MotionModel(
-        grid,
-        encoder,
-        PackScale(tuple(facts["rms"])),
-        mean,
-        flow,
-        tuple(facts.get("spread", (1.0, 1.0, 1.0))),
-        float(facts.get("gain", 1.0)),
-        SamplerDefaults(**facts.get("sampler", {})),
-        None if facts.get("ef_z90") is None else float(facts["ef_z90"]),
-        float(facts.get("ef_shift", 0.0)),
+        grid=grid,
+        encoder=filled(EcgEncoder(configured(EcgEncoderConfig, facts["ecg"])), models / "ecg.safetensors"),
+        scale=PackScale(tuple(facts["rms"])),
+        mean=mean,
+        flow=flow,
+        spread=tuple(facts.get("spread", (1.0, 1.0, 1.0))),
+        gain=float(facts.get("gain", 1.0)),
+        sampler=SamplerDefaults(**facts.get("sampler", {})),
+        ef_z90=None if facts.get("ef_z90") is None else float(facts["ef_z90"]),
+        ef_shift=float(facts.get("ef_shift", 0.0)),
     )
-    return Bundle(folder, metadata, model, segmenter)
-
-
-def _tuples(facts: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in facts.items()}
+    return model, segmenter
 
 
 def save_bundle(
     folder: Path,
-    model,
+    model: "MotionModel",
     facts: dict[str, Any],
     segmenter_files: Path | None = None,
     teacher_files: Path | None = None,
@@ -161,7 +201,7 @@ def save_bundle(
 
     Args:
         folder: New folder, or one whose bundle is replaced.
-        model: A ``MotionModel``.
+        model: The networks and their scales.
         facts: ``name``, ``version``, ``description``, ``licence``, ``intended_use``, ``training`` … for the metadata.
         segmenter_files: Folder of the segmenter's files; its weights are stored in eight bits, which changes its Dice
             by less than 0.01 and keeps the bundle small.
@@ -170,11 +210,7 @@ def save_bundle(
     Returns:
         The metadata written.
     """
-    from COFGeneratorLib.weights import save_weights
-
     folder = Path(folder)
-    (folder / "models").mkdir(parents=True, exist_ok=True)
-    (folder / "configs").mkdir(exist_ok=True)
     cof: dict[str, Any] = {
         "grid": asdict(model.grid),
         "rms": list(model.scale.rms),
@@ -185,22 +221,42 @@ def save_bundle(
         "ef_shift": model.ef_shift,
         "pack": "channel = component*D + slice; components v_k, v_j, v_i, confidence",
     }
+    states = {}
     for name, network in (("ecg", model.encoder), ("mean", model.mean), ("flow", model.flow)):
-        if network is None:
-            continue
-        cof[name] = asdict(network.config)
-        save_weights(network.state_dict(), folder / "models" / f"{name}.safetensors")
+        if network is not None:
+            cof[name] = asdict(network.config)
+            states[name] = network.state_dict()
     if segmenter_files is not None:
         cof["segmenter"] = True
         _copy_network(Path(segmenter_files), folder / "models" / "segmenter", eight_bits=True)
     if teacher_files is not None:
         cof["teacher"] = True
         _copy_network(Path(teacher_files), folder / "models" / "teacher", eight_bits=False)
-    checksums = {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((folder / "models").rglob("*"))
-        if path.is_file()
-    }
+    return write_bundle(folder, states, facts, cof)
+
+
+def write_bundle(
+    folder: Path, states: "dict[str, dict[str, torch.Tensor]]", facts: dict[str, Any], cof: dict[str, Any]
+) -> dict[str, Any]:
+    """Write weights and metadata, the checksums of all files under ``models`` with them.
+
+    Args:
+        folder: New folder, one whose bundle is replaced, or one with further files under ``models``.
+        states: Weights by the name of their file.
+        facts: Of the metadata.
+        cof: Configuration of the networks, for the metadata.
+
+    Returns:
+        The metadata written.
+    """
+    from COFGeneratorLib.weights import save_weights
+
+    (folder / "models").mkdir(parents=True, exist_ok=True)
+    (folder / "configs").mkdir(exist_ok=True)
+    for name, state in states.items():
+        save_weights(state, folder / "models" / f"{name}.safetensors")
+    files = sorted(path for path in (folder / "models").rglob("*") if path.is_file())
+    checksums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     metadata = {"format": FORMAT, **facts, "cof": cof, "checksums": checksums}
     partial = folder / "configs" / "metadata.json.part"
     partial.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
@@ -209,8 +265,6 @@ def save_bundle(
 
 
 def _copy_network(source: Path, target: Path, eight_bits: bool) -> None:
-    import shutil
-
     from COFGeneratorLib.weights import load_weights, save_weights
 
     target.mkdir(parents=True, exist_ok=True)

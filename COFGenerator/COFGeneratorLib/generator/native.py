@@ -42,7 +42,7 @@ class NativeMotion:
 
     def __init__(
         self, displacement_mm: np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras, shape, frames: int, still=0
-    ):
+    ) -> None:
         self.frames, self.shape, self.still = frames, tuple(shape), still
         self._spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()
         windowed = np.asarray(displacement_mm, dtype=np.float64) * grid.window(min(grid.spacing_mm[1:]))

@@ -140,7 +140,7 @@ def generate(
 class _Stages:
     """Times stages and passes progress on."""
 
-    def __init__(self, progress: Progress | None):
+    def __init__(self, progress: Progress | None) -> None:
         self.progress, self.seconds = progress, {}
 
     def __call__(self, name: str):

@@ -26,7 +26,7 @@ class ResultFolder:
         ChainOfFlowError: If ``out`` holds other files, is a file, or cannot be written.
     """
 
-    def __init__(self, out: str | os.PathLike, overwrite: bool = False):
+    def __init__(self, out: str | os.PathLike, overwrite: bool = False) -> None:
         self.out = Path(out).absolute()
         self._made: list[Path] = []
         if self.out.exists() and not self.out.is_dir():

@@ -87,7 +87,7 @@ class EcgEncoderConfig:
 class _ResidualBlock(nn.Module):
     """Pre-activation block whose branch is scaled by a learned number that starts at 0."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, kernel: int):
+    def __init__(self, inputs: int, outputs: int, stride: int, kernel: int) -> None:
         super().__init__()
         self.first = nn.Conv1d(inputs, outputs, kernel, stride, kernel // 2)
         self.second = nn.Conv1d(outputs, outputs, kernel, 1, kernel // 2)
@@ -117,7 +117,7 @@ class EcgEncoder(nn.Module):
         config: Size; the default has about 0.9 million parameters.
     """
 
-    def __init__(self, config: EcgEncoderConfig | None = None):
+    def __init__(self, config: EcgEncoderConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or EcgEncoderConfig()
         self.register_buffer("scalar_centre", torch.tensor(SCALAR_CENTRE))

@@ -69,7 +69,7 @@ class FlowConfig:
 class TimeAttention(nn.Module):
     """Self-attention along T at every pixel, with the phase embedding added: periodic, no order of frames."""
 
-    def __init__(self, width: int, heads: int, hidden: int):
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
         self.norm, self.heads = nn.GroupNorm(8, width), heads
         self.clock = nn.Linear(hidden, width)
@@ -97,7 +97,7 @@ class VelocityUNet(nn.Module):
         config: Size and objective.
     """
 
-    def __init__(self, grid: MotionGrid, config: FlowConfig | None = None):
+    def __init__(self, grid: MotionGrid, config: FlowConfig | None = None) -> None:
         super().__init__()
         self.grid, self.config = grid, config or FlowConfig()
         if self.config.residual and (self.config.prediction in ("noise", "rate") or self.config.target == "frames"):

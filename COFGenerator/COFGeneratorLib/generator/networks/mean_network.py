@@ -36,7 +36,7 @@ class MeanConfig:
 class FilmBlock(nn.Module):
     """Residual block of two 3×3 convolutions, scaled and shifted by the condition (FiLM, Perez 2018)."""
 
-    def __init__(self, inputs: int, outputs: int, hidden: int):
+    def __init__(self, inputs: int, outputs: int, hidden: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.GroupNorm(8, inputs), nn.GroupNorm(8, outputs)
         self.conv1, self.conv2 = nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)
@@ -55,7 +55,7 @@ class FilmBlock(nn.Module):
 class PlaneUNet(nn.Module):
     """U-Net over one plane (B, C, H, W) with FiLM; H and W divisible by 2^(levels − 1)."""
 
-    def __init__(self, inputs: int, outputs: int, widths, blocks: int, hidden: int):
+    def __init__(self, inputs: int, outputs: int, widths, blocks: int, hidden: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1)
         self.down, self.shrink, self.up, self.grow = (nn.ModuleList() for _ in range(4))
@@ -105,7 +105,7 @@ class MotionMean(nn.Module):
         config: Size.
     """
 
-    def __init__(self, grid: MotionGrid, config: MeanConfig | None = None):
+    def __init__(self, grid: MotionGrid, config: MeanConfig | None = None) -> None:
         super().__init__()
         self.grid, self.config = grid, config or MeanConfig()
         depth, hidden = grid.shape[0], self.config.hidden
