@@ -33,13 +33,12 @@ def generated(bundle, stack, labels, cycle, still: int):
     """Return the function of a generated cine and the labels of its frame at the R wave."""
     import torch
     from COFGeneratorLib.function import report_from_curves, volume_curves
-    from COFGeneratorLib.generator.conditioned import prepare
+    from COFGeneratorLib.generator.conditioned import prepare_anchor
     from COFGeneratorLib.generator.native import native_motion
-    from COFGeneratorLib.generator.networks.grid import label_fractions
+    from COFGeneratorLib.generator.networks.grid import label_fractions, moved_labels
     from COFGeneratorLib.generator.r_wave import at_the_r_wave
-    from COFTrainingLib.evaluation.comparators.base import hard_labels
 
-    model, ready = bundle.model, prepare(stack, cycle, bundle, labels, torch.device("cpu"))
+    model, ready = bundle.model, prepare_anchor(stack, cycle, bundle, labels, torch.device("cpu"))
     begin = at_the_r_wave(model, ready, stack, FRAMES, still)
     velocity = begin.settle(begin.velocities(), ready.wanted_ef)
     native = native_motion(model, velocity, begin.ready, stack, FRAMES, still)
@@ -48,7 +47,7 @@ def generated(bundle, stack, labels, cycle, still: int):
         volume_curves(moved, stack.ijk_to_ras), np.arange(FRAMES) / FRAMES * cycle.rr_ms, cycle.rr_ms, cycle.hr_bpm,
         labels_from="user", folded_fraction=native.folded_fraction(labels > 0),
     )  # fmt: skip
-    return report, hard_labels(moved, labels, still)[0]
+    return report, moved_labels(moved, labels, still)[0]
 
 
 def measure(bundle, case, frame: int) -> list[dict]:

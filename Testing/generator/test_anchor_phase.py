@@ -50,9 +50,11 @@ def test_networks_that_are_told_begin_as_those_that_are_not(tiny_model):
         for anchor in (torch.zeros(2), torch.tensor([0.0, 0.37])):
             assert torch.allclose(mean(maps, condition, phases, anchor)[0], expected[0], atol=1e-6)
         centre = expected.float()
-        before = tiny_model.flow(pack, tau, maps, condition, phases, centre)
-        assert torch.equal(flow(pack, tau, maps, condition, phases, centre), before)
-        assert torch.equal(flow(pack, tau, maps, condition, phases, centre, torch.tensor([0.2, 0.7])), before)
+        before = tiny_model.flow(pack, tau, maps, condition, phases, mean=centre)
+        assert torch.equal(flow(pack, tau, maps, condition, phases, mean=centre), before)
+        assert torch.equal(
+            flow(pack, tau, maps, condition, phases, mean=centre, anchor=torch.tensor([0.2, 0.7])), before
+        )
 
 
 def test_the_r_wave_is_the_same_whatever_the_weights_of_the_phase(tiny_model, told_bundle):

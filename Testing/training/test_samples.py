@@ -74,7 +74,7 @@ def test_the_last_sample_is_a_draw_of_the_model_and_leaves_the_random_numbers_al
     torch.manual_seed(3)
     mean = MotionMean(GRID, MEAN)
     flow = VelocityUNet(GRID, FlowConfig(widths=(16, 16, 16), heads=2, hidden=16, residual=True))
-    model = MotionModel(GRID, EcgEncoder().eval(), data.scale, mean, flow, (1.0, 1.0, 1.0)).to("cpu")
+    model = MotionModel(GRID, EcgEncoder().eval(), data.scale, mean, flow).to("cpu")
     before = torch.get_rng_state()
     path = write_final_sample(tmp_path, data, model)
     assert torch.equal(before, torch.get_rng_state())

@@ -1,6 +1,7 @@
 """The ECG-conditioned motion generator."""
 
 from importlib import import_module
+from typing import Any
 
 _PUBLIC = {
     "Bundle": "bundle",
@@ -12,7 +13,7 @@ _PUBLIC = {
 __all__ = list(_PUBLIC)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
         return getattr(import_module(f"COFGeneratorLib.generator.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,8 @@ import numpy as np
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.ecg.record import EcgRecord
-from COFGeneratorLib.errors import EcgError
+from COFGeneratorLib.errors import EcgError, MotionError
+from COFGeneratorLib.function import FunctionReport
 
 
 class MotionSource(Protocol):
@@ -27,7 +28,7 @@ class Cine:
         time_ms: (T,) time from the R wave, ms; periodic over ``rr_ms``.
         rr_ms: Length of the cycle, ms.
         anchor: The stack that was warped; its ``ijk_to_ras`` is the cine's geometry.
-        motion: Source of displacements.
+        motion: Source of displacements; None for an image generated as such, not by moving an anchor.
         labels: (T, D, H, W) uint8 (0 background, 1 LV, 2 myocardium, 3 RV) or None.
         labels_from: ``"user"``, ``"segmenter"``, ``"user+segmenter"`` (given, and completed) or ``"none"``.
         function: Measured function or None where no labels are known.
@@ -40,14 +41,14 @@ class Cine:
     time_ms: np.ndarray
     rr_ms: float
     anchor: SaxStack
-    motion: MotionSource
+    motion: MotionSource | None
     labels: np.ndarray | None
     labels_from: str
-    function: Any | None
+    function: FunctionReport | None
     record: EcgRecord | None
     cycle: EcgCycle | None
     provenance: dict[str, Any] = field(default_factory=dict)
-    samples: tuple[Any, ...] = ()
+    samples: tuple[FunctionReport, ...] = ()
 
     @property
     def ecg(self) -> tuple[EcgRecord, EcgCycle]:
@@ -64,5 +65,10 @@ class Cine:
         """Return the pull displacement of a frame, (3, D, H, W), mm along the stack's own axes (k, j, i).
 
         ``frames[t](x) = anchor(x + u_t(x))``; zero for the anchor's frame.
+
+        Raises:
+            MotionError: If nothing was moved.
         """
+        if self.motion is None:
+            raise MotionError("A displacement belongs to an anchor that was moved; this cine was drawn without one.")
         return self.motion.displacement_mm(frame)

@@ -1,12 +1,11 @@
 """An anchor and an ECG made ready for the motion model."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 
-from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
+from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
 from COFGeneratorLib.anatomy.roi import Roi, check_heart_in, check_on_stack
 from COFGeneratorLib.anatomy.segmenters.completion import complete_by
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -30,7 +29,7 @@ class Conditioned:
 
     labels: np.ndarray
     labels_from: str
-    frame: Any
+    frame: HeartFrame
     maps: torch.Tensor
     fine_maps: torch.Tensor
     condition: torch.Tensor
@@ -50,12 +49,13 @@ class Conditioned:
         return self.ef.mean if self.ef else None
 
 
-def prepare(
+def prepare_anchor(
     anchor: SaxStack,
     cycle: EcgCycle | None,
     bundle: Bundle,
-    labels,
-    device,
+    labels: np.ndarray | None,
+    device: torch.device,
+    *,
     roi: Roi | None = None,
     complete: bool = False,
 ) -> Conditioned:
@@ -95,12 +95,23 @@ def prepare(
         warnings += (MIRRORED,)
     grid = grid_for_heart(labels, anchor.ijk_to_ras, frame, bundle.model.grid)
     maps, fine = _maps(labels, anchor.ijk_to_ras, frame, grid, device)
-    condition = bundle.model.condition(cycle, device)
-    ef = bundle.model.stated_ef(cycle)
-    return Conditioned(labels.astype(np.uint8), source, frame, maps, fine, condition, grid, ef, roi, warnings)
+    return Conditioned(
+        labels=labels.astype(np.uint8),
+        labels_from=source,
+        frame=frame,
+        maps=maps,
+        fine_maps=fine,
+        condition=bundle.model.condition(cycle, device),
+        grid=grid,
+        ef=bundle.model.stated_ef(cycle),
+        roi=roi,
+        warnings=warnings,
+    )
 
 
-def relabelled(ready: Conditioned, labels: np.ndarray, ijk_to_ras, model_grid: MotionGrid | None = None) -> Conditioned:
+def relabelled(
+    ready: Conditioned, labels: np.ndarray, ijk_to_ras: np.ndarray, model_grid: MotionGrid | None = None
+) -> Conditioned:
     """Return an anchor with the labels (D, H, W) of the same heart at another phase.
 
     Args:
@@ -120,7 +131,9 @@ def relabelled(ready: Conditioned, labels: np.ndarray, ijk_to_ras, model_grid: M
     return replace(ready, labels=labels, frame=frame, grid=grid, maps=maps, fine_maps=fine)
 
 
-def _maps(labels: np.ndarray, ijk_to_ras, frame, grid: MotionGrid, device) -> tuple[torch.Tensor, torch.Tensor]:
+def _maps(
+    labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame, grid: MotionGrid, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     fractions = label_fractions(labels)
     maps = torch.from_numpy(anatomy_maps(fractions, ijk_to_ras, frame, grid))[None].to(device)
     return maps, torch.from_numpy(anatomy_maps(fractions, ijk_to_ras, frame, grid, 2, 2))

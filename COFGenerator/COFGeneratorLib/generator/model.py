@@ -1,14 +1,14 @@
 """The whole generator as one object: ECG encoder, regression mean, velocity network, and their scales."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 
-import numpy as np
 import torch
 
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.generator.ejection import StatedEf
-from COFGeneratorLib.generator.networks.condition import cycle_condition, null_condition
-from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
+from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE, cycle_condition, null_condition
+from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, encoder_inputs
 from COFGeneratorLib.generator.networks.flow_network import PACK_COMPONENTS, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.mean_network import MotionMean
@@ -59,13 +59,14 @@ class MotionModel:
     scale: PackScale
     mean: MotionMean | None
     flow: VelocityUNet | None
+    _: KW_ONLY
     spread: tuple[float, float, float] = (1.0, 1.0, 1.0)
     gain: float = 1.0
     sampler: SamplerDefaults = field(default_factory=SamplerDefaults)
     ef_z90: float | None = None
     ef_shift: float = 0.0
 
-    def to(self, device) -> "MotionModel":
+    def to(self, device: torch.device | str) -> "MotionModel":
         """Move all networks to a device, in place."""
         for network in (self.encoder, self.mean, self.flow):
             if network is not None:
@@ -83,11 +84,9 @@ class MotionModel:
         return all(network.config.any_anchor for network in (self.mean, self.flow) if network is not None)
 
     @torch.inference_mode()
-    def condition(self, cycle: EcgCycle | None, device) -> torch.Tensor:
+    def condition(self, cycle: EcgCycle | None, device: torch.device) -> torch.Tensor:
         """Return the condition of an ECG, or of none, (1, CONDITION_SIZE)."""
         if cycle is None:
-            from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
-
             return null_condition(torch.zeros(1, CONDITION_SIZE, device=device))
         return cycle_condition(self.encoder, cycle, device)
 
@@ -96,9 +95,7 @@ class MotionModel:
         """Return the EF that an ECG states; None without one, or where this model does not go by it."""
         if cycle is None or self.ef_z90 is None:
             return None
-        device = next(self.encoder.parameters()).device
-        beat = torch.from_numpy(np.ascontiguousarray(cycle.beat_mv, dtype=np.float32))[None].to(device)
-        embedding, _ = self.encoder(beat, torch.from_numpy(cycle.scalars())[None].to(device))
+        embedding, _ = self.encoder(*encoder_inputs(cycle, next(self.encoder.parameters()).device))
         reading = self.encoder.latents(embedding)
         return StatedEf(float(reading.ef) + self.ef_shift, float(reading.ef_log_variance.mul(0.5).exp()), self.ef_z90)
 
@@ -113,7 +110,7 @@ class MotionModel:
         solver: str | None = None,
         steps: int | None = None,
         anchor: float | None = None,
-        progress=None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return stationary velocities in grid voxels and the confidence.
 
@@ -133,33 +130,37 @@ class MotionModel:
         """
         count, phases = max(draws, 1), self.phases.to(maps)
         maps, condition = maps.expand(count, -1, -1, -1, -1), condition.expand(count, -1)
-        told = () if anchor is None else (torch.full((count,), anchor, device=maps.device),)
-        mean = None if self.mean is None else self.mean(maps[:1], condition[:1], phases, *(at[:1] for at in told))
+        told = None if anchor is None else torch.full((count,), anchor, device=maps.device)
+        mean = None
+        if self.mean is not None:
+            mean = self.mean(maps[:1], condition[:1], phases, None if told is None else told[:1])
+            mean = mean.expand(count, -1, -1, -1, -1, -1)
         shape = (count, len(phases), PACK_COMPONENTS * self.grid.shape[0], *self.grid.shape[1:])
-        if self.flow is None or (mean is not None and not draws):
-            normalised = mean.expand(count, -1, -1, -1, -1, -1)
+        flow = self.flow
+        if mean is not None and (flow is None or not draws):
+            normalised = mean
             confidence = heart_confidence(maps)[:, None].expand(-1, len(phases), -1, -1, -1)
             if progress:
                 progress(1, 1)
         else:
+            assert flow is not None  # a model has a mean, a flow, or both
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(shape, generator=generator) if draws else torch.zeros(shape)
-            centre = None if mean is None else mean.expand(count, -1, -1, -1, -1, -1)
 
-            def predict(x, tau):
-                return self.flow(x, tau, maps, condition, phases, centre, *told)
+            def predict(x: torch.Tensor, tau: torch.Tensor) -> torch.Tensor:
+                return flow(x, tau, maps, condition, phases, mean=mean, anchor=told)
 
             packed = integrate(
                 predict,
                 noise.to(maps.device),
                 steps or self.sampler.steps,
                 solver or self.sampler.solver,
-                self.flow.config.prediction,
+                flow.config.prediction,
                 progress,
             )
             normalised, confidence = unpack(packed)
-            if centre is not None:
-                normalised = centre + normalised * torch.tensor(self.spread).to(maps).view(3, 1, 1, 1)
+            if mean is not None:
+                normalised = mean + normalised * torch.tensor(self.spread).to(maps).view(3, 1, 1, 1)
         velocity = self.gain * self.scale.restore(normalised)
         velocity = velocity - (velocity[:, :1] if anchor is None else at_phase(velocity, anchor))  # the anchor's phase
         return velocity * motion_reach(maps)[:, None, None], confidence

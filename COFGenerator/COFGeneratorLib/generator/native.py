@@ -1,5 +1,7 @@
 """From motion on the heart's coarse grid to the anchor's own grid, and the single warp of the native anchor."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.interpolate import BSpline, make_interp_spline
@@ -41,9 +43,17 @@ class NativeMotion:
     """
 
     def __init__(
-        self, displacement_mm: np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras, shape, frames: int, still=0
+        self,
+        displacement_mm: np.ndarray,
+        grid: MotionGrid,
+        frame: HeartFrame,
+        ijk_to_ras: np.ndarray,
+        shape: tuple[int, int, int],
+        frames: int,
+        *,
+        still: int = 0,
     ) -> None:
-        self.frames, self.shape, self.still = frames, tuple(shape), still
+        self.frames, self.shape, self.still = frames, shape, still
         self._spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()
         windowed = np.asarray(displacement_mm, dtype=np.float64) * grid.window(min(grid.spacing_mm[1:]))
         in_time = np.tensordot(periodic_matrix(len(windowed), np.arange(frames) / frames), windowed, axes=1)
@@ -97,7 +107,7 @@ class NativeMotion:
         full[(slice(None), *self.box)] = field * self._spacing_mm[:, None, None, None]
         return full
 
-    def warp_all(self, channels: np.ndarray, progress=None) -> np.ndarray:
+    def warp_all(self, channels: np.ndarray, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
         """Warp (C, D, H, W) by every frame; returns (T, C, D, H, W) float32, linear, the anchor's frame a copy."""
         channels = np.ascontiguousarray(channels, dtype=np.float32)
         frames = np.repeat(channels[None], self.frames, axis=0)
@@ -120,7 +130,8 @@ class NativeMotion:
 
     def folded_fraction(self, mask: np.ndarray | None = None, every: int = 4) -> float:
         """Return the fraction of voxels with det(I + ∇u) ≤ 0 over every n-th frame, within ``mask`` (D, H, W)."""
-        where, inside = (slice(None),) * 3, None
+        where: tuple[slice, ...] = (slice(None),) * 3
+        inside = None
         if mask is not None:
             cropped = np.ascontiguousarray(mask[self.box])
             where = tuple(slice(max(n.min() - 1, 0), n.max() + 2) for n in np.nonzero(cropped))
@@ -129,13 +140,13 @@ class NativeMotion:
         return float(np.mean([folded_fraction(field, inside) for field in fields]))
 
 
-def _spline_basis(nodes: int):
+def _spline_basis(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (knots, matrix from node values to spline coefficients) of the natural cubic spline."""
     spline = make_interp_spline(np.arange(nodes), np.eye(nodes), k=3, bc_type="natural")
     return spline.t, spline.c
 
 
-def _tensor_rows(knots_y, knots_x, y, x) -> csr_matrix:
+def _tensor_rows(knots_y: np.ndarray, knots_x: np.ndarray, y: np.ndarray, x: np.ndarray) -> csr_matrix:
     """Return the sparse weights (points, coefficients) of the tensor-product spline: 16 a point."""
     rows_y = BSpline.design_matrix(y, knots_y, 3)
     rows_x = BSpline.design_matrix(x, knots_x, 3)
@@ -147,7 +158,7 @@ def _tensor_rows(knots_y, knots_x, y, x) -> csr_matrix:
     )
 
 
-def _bounding_box(inside: np.ndarray, shape) -> tuple[slice, slice, slice]:
+def _bounding_box(inside: np.ndarray, shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
     if not inside.any():
         return slice(0, shape[0]), slice(0, 1), slice(0, 1)
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
@@ -174,4 +185,4 @@ def native_motion(
         fields = (voxels_from_mm(field, grid.spacing_mm) for field in (displacement, back))
         displacement = mm_from_voxels(relative_displacement(*fields), grid.spacing_mm)
     field = displacement.cpu().numpy()
-    return NativeMotion(field, grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames, still)
+    return NativeMotion(field, grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames, still=still)

@@ -1,11 +1,7 @@
 """The main job: anchor + ECG → cine, motion, labels and read-outs in the anchor's own geometry."""
 
-import hashlib
-import platform
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,18 +17,20 @@ from COFGeneratorLib.errors import BundleError, EcgError
 from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.cine import Cine
-from COFGeneratorLib.generator.conditioned import prepare
+from COFGeneratorLib.generator.conditioned import Conditioned, prepare_anchor
+from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.native import NativeMotion, native_motion
-from COFGeneratorLib.generator.networks.grid import label_fractions
+from COFGeneratorLib.generator.networks.grid import label_fractions, moved_labels
+from COFGeneratorLib.generator.provenance import provenance, sha256_of_array
 from COFGeneratorLib.generator.r_wave import ESTIMATED, RWave, at_the_r_wave, frame_at
+from COFGeneratorLib.jobs.stopwatch import Progress, Stopwatch
 from COFGeneratorLib.machine import choose_device
 
-Progress = Callable[[str, int, int], None]
+NOTICE = "Synthetic cine, for research use only; not for diagnosis."
 MAX_FRAMES = 400
 SHORTEST_RECORD_S = 2.5
 """Shorter records can be read and drawn, but the length of the cycle and its regularity are not known from them."""
 UNUSED = "Solver and steps change random draws only: this model's cine is its expectation. Ask for --samples."
-PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2")
 
 
 def generate(
@@ -94,153 +92,135 @@ def generate(
     still = frame_at(anchor_phase, frames)
     if segmenter is not None:
         bundle = replace(bundle, segmenter=segmenter)
-    stages = _Stages(progress)
+    watch = Stopwatch(progress)
     target = choose_device(device)
     model = bundle.model.to(target)
-    with stages("ecg"):
+    with watch.stage("ecg"):
         cycle = cycle or analyse_ecg(record, beat)
-    with stages("anatomy"):
-        ready = prepare(anchor, cycle, bundle, labels, target, as_roi(roi), complete_labels)
-    with stages("motion"):
+    with watch.stage("anatomy"):
+        ready = prepare_anchor(anchor, cycle, bundle, labels, target, roi=as_roi(roi), complete=complete_labels)
+    with watch.stage("motion"):
         begin = at_the_r_wave(model, ready, anchor, frames, still, solver=solver, steps=steps)
-        velocity = begin.velocities(progress=lambda done, total: stages.report("motion", done, total))
-        velocity = begin.settle(velocity, ready.wanted_ef)
-        native = native_motion(model, velocity, begin.ready, anchor, frames, still)
-    with stages("warp"):
-        cine, moved = _warp(anchor, ready.labels, native, lambda done, total: stages.report("warp", done, total))
-    with stages("function"):
-        time_ms = np.arange(frames) / frames * cycle.rr_ms
-        folded = native.folded_fraction(ready.labels > 0)
-        report = _function(moved, anchor, time_ms, cycle, ready.labels_from, folded)
+        heart = _Heart(model, anchor, cycle, ready, begin, frames, still)
+        velocity = begin.velocities(progress=lambda done, total: watch.report("motion", done, total))
+        native = heart.motion(begin.settle(velocity, ready.wanted_ef))
+    with watch.stage("warp"):
+        cine, moved = _warp(anchor, ready.labels, native, lambda done, total: watch.report("warp", done, total))
+    with watch.stage("function"):
+        report = heart.report(moved, native.folded_fraction(ready.labels > 0))
         if ready.ef:
             report = replace(report, ef_interval_percent=ready.ef.interval_percent)
-        label_frames = _hard_labels(moved, ready.labels, native)
-    draws: tuple[FunctionReport, ...] = ()
+        hard = moved_labels(moved, ready.labels, native.still, native.box)
+    draws: list[FunctionReport] = []
     if samples > 1:
-        with stages("samples"):
-            draws = _draw_reports(model, ready, begin, anchor, cycle, frames, still, samples, seed, stages)
+        with watch.stage("samples"):
+            for draw in range(samples):  # one at a time: memory does not grow with K
+                draws.append(heart.drawn(seed + draw))
+                watch.report("samples", draw + 1, samples)
     return Cine(
         frames=cine,
-        time_ms=time_ms,
+        time_ms=heart.time_ms,
         rr_ms=cycle.rr_ms,
         anchor=anchor,
         motion=native,
-        labels=label_frames,
+        labels=hard,
         labels_from=ready.labels_from,
         function=report,
         record=record,
         cycle=cycle,
         provenance=_provenance(
-            anchor, record, cycle, bundle, ready, still / frames, solver, steps, samples, seed, target, stages
+            heart, record, bundle, watch, solver=solver, steps=steps, samples=samples, seed=seed, device=str(target)
         ),
-        samples=draws,
+        samples=tuple(draws),
     )
 
 
-class _Stages:
-    """Times stages and passes progress on."""
+@dataclass(frozen=True)
+class _Heart:
+    """An anchor with all that moves it, and how its motion is measured."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self.progress, self.seconds = progress, {}
+    model: MotionModel
+    anchor: SaxStack
+    cycle: EcgCycle
+    ready: Conditioned
+    begin: RWave
+    frames: int
+    still: int
 
-    def __call__(self, name: str):
-        self._name = name
-        return self
+    @property
+    def time_ms(self) -> np.ndarray:
+        """(T,) time from the R wave, ms."""
+        return np.arange(self.frames) / self.frames * self.cycle.rr_ms
 
-    def __enter__(self):
-        self._start = time.perf_counter()
-        self.report(self._name, 0, 1)
+    def motion(self, velocity: torch.Tensor) -> NativeMotion:
+        """Return the motion of velocities (T, 3, D, H, W) on the anchor's grid."""
+        return native_motion(self.model, velocity, self.begin.ready, self.anchor, self.frames, self.still)
 
-    def __exit__(self, kind, *_):
-        self.seconds[self._name] = time.perf_counter() - self._start
-        if kind is None:
-            self.report(self._name, 1, 1)
+    def report(self, moved: np.ndarray, folded_fraction: float) -> FunctionReport:
+        """Return the function of moved label fractions (T, 3, D, H, W)."""
+        return report_from_curves(
+            volume_curves(moved, self.anchor.ijk_to_ras),
+            self.time_ms,
+            self.cycle.rr_ms,
+            self.cycle.hr_bpm,
+            labels_from=self.ready.labels_from,
+            folded_fraction=folded_fraction,
+        )
 
-    def report(self, name: str, done: int, total: int) -> None:
-        if self.progress:
-            self.progress(name, done, total)
+    def drawn(self, seed: int) -> FunctionReport:
+        """Return the function of one random draw; whether it folds is not looked at."""
+        velocity = self.begin.velocities(draws=1, seed=seed)
+        wanted = self.ready.ef.draw(seed) if self.ready.ef else None
+        motion = self.motion(self.begin.settle(velocity, wanted, keep_wall=False))
+        return self.report(motion.warp_all(label_fractions(self.ready.labels)), float("nan"))
 
 
-def _warp(anchor: SaxStack, labels: np.ndarray, native: NativeMotion, progress) -> tuple[np.ndarray, np.ndarray]:
+def _warp(
+    anchor: SaxStack, labels: np.ndarray, native: NativeMotion, progress: Callable[[int, int], None]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the cine (T, D, H, W) and the label fractions (T, 3, D, H, W): one warp of image and labels together."""
     channels = np.concatenate([anchor.voxels[None], label_fractions(labels)])
     moved = native.warp_all(channels, progress)
     return np.ascontiguousarray(moved[:, 0]), moved[:, 1:]
 
 
-def _function(moved, anchor, time_ms, cycle, labels_from, folded) -> FunctionReport:
-    curves = volume_curves(moved, anchor.ijk_to_ras)
-    return report_from_curves(
-        curves, time_ms, cycle.rr_ms, cycle.hr_bpm, labels_from=labels_from, folded_fraction=folded
-    )
-
-
-def _hard_labels(moved: np.ndarray, anchor_labels: np.ndarray, native: NativeMotion) -> np.ndarray:
-    """Return (T, D, H, W) uint8: the structure that fills most of each voxel; the anchor's frame as given.
-
-    Only the box that moves is looked at.
-    """
-    box = native.box
-    inside = torch.from_numpy(moved[(slice(None), slice(None), *box)])
-    most, best = inside.max(dim=1)
-    labels = np.repeat(anchor_labels[None], len(moved), axis=0)
-    labels[(slice(None), *box)] = torch.where(most > 1.0 - inside.sum(dim=1), best + 1, 0).to(torch.uint8).numpy()
-    labels[native.still] = anchor_labels
-    return labels
-
-
-def _draw_reports(model, ready, begin: RWave, anchor, cycle, frames, still, samples, seed, stages):
-    reports = []
-    fractions = label_fractions(ready.labels)
-    time_ms = np.arange(frames) / frames * cycle.rr_ms
-    for draw in range(samples):  # one at a time: memory does not grow with K
-        velocity = begin.velocities(draws=1, seed=seed + draw)
-        wanted = ready.ef.draw(seed + draw) if ready.ef else None
-        velocity = begin.settle(velocity, wanted, keep_wall=False)
-        moved = native_motion(model, velocity, begin.ready, anchor, frames, still).warp_all(fractions)
-        reports.append(_function(moved, anchor, time_ms, cycle, ready.labels_from, 0.0))
-        stages.report("samples", draw + 1, samples)
-    return tuple(replace(report, folded_fraction=float("nan")) for report in reports)
-
-
 def _provenance(
-    anchor, record, cycle, bundle, ready, phase, solver, steps, samples, seed, device, stages
+    heart: _Heart,
+    record: EcgRecord,
+    bundle: Bundle,
+    watch: Stopwatch,
+    *,
+    solver: str | None,
+    steps: int | None,
+    samples: int,
+    seed: int,
+    device: str,
 ) -> dict[str, Any]:
-    versions = {"chainofflow": _version("chainofflow"), "python": platform.python_version()}
-    versions.update({name: _version(name) for name in PACKAGES})
+    anchor, cycle, ready, model = heart.anchor, heart.cycle, heart.ready, heart.model
+    phase = heart.still / heart.frames
     estimated = (ESTIMATED.format(percent=100.0 * phase),) if phase else ()
-    told = "told to the model" if bundle.model.any_anchor else "the R wave estimated from it"
-    unused = (UNUSED,) if (solver or steps) and samples == 1 and bundle.model.mean is not None else ()
-    return {
-        "synthetic": True,
-        "notice": "Synthetic cine, for research use only; not for diagnosis.",
-        "model": bundle.model_id,
-        "weights_sha256": bundle.weights_sha256,
-        "ecg_sha256": record.source_sha256 or hashlib.sha256(record.signal_mv.tobytes()).hexdigest(),
-        "anchor_sha256": anchor.source_sha256 or hashlib.sha256(anchor.voxels.tobytes()).hexdigest(),
-        "labels_from": ready.labels_from,
-        "segmenter": getattr(bundle.segmenter, "described", None) if "segmenter" in ready.labels_from else None,
-        "labels_sha256": hashlib.sha256(np.ascontiguousarray(ready.labels).tobytes()).hexdigest(),
-        "heart_centre_ras_mm": [round(float(v), 1) for v in ready.frame.origin_ras],
-        "roi": None if ready.roi is None else ready.roi.described(),
-        "mirrored": ready.frame.mirrored,
-        "anchor_frame": anchor.frame,
-        "anchor_phase": f"{phase:g} of the R–R interval, {told}" if phase else "taken as the frame at the R wave",
-        "anchor_phase_fraction": phase,
-        "ecg_beat": int(cycle.representative),
-        "seed": seed,
-        "samples": samples,
-        "solver": solver or bundle.model.sampler.solver,
-        "steps": steps or bundle.model.sampler.steps,
-        "device": str(device),
-        "versions": versions,
-        "seconds": {name: round(value, 4) for name, value in stages.seconds.items()},
-        "warnings": [*anchor.warnings, *ready.warnings, *record.warnings, *cycle.warnings, *estimated, *unused],
-    }
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+    told = "told to the model" if model.any_anchor else "the R wave estimated from it"
+    unused = (UNUSED,) if (solver or steps) and samples == 1 and model.mean is not None else ()
+    return provenance(
+        record,
+        bundle,
+        notice=NOTICE,
+        anchor_sha256=anchor.source_sha256 or sha256_of_array(anchor.voxels),
+        labels_from=ready.labels_from,
+        segmenter=getattr(bundle.segmenter, "described", None) if "segmenter" in ready.labels_from else None,
+        labels_sha256=sha256_of_array(ready.labels),
+        heart_centre_ras_mm=[round(float(v), 1) for v in ready.frame.origin_ras],
+        roi=None if ready.roi is None else ready.roi.described(),
+        mirrored=ready.frame.mirrored,
+        anchor_frame=anchor.frame,
+        anchor_phase=f"{phase:g} of the R–R interval, {told}" if phase else "taken as the frame at the R wave",
+        anchor_phase_fraction=phase,
+        ecg_beat=int(cycle.representative),
+        seed=seed,
+        samples=samples,
+        solver=solver or model.sampler.solver,
+        steps=steps or model.sampler.steps,
+        device=device,
+        seconds=watch.seconds,
+        warnings=[*anchor.warnings, *ready.warnings, *record.warnings, *cycle.warnings, *estimated, *unused],
+    )

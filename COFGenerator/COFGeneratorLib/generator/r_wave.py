@@ -12,6 +12,7 @@ estimate of its end-diastole.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from COFGeneratorLib.generator.conditioned import Conditioned, relabelled
 from COFGeneratorLib.generator.ejection import FACTORS, LARGEST_EF, SMALLEST_EF
 from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.native import native_motion
-from COFGeneratorLib.generator.networks.grid import label_fractions
+from COFGeneratorLib.generator.networks.grid import hard_labels, label_fractions
 from COFGeneratorLib.generator.settled import settled
 from COFGeneratorLib.motion.relative import from_the_r_wave
 
@@ -69,7 +70,7 @@ def frame_at(phase: float, frames: int) -> int:
 
 
 def at_the_r_wave(
-    model: MotionModel, ready: Conditioned, anchor: SaxStack, frames: int, still: int, **options
+    model: MotionModel, ready: Conditioned, anchor: SaxStack, frames: int, still: int, **options: Any
 ) -> RWave:
     """Return the heart at the R wave.
 
@@ -91,10 +92,12 @@ def at_the_r_wave(
     predict = partial(_told, model, ready, still / frames) if model.any_anchor else partial(_seen, model)
     moving = _Moving(model, anchor, label_fractions(ready.labels), frames, still)
 
-    def taken_back(velocity: torch.Tensor, heart: Conditioned, before: np.ndarray | None):
+    def taken_back(
+        velocity: torch.Tensor, heart: Conditioned, before: np.ndarray | None
+    ) -> tuple[Conditioned, np.ndarray]:
         found = moving.at(velocity, heart, 0)
         found = found if before is None else 0.5 * (before + found)  # a thick wall moves less and comes back thin
-        return relabelled(heart, _hard_labels(found), anchor.ijk_to_ras, grid), found
+        return relabelled(heart, hard_labels(found), anchor.ijk_to_ras, grid), found
 
     heart, found = ready, None
     if model.any_anchor:
@@ -160,22 +163,23 @@ class _Moving:
         return settled(self.model, velocity, heart, self.anchor, None, keep_wall)
 
 
-def _settle_seen(model, ready, anchor, velocity, wanted_ef, keep_wall: bool = True) -> torch.Tensor:
+def _settle_seen(
+    model: MotionModel,
+    ready: Conditioned,
+    anchor: SaxStack,
+    velocity: torch.Tensor,
+    wanted_ef: float | None,
+    keep_wall: bool = True,
+) -> torch.Tensor:
     return settled(model, velocity, ready, anchor, wanted_ef, keep_wall)
 
 
-def _seen(model: MotionModel, heart: Conditioned, **options) -> torch.Tensor:
+def _seen(model: MotionModel, heart: Conditioned, **options: Any) -> torch.Tensor:
     return model.velocities(heart.maps, heart.condition, **options)[0][0]
 
 
-def _told(model: MotionModel, anchor: Conditioned, phase: float, _: Conditioned, **options) -> torch.Tensor:
+def _told(model: MotionModel, anchor: Conditioned, phase: float, _: Conditioned, **options: Any) -> torch.Tensor:
     """Return the motion from the R wave where the model is told the phase: its own, less that to the R wave."""
     velocity = model.velocities(anchor.maps, anchor.condition, anchor=phase, **options)[0][0]
     with torch.inference_mode():
         return from_the_r_wave(velocity.float())
-
-
-def _hard_labels(fractions: np.ndarray) -> np.ndarray:
-    """Return (D, H, W) uint8: the structure that fills most of each voxel, of fractions (3, D, H, W)."""
-    rest = 1.0 - fractions.sum(axis=0)
-    return np.where(fractions.max(axis=0) > rest, fractions.argmax(axis=0) + 1, 0).astype(np.uint8)

@@ -4,21 +4,23 @@ No weights and no code of these models are part of this product; their licences 
 CC BY-NC 4.0; ECGFounder and ECG-FM: MIT code). Layouts were taken from the published checkpoints' key names.
 """
 
-import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.generator.encoders.signals import AnyEcgEncoder, State
+from COFGeneratorLib.files import sha256_of
+from COFGeneratorLib.generator.encoders.signals import ForeignEcgEncoder, State
 
 KINDS = ("ecgfounder", "st-mem", "ecg-fm")
 WRAPPERS = ("state_dict", "model", "encoder")
 """Keys under which published checkpoints keep their weights."""
 
 
-def load_foreign_encoder(kind: str, file: Path | str, sha256: str | None = None) -> AnyEcgEncoder:
+def load_foreign_encoder(kind: str, file: Path | str, sha256: str | None = None) -> ForeignEcgEncoder:
     """Load an encoder of others, frozen.
 
     Args:
@@ -33,7 +35,11 @@ def load_foreign_encoder(kind: str, file: Path | str, sha256: str | None = None)
     from COFGeneratorLib.generator.encoders.ecgfounder import EcgFounder
     from COFGeneratorLib.generator.encoders.st_mem import StMem
 
-    encoders = {"ecgfounder": EcgFounder, "st-mem": StMem, "ecg-fm": EcgFm}
+    encoders: dict[str, Callable[[State], ForeignEcgEncoder]] = {
+        "ecgfounder": EcgFounder,
+        "st-mem": StMem,
+        "ecg-fm": EcgFm,
+    }
     if kind not in encoders:
         raise BundleError(f"ECG encoders of others are {', '.join(KINDS)}; found {kind!r}. Choose one of them.")
     state, digest = _read(Path(file), sha256)
@@ -50,8 +56,7 @@ def load_foreign_encoder(kind: str, file: Path | str, sha256: str | None = None)
 
 def _read(file: Path, expected: str | None) -> tuple[State, str]:
     try:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256_of(file)
     except OSError as error:
         raise BundleError(f"The weights of an ECG encoder are a local file; {file} does not read ({error}).") from error
     if expected is not None and digest != expected.lower():
@@ -72,7 +77,7 @@ def _read(file: Path, expected: str | None) -> tuple[State, str]:
     return _tensors(content), digest
 
 
-def _tensors(content) -> State:
+def _tensors(content: Any) -> State:
     """Return the weights of a checkpoint by name, out of what wraps them."""
     while isinstance(content, dict) and not any(isinstance(value, torch.Tensor) for value in content.values()):
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), dict)), None)

@@ -27,6 +27,8 @@ class EcgFm:
     Input: segments of 5 s at 500 Hz, each lead to mean 0 and SD 1. The tokens of all segments are joined.
     """
 
+    weights_sha256 = ""
+
     def __init__(self, state: State) -> None:
         self.state = without_prefix(state, "feature_extractor.conv_layers.0.0.weight")
         self.convolutions = 0

@@ -28,6 +28,8 @@ class EcgFounder:
     batch normalisation out; so does this.
     """
 
+    weights_sha256 = ""
+
     def __init__(self, state: State) -> None:
         state = without_prefix(state, "first_conv.conv.weight")
         self.state = {key: value for key, value in state.items() if not key.startswith("dense.")}

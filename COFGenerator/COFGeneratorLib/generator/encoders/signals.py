@@ -24,6 +24,12 @@ class AnyEcgEncoder(Protocol):
         ...
 
 
+class ForeignEcgEncoder(AnyEcgEncoder, Protocol):
+    """An encoder of others, with the SHA-256 of the file that its weights are from."""
+
+    weights_sha256: str
+
+
 def without_prefix(state: State, marker: str) -> State:
     """Return a state with the prefix removed that stands before the key ``marker``.
 
@@ -64,7 +70,7 @@ def fitted(signal: np.ndarray, samples: int) -> np.ndarray:
     return np.pad(signal, ((0, 0), (0, -extra)))
 
 
-def heads_attend(x: torch.Tensor, q, k, v, heads: int) -> torch.Tensor:
+def heads_attend(x: torch.Tensor, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int) -> torch.Tensor:
     """Return softmax attention of (n, d) tokens with several heads."""
     split = [part.view(len(x), heads, -1).transpose(0, 1) for part in (q, k, v)]
     return torch.nn.functional.scaled_dot_product_attention(*split).transpose(0, 1).reshape(len(x), -1)

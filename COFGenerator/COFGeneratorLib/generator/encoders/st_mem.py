@@ -24,6 +24,8 @@ FS_HZ, HEAD_SIZE = 250, 64
 class StMem:
     """The frozen encoder, from the published weights (key ``model``); its decoder and head are left aside."""
 
+    weights_sha256 = ""
+
     def __init__(self, state: State) -> None:
         self.state = without_prefix(state, "to_patch_embedding.2.weight")
         self.size, self.patch = self.state["to_patch_embedding.2.weight"].shape

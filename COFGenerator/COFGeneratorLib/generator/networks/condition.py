@@ -11,6 +11,7 @@ from COFGeneratorLib.generator.networks.ecg_encoder import (
     SCALAR_LIMIT,
     SCALAR_SCALE,
     EcgEncoder,
+    encoder_inputs,
 )
 
 READING_SIZE = len(READING_UNITS) + 4 + 3
@@ -35,14 +36,10 @@ def condition_vector(encoder: EcgEncoder, beat_mv: torch.Tensor, scalars: torch.
     reading = encoder.latents(encoder(beat_mv, scalars)[0])
     values = [(getattr(reading, name) - centre) / scale for name, (centre, scale) in READING_UNITS.items()]
     probabilities = [reading.territory_logits.softmax(1), reading.conduction_logits.softmax(1)]
-    return assemble(torch.cat([torch.stack(values, dim=1), *probabilities], dim=1), scalars)
-
-
-def assemble(reading: torch.Tensor, scalars: torch.Tensor) -> torch.Tensor:
-    """Join a reading (B, READING_SIZE), in units of ``READING_UNITS``, and raw scalars (B, 12) to a condition."""
+    said = torch.cat([torch.stack(values, dim=1), *probabilities], dim=1)
     centre, scale = torch.tensor(SCALAR_CENTRE).to(scalars), torch.tensor(SCALAR_SCALE).to(scalars)
     measured = ((scalars - centre) / scale).clamp(-SCALAR_LIMIT, SCALAR_LIMIT)
-    return torch.cat([reading.clamp(-6, 6), measured, torch.ones_like(measured[:, :1])], dim=1)
+    return torch.cat([said.clamp(-6, 6), measured, torch.ones_like(measured[:, :1])], dim=1)
 
 
 def null_condition(condition: torch.Tensor) -> torch.Tensor:
@@ -88,7 +85,6 @@ def anchor_features(condition: torch.Tensor, anchor: torch.Tensor) -> torch.Tens
     return clock[:, 1] - clock[:, 0]
 
 
-def cycle_condition(encoder: EcgEncoder, cycle: EcgCycle, device) -> torch.Tensor:
+def cycle_condition(encoder: EcgEncoder, cycle: EcgCycle, device: torch.device) -> torch.Tensor:
     """Return the condition of one analysed ECG, (1, CONDITION_SIZE)."""
-    beat = torch.from_numpy(np.ascontiguousarray(cycle.beat_mv, dtype=np.float32))[None].to(device)
-    return condition_vector(encoder, beat, torch.from_numpy(cycle.scalars())[None].to(device))
+    return condition_vector(encoder, *encoder_inputs(cycle, device))

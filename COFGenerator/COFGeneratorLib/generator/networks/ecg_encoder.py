@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from COFGeneratorLib.ecg.cycle import BEAT_SAMPLES, SCALAR_NAMES
+from COFGeneratorLib.ecg.cycle import BEAT_SAMPLES, SCALAR_NAMES, EcgCycle
 from COFGeneratorLib.ecg.record import LEADS, EcgRecord
 
 TERRITORIES = ("", "anterior", "inferior", "lateral")
@@ -200,8 +200,12 @@ class EcgEncoder(nn.Module):
         """
         from COFGeneratorLib.ecg.beats import analyse_ecg
 
-        cycle = analyse_ecg(EcgRecord(ecg_mv, fs_hz))
-        weight = self.stem.weight
-        beat = torch.from_numpy(cycle.beat_mv)[None].to(weight)
-        embedding, tokens = self(beat, torch.from_numpy(cycle.scalars())[None].to(weight))
+        inputs = encoder_inputs(analyse_ecg(EcgRecord(ecg_mv, fs_hz)), self.stem.weight.device)
+        embedding, tokens = self(*(part.to(self.stem.weight) for part in inputs))
         return embedding[0], tokens[0]
+
+
+def encoder_inputs(cycle: EcgCycle, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the average beat (1, 12, 256), mV, and the scalars (1, 12), raw units, of one analysed ECG."""
+    beat = torch.from_numpy(np.ascontiguousarray(cycle.beat_mv, dtype=np.float32))[None].to(device)
+    return beat, torch.from_numpy(cycle.scalars())[None].to(device)

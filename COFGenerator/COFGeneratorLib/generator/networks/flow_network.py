@@ -60,7 +60,7 @@ class FlowConfig:
     target: str = "motion"
     any_anchor: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for value, known in ((self.prediction, PREDICTIONS), (self.ecg_route, ECG_ROUTES), (self.target, TARGETS)):
             if value not in known:
                 raise BundleError(f"A velocity network has one of {', '.join(known)}; found {value!r}. Correct it.")
@@ -139,12 +139,22 @@ class VelocityUNet(nn.Module):
         return nn.ModuleList(blocks)
 
     @staticmethod
-    def _run(chain: nn.ModuleList, x, film, clock):
+    def _run(chain: nn.ModuleList, x: torch.Tensor, film: torch.Tensor, clock: torch.Tensor) -> torch.Tensor:
         for block in chain:
             x = block(x, clock) if isinstance(block, TimeAttention) else block(x, film)
         return x
 
-    def forward(self, pack, tau, maps, condition, phases, mean=None, anchor=None) -> torch.Tensor:
+    def forward(
+        self,
+        pack: torch.Tensor,
+        tau: torch.Tensor,
+        maps: torch.Tensor,
+        condition: torch.Tensor,
+        phases: torch.Tensor,
+        *,
+        mean: torch.Tensor | None = None,
+        anchor: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the prediction, (B, T, C, H, W).
 
         Args:
@@ -172,6 +182,7 @@ class VelocityUNet(nn.Module):
 
         parts = [pack, torch.cat(still, dim=1)[:, None].expand(-1, count, -1, -1, -1)]
         if self.config.residual:
+            assert mean is not None  # what the mean leaves is not known without it
             parts.append(mean.flatten(2, 3))
         x, skips = self.stem(torch.cat(parts, dim=2).flatten(0, 1)), []
         for level, chain in enumerate(self.down):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
@@ -17,6 +18,7 @@ MARGIN_MM = 9.0
 HEART_EXTENT_PERCENT = (0.1, 99.9)
 """Percentiles of the labelled voxels' places that count as the heart's extent: a stray voxel is none of it."""
 LARGEST_FACTOR = 1.5
+EVERYWHERE = (slice(None),) * 3
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,11 @@ class MotionGrid:
 
     def enlarged(self, factor: float) -> "MotionGrid":
         """Return the grid stretched about the heart's origin: what a heart of 1/factor the size would see."""
+        (pitch, row, column), (k, j, i) = self.spacing_mm, self.centre_mm
         return replace(
             self,
-            spacing_mm=tuple(factor * value for value in self.spacing_mm),
-            centre_mm=tuple(factor * value for value in self.centre_mm),
+            spacing_mm=(factor * pitch, factor * row, factor * column),
+            centre_mm=(factor * k, factor * j, factor * i),
         )
 
     def refined(self, factor: int) -> "MotionGrid":
@@ -144,3 +147,27 @@ def anatomy_maps(
 def label_fractions(labels: np.ndarray) -> np.ndarray:
     """Return hard labels (D, H, W) as occupancies (3, D, H, W) float32 of LV cavity, myocardium, RV cavity."""
     return np.stack([labels == code for code in FOREGROUND]).astype(np.float32)
+
+
+def hard_labels(fractions: np.ndarray) -> np.ndarray:
+    """Return uint8 labels (…, D, H, W): the structure that fills most of each voxel, of occupancies (…, 3, D, H, W)."""
+    inside = torch.from_numpy(fractions)
+    most, best = inside.max(dim=-4)
+    return torch.where(most > 1.0 - inside.sum(dim=-4), best + 1, 0).to(torch.uint8).numpy()
+
+
+def moved_labels(
+    fractions: np.ndarray, anchor_labels: np.ndarray, still: int = 0, box: tuple[slice, ...] = EVERYWHERE
+) -> np.ndarray:
+    """Return hard labels (T, D, H, W) uint8 of a moved anchor.
+
+    Args:
+        fractions: (T, 3, D, H, W) occupancies in every frame.
+        anchor_labels: (D, H, W) labels of the anchor as given.
+        still: The frame that is the anchor.
+        box: The part (D, H, W) that moves.
+    """
+    labels = np.repeat(anchor_labels[None].astype(np.uint8), len(fractions), axis=0)
+    labels[(slice(None), *box)] = hard_labels(fractions[(slice(None), slice(None), *box)])
+    labels[still] = anchor_labels
+    return labels

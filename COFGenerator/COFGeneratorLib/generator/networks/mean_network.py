@@ -55,7 +55,7 @@ class FilmBlock(nn.Module):
 class PlaneUNet(nn.Module):
     """U-Net over one plane (B, C, H, W) with FiLM; H and W divisible by 2^(levels − 1)."""
 
-    def __init__(self, inputs: int, outputs: int, widths, blocks: int, hidden: int) -> None:
+    def __init__(self, inputs: int, outputs: int, widths: tuple[int, ...], blocks: int, hidden: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1)
         self.down, self.shrink, self.up, self.grow = (nn.ModuleList() for _ in range(4))

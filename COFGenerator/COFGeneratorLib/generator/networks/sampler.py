@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
@@ -15,6 +16,9 @@ RATE_SCALE = 6.0
 """Units of the pack per beat of a predicted rate of 1: systole takes about a sixth of a beat to its half."""
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Progress = Callable[[int, int], None]
+"""Called with (steps done, steps)."""
+Tau = TypeVar("Tau", torch.Tensor, float)
 
 
 def integrate(
@@ -23,7 +27,7 @@ def integrate(
     steps: int,
     solver: str = "euler",
     prediction: str = "x0",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> torch.Tensor:
     """Return the sample at τ = 0 of dx/dτ = v(x, τ), from ``start`` at τ = 1 (COF v2, eq. 10).
 
@@ -68,7 +72,7 @@ def integrate(
     return x
 
 
-def diffusion_scales(tau: torch.Tensor | float):
+def diffusion_scales(tau: Tau) -> tuple[Tau, Tau]:
     """Return (share of the data, share of the noise) of x_τ on the cosine schedule (Nichol & Dhariwal 2021)."""
     angle = tau * LARGEST_ANGLE
     return (
@@ -76,7 +80,7 @@ def diffusion_scales(tau: torch.Tensor | float):
     )
 
 
-def _denoise(predict: Predict, x: torch.Tensor, steps: int, progress) -> torch.Tensor:
+def _denoise(predict: Predict, x: torch.Tensor, steps: int, progress: Progress | None) -> torch.Tensor:
     """Return the sample of a network that predicts the noise, by deterministic DDIM steps."""
     for step in range(steps):
         data, noise = diffusion_scales(1.0 - step / steps)
@@ -89,7 +93,7 @@ def _denoise(predict: Predict, x: torch.Tensor, steps: int, progress) -> torch.T
     return x
 
 
-def _over_the_beat(predict: Predict, x: torch.Tensor, progress) -> torch.Tensor:
+def _over_the_beat(predict: Predict, x: torch.Tensor, progress: Progress | None) -> torch.Tensor:
     """Return the motion (B, T, …) whose rate a network predicts from the motion so far."""
     phases, still = x.shape[1], torch.zeros(len(x), device=x.device)
     for phase in range(phases - 1):

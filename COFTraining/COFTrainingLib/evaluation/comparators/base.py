@@ -9,7 +9,7 @@ import torch
 from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.conditioned import Conditioned
 from COFGeneratorLib.generator.native import NativeMotion
-from COFGeneratorLib.generator.networks.grid import label_fractions
+from COFGeneratorLib.generator.networks.grid import label_fractions, moved_labels
 from COFGeneratorLib.generator.settled import settled
 from COFGeneratorLib.motion.fields import warp
 
@@ -57,15 +57,6 @@ class Method(Protocol):
         ...
 
 
-def hard_labels(fractions: np.ndarray, anchor_labels: np.ndarray, still: int = 0) -> np.ndarray:
-    """Return (T, D, H, W) uint8: what fills most of each voxel, of fractions (T, 3, D, H, W); the anchor's as given."""
-    inside = torch.from_numpy(fractions)
-    most, best = inside.max(dim=1)
-    labels = torch.where(most > 1.0 - inside.sum(dim=1), best + 1, 0).to(torch.uint8).numpy()
-    labels[still] = anchor_labels
-    return labels
-
-
 def from_velocity(
     model,
     case: EvaluationCase,
@@ -104,7 +95,7 @@ def from_velocity(
     if case.reference is not None:
         images = motion(case.anchor, len(case.image_frames)).warp_all(case.anchor.voxels[None])[:, 0]
     return Prediction(
-        hard_labels(moved, case.near_labels), curves.lv_ml, curves.myocardium_ml, rr_ms, images,
+        moved_labels(moved, case.near_labels), curves.lv_ml, curves.myocardium_ml, rr_ms, images,
         None if len(frames) == case.frames else tuple(frames), fields,
     )  # fmt: skip
 

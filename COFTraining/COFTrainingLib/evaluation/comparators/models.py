@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from COFGeneratorLib.generator.bundle import Bundle
-from COFGeneratorLib.generator.conditioned import Conditioned, prepare
+from COFGeneratorLib.generator.conditioned import Conditioned, prepare_anchor
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction, from_velocity
@@ -17,7 +17,7 @@ def prepared(bundle: Bundle, case: EvaluationCase, shared: dict[str, Any]) -> Co
     """Return a case ready for a bundle, its labels completed as the product does it; made once per case and bundle."""
     key = ("ready", bundle.weights_sha256)
     if key not in shared:
-        shared[key] = prepare(case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"), complete=True)
+        shared[key] = prepare_anchor(case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"), complete=True)
     return shared[key]
 
 

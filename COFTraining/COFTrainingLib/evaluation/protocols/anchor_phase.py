@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.function import volume_curves
-from COFGeneratorLib.generator.conditioned import prepare
+from COFGeneratorLib.generator.conditioned import prepare_anchor
 from COFGeneratorLib.generator.native import native_motion
-from COFGeneratorLib.generator.networks.grid import label_fractions
+from COFGeneratorLib.generator.networks.grid import label_fractions, moved_labels
 from COFGeneratorLib.generator.r_wave import at_the_r_wave
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
-from COFTrainingLib.evaluation.comparators.base import Prediction, hard_labels
+from COFTrainingLib.evaluation.comparators.base import Prediction
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
 from COFTrainingLib.evaluation.measure import measure
@@ -65,7 +65,7 @@ def predict_told(bundle, shifted: EvaluationCase, frame: int) -> Prediction:
         frame: Which, of the cycle from the R wave; one of ``image_frames``.
     """
     model, labels, near = bundle.model, shifted.near_labels, shifted.near
-    ready = prepare(near, shifted.cycle, bundle, labels, torch.device("cpu"))
+    ready = prepare_anchor(near, shifted.cycle, bundle, labels, torch.device("cpu"))
     begin = at_the_r_wave(model, ready, near, shifted.frames, frame)
     velocity = begin.settle(begin.velocities(), ready.wanted_ef)
 
@@ -77,7 +77,7 @@ def predict_told(bundle, shifted: EvaluationCase, frame: int) -> Prediction:
     curves = volume_curves(fractions, near.ijk_to_ras)
     images = moved(shifted.anchor, shifted.anchor.voxels[None], shifted.image_step)[:, 0]
     return Prediction(
-        hard_labels(fractions, labels, frame), curves.lv_ml, curves.myocardium_ml, shifted.cycle.rr_ms, images
+        moved_labels(fractions, labels, frame), curves.lv_ml, curves.myocardium_ml, shifted.cycle.rr_ms, images
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
-from COFGeneratorLib.generator.conditioned import Conditioned, prepare
+from COFGeneratorLib.generator.conditioned import Conditioned, prepare_anchor
 from COFGeneratorLib.generator.native import NativeMotion, native_motion
 from COFGeneratorLib.generator.networks.grid import label_fractions
 from COFGeneratorLib.generator.settled import settled
@@ -40,4 +40,4 @@ def measure(case: PhantomCase, native: NativeMotion, frames: int, rr_ms: float, 
 
 def prepared(bundle: Bundle, case: PhantomCase) -> Conditioned:
     """Return a case ready for the model, with the labels given."""
-    return prepare(case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"))
+    return prepare_anchor(case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"))
