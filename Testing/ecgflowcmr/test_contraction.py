@@ -1,7 +1,5 @@
 """Contraction matched to the reading: closed forms on a model whose area is its latent."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -10,21 +8,11 @@ from COFGeneratorLib.ecgflowcmr.phenotype import PhenotypeHead
 from COFTrainingLib.studies.ecgflowcmr.heldout import arm_row, merged, pair_tests
 
 
-class _Areas:
-    """A segmenter whose LV area in every frame is the mean of that frame."""
-
-    def segment(self, film):
-        areas = film.mean(dim=(2, 3)).numpy()
-        return None, np.stack([areas, areas, areas], axis=2)
-
-
-def _model(rule):
+def _matched(rule, latent, scalars, seed=0):
+    """Match latents of a model whose LV area in every frame is that frame's mean."""
     head = PhenotypeHead(8, ("ef",), 4)
-    return SimpleNamespace(
-        contraction=rule,
-        amdf=SimpleNamespace(pa_mae=SimpleNamespace(phenotype=head)),
-        decode=lambda latent: latent[:, 0],
-    )
+    areas = lambda latent: latent[:, 0].mean(dim=(2, 3)).numpy()  # noqa: E731
+    return matched(latent, scalars, rule=rule, head=head, areas=areas, seed=seed, alpha=1.0)
 
 
 def _latents(change, count=2):
@@ -40,24 +28,21 @@ def test_the_change_of_an_area_is_told_in_percent():
 
 
 def test_cines_contract_as_the_reading_lets_expect_and_keep_their_fullest_frame():
-    model = _model(Contraction(0.0, 100.0, 0.0))
+    rule = Contraction(0.0, 100.0, 0.0)
     scalars = torch.tensor([[0.1, 0.0, 0.5], [0.1, 0.0, -2.0]])  # EF 60 and 35 %
-    latent = matched(model, _Areas(), _latents(45.0), scalars, seed=0, alpha=1.0)
+    latent = _matched(rule, _latents(45.0), scalars)
     found, _ = fractional_area_change(latent[:, 0, :, 0, 0].numpy())
     assert found == pytest.approx([60.0, 35.0], abs=1.0)
     assert latent[:, 0, 0, 0, 0].tolist() == pytest.approx([100.0, 100.0], abs=0.5)
 
 
 def test_no_ecg_changes_nothing_and_the_spread_between_hearts_is_drawn():
-    model = _model(Contraction(0.0, 100.0, 5.0))
+    rule = Contraction(0.0, 100.0, 5.0)
     latent = _latents(45.0, 1)
-    assert torch.equal(matched(model, _Areas(), latent, torch.zeros(1, 3), seed=0, alpha=1.0), latent)
+    assert torch.equal(_matched(rule, latent, torch.zeros(1, 3)), latent)
     scalars = torch.tensor([[0.1, 0.0, 0.5]])
     found = [
-        fractional_area_change(matched(model, _Areas(), latent, scalars, seed=seed, alpha=1.0)[:, 0, :, 0, 0].numpy())[
-            0
-        ]
-        for seed in range(40)
+        fractional_area_change(_matched(rule, latent, scalars, seed)[:, 0, :, 0, 0].numpy())[0] for seed in range(40)
     ]
     assert np.std(found) == pytest.approx(5.0, rel=0.3)
 

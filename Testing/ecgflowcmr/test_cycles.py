@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.ecgflowcmr.cycles import align, boundaries, find_cycles, padded_bounds
+from COFGeneratorLib.ecgflowcmr.cycles import boundaries, find_cycles, padded_bounds, resample_cycles
 from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_MS, phase_labels
 from COFGeneratorLib.errors import EcgError
 
@@ -54,7 +54,7 @@ def test_a_record_without_a_cycle_is_refused():
 def test_alignment_interpolates_at_real_positions_with_token_zero_at_r():
     ramp = torch.arange(100.0).repeat(1, 3, 1) * torch.tensor([1.0, 2.0, -1.0])[None, :, None]
     bounds = torch.tensor([[[10.25, 60.25], [20.0, 45.5]]])
-    tokens = align(ramp, bounds, 50)
+    tokens = resample_cycles(ramp, bounds, 50)
     assert tokens.shape == (1, 2, 50, 3)
     assert torch.allclose(tokens[0, 0, :, 0], 10.25 + torch.arange(50.0), atol=1e-4)
     assert torch.allclose(tokens[0, 1, :, 1], 2 * (20.0 + 0.51 * torch.arange(50.0)), atol=1e-3)

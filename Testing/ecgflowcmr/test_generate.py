@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.ecgflowcmr.bundle import ENGINE, load_ecgflow_bundle
-from COFGeneratorLib.ecgflowcmr.generate import generate_from_ecg, plane_geometry
+from COFGeneratorLib.ecgflowcmr.generate import generate_from_ecg, plane_ijk_to_ras
 from COFGeneratorLib.ecgflowcmr.model import PlaneGrid
 from COFGeneratorLib.ecgflowcmr.read_outs import measure_plane
 from COFGeneratorLib.errors import BundleError, FunctionError, TrainingError
@@ -135,7 +135,7 @@ def test_areas_and_their_change_follow_closed_forms():
 
 @pytest.mark.parametrize("plane", ["sax", "four-chamber"])
 def test_the_plane_lies_squarely_around_the_origin(plane):
-    matrix = plane_geometry(PlaneGrid(plane, 10, 33, 2.0))
+    matrix = plane_ijk_to_ras(PlaneGrid(plane, 10, 33, 2.0))
     axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     assert np.allclose(axes.T @ axes, np.eye(3), atol=1e-9)
     assert np.allclose(matrix @ [16, 16, 0, 1], [0, 0, 0, 1])
@@ -168,7 +168,7 @@ def test_a_four_chamber_model_trains_and_draws_its_plane(record, tmp_path):
     assert bundle.metadata["cof"]["grid"]["plane"] == "four-chamber"
     assert cine.frames.shape == (8, 1, 32, 32)
     rows = cine.anchor.ijk_to_ras[:3, 1]
-    assert rows @ np.array(plane_geometry(PlaneGrid("sax"))[:3, 1]) < 0.9 * np.linalg.norm(rows) ** 2
+    assert rows @ np.array(plane_ijk_to_ras(PlaneGrid("sax"))[:3, 1]) < 0.9 * np.linalg.norm(rows) ** 2
 
 
 def test_the_encoder_contract_is_kept_for_records_of_any_rate_and_length(smoke_bundle, record):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.ecgflowcmr.model import Amdf, EcgFlowModel, FlowDefaults, PlaneGrid, periodic, rate_scalars
-from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, PaMaeConfig, phase_labels, prepare
+from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, PaMaeConfig, phase_labels, prepare_record
 from COFGeneratorLib.ecgflowcmr.transformer import DitConfig, VelocityTransformer, _patches, _unpatches
 from COFGeneratorLib.ecgflowcmr.video_vae import VaeConfig, VideoVae
 from COFGeneratorLib.errors import EcgError
@@ -69,13 +69,13 @@ def test_phase_is_nought_at_r_half_a_turn_midway_and_unknown_outside():
 
 
 def test_voltage_and_rate_of_recording_survive_preparation(record):
-    signal = prepare(record)
+    signal = prepare_record(record)
     assert signal.shape == (12, 5000)
     from dataclasses import replace
 
-    tall = prepare(replace(record, signal_mv=2.0 * record.signal_mv))
+    tall = prepare_record(replace(record, signal_mv=2.0 * record.signal_mv))
     assert tall.max() > signal.max() + 0.4
-    half = prepare(replace(record, signal_mv=record.signal_mv[:, ::2], fs_hz=250.0))
+    half = prepare_record(replace(record, signal_mv=record.signal_mv[:, ::2], fs_hz=250.0))
     assert np.corrcoef(half[1, 100:4900], signal[1, 100:4900])[0, 1] > 0.99
 
 
@@ -83,7 +83,7 @@ def test_too_short_a_record_is_refused(record):
     from dataclasses import replace
 
     with pytest.raises(EcgError, match=r"2\.5 s"):
-        prepare(replace(record, signal_mv=record.signal_mv[:, :900]))
+        prepare_record(replace(record, signal_mv=record.signal_mv[:, :900]))
 
 
 def test_the_vae_keeps_time_and_shrinks_space():
@@ -117,7 +117,9 @@ def _model(velocity=None, amdf=None):
     config = DitConfig(6, 2, 3, 1, 16, 1, 2, 2, 16)
     amdf = amdf or Amdf(PaMae(SMALL), velocity or VelocityTransformer(config))
     vae = VideoVae(VaeConfig(1, (8, 8), 1, (), False, 2, 3, (), 4))
-    return EcgFlowModel(PlaneGrid("sax", 6, 4, 8.0), amdf, vae, torch.zeros(1, 3, 1, 2, 2), 1.0, FlowDefaults()).eval()
+    return EcgFlowModel(
+        PlaneGrid("sax", 6, 4, 8.0), amdf, vae, torch.zeros(1, 3, 1, 2, 2), scale=1.0, defaults=FlowDefaults()
+    ).eval()
 
 
 class _Straight(nn.Module):

@@ -5,11 +5,13 @@ the latent's motion about its fullest frame is then made larger or smaller until
 The paper has no such step; a model without a phenotype head, a segmenter or these constants does not take it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from COFGeneratorLib.ecgflowcmr.phenotype import PhenotypeHead
 from COFGeneratorLib.ecgflowcmr.transformer import RATE_SCALARS
 from COFGeneratorLib.function.curve import smooth_periodic
 
@@ -39,27 +41,35 @@ def fractional_area_change(areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @torch.no_grad()
-def matched(model, segmenter, latent: torch.Tensor, scalars: torch.Tensor, *, seed: int, alpha: float) -> torch.Tensor:
+def matched(
+    latent: torch.Tensor,
+    scalars: torch.Tensor,
+    *,
+    rule: Contraction,
+    head: PhenotypeHead,
+    areas: Callable[[torch.Tensor], np.ndarray],
+    seed: int,
+    alpha: float,
+) -> torch.Tensor:
     """Return latents whose cines contract as the ECGs let expect.
 
     Args:
-        model: ``EcgFlowModel`` with ``contraction`` and a phenotype head that reads EF.
-        segmenter: ``PlaneSegmenter`` of the plane.
-        latent: (B, C, T, h, w) from ``model.sample``.
+        latent: (B, C, T, h, w) as the flow draws them.
         scalars: (B, 2 + phenotypes) conditions; a row of zeros ("no ECG") is left as it is.
+        rule: What an EF lets expect.
+        head: Reads the EF from the scalars.
+        areas: Measures the LV's area in every frame, (B, T), of such latents' cines.
         seed: Of the spread between hearts.
         alpha: Scale of the spread, that of the flow's noise.
     """
-    rule = model.contraction
-    ef = model.amdf.pa_mae.phenotype.in_units(scalars[:, RATE_SCALARS:])["ef"].cpu().numpy()
+    ef = head.in_units(scalars[:, RATE_SCALARS:])["ef"].cpu().numpy()
     noise = np.random.default_rng([seed, 61]).standard_normal(len(ef))
     wanted = np.clip(rule.offset + rule.slope * ef + alpha * rule.sd * noise, *FAC_RANGE)
     heard = (scalars.abs().sum(dim=1) > 0).cpu().numpy()
     for _ in range(ROUNDS):
-        _, areas = segmenter.segment(model.decode(latent))
-        found, fullest = fractional_area_change(areas[..., 0])
-        factor = np.where(heard, np.clip(wanted / np.maximum(found, 1.0), *FACTOR_RANGE), 1.0)
-        factor = torch.from_numpy(factor).to(latent)[:, None, None, None, None]
+        found, fullest = fractional_area_change(areas(latent))
+        factors = np.where(heard, np.clip(wanted / np.maximum(found, 1.0), *FACTOR_RANGE), 1.0)
+        factor = torch.from_numpy(factors).to(latent)[:, None, None, None, None]
         still = torch.stack([one[:, at] for one, at in zip(latent, fullest, strict=True)])[:, :, None]
         latent = still + factor * (latent - still)
     return latent

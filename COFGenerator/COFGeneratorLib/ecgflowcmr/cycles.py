@@ -48,7 +48,7 @@ def boundaries(sin_cos: np.ndarray) -> np.ndarray:
     rises = np.flatnonzero((sine[:-1] < 0) & (sine[1:] >= 0) & (cosine[:-1] + cosine[1:] > 0))
     if len(rises) == 0:
         return np.empty(0)
-    at = np.array([_crossing(sine, cosine, rise) for rise in rises])
+    at = np.array([_crossing(sine, cosine, int(rise)) for rise in rises])
     angle = np.unwrap(np.arctan2(sine, cosine))
     strength = np.hypot(cosine[rises], sine[rises])
     kept = [0]
@@ -99,7 +99,7 @@ def find_cycles(sin_cos: np.ndarray) -> Cycles:
     return Cycles(pairs)
 
 
-def align(features: torch.Tensor, bounds: torch.Tensor, count: int) -> torch.Tensor:
+def resample_cycles(features: torch.Tensor, bounds: torch.Tensor, count: int) -> torch.Tensor:
     """Resample cycles to a fixed number of tokens, as RoI Align does: linear interpolation at real positions.
 
     Token k of a cycle stands at phase k/count, so token 0 is at R and token k belongs to frame k of a cine.

@@ -7,9 +7,9 @@ import torch
 
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
-from COFGeneratorLib.ecgflowcmr.cycles import align, find_cycles, padded_bounds
+from COFGeneratorLib.ecgflowcmr.cycles import find_cycles, padded_bounds, resample_cycles
 from COFGeneratorLib.ecgflowcmr.model import MOST_CYCLES
-from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, prepare
+from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, prepare_record
 from COFGeneratorLib.generator.encoders.signals import EcgEmbedding
 
 CYCLE_TOKENS = 50
@@ -41,8 +41,8 @@ class PaMaeEncoder:
         Raises:
             EcgError: If the record is too short or has no complete cycle.
         """
-        signal = prepare(EcgRecord(ecg_mv, fs_hz))
+        signal = prepare_record(EcgRecord(ecg_mv, fs_hz))
         tokens, phase = self.pa_mae.encode(torch.from_numpy(signal)[None])
         bounds, _ = padded_bounds([find_cycles(phase[0].numpy())], MOST_CYCLES)
-        cycle = align(tokens, bounds, CYCLE_TOKENS)[0].mean(dim=0)
+        cycle = resample_cycles(tokens, bounds, CYCLE_TOKENS)[0].mean(dim=0)
         return EcgEmbedding(cycle.mean(dim=0), cycle)

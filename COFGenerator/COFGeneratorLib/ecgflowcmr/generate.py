@@ -1,23 +1,24 @@
 """The job of this engine: a 12-lead ECG in, a cine of one plane of a synthetic heart out."""
 
-import hashlib
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import torch
 
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.record import EcgRecord
+from COFGeneratorLib.ecgflowcmr.bundle import ENGINE
 from COFGeneratorLib.ecgflowcmr.cycles import Cycles
 from COFGeneratorLib.ecgflowcmr.model import PlaneGrid
 from COFGeneratorLib.ecgflowcmr.read_outs import NOTICE, PlaneReport, measure_plane
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.cine import Cine
-from COFGeneratorLib.machine import choose_device, versions
+from COFGeneratorLib.generator.provenance import provenance
+from COFGeneratorLib.jobs.stopwatch import Progress, Stopwatch
+from COFGeneratorLib.machine import choose_device
 
 MAX_FRAMES = 400
 GREY_LEVELS = 1000.0
@@ -49,7 +50,7 @@ def generate_from_ecg(
     alpha: float | None = None,
     guidance: float | None = None,
     device: str = "auto",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PlaneCine:
     """Generate a cine from an ECG alone. The anatomy is drawn, not the patient's.
 
@@ -69,37 +70,35 @@ def generate_from_ecg(
     if samples < 1 or not (frames is None or 4 <= frames <= MAX_FRAMES):
         raise BundleError(f"Frames must be 4–{MAX_FRAMES} and samples at least 1; found {frames} and {samples}.")
     tell = progress or (lambda stage, done, total: None)
-    target, seconds = choose_device(device), {}
+    target, watch = choose_device(device), Stopwatch()
     model = bundle.model.to(target)
-    begin = time.perf_counter()
+    segmenter = None if bundle.segmenter is None else bundle.segmenter.to(target)
     tell("ecg", 0, 1)
-    cycle = analyse_ecg(record)
-    tokens, scalars, found = model.read([record])
-    rr_ms = float(np.median(found[0].rr_ms))
-    notes = list(_cross_check(found[0], cycle.r_peaks_s * 1000.0))
-    seconds["ecg"] = time.perf_counter() - begin
+    with watch.stage("ecg"):
+        cycle = analyse_ecg(record)
+        tokens, scalars, found = model.read([record])
+        rr_ms = float(np.median(found[0].rr_ms))
+        notes = list(_cross_check(found[0], cycle.r_peaks_s * 1000.0))
 
-    reports, first, labels = [], None, None
+    films: list[torch.Tensor] = []
+    reports: list[PlaneReport] = []
+    labels = None
     options = {"alpha": alpha, "guidance": guidance, "steps": steps, "solver": solver}
     for draw in range(samples):
-        begin = time.perf_counter()
-        segmenter = None if bundle.segmenter is None else bundle.segmenter.to(target)
-        latent = model.draw(
-            tokens, scalars, segmenter, seed=seed + draw, **options,
-            progress=lambda done, total, draw=draw: tell("flow", done + draw * total, total * samples),
-        )  # fmt: skip
-        seconds["flow"] = seconds.get("flow", 0.0) + time.perf_counter() - begin
-        begin = time.perf_counter()
-        film = model.decode(latent, frames)
-        seconds["decode"] = seconds.get("decode", 0.0) + time.perf_counter() - begin
-        if first is None:
-            first = film
+        with watch.stage("flow"):
+            latent = model.draw(
+                tokens, scalars, segmenter, seed=seed + draw, **options,
+                progress=lambda done, total, draw=draw: tell("flow", done + draw * total, total * samples),
+            )  # fmt: skip
+        with watch.stage("decode"):
+            film = model.decode(latent, frames)
+        films = films or [film]  # the first is the cine
         if segmenter is not None:
             marked, areas = segmenter.segment(film)
             labels = marked[0] if labels is None else labels
             reports.append(measure_plane(areas[0], model.grid.pixel_mm, rr_ms, model.grid.plane))
-    grey = np.rint(first[0].cpu().numpy() * GREY_LEVELS).astype(np.float32)[:, None]
-    anchor = SaxStack(grey[0], plane_geometry(model.grid), warnings=(NOTICE,))
+    grey = np.rint(films[0][0].cpu().numpy() * GREY_LEVELS).astype(np.float32)[:, None]
+    anchor = SaxStack(grey[0], plane_ijk_to_ras(model.grid), warnings=(NOTICE,))
     sampler = {name: value if value is not None else getattr(model.defaults, name) for name, value in options.items()}
     return PlaneCine(
         frames=grey,
@@ -112,13 +111,27 @@ def generate_from_ecg(
         function=None,
         record=record,
         cycle=cycle,
-        provenance=_provenance(record, bundle, found[0], sampler, seed, samples, target, seconds, notes),
+        provenance=provenance(
+            record,
+            bundle,
+            notice=NOTICE,
+            engine=ENGINE,
+            anatomy="synthetic: not the patient's",
+            cycles=len(found[0]),
+            cycle_rr_ms=[round(float(value), 1) for value in found[0].rr_ms],
+            seed=seed,
+            samples=samples,
+            **sampler,
+            device=str(target),
+            seconds=watch.seconds,
+            warnings=[NOTICE, *notes, *record.warnings],
+        ),
         plane=reports[0] if reports else None,
         plane_draws=tuple(reports) if samples > 1 else (),
     )
 
 
-def plane_geometry(grid: PlaneGrid) -> np.ndarray:
+def plane_ijk_to_ras(grid: PlaneGrid) -> np.ndarray:
     """Return (4, 4) ijk → RAS of the plane, centred on the origin: a convention, nobody's geometry."""
     columns, rows = (np.array(axis) for axis in AXES_RAS[grid.plane])
     columns /= np.linalg.norm(columns)
@@ -130,7 +143,7 @@ def plane_geometry(grid: PlaneGrid) -> np.ndarray:
     return matrix
 
 
-def _cross_check(cycles: Cycles, r_peaks_ms: np.ndarray):
+def _cross_check(cycles: Cycles, r_peaks_ms: np.ndarray) -> Iterator[str]:
     """Say where the phase head's boundaries and the R detector disagree."""
     away = np.abs(cycles.r_ms[:, None] - r_peaks_ms[None]).min(axis=1)
     share = float((away > R_DISAGREEMENT_MS).mean())
@@ -139,24 +152,3 @@ def _cross_check(cycles: Cycles, r_peaks_ms: np.ndarray):
             f"{100 * share:.0f} % of the cycle boundaries lie more than {R_DISAGREEMENT_MS:.0f} ms from an R peak "
             f"(largest {away.max():.0f} ms): the timing of this cine is doubtful."
         )
-
-
-def _provenance(record, bundle, cycles, sampler, seed, samples, device, seconds, notes) -> dict[str, Any]:
-    return {
-        "synthetic": True,
-        "engine": "ecgflowcmr",
-        "anatomy": "synthetic: not the patient's",
-        "notice": NOTICE,
-        "model": bundle.model_id,
-        "weights_sha256": bundle.weights_sha256,
-        "ecg_sha256": record.source_sha256 or hashlib.sha256(record.signal_mv.tobytes()).hexdigest(),
-        "cycles": len(cycles),
-        "cycle_rr_ms": [round(float(value), 1) for value in cycles.rr_ms],
-        "seed": seed,
-        "samples": samples,
-        **sampler,
-        "device": str(device),
-        "versions": versions(),
-        "seconds": {name: round(value, 4) for name, value in seconds.items()},
-        "warnings": [NOTICE, *notes, *record.warnings],
-    }

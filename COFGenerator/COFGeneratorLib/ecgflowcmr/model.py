@@ -4,16 +4,19 @@ z_t = (1 − t)·z_0 + t·z_1 with z_0 = template + α·ε and z_1 the cine's la
 from the template (t = 0) to the data (t = 1), against the τ of the rest of the product: τ = 1 − t.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.ecgflowcmr.contraction import Contraction, matched
-from COFGeneratorLib.ecgflowcmr.cycles import Cycles, align, find_cycles, padded_bounds
-from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_MS, PaMae, prepare
+from COFGeneratorLib.ecgflowcmr.cycles import Cycles, find_cycles, padded_bounds, resample_cycles
+from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_MS, PaMae, prepare_record
+from COFGeneratorLib.ecgflowcmr.plane_segmenter import PlaneSegmenter
 from COFGeneratorLib.ecgflowcmr.transformer import VelocityTransformer
 from COFGeneratorLib.ecgflowcmr.video_vae import VideoVae
 from COFGeneratorLib.generator.networks.sampler import integrate
@@ -72,7 +75,7 @@ class Amdf(nn.Module):
         """Read records with all their complete cycles.
 
         Args:
-            signal: (B, 12, L) as ``pa_mae.prepare`` gives it.
+            signal: (B, 12, L) as ``pa_mae.prepare_record`` gives it.
             bounds: (B, M, 2) cycles, tokens.
             real: (B, M) bool, which of them are there.
 
@@ -81,7 +84,7 @@ class Amdf(nn.Module):
             reads (standard units); (B, 2, N) predicted phase.
         """
         tokens, phase = self.pa_mae.encode(signal)
-        cycles = align(tokens, bounds, self.velocity.config.ecg_tokens)  # (B, M, n, d)
+        cycles = resample_cycles(tokens, bounds, self.velocity.config.ecg_tokens)  # (B, M, n, d)
         score = self.beat(cycles.mean(dim=2))[..., 0].masked_fill(~real, -torch.inf)
         pooled = (score.softmax(dim=1)[..., None, None] * cycles).sum(dim=1)
         scalars = rate_scalars(bounds, real).to(pooled)
@@ -89,7 +92,7 @@ class Amdf(nn.Module):
             scalars = torch.cat([scalars, self.pa_mae.phenotype(pooled, scalars[:, :1])], dim=1)
         return pooled, scalars, phase
 
-    def forward(self, z, t, tokens, scalars):
+    def forward(self, z: torch.Tensor, t: torch.Tensor, tokens: torch.Tensor, scalars: torch.Tensor) -> torch.Tensor:
         """Return the velocity, see ``VelocityTransformer``."""
         return self.velocity(z, t, tokens, scalars)
 
@@ -120,9 +123,16 @@ class EcgFlowModel(nn.Module):
     """
 
     def __init__(
-        self, grid: PlaneGrid, amdf: Amdf, vae: VideoVae, template, scale: float, defaults: FlowDefaults,
+        self,
+        grid: PlaneGrid,
+        amdf: Amdf,
+        vae: VideoVae,
+        template: torch.Tensor,
+        *,
+        scale: float,
+        defaults: FlowDefaults,
         contraction: Contraction | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.contraction = contraction
         self.grid, self.amdf, self.vae, self.scale, self.defaults = grid, amdf, vae, float(scale), defaults
@@ -136,7 +146,7 @@ class EcgFlowModel(nn.Module):
         return find_cycles(phase[0].cpu().numpy())
 
     @torch.no_grad()
-    def read(self, records) -> tuple[torch.Tensor, torch.Tensor, list[Cycles]]:
+    def read(self, records: Iterable[EcgRecord]) -> tuple[torch.Tensor, torch.Tensor, list[Cycles]]:
         """Return the conditions of records, (B, n, d) and (B, 2 + phenotypes), and their cycles.
 
         Raises:
@@ -144,7 +154,7 @@ class EcgFlowModel(nn.Module):
         """
         tokens, scalars, found = [], [], []
         for record in records:
-            signal = prepare(record)
+            signal = prepare_record(record)
             cycles = self.cycles(signal)
             bounds, real = padded_bounds([cycles], MOST_CYCLES)
             device = self.template.device
@@ -196,13 +206,27 @@ class EcgFlowModel(nn.Module):
 
         return integrate(predict, start, own["steps"], own["solver"], prediction="v", progress=progress)
 
-    def draw(self, tokens, scalars, segmenter, *, seed: int = 0, alpha: float | None = None, **options) -> torch.Tensor:
+    def draw(
+        self,
+        tokens: torch.Tensor,
+        scalars: torch.Tensor,
+        segmenter: PlaneSegmenter | None,
+        *,
+        seed: int = 0,
+        alpha: float | None = None,
+        **options: Any,
+    ) -> torch.Tensor:
         """Return latents as ``sample`` does, their contraction matched where model and segmenter allow it."""
         latent = self.sample(tokens, scalars, seed=seed, alpha=alpha, **options)
-        if self.contraction is None or segmenter is None:
+        rule, head = self.contraction, self.amdf.pa_mae.phenotype
+        if rule is None or head is None or segmenter is None:
             return latent
+
+        def areas(latent: torch.Tensor) -> np.ndarray:
+            return segmenter.segment(self.decode(latent))[1][..., 0]
+
         alpha = self.defaults.alpha if alpha is None else alpha
-        return matched(self, segmenter, latent, scalars, seed=seed, alpha=alpha)
+        return matched(latent, scalars, rule=rule, head=head, areas=areas, seed=seed, alpha=alpha)
 
     @torch.no_grad()
     def decode(self, latent: torch.Tensor, frames: int | None = None) -> torch.Tensor:

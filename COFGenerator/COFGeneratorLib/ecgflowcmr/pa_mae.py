@@ -5,6 +5,7 @@ from a *masked input*; one head tells (sin, cos) of the phase, 0 at every R and 
 Voltages enter in mV without any per-record normalisation: amplitude is part of the message.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -110,7 +111,7 @@ class PaMae(nn.Module):
         """Return tokens and phase of prepared signals.
 
         Args:
-            signal: (B, 12, L), L a multiple of 8, as ``prepare`` gives it.
+            signal: (B, 12, L), L a multiple of 8, as ``prepare_record`` gives it.
 
         Returns:
             (B, tokens, L/8) and (B, 2, L/8), sine and cosine of the phase, not normalised.
@@ -137,7 +138,7 @@ class PaMae(nn.Module):
 
 
 @contextmanager
-def _statistics_kept(*modules: nn.Module):
+def _statistics_kept(*modules: nn.Module) -> Iterator[None]:
     """Normalise with the batch's statistics but leave the running ones alone."""
     norms = [norm for module in modules for norm in module.modules() if isinstance(norm, nn.BatchNorm1d)]
     before = [norm.momentum for norm in norms]
@@ -150,7 +151,7 @@ def _statistics_kept(*modules: nn.Module):
             norm.momentum = momentum
 
 
-def prepare(record: EcgRecord, length: int | None = None) -> np.ndarray:
+def prepare_record(record: EcgRecord, length: int | None = None) -> np.ndarray:
     """Return a record as the network takes it: filtered, at 500 Hz, asinh-compressed, (12, L) float32.
 
     Args:

@@ -1,14 +1,19 @@
 """Pictures of a generated plane: a sheet of phases over ECG and area curve, and a film at the true rate."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from COFGeneratorLib.figures.film import playback
-from COFGeneratorLib.figures.palette import BACKGROUND, EPICARDIUM, LV, MARK, MUTED, PANEL, RV, TEXT, WARNING, rgb
+from COFGeneratorLib.ecgflowcmr.generate import PlaneCine
+from COFGeneratorLib.figures.film import playback, save_film
+from COFGeneratorLib.figures.palette import BACKGROUND, EPICARDIUM, LV, MARK, MUTED, RV, TEXT, WARNING, rgb
 from COFGeneratorLib.figures.sheet import Sheet
-from COFGeneratorLib.figures.traces import draw_ecg
+from COFGeneratorLib.figures.traces import draw_ecg, frame_cycle
 from COFGeneratorLib.figures.view import HeartView, render
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WIDTH_PX, MARGIN_PX, DPI = 1500, 36, 110
 TILE_PX, GAP_PX, COLUMNS = 232, 6, 6
@@ -16,26 +21,26 @@ FILM_PX, FILM_WIDTH_PX = 380, 900
 NOT_THE_PATIENT = "ANATOMY IS NOT THE PATIENT'S"
 
 
-def write_plane_preview(cine, directory: Path) -> tuple[Path, Path]:
-    """Draw ``preview.png`` and ``preview.gif`` of a ``PlaneCine``; the folder must exist."""
+def write_plane_preview(cine: PlaneCine, directory: Path) -> tuple[Path, Path]:
+    """Draw ``preview.png`` and ``preview.gif``; the folder must exist."""
     sheet, film = Path(directory) / "preview.png", Path(directory) / "preview.gif"
     _write_sheet(cine, sheet)
     _write_film(cine, film)
     return sheet, film
 
 
-def _view(cine) -> HeartView:
+def _view(cine: PlaneCine) -> HeartView:
     size = cine.frames.shape[-1]
     black, white = np.percentile(cine.frames, (1.0, 99.6))
     return HeartView((0,), False, False, False, (0, 0, size, size), (float(black), float(max(white, black + 1))))
 
 
-def _tile(cine, view: HeartView, frame: int, size: int) -> np.ndarray:
+def _tile(cine: PlaneCine, view: HeartView, frame: int, size: int) -> np.ndarray:
     labels = None if cine.labels is None else cine.labels[frame, 0]
     return render(view, cine.frames[frame, 0], size, labels)
 
 
-def _write_sheet(cine, path: Path) -> None:
+def _write_sheet(cine: PlaneCine, path: Path) -> None:
     view, count = _view(cine), len(cine.time_ms)
     chosen = np.unique(np.round(np.arange(2 * COLUMNS) * count / (2 * COLUMNS)).astype(int) % count)
     step = TILE_PX + GAP_PX
@@ -67,12 +72,14 @@ def _write_sheet(cine, path: Path) -> None:
     sheet.save(path, f"{MARK}. {NOT_THE_PATIENT}.")
 
 
-def _plane(cine) -> str:
+def _plane(cine: PlaneCine) -> str:
     return cine.plane.plane if cine.plane is not None else "sax"
 
 
-def _draw_areas(axes, cine) -> None:
+def _draw_areas(axes: "Axes", cine: PlaneCine) -> None:
     report = cine.plane
+    assert report is not None  # asked for only where areas were measured
+    frame_cycle(axes, cine)
     time_ms = np.append(report.time_ms, report.rr_ms)
     for draw in cine.plane_draws[1:]:
         axes.plot(time_ms, np.append(draw.lv_area_mm2, draw.lv_area_mm2[0]) / 100, color=LV, linewidth=0.8, alpha=0.35)
@@ -81,19 +88,15 @@ def _draw_areas(axes, cine) -> None:
         axes.plot(time_ms, np.append(area, area[0]) / 100, color=colour, linewidth=2.0, label=label)
     if np.isfinite(report.es_time_ms):
         axes.axvline(report.es_time_ms, color=EPICARDIUM, linewidth=1.0, linestyle=(0, (3, 3)))
-    axes.set_facecolor(PANEL)
-    axes.set_xlim(-0.16 * report.rr_ms, 1.16 * report.rr_ms)
     axes.set_ylim(0, None)
     axes.set_ylabel("area, cm²", color=MUTED, fontsize=9)
     axes.set_xlabel("time from R, ms", color=MUTED, fontsize=9)
-    axes.tick_params(colors=MUTED, labelsize=8.5, length=0)
     axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor="linecolor", ncols=2)
-    for side in axes.spines.values():
-        side.set_visible(False)
 
 
-def _numbers(sheet: Sheet, cine, left: float, top: float) -> None:
+def _numbers(sheet: Sheet, cine: PlaneCine, left: float, top: float) -> None:
     report = cine.plane
+    assert report is not None  # asked for only where areas were measured
     after = sheet.write(left, top + 30, f"{report.fac_percent:.0f} %", fontsize=34, fontweight="bold", color=LV)
     sheet.write(after + 12, top + 34, "LV fractional area change", fontsize=10, color=MUTED)
     rows = [
@@ -112,7 +115,7 @@ def _numbers(sheet: Sheet, cine, left: float, top: float) -> None:
     sheet.write(left, top + 258, "Sizes are the synthetic heart's. No volume, no EF.", fontsize=9, color=WARNING)
 
 
-def _write_film(cine, path: Path) -> None:
+def _write_film(cine: PlaneCine, path: Path) -> None:
     from PIL import Image
 
     view = _view(cine)
@@ -135,8 +138,5 @@ def _write_film(cine, path: Path) -> None:
         picture[66 : 66 + FILM_PX, 20 : 20 + FILM_PX] = _tile(cine, view, frame, FILM_PX)
         column = round(to_px.transform((float(cine.time_ms[frame]), 0.0))[0])
         picture[top:bottom, column : column + 2] = rgb(TEXT)
-        pictures.append(Image.fromarray(picture).convert("P", palette=Image.Palette.ADAPTIVE, colors=128))
-    pictures[0].save(
-        path, save_all=True, append_images=pictures[1:], duration=delays_ms, loop=0, optimize=False,
-        comment=f"{MARK}. {NOT_THE_PATIENT}.",
-    )  # fmt: skip
+        pictures.append(Image.fromarray(picture))
+    save_film(pictures, path, delays_ms, f"{MARK}. {NOT_THE_PATIENT}.")

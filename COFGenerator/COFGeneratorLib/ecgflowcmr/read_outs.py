@@ -1,5 +1,6 @@
 """What one plane honestly tells: areas over time, fractional area change, end-systole. No volumes, no EF."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -7,12 +8,14 @@ import numpy as np
 
 from COFGeneratorLib.errors import FunctionError
 from COFGeneratorLib.function.curve import end_systole, smooth_periodic
+from COFGeneratorLib.function.report import plain
 
 NOTICE = (
     "The anatomy is NOT the patient's: it is drawn from the training cohort. Areas are those of a synthetic heart; "
     "only timing and the degree of contraction follow the ECG, as far as the model's held-out figures say."
 )
 SMALLEST_AREA_MM2 = 50.0
+DIGITS = 4
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class PlaneReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for JSON, with the notice; what is not known is None."""
-        values = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        values = {item.name: plain(getattr(self, item.name), DIGITS) for item in fields(self)}
         return {"notice": NOTICE, "labels_from": "plane segmenter", **values}
 
 
@@ -83,11 +86,11 @@ def measure_plane(areas_px: np.ndarray, pixel_mm: float, rr_ms: float, plane: st
         es_area_mm2=smallest,
         fac_percent=100.0 * (largest - smallest) / largest,
         es_time_ms=es.time_ms,
-        es_frame=es.argmin_frame if np.isnan(es.frame) else round(es.frame) % len(areas),
+        es_frame=es.nearest_frame(len(areas)),
     )
 
 
-def spread(reports) -> dict[str, Any]:
+def summarise_planes(reports: Sequence[PlaneReport]) -> dict[str, Any]:
     """Return mean, SD and range over draws of what varies between them."""
     names = ("ed_area_mm2", "es_area_mm2", "fac_percent", "es_time_ms")
     out: dict[str, Any] = {"count": len(reports)}
@@ -98,14 +101,3 @@ def spread(reports) -> dict[str, Any]:
             sd = float(values.std(ddof=1)) if len(values) > 1 else 0.0
             out[name] = {"mean": float(values.mean()), "sd": sd, "least": values.min(), "most": values.max()}
     return out
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    array = np.asarray(value)
-    if array.ndim:
-        return [_plain(item) for item in array]
-    if np.issubdtype(array.dtype, np.integer):
-        return int(array)
-    return round(float(array), 4) if np.isfinite(array) else None

@@ -5,6 +5,7 @@ shifts a little with the Sokolow–Lyon voltage (r ≈ 0.25). Everything else (s
 anatomy is NOT the patient's, and the spread over draws says how little is known.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,12 @@ NOTICE = (
     "TEMPLATE ANATOMY, NOT the patient's: sizes are the population's for sex, age and body size. Volumes, mass, stroke "
     "volume and output are guesses of that width; see the intervals. Only timing and EF follow the ECG."
 )
+MEAN_BSA_M2 = {"m": 1.98, "f": 1.71}
 REFERENCE = {
-    "m": {"bsa_m2": 1.98, "edv": (166.0, 32.0), "mass_index": (53.0, 9.0), "rv_edv": (182.0, 36.0)},
-    "f": {"bsa_m2": 1.71, "edv": (124.0, 21.0), "mass_index": (42.0, 7.0), "rv_edv": (130.0, 24.0)},
+    "m": {"edv": (166.0, 32.0), "mass_index": (53.0, 9.0), "rv_edv": (182.0, 36.0)},
+    "f": {"edv": (124.0, 21.0), "mass_index": (42.0, 7.0), "rv_edv": (130.0, 24.0)},
 }
-"""Mean and SD: EDV in mL at the mean body surface, mass over body surface in g/m²."""
+"""By sex, mean and SD: EDV in mL at the mean body surface, mass over body surface in g/m²."""
 MEAN_AGE_YEARS, EDV_PER_DECADE = 61.0, -0.04
 """Volumes fall with age by about this share a decade (an approximation, applied between 45 and 75 years)."""
 SOKOLOW_MV, VOLTAGE_R = (2.5, 0.8), 0.25
@@ -50,7 +52,7 @@ class Person:
     height_cm: float
     weight_kg: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (
             self.sex not in REFERENCE
             or not 18 <= self.age_years <= 100
@@ -80,7 +82,7 @@ class TemplateAnchor:
 def expected_sizes(person: Person, sokolow_mv: float) -> dict[str, tuple[float, float]]:
     """Return mean and SD of ``edv_ml``, ``rv_edv_ml`` and ``mass_g`` of people like this one."""
     known = REFERENCE[person.sex]
-    size = person.bsa_m2 / known["bsa_m2"]
+    size = person.bsa_m2 / MEAN_BSA_M2[person.sex]
     age = 1.0 + EDV_PER_DECADE * (np.clip(person.age_years, 45, 75) - MEAN_AGE_YEARS) / 10.0
     mean, sd = known["mass_index"]
     voltage = np.clip((sokolow_mv - SOKOLOW_MV[0]) / SOKOLOW_MV[1], -2.5, 2.5) if np.isfinite(sokolow_mv) else 0.0
@@ -130,7 +132,7 @@ def _labels(sizes: dict[str, float], ratio: float) -> np.ndarray:
     z = k + 0.45 * length
     r, theta = np.hypot(j, i), np.arctan2(j, i)
 
-    def profile(size, reach):
+    def profile(size: float, reach: float) -> np.ndarray:
         return size * np.sqrt(np.clip(1.0 - np.clip(z / reach, 0.0, 1.0) ** power, 0.0, None)) * (z >= 0)
 
     cavity = r < profile(radius, length)
@@ -143,7 +145,7 @@ def _labels(sizes: dict[str, float], ratio: float) -> np.ndarray:
     along = np.clip(1.0 - np.clip(z / (0.85 * length), 0.0, 1.0) ** 2, 0.0, None) * (z >= 0)
     voxel_ml = float(np.prod(SPACING_MM)) / 1000.0
 
-    def crescent(depth):
+    def crescent(depth: float) -> np.ndarray:
         return (r >= outer) & (r < outer + depth * side * along) & (side * along > 0)
 
     depth = _solve(lambda d: crescent(d).sum() * voxel_ml - sizes["rv_edv_ml"], 5.0, 80.0)
@@ -158,7 +160,7 @@ def _half_volume_ml(radius: float, length: float, power: float) -> float:
     return np.pi * radius**2 * length * power / (power + 1) / 1000.0
 
 
-def _solve(excess, low: float, high: float) -> float:
+def _solve(excess: Callable[[float], float], low: float, high: float) -> float:
     """Return where a rising function passes zero, by bisection."""
     for _ in range(22):
         middle = 0.5 * (low + high)

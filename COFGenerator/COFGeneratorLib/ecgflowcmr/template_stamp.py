@@ -1,8 +1,13 @@
 """Says on the pictures themselves that their anatomy is a template."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from COFGeneratorLib.figures.film import save_film
 from COFGeneratorLib.figures.palette import BACKGROUND, WARNING, rgb
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 WORDS = "TEMPLATE ANATOMY · NOT THE PATIENT'S · volumes are the population's"
 
@@ -20,13 +25,10 @@ def stamp_pictures(folder: Path) -> None:
         with Image.open(film) as picture:
             delays = [frame.info.get("duration", 40) for frame in ImageSequence.Iterator(picture)]
             frames = [_banner(frame.convert("RGB")) for frame in ImageSequence.Iterator(picture)]
-        indexed = [frame.convert("P", palette=Image.Palette.ADAPTIVE, colors=128) for frame in frames]
-        indexed[0].save(
-            film, save_all=True, append_images=indexed[1:], duration=delays, loop=0, optimize=False, comment=WORDS
-        )
+        save_film(frames, film, delays, WORDS)
 
 
-def _banner(picture):
+def _banner(picture: "Image.Image") -> "Image.Image":
     from PIL import Image, ImageDraw, ImageFont
 
     height = max(28, picture.width // 40)

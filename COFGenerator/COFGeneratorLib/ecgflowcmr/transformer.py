@@ -94,7 +94,7 @@ class _Block(nn.Module):
         count, frames, places, width = x.shape
         parts = self.modulation(functional.silu(given))[:, None, None].chunk(12, dim=-1)
 
-        def modulated(step):
+        def modulated(step: int) -> torch.Tensor:
             return self.norm(x) * (1 + parts[3 * step + 1]) + parts[3 * step]
 
         inner = modulated(0).transpose(1, 2).reshape(count * places, frames, width)

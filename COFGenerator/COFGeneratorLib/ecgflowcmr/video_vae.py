@@ -83,9 +83,11 @@ class VideoVae(nn.Module):
         self.config = config
         widths, groups = config.widths, config.groups
 
-        def level(inside, out, at, blocks):
+        def level(inside: int, out: int, at: int, blocks: int) -> list[nn.Module]:
             temporal = at in config.temporal
-            parts = [_Residual(inside if n == 0 else out, out, temporal, groups) for n in range(blocks)]
+            parts: list[nn.Module] = [
+                _Residual(inside if n == 0 else out, out, temporal, groups) for n in range(blocks)
+            ]
             if at in config.attention:
                 parts.append(_Attention(out, config.heads, groups))
             return parts

@@ -29,10 +29,24 @@ def write_film(cine: Cine, path: Path) -> None:
     stage = _Stage(cine)
     chosen, delays_ms = playback(np.asarray(cine.time_ms), cine.rr_ms)
     pictures = [Image.fromarray(stage.picture(frame)) for frame in chosen]
+    save_film(pictures, path, delays_ms, MARK)
+
+
+def save_film(pictures: "list[Image.Image]", path: Path, delays_ms: list[int], comment: str) -> None:
+    """Write pictures as a GIF that loops for ever, in one palette, so that nothing flickers.
+
+    Args:
+        pictures: RGB, all of one size.
+        path: The file.
+        delays_ms: How long each stays, ms, multiples of 10.
+        comment: Words inside the file.
+    """
+    from PIL import Image
+
     palette = _shared_palette(pictures)
     indexed = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     indexed[0].save(
-        path, save_all=True, append_images=indexed[1:], duration=delays_ms, loop=0, optimize=False, comment=MARK
+        path, save_all=True, append_images=indexed[1:], duration=delays_ms, loop=0, optimize=False, comment=comment
     )
 
 
@@ -135,7 +149,7 @@ def _dot(picture: np.ndarray, x: float, y: float, colour: str, radius: float = 5
 
 
 def _shared_palette(pictures: "list[Image.Image]") -> "Image.Image":
-    """Return one 256-colour palette for the whole film, so that nothing flickers."""
+    """Return one 256-colour palette for the whole film."""
     from PIL import Image
 
     sample = np.concatenate([np.asarray(picture)[::3, ::3] for picture in pictures[:: max(1, len(pictures) // 6)]])

@@ -36,6 +36,10 @@ class EndSystole:
     frame: float
     argmin_frame: int
 
+    def nearest_frame(self, frames: int) -> int:
+        """Return the index of the frame nearest to the plateau's centre, of ``frames`` in the cycle."""
+        return self.argmin_frame if np.isnan(self.frame) else round(self.frame) % frames
+
 
 def check_curve(volume_ml: np.ndarray, rr_ms: float) -> np.ndarray:
     """Return the curve as (T,) float64 after checking that it can be measured.

@@ -68,7 +68,7 @@ class FunctionReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain Python values for JSON; what is not known is None."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        return {item.name: plain(getattr(self, item.name)) for item in fields(self)}
 
 
 def measure_function(
@@ -147,7 +147,7 @@ def report_from_curves(
         ef_percent=100.0 * (edv - esv) / edv,
         co_l_min=(edv - esv) * hr_bpm / 1000.0,
         ed_frame=_end_diastole(smoothed, time, rr_ms),
-        es_frame=es.argmin_frame if np.isnan(es.frame) else round(es.frame) % lv.size,
+        es_frame=es.nearest_frame(lv.size),
         es_time_ms=es.time_ms,
         folded_fraction=float(folded_fraction),
         labels_from=labels_from,
@@ -189,9 +189,9 @@ def summarise(reports: Sequence[FunctionReport]) -> dict[str, Any]:
         values = np.stack([np.asarray(getattr(report, item.name), dtype=np.float64) for report in reports])
         mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
         summary[item.name] = {
-            "mean": _plain(mean),
-            "sd": _plain(sd),
-            "interval": [_plain(mean - reach * sd), _plain(mean + reach * sd)],
+            "mean": plain(mean),
+            "sd": plain(sd),
+            "interval": [plain(mean - reach * sd), plain(mean + reach * sd)],
         }
     return summary
 
@@ -216,13 +216,13 @@ def findings(report: FunctionReport) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _plain(value: Any) -> Any:
-    """Return numbers and arrays as JSON-able Python; NaN becomes None."""
+def plain(value: Any, digits: int = 6) -> Any:
+    """Return numbers and arrays as JSON-able Python, rounded; NaN becomes None."""
     if value is None or isinstance(value, str):
         return value
     array = np.asarray(value)
     if array.ndim:
-        return [_plain(item) for item in array]
+        return [plain(item, digits) for item in array]
     if np.issubdtype(array.dtype, np.integer):
         return int(array)
-    return round(float(array), 6) if np.isfinite(array) else None
+    return round(float(array), digits) if np.isfinite(array) else None

@@ -50,7 +50,7 @@ class ResultFolder:
             ) from error
         return self.staging
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._publish()
         else:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from COFGeneratorLib.ecgflowcmr.cycles import Cycles, padded_bounds
 from COFGeneratorLib.ecgflowcmr.model import MOST_CYCLES, Amdf, EcgFlowModel
-from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, prepare
+from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, prepare_record
 from COFGeneratorLib.ecgflowcmr.transformer import RATE_SCALARS
 from COFGeneratorLib.generator.bundle import Bundle
 
@@ -171,8 +171,8 @@ def run_ablations(
         model, _ = train_amdf(out / f"{number:02d}", chosen, pa_mae, *parts, network=variant.network)
         latents = parts[0].latents
         whole = EcgFlowModel(
-            config.data.grid, model, vae, latents.template, latents.scale, config.amdf.sampler
-        ).eval()  # fmt: skip
+            config.data.grid, model, vae, latents.template, scale=latents.scale, defaults=config.amdf.sampler
+        ).eval()
         bundle = Bundle(out, {}, whole, segmenter)
         if cases is None:
             cases = [draw_held_out(SEED + index, bundle, config.data.body) for index in range(subjects)]
@@ -215,7 +215,7 @@ def _judged(bundle: Bundle, cases: list[HeldOutCase], phased: bool) -> dict[str,
     model, rng = bundle.model, np.random.default_rng(52)
     tokens, scalars = [], []
     for case in cases:
-        signal = prepare(case.record)
+        signal = prepare_record(case.record)
         cycles = model.cycles(signal)
         if not phased:
             cycles = Cycles(_moved(cycles.bounds, rng.random()))

@@ -9,7 +9,7 @@ from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.readers import read_ecg
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.ecgflowcmr.cycles import find_cycles
-from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, prepare
+from COFGeneratorLib.ecgflowcmr.pa_mae import PaMae, prepare_record
 from COFGeneratorLib.errors import EcgError
 
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
@@ -36,7 +36,7 @@ def boundary_errors(pa_mae: PaMae, record: EcgRecord, r_ms: np.ndarray) -> dict[
     import torch
 
     with torch.no_grad():
-        _, phase = pa_mae.encode(torch.from_numpy(prepare(record))[None])
+        _, phase = pa_mae.encode(torch.from_numpy(prepare_record(record))[None])
     try:
         found = find_cycles(phase[0].numpy()).r_ms
     except EcgError:

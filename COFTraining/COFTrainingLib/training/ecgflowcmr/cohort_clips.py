@@ -11,7 +11,7 @@ from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.readers import read_ecg
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.ecgflowcmr.model import PlaneGrid
-from COFGeneratorLib.ecgflowcmr.pa_mae import phase_labels, prepare
+from COFGeneratorLib.ecgflowcmr.pa_mae import phase_labels, prepare_record
 from COFGeneratorLib.errors import ChainOfFlowError, CohortError, TrainingError
 from torch.nn import functional
 
@@ -96,7 +96,7 @@ def _example(cohort: Cohort, subject: Subject, grid: PlaneGrid) -> tuple[Signals
 
 
 def _signals(record: EcgRecord, phase: np.ndarray, known: np.ndarray) -> Signals:
-    return prepare(record, SAMPLES).astype(np.float16), phase.astype(np.float16), known.astype(np.uint8)
+    return prepare_record(record, SAMPLES).astype(np.float16), phase.astype(np.float16), known.astype(np.uint8)
 
 
 def _centre(labels: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from COFGeneratorLib.ecg.record import EcgRecord
-from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_SAMPLES, phase_labels, prepare
+from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_SAMPLES, phase_labels, prepare_record
 from COFGeneratorLib.errors import EcgError, TrainingError
 from COFGeneratorLib.jobs.workers import spread
 from COFGeneratorLib.weights import save_exact
@@ -135,7 +135,7 @@ def phantom_ecg(
     if len(peaks) < 3:
         raise EcgError(f"A record needs three beats; found {len(peaks)}. Draw another.")
     phase, known = phase_labels(peaks, TOKENS, fs_hz)
-    return prepare(record, SAMPLES).astype(np.float16), phase, known, record, peaks
+    return prepare_record(record, SAMPLES).astype(np.float16), phase, known, record, peaks
 
 
 def _made(jobs: list[Job], workers: int, told: Progress | None) -> Examples:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from COFGeneratorLib.ecgflowcmr.cycles import align, boundaries
+from COFGeneratorLib.ecgflowcmr.cycles import boundaries, resample_cycles
 from COFGeneratorLib.ecgflowcmr.model import rate_scalars
 from COFGeneratorLib.ecgflowcmr.pa_mae import TOKEN_MS, TOKEN_SAMPLES, PaMae
 from COFGeneratorLib.ecgflowcmr.phenotype import PhenotypeHead
@@ -101,7 +101,7 @@ def phase_loss(predicted: torch.Tensor, wanted: torch.Tensor, known: torch.Tenso
 
 def read_phenotypes(head: PhenotypeHead, tokens: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Return what the head reads from the mean of a batch's cycles, (B, phenotypes) in standard units."""
-    cycles, real = align(tokens, batch["bounds"], CYCLE_TOKENS), batch["real"]
+    cycles, real = resample_cycles(tokens, batch["bounds"], CYCLE_TOKENS), batch["real"]
     mean = (cycles * real[..., None, None]).sum(dim=1) / real.sum(dim=1).clamp_min(1)[:, None, None]
     return head(mean, rate_scalars(batch["bounds"], real)[:, :1].to(mean))
 
