@@ -123,16 +123,9 @@ class EcgFlowModel(nn.Module):
     """
 
     def __init__(
-        self,
-        grid: PlaneGrid,
-        amdf: Amdf,
-        vae: VideoVae,
-        template: torch.Tensor,
-        *,
-        scale: float,
-        defaults: FlowDefaults,
-        contraction: Contraction | None = None,
-    ) -> None:
+        self, grid: PlaneGrid, amdf: Amdf, vae: VideoVae, template: torch.Tensor, *, scale: float,
+        defaults: FlowDefaults, contraction: Contraction | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.contraction = contraction
         self.grid, self.amdf, self.vae, self.scale, self.defaults = grid, amdf, vae, float(scale), defaults
@@ -207,15 +200,9 @@ class EcgFlowModel(nn.Module):
         return integrate(predict, start, own["steps"], own["solver"], prediction="v", progress=progress)
 
     def draw(
-        self,
-        tokens: torch.Tensor,
-        scalars: torch.Tensor,
-        segmenter: PlaneSegmenter | None,
-        *,
-        seed: int = 0,
-        alpha: float | None = None,
-        **options: Any,
-    ) -> torch.Tensor:
+        self, tokens: torch.Tensor, scalars: torch.Tensor, segmenter: PlaneSegmenter | None, *, seed: int = 0,
+        alpha: float | None = None, **options: Any,
+    ) -> torch.Tensor:  # fmt: skip
         """Return latents as ``sample`` does, their contraction matched where model and segmenter allow it."""
         latent = self.sample(tokens, scalars, seed=seed, alpha=alpha, **options)
         rule, head = self.contraction, self.amdf.pa_mae.phenotype

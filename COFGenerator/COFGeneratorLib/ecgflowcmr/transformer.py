@@ -116,16 +116,10 @@ class VelocityTransformer(nn.Module):
         width, places = config.width, (config.side // config.patch) ** 2
         inside = config.latent * config.patch**2
         self.embed = nn.Linear(inside, width)
-        phase = 2 * math.pi * torch.arange(config.frames) / config.frames
-        harmonics = torch.arange(1, width // 4 + 1)
-        periodic = torch.cat([(phase[:, None] * harmonics).cos(), (phase[:, None] * harmonics).sin()], dim=1)
-        periodic = functional.pad(periodic, (0, width - periodic.shape[1]))
         place = 0.02 * torch.randn(places, width)
-        self.position = nn.Parameter(0.3 * periodic[:, None] + place[None])
+        self.position = nn.Parameter(0.3 * _harmonics(config.frames, width)[:, None] + place[None])
         self.ecg = nn.Linear(config.ecg, width)
-        phase = 2 * math.pi * torch.arange(config.ecg_tokens) / config.ecg_tokens
-        periodic = torch.cat([(phase[:, None] * harmonics).cos(), (phase[:, None] * harmonics).sin()], dim=1)
-        self.ecg_position = nn.Parameter(0.3 * functional.pad(periodic, (0, width - periodic.shape[1])))
+        self.ecg_position = nn.Parameter(0.3 * _harmonics(config.ecg_tokens, width))
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.overall = nn.Sequential(nn.Linear(config.ecg + config.scalars, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.depth))
@@ -156,6 +150,13 @@ class VelocityTransformer(nn.Module):
             x = block(x, given, ecg)
         shift, scale = self.last_modulation(functional.silu(given))[:, None, None].chunk(2, dim=-1)
         return _unpatches(self.last(self.norm(x) * (1 + scale) + shift), config)
+
+
+def _harmonics(count: int, width: int) -> torch.Tensor:
+    """Return (count, width) sines and cosines of the phase of ``count`` steps of one cycle."""
+    angle = (2 * math.pi * torch.arange(count) / count)[:, None] * torch.arange(1, width // 4 + 1)
+    periodic = torch.cat([angle.cos(), angle.sin()], dim=1)
+    return functional.pad(periodic, (0, width - periodic.shape[1]))
 
 
 def _patches(z: torch.Tensor, patch: int) -> torch.Tensor:

@@ -96,17 +96,10 @@ def prepare_anchor(
     grid = grid_for_heart(labels, anchor.ijk_to_ras, frame, bundle.model.grid)
     maps, fine = _maps(labels, anchor.ijk_to_ras, frame, grid, device)
     return Conditioned(
-        labels=labels.astype(np.uint8),
-        labels_from=source,
-        frame=frame,
-        maps=maps,
-        fine_maps=fine,
-        condition=bundle.model.condition(cycle, device),
-        grid=grid,
-        ef=bundle.model.stated_ef(cycle),
-        roi=roi,
+        labels=labels.astype(np.uint8), labels_from=source, frame=frame, maps=maps, fine_maps=fine,
+        condition=bundle.model.condition(cycle, device), grid=grid, ef=bundle.model.stated_ef(cycle), roi=roi,
         warnings=warnings,
-    )
+    )  # fmt: skip
 
 
 def relabelled(

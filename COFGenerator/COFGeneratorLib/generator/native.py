@@ -43,16 +43,9 @@ class NativeMotion:
     """
 
     def __init__(
-        self,
-        displacement_mm: np.ndarray,
-        grid: MotionGrid,
-        frame: HeartFrame,
-        ijk_to_ras: np.ndarray,
-        shape: tuple[int, int, int],
-        frames: int,
-        *,
-        still: int = 0,
-    ) -> None:
+        self, displacement_mm: np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras: np.ndarray,
+        shape: tuple[int, int, int], frames: int, *, still: int = 0,
+    ) -> None:  # fmt: skip
         self.frames, self.shape, self.still = frames, shape, still
         self._spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()
         windowed = np.asarray(displacement_mm, dtype=np.float64) * grid.window(min(grid.spacing_mm[1:]))

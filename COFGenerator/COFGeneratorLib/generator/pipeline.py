@@ -101,7 +101,7 @@ def generate(
         ready = prepare_anchor(anchor, cycle, bundle, labels, target, roi=as_roi(roi), complete=complete_labels)
     with watch.stage("motion"):
         begin = at_the_r_wave(model, ready, anchor, frames, still, solver=solver, steps=steps)
-        heart = _Heart(model, anchor, cycle, ready, begin, frames, still)
+        heart = _Heart(model, anchor, cycle, ready, begin=begin, frames=frames, still=still)
         velocity = begin.velocities(progress=lambda done, total: watch.report("motion", done, total))
         native = heart.motion(begin.settle(velocity, ready.wanted_ef))
     with watch.stage("warp"):

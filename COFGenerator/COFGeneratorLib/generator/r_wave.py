@@ -86,7 +86,10 @@ def at_the_r_wave(
         AnatomyError: If the estimated labels hold no heart.
     """
     if not still:
-        settle = partial(_settle_seen, model, ready, anchor)
+
+        def settle(velocity: torch.Tensor, wanted_ef: float | None, keep_wall: bool = True) -> torch.Tensor:
+            return settled(model, velocity, ready, anchor, wanted_ef, keep_wall)
+
         return RWave(ready, partial(_seen, model, ready, **options), settle)
     grid = None if model.any_anchor else model.grid
     predict = partial(_told, model, ready, still / frames) if model.any_anchor else partial(_seen, model)
@@ -161,17 +164,6 @@ class _Moving:
         """Return velocities that eject what is wanted and keep the wall's volume."""
         velocity = self.ejecting(velocity, heart, wanted_ef)
         return settled(self.model, velocity, heart, self.anchor, None, keep_wall)
-
-
-def _settle_seen(
-    model: MotionModel,
-    ready: Conditioned,
-    anchor: SaxStack,
-    velocity: torch.Tensor,
-    wanted_ef: float | None,
-    keep_wall: bool = True,
-) -> torch.Tensor:
-    return settled(model, velocity, ready, anchor, wanted_ef, keep_wall)
 
 
 def _seen(model: MotionModel, heart: Conditioned, **options: Any) -> torch.Tensor:
