@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.files import sha256_of
+from COFGeneratorLib.files import sha256_of, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -258,9 +258,7 @@ def write_bundle(
     files = sorted(path for path in (folder / "models").rglob("*") if path.is_file())
     checksums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     metadata = {"format": FORMAT, **facts, "cof": cof, "checksums": checksums}
-    partial = folder / "configs" / "metadata.json.part"
-    partial.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
-    partial.replace(folder / METADATA)
+    write_text(folder / METADATA, json.dumps(metadata, indent=2) + "\n")
     return metadata
 
 

@@ -1,10 +1,10 @@
 """``run.json``: what is needed to repeat a run and to trust it. It names no person, no input file and no folder."""
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
+from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs.stopwatch import Stopwatch
 from COFGeneratorLib.machine import peak_memory_mb, versions
 from COFGeneratorLib.results.folder import MANIFEST, PRODUCT
@@ -27,5 +27,5 @@ def write_manifest(folder: Path, command: str, facts: dict[str, Any], watch: Sto
         ],
     }
     path = folder / MANIFEST
-    path.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+    write_json(path, content)
     return path
