@@ -1,12 +1,16 @@
 """Where the shipped resources lie: the default model bundle and the synthetic demo patient."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from COFGeneratorLib.errors import BundleError, ChainOfFlowError
-from COFGeneratorLib.generator.bundle import DEFAULT_ENGINE, METADATA, engine_of
 
+METADATA = "configs/metadata.json"
+"""Where a bundle says what it is."""
 DEFAULT_BUNDLE = "cof-plus"
+DEFAULT_ENGINE = "chain-of-flow"
+"""The engine of a bundle that names none: it moves an anchor."""
 
 _HERE = Path(__file__).resolve().parent
 _PLACES = (
@@ -55,6 +59,15 @@ def model_bundles(engine: str = DEFAULT_ENGINE) -> list[Path]:
             if engine_of(folder) == engine:
                 found.setdefault(folder.name, folder)
     return [found[name] for name in sorted(found, key=lambda name: (name != DEFAULT_BUNDLE, name))]
+
+
+def engine_of(bundle: str | Path) -> str:
+    """Return which engine a bundle is for; one that does not read is left to its loader, which says what is wrong."""
+    try:
+        metadata = json.loads((Path(bundle) / METADATA).read_text(encoding="utf-8"))
+        return str(metadata["cof"].get("engine", DEFAULT_ENGINE))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return DEFAULT_ENGINE
 
 
 def sample_patient() -> SamplePatient:

@@ -10,8 +10,8 @@ from COFGeneratorLib.ecgflowcmr.generate import generate_from_ecg, plane_ijk_to_
 from COFGeneratorLib.ecgflowcmr.model import PlaneGrid
 from COFGeneratorLib.ecgflowcmr.read_outs import measure_plane
 from COFGeneratorLib.errors import BundleError, FunctionError, TrainingError
-from COFGeneratorLib.generator.bundle import engine_of, load_bundle
-from COFGeneratorLib.resources import sample_patient
+from COFGeneratorLib.generator.bundle import load_bundle
+from COFGeneratorLib.resources import engine_of, sample_patient
 from COFTrainingLib.training.ecgflowcmr.settings import read_settings
 from COFTrainingLib.training.ecgflowcmr.stages import load_pa_mae, run_stage
 from safetensors.torch import load_file

@@ -24,7 +24,7 @@ def generate_plane_into(request: PlaneRequest, current: Session) -> "PlaneCine":
     """
     with ResultFolder(request.out, request.overwrite) as folder:
         cine = _compute(request, current)
-        from COFGeneratorLib.ecgflowcmr.write import write_plane_result
+        from COFGeneratorLib.results.plane import write_plane_result
 
         current.warn(*write_plane_result(cine, folder, current.watch, current.progress))
         record, _ = cine.ecg

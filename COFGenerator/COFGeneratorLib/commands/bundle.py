@@ -35,7 +35,7 @@ def verify(arguments: argparse.Namespace) -> int:
     """Load the bundle, which checks everything; returns the exit code."""
     from COFGeneratorLib import load_bundle
     from COFGeneratorLib.ecgflowcmr.bundle import ENGINE, load_ecgflow_bundle
-    from COFGeneratorLib.generator.bundle import engine_of
+    from COFGeneratorLib.resources import engine_of
 
     folder = asked_bundle(arguments)
     bundle = load_ecgflow_bundle(folder) if engine_of(folder) == ENGINE else load_bundle(folder)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from COFGeneratorLib.cases.register import compute
 from COFGeneratorLib.cases.request import RegisterRequest
 from COFGeneratorLib.commands import Commands, options
-from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs.session import Session, session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
@@ -61,18 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def write(cine: "Cine", folder: Path, current: Session) -> None:
     """Write scene and function."""
-    from COFGeneratorLib.function import findings, measure_regional, write_function
+    from COFGeneratorLib.results.writer import write_read_outs
     from COFGeneratorLib.scene import write_scene
 
     if cine.function is not None:
-        report = cine.function
-        try:
-            regional = measure_regional(
-                cine.labels[report.ed_frame], cine.labels[report.es_frame], cine.anchor.ijk_to_ras
-            )
-        except ChainOfFlowError as error:
-            regional = None
-            current.warn(f"Regional function was not measured. {error}")
-        write_function(report, folder, regional=regional)
-        current.warn(*findings(report))
+        current.warn(*write_read_outs(cine, folder))
     write_scene(cine, folder)

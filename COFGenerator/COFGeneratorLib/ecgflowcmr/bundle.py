@@ -11,15 +11,8 @@ from COFGeneratorLib.ecgflowcmr.plane_segmenter import PlaneSegmenter, PlaneSegm
 from COFGeneratorLib.ecgflowcmr.transformer import DitConfig, VelocityTransformer
 from COFGeneratorLib.ecgflowcmr.video_vae import VaeConfig, VideoVae
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.generator.bundle import (
-    DEFAULT_ENGINE,
-    Bundle,
-    build_bundle,
-    configured,
-    filled,
-    read_metadata,
-    write_bundle,
-)
+from COFGeneratorLib.generator.bundle import Bundle, build_bundle, configured, filled, read_metadata, write_bundle
+from COFGeneratorLib.resources import DEFAULT_ENGINE
 from COFGeneratorLib.weights import load_weights
 
 ENGINE = "ecgflowcmr"

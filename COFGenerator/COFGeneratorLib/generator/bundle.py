@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.files import sha256_of, write_text
+from COFGeneratorLib.resources import METADATA as METADATA
 
 if TYPE_CHECKING:
     import torch
 
     from COFGeneratorLib.generator.model import MotionModel
 
-METADATA = "configs/metadata.json"
 FORMAT = 1
-DEFAULT_ENGINE = "chain-of-flow"
-"""The engine of a bundle that names none: it moves an anchor."""
 MAX_WEIGHTS_BYTES = 1 << 30
 Made = TypeVar("Made")
 Network = TypeVar("Network", bound="torch.nn.Module")
@@ -91,15 +89,6 @@ def read_metadata(folder: Path) -> dict[str, Any]:
                 "was altered. Install the bundle again."
             )
     return metadata
-
-
-def engine_of(folder: str | Path) -> str:
-    """Return which engine a bundle is for; one that does not read is left to its loader, which says what is wrong."""
-    try:
-        metadata = json.loads((Path(folder) / METADATA).read_text(encoding="utf-8"))
-        return str(metadata["cof"].get("engine", DEFAULT_ENGINE))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return DEFAULT_ENGINE
 
 
 def load_bundle(folder: str | Path) -> Bundle:

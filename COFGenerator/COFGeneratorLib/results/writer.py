@@ -18,7 +18,7 @@ def write_result(cine: Cine, folder: Path, watch: Stopwatch, progress: Progress 
     """Write a cine's read-outs, pictures and scene; see ``write_parts``."""
     from COFGeneratorLib.figures import write_preview
 
-    return write_parts(cine, folder, watch, progress, read_outs=_write_function, pictures=write_preview)
+    return write_parts(cine, folder, watch, progress, read_outs=write_read_outs, pictures=write_preview)
 
 
 def write_parts(
@@ -67,7 +67,8 @@ def write_parts(
     return warnings
 
 
-def _write_function(cine: Cine, folder: Path) -> list[str]:
+def write_read_outs(cine: Cine, folder: Path) -> list[str]:
+    """Write what was measured of a cine; returns what the reader should know, in words."""
     if cine.function is None:
         return ["No labels are known, so volumes and EF were not measured: no function.json."]
     warnings: list[str] = []
