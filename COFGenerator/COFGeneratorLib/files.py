@@ -51,7 +51,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, complete or not at all."""
-    write_text(path, json.dumps(content, indent=1, default=str))
+    write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.ecg.beats import cycle_from_peaks
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.function import measure_function
-from COFGeneratorLib.generator.cine import Cine
 
 SHAPE, SPACING_KJI = (8, 72, 64), (9.0, 1.6, 1.6)
 RR_MS, FRAMES = 800.0, 20

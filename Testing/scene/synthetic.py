@@ -2,10 +2,10 @@
 
 import numpy as np
 from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.ecg.cycle import BEAT_SAMPLES, EcgCycle
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.function import measure_function
-from COFGeneratorLib.generator.cine import Cine
 from scipy import ndimage
 
 

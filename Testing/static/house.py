@@ -12,8 +12,8 @@ FLOORS = ("COFGenerator", "COFTraining")
 
 GENERATOR_ROOMS = (
     ("errors",),
-    ("files", "machine", "resources", "weights"),
-    ("ecg", "jobs", "motion"),
+    ("files", "machine", "resources"),
+    ("ecg", "jobs", "motion", "weights"),
     ("anatomy",),
     ("function",),
     ("cine",),

@@ -16,8 +16,8 @@ from COFGeneratorLib.results.manifest import write_manifest
 from COFGeneratorLib.results.writer import write_result
 
 if TYPE_CHECKING:
+    from COFGeneratorLib.cine import Cine
     from COFGeneratorLib.generator.bundle import Bundle
-    from COFGeneratorLib.generator.cine import Cine
 
 
 def generate_into(

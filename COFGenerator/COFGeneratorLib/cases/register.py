@@ -10,7 +10,7 @@ from COFGeneratorLib.errors import BundleError, ChainOfFlowError
 from COFGeneratorLib.jobs.session import Session
 
 if TYPE_CHECKING:
-    from COFGeneratorLib.generator.cine import Cine
+    from COFGeneratorLib.cine import Cine
 
 DEMONS = "demons"
 

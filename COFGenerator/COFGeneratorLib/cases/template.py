@@ -10,7 +10,7 @@ from COFGeneratorLib.results.manifest import write_manifest
 from COFGeneratorLib.results.writer import write_result
 
 if TYPE_CHECKING:
-    from COFGeneratorLib.generator.cine import Cine
+    from COFGeneratorLib.cine import Cine
 
 FEWEST_DRAWS = 8
 """Anatomies drawn where the user asks for fewer: a template without its width would pass for a measurement."""

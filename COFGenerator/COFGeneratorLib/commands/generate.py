@@ -15,7 +15,7 @@ from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.jobs.session import Session, session
 
 if TYPE_CHECKING:
-    from COFGeneratorLib.generator.cine import Cine
+    from COFGeneratorLib.cine import Cine
 
 
 def add(commands: Commands) -> None:

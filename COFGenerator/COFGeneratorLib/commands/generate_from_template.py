@@ -10,7 +10,7 @@ from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.jobs.session import Session, session
 
 if TYPE_CHECKING:
-    from COFGeneratorLib.generator.cine import Cine
+    from COFGeneratorLib.cine import Cine
 
 
 def run_template(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 
 if TYPE_CHECKING:
-    from COFGeneratorLib.generator.cine import Cine
+    from COFGeneratorLib.cine import Cine
 
 
 def add(commands: Commands) -> None:

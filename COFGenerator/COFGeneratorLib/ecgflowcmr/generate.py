@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.ecgflowcmr.bundle import ENGINE
@@ -15,7 +16,6 @@ from COFGeneratorLib.ecgflowcmr.model import PlaneGrid
 from COFGeneratorLib.ecgflowcmr.read_outs import NOTICE, PlaneReport, measure_plane
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.generator.bundle import Bundle
-from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.generator.provenance import provenance
 from COFGeneratorLib.jobs.stopwatch import Progress, Stopwatch
 from COFGeneratorLib.machine import choose_device

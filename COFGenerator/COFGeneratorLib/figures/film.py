@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.figures.palette import BACKGROUND, LV, MARK, MUTED, PANEL, RV, TEXT, WARNING, rgb
 from COFGeneratorLib.figures.sheet import Sheet
 from COFGeneratorLib.figures.traces import draw_ecg, draw_volumes
 from COFGeneratorLib.figures.view import choose_view, render
 from COFGeneratorLib.function.curve import interpolate_periodic
-from COFGeneratorLib.generator.cine import Cine
 
 if TYPE_CHECKING:
     from PIL import Image

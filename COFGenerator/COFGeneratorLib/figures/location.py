@@ -9,10 +9,10 @@ import numpy as np
 
 from COFGeneratorLib.anatomy.roi import Roi
 from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.figures.palette import ECG, FAINT, MUTED
 from COFGeneratorLib.figures.sheet import Sheet
 from COFGeneratorLib.figures.view import CONTOURS, GREY_PERCENTILES, HeartView
-from COFGeneratorLib.generator.cine import Cine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

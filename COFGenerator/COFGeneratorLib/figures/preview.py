@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.figures.bullseye import draw_bullseye
 from COFGeneratorLib.figures.film import write_film
@@ -13,7 +14,6 @@ from COFGeneratorLib.figures.sheet import Sheet
 from COFGeneratorLib.figures.traces import draw_ecg, draw_volumes
 from COFGeneratorLib.figures.view import HeartView, choose_view, render
 from COFGeneratorLib.function.regional import measure_regional
-from COFGeneratorLib.generator.cine import Cine
 
 ROWS, PHASES = 5, 8
 TILE_PX, GAP_PX, BLOCK_GAP_PX = 174, 4, 26

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.figures.palette import ECG, FAINT, LV, MUTED, PANEL, RV
 from COFGeneratorLib.function.curve import interpolate_periodic
 from COFGeneratorLib.function.report import FunctionReport
-from COFGeneratorLib.generator.cine import Cine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

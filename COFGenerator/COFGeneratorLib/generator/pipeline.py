@@ -10,13 +10,13 @@ import torch
 from COFGeneratorLib.anatomy.roi import Roi, as_roi
 from COFGeneratorLib.anatomy.segmenters.segmenter import StackSegmenter
 from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.errors import BundleError, EcgError
 from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
-from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.generator.conditioned import Conditioned, prepare_anchor
 from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.native import NativeMotion, native_motion

@@ -58,7 +58,7 @@ class EventLog:
         keep_until_step: On resume, the step of the checkpoint; later lines belong to work that is done again and go.
     """
 
-    def __init__(self, path: Path, keep_until_step: int | None = None):
+    def __init__(self, path: Path, keep_until_step: int | None = None) -> None:
         self.path = path
         self._full = False
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,9 +11,9 @@ import torch
 from COFGeneratorLib.anatomy.heart_frame import heart_frame_from_labels
 from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
 from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.errors import AnatomyError, FunctionError, MotionError
 from COFGeneratorLib.function import measure_function
-from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.motion.fields import folded_fraction, warp
 from COFGeneratorLib.registration.demons import demons
 from COFGeneratorLib.registration.teacher import Refinement, RegistrationTeacher

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.errors import ChainOfFlowError, SceneError
 from COFGeneratorLib.function import FunctionReport, RegionalReport, findings, measure_regional, write_function
-from COFGeneratorLib.generator.cine import Cine
 from COFGeneratorLib.jobs.stopwatch import Stopwatch
 
 Written = TypeVar("Written", bound=Cine)
