@@ -7,14 +7,14 @@ import numpy as np
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction
 from COFTrainingLib.evaluation.metrics.function import circular
+from COFTrainingLib.evaluation.report.section import safe_name
 
 FOLDER = "pictures"
 
 
 def picture_path(store: Path, subject: str, method: str) -> Path:
     """Return the file of a subject's pictures by a method."""
-    safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in f"{subject}__{method}")
-    return Path(store) / FOLDER / f"{safe}.npz"
+    return store / FOLDER / f"{safe_name(f'{subject}__{method}')}.npz"
 
 
 def keep_pictures(plan, case: EvaluationCase, method: str, prediction: Prediction) -> None:

@@ -45,7 +45,7 @@ def case_page(plan: Plan, store: Store, subject: str, method: str) -> bytes:
     axes[0, 4].tick_params(labelsize=7)
     axes[0, 4].legend(frameon=False, fontsize=7)
     figure.text(0.01, 0.0, MARK, fontsize=6, color=figures.MUTED)
-    return figures.png(figure, dpi=100)
+    return figures.webp(figure)
 
 
 def chosen_cases(store: Store, method: str) -> list[tuple[str, str]]:
@@ -76,7 +76,7 @@ def summarise(plan: Plan, store: Store) -> Section:
         for subject, why in chosen_cases(store, method):
             if picture_path(plan.store, subject, method).is_file():
                 section.figures.append(
-                    Figure(f"case_{subject}", f"{subject}: {why}", case_page(plan, store, subject, method), "png")
+                    Figure(f"case_{subject}", f"{subject}: {why}", case_page(plan, store, subject, method), "webp")
                 )
     if not section.figures:
         section.not_run = "No pictures were kept: the cohort has no cine images."

@@ -1,21 +1,25 @@
 """This engine's figures as the page, tables and numbers that every evaluation of the product writes."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.files import write_json
 
 from COFTrainingLib.evaluation.report.figures import forest, scatter_fits
-from COFTrainingLib.evaluation.report.page import csv_text, page, replace_file
+from COFTrainingLib.evaluation.report.page import Page, write_page
 from COFTrainingLib.evaluation.report.section import Figure, Section, Table, p_shown
-from COFTrainingLib.evaluation.store import plain
+from COFTrainingLib.evaluation.store import jsonable
 from COFTrainingLib.studies.ecgflowcmr.downstream_section import downstream_section
 from COFTrainingLib.studies.ecgflowcmr.heldout import r_words
 
 NOTICE = "Synthetic cines of synthetic hearts, for research use only. The anatomy is NOT the patient's."
+LEAD = (
+    "Cines of one plane from the ECG alone, on phantoms that no training saw. A cine can follow an ECG in timing and "
+    "in degree of contraction; it cannot follow it in anatomy."
+)
 OWN = "own ECG"
 ARM_COLUMNS = (
     "Arm", "FAC error, points", "r(FAC, true)", "ES error, frames of 50", "r(ES, true)", "AUC of EF < 50 %",
@@ -63,22 +67,12 @@ def write_ecgflow_report(
         words = "Real above, generated from the same subject's ECG below. Anatomy is drawn: it need not agree."
         sections[0].figures.append(Figure("sheet", "Held-out subjects", sheet, "png", words))
     sections.append(_provenance(figures))
-    (out / "tables").mkdir(parents=True, exist_ok=True)
-    for section in sections:
-        for table in section.tables:
-            replace_file(out / "tables" / f"{table.name}.csv", csv_text(table))
     numbers = {
         "notice": NOTICE, "engine": "ecgflowcmr", "weights_sha256": figures.get("weights_sha256"),
         "protocols": {section.name: section.numbers for section in sections if section.numbers},
     }  # fmt: skip
-    replace_file(out / "metrics.json", json.dumps(plain(numbers), indent=1) + "\n")
-    head = (
-        f'<p class="warning">{NOTICE}</p><p>Cines of one plane from the ECG alone, on phantoms that no training saw. '
-        "A cine can follow an ECG in timing and in degree of contraction; it cannot follow it in anatomy.</p>"
-    )
-    path = out / "report.html"
-    replace_file(path, page("ECGFlowCMR: does the cine follow the ECG?", head, sections, OWN))
-    return path
+    write_json(out / "metrics.json", jsonable(numbers))
+    return write_page(out, Page("ECGFlowCMR: does the cine follow the ECG?", NOTICE, LEAD, sections, OWN))
 
 
 def _arms(figures: dict[str, Any]) -> Section:
