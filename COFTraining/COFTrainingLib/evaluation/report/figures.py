@@ -36,23 +36,24 @@ def svg(figure: "Drawn") -> bytes:
     from matplotlib import rc_context
 
     out = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "report"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.sans-serif": ["DejaVu Sans"]}):
         figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     text = out.getvalue().decode("utf-8")
     return compact(text[text.index("<svg") :]).encode("utf-8")
 
 
 def compact(drawing: str) -> str:
-    """Return an SVG of half the size that looks the same: hundredths of a point, no remarks, no ids that none uses."""
+    """Return an SVG of a third of the size that looks the same: tenths of a point, idle ids gone."""
     drawing = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", drawing, flags=re.DOTALL)
-    drawing = re.sub(r' (d|x|y)="([^"]*)"', _hundredths, drawing)
+    drawing = re.sub(r' (d|x|y)="([^"]*)"', _tenths, drawing)
+    drawing = re.sub(r' style="[^"]*"', lambda found: re.sub(r"([:;]) ", r"\1", found[0]), drawing)
     used = set(re.findall(r"#([\w.-]+)", drawing))
     drawing = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", drawing)
-    return re.sub(r">\s+<", "><", drawing)
+    return re.sub(r' transform="rotate\(-0 [^"]*"|(?<=>)\s+(?=<)', "", drawing)
 
 
-def _hundredths(attribute: re.Match[str]) -> str:
-    numbers = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), attribute[2])
+def _tenths(attribute: re.Match[str]) -> str:
+    numbers = re.sub(r"-?\d+\.\d+", lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), attribute[2])
     return f' {attribute[1]}="{" ".join(numbers.split())}"'
 
 
