@@ -9,7 +9,8 @@ import pytest
 from COFTrainingLib.cli import main
 from COFTrainingLib.evaluation.cases import read_case
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor
-from COFTrainingLib.evaluation.run import CINE, Plan
+from COFTrainingLib.evaluation.plan import Plan
+from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Store
 
 

@@ -77,7 +77,7 @@ class EvaluationCase:
             where = np.flatnonzero(heart.any(axis=(0, 3 - axis)))
             margin = int(np.ceil(MARGIN_MM / self.anchor.spacing_mm[axis]))
             box.append(slice(max(int(where[0]) - margin, 0), min(int(where[-1]) + margin + 1, heart.shape[axis])))
-        return tuple(box)
+        return box[0], box[1], box[2]
 
     @cached_property
     def near(self) -> SaxStack:
@@ -145,11 +145,13 @@ class EvaluationCase:
     @cached_property
     def reference_half_times(self) -> np.ndarray:
         """The same of the reference."""
+        assert self.near_reference is not None  # asked for where labels are compared
         return self.half_times(self.near_reference, list(range(self.frames)))
 
     @cached_property
     def reference_images(self) -> ReferenceImages:
         """The recorded images in ``image_frames``, scaled, with what similarity needs of them."""
+        assert self.reference is not None  # asked for where images are compared
         return ReferenceImages(self.scale(self.reference[self.image_frames]))
 
     @cached_property
@@ -181,6 +183,7 @@ class EvaluationCase:
     def es(self) -> int:
         """Frame of ES in the reference's labels."""
         truth = self.labelled_truth
+        assert truth is not None  # asked for where labels are compared
         if np.isnan(truth.es_frame):
             return int(truth.es_argmin_frame / len(truth.lv_ml) * self.frames)
         return round(truth.es_frame / len(truth.lv_ml) * self.frames) % self.frames
@@ -212,12 +215,13 @@ def read_case(cohort: Cohort, subject: Subject) -> EvaluationCase:
     cine = read_cine(cohort.path(subject, "cine")) if "cine" in files else None
     labelled = _read_labels(cohort.path(subject, "cine_labels"), facts) if "cine_labels" in files else None
     known = cine if cine is not None else labelled
+    assert known is not None
     if cine is not None and labelled is not None:
         labelled = _on_cine(subject.id, cine, labelled)
     frames = len(known.frames)
     reference = None if cine is None else np.roll(cine.frames, -start, axis=0)
     reference_labels = None if labelled is None else np.roll(labelled.frames.astype(np.uint8), -start, axis=0)
-    anchor, labels = _anchor(cohort, subject, cine, reference, reference_labels)
+    anchor, labels = _anchor(cohort, subject, known, reference, reference_labels)
     if not same_grid(anchor.ijk_to_ras, anchor.shape, known.ijk_to_ras, known.frames.shape[1:]):
         raise CohortError(
             f"Anchor and cine must lie on one grid; found {anchor.shape} and {known.frames.shape[1:]} in {subject.id}. "
@@ -253,16 +257,18 @@ def _read_labels(path: Path, facts: dict[str, Any]) -> CineStack:
     return CineStack(frames, stored.ijk_to_ras, stored.frame_times_ms)
 
 
-def _anchor(cohort: Cohort, subject: Subject, cine, reference, reference_labels) -> tuple[SaxStack, np.ndarray]:
+def _anchor(
+    cohort: Cohort, subject: Subject, known: CineStack, reference: np.ndarray | None, labels: np.ndarray | None
+) -> tuple[SaxStack, np.ndarray]:
     """Return the anchor and its labels: files of their own, or the first frame of the cine."""
     if "anchor" in subject.files:
         anchor = read_sax(cohort.path(subject, "anchor"))
     elif reference is not None:
-        anchor = SaxStack(reference[0], cine.ijk_to_ras)
+        anchor = SaxStack(reference[0], known.ijk_to_ras)
     else:
         raise CohortError(f"A subject needs an anchor or a cine; found neither in {subject.id}. Import it again.")
-    if reference_labels is not None:
-        return anchor, reference_labels[0]
+    if labels is not None:
+        return anchor, labels[0]
     if "labels" not in subject.files:
         raise CohortError(
             f"The anchor's labels are needed to tell where the heart is; found none in {subject.id}. Label it, or "

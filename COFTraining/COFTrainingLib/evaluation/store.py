@@ -15,6 +15,8 @@ import numpy as np
 from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.files import write_json
 
+from COFTrainingLib.evaluation.statistics import as_number
+
 RESULTS, HEADER = "results.jsonl", "store.json"
 Key = tuple[str, str, str]
 Row = dict[str, Any]
@@ -47,7 +49,7 @@ class Store:
         CohortError: If the folder holds results of something else.
     """
 
-    def __init__(self, folder: Path | str, facts: dict[str, Any] | None = None):
+    def __init__(self, folder: Path | str, facts: dict[str, Any] | None = None) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         header = self.folder / HEADER
@@ -137,7 +139,7 @@ class Store:
 class Numbers:
     """One number per subject and method, read from a store: ``table[method]`` is (N,) in the order of ``subjects``."""
 
-    def __init__(self, store: Store, kind: str, metrics: Iterable[str], methods: Iterable[str] | None = None):
+    def __init__(self, store: Store, kind: str, metrics: Iterable[str], methods: Iterable[str] | None = None) -> None:
         metrics = list(metrics)
         self.methods = list(methods) if methods is not None else store.methods(kind)
         found: dict[str, dict[str, list[float]]] = {name: {} for name in self.methods}
@@ -146,7 +148,7 @@ class Numbers:
             for row in store.rows(kind, name):
                 order[row["subject"]] = None
                 values = row.get("metrics", {})
-                found[name][row["subject"]] = [_number(values.get(metric)) for metric in metrics]
+                found[name][row["subject"]] = [as_number(values.get(metric)) for metric in metrics]
         self.subjects = sorted(order)
         gap = [float("nan")] * len(metrics)
         self._values = {
@@ -162,7 +164,3 @@ class Numbers:
     def known(self, method: str, metric: str) -> bool:
         """Return whether anything is known."""
         return method in self._values and bool(np.isfinite(self(method, metric)).any())
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)

@@ -12,12 +12,13 @@ from COFGeneratorLib.files import write_json
 from COFGeneratorLib.generator.bundle import read_metadata
 
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort
-from COFTrainingLib.evaluation.protocols.registry import protocols
+from COFTrainingLib.evaluation.plan import Plan
+from COFTrainingLib.evaluation.protocols.registry import PROTOCOLS
 from COFTrainingLib.evaluation.report import published
 from COFTrainingLib.evaluation.report.eligibility import eligibility
 from COFTrainingLib.evaluation.report.page import Page, cell_text, write_page
 from COFTrainingLib.evaluation.report.section import Section, Table
-from COFTrainingLib.evaluation.run import CINE, Plan
+from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Row, Store, jsonable
 
 PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2", "matplotlib")
@@ -108,7 +109,7 @@ def _closing(plan: Plan, failures: list[Row], sections: Sequence[Section], prove
     section = Section("provenance", "What was not run, what failed, and how this was made")
     missed = [(s.title, s.not_run) for s in sections if s.not_run]
     asked = {s.name for s in sections}
-    missed += [(known.title, f"not asked for: --protocol {name}") for name, known in protocols().items()
+    missed += [(known.title, f"not asked for: --protocol {name}") for name, known in PROTOCOLS.items()
                if name not in asked]  # fmt: skip
     if missed:
         section.tables.append(Table("not_run", "Not run", ("Protocol", "Why"), missed))

@@ -1,5 +1,6 @@
 """This engine's figures as the page, tables and numbers that every evaluation of the product writes."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from COFGeneratorLib.files import write_json
 
 from COFTrainingLib.evaluation.report.figures import forest, scatter_fits
 from COFTrainingLib.evaluation.report.page import Page, write_page
-from COFTrainingLib.evaluation.report.section import Figure, Section, Table, p_shown
+from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, p_shown
 from COFTrainingLib.evaluation.store import jsonable
 from COFTrainingLib.studies.ecgflowcmr.downstream_section import downstream_section
 from COFTrainingLib.studies.ecgflowcmr.heldout import r_words
@@ -49,7 +50,7 @@ def write_ecgflow_report(
     Raises:
         CohortError: If the figures hold nothing that a report shows.
     """
-    makers = (
+    makers: tuple[tuple[Callable[[Any], Section], Any], ...] = (
         (_arms, figures.get("arms") and figures),
         (_curve, (curve or figures).get("curve")),
         (_ablations, ablations),
@@ -76,7 +77,7 @@ def write_ecgflow_report(
 
 
 def _arms(figures: dict[str, Any]) -> Section:
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (arm, row["fac_mae_points"], r_words(row["fac_r"]), row["es_mae_frames"], r_words(row["es_r"]),
          row["weak_auc"], row["unmeasurable"])
         for arm, row in figures["arms"].items()
@@ -93,7 +94,7 @@ def _arms(figures: dict[str, Any]) -> Section:
         (name.upper(), pair["wins"], pair["losses"], p_shown(pair["p_sign"]))
         for name, pair in figures["own_against_shuffled"].items()
     ]
-    columns = ("Own against shuffled ECG", "Own nearer", "Shuffled nearer", "p (sign test)")
+    columns: tuple[str, ...] = ("Own against shuffled ECG", "Own nearer", "Shuffled nearer", "p (sign test)")
     section.tables.append(Table("own_against_shuffled", "Own against shuffled ECG, subject by subject", columns, pairs))
     if figures.get("reading"):
         told = figures["reading"]
@@ -103,14 +104,14 @@ def _arms(figures: dict[str, Any]) -> Section:
         section.tables.append(Table("reading", "What the ECG tells before any image", columns, [row], words))
         section.numbers["reading"] = told
     true = np.array(values["true"], dtype=float)
-    groups = [(name, true[:, 0], np.array(values[key], dtype=float)[:, 0]) for name, key in
-              (("own ECG", "own"), ("shuffled ECG", "shuffled"))]  # fmt: skip
-    picture = scatter_fits(groups, "true FAC, %", "generated FAC, %", "Contraction")
-    section.figures.append(Figure("fac", "FAC, one draw each", picture))
-    groups = [(name, 50 * true[:, 1], 50 * np.array(values[key], dtype=float)[:, 1]) for name, key in
-              (("own ECG", "own"), ("shuffled ECG", "shuffled"))]  # fmt: skip
-    picture = scatter_fits(groups, "true ES, frames of 50", "generated ES, frames of 50", "Timing")
-    section.figures.append(Figure("es", "End-systole, one draw each", picture))
+    for column, (name, scale, label, title, caption) in enumerate((
+        ("fac", 1, "FAC, %", "Contraction", "FAC, one draw each"),
+        ("es", 50, "ES, frames of 50", "Timing", "End-systole, one draw each"),
+    )):  # fmt: skip
+        groups = [(f"{key} ECG", scale * true[:, column], scale * np.array(values[key], dtype=float)[:, column])
+                  for key in ("own", "shuffled")]  # fmt: skip
+        picture = scatter_fits(groups, f"true {label}", f"generated {label}", title)
+        section.figures.append(Figure(name, caption, picture))
     if "counterfactual_rate" in figures:
         rate = figures["counterfactual_rate"]
         row = (f"{rate['slow_bpm']:.0f} → {rate['fast_bpm']:.0f}/min", rate["subjects"], rate["shift_frames"],
