@@ -7,7 +7,7 @@ import pytest
 import torch
 from COFGeneratorLib.function import volume_curves
 from COFTrainingLib.cohort.manifest import read_cohort
-from COFTrainingLib.evaluation.cases import read_case
+from COFTrainingLib.evaluation.case_files import read_case
 from COFTrainingLib.evaluation.comparators.base import Shared
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor, RandomSample
 from COFTrainingLib.evaluation.comparators.models import ModelMethod, main_methods

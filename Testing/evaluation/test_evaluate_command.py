@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from COFTrainingLib.cli import main
-from COFTrainingLib.evaluation.cases import read_case
+from COFTrainingLib.evaluation.case_files import read_case
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.run import CINE

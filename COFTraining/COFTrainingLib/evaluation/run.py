@@ -15,7 +15,8 @@ from COFGeneratorLib.machine import one_thread
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject, read_cohort
 from COFTrainingLib.evaluation.assessor import Assessor, load_assessor
-from COFTrainingLib.evaluation.cases import EvaluationCase, read_case
+from COFTrainingLib.evaluation.case_files import read_case
+from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Shared
 from COFTrainingLib.evaluation.comparators.methods import build_methods
 from COFTrainingLib.evaluation.features import CineFeatures, feature_source

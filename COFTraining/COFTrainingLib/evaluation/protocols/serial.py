@@ -10,7 +10,8 @@ from COFGeneratorLib.function import volume_curves
 
 from COFTrainingLib.evaluation import visits
 from COFTrainingLib.evaluation.alignment import align
-from COFTrainingLib.evaluation.cases import EvaluationCase, read_case
+from COFTrainingLib.evaluation.case_files import read_case
+from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Shared
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
