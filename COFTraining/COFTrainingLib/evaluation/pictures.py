@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from COFGeneratorLib.files import replacing
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.evaluation.comparators.base import Prediction
@@ -42,10 +43,8 @@ def keep_pictures(plan: Plan, case: EvaluationCase, method: str, prediction: Pre
         if frame in frames:
             kept[f"{phase}_made_labels"] = prediction.labels[frames.index(frame), k]
     path = picture_path(plan.store, case.id, method)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part.npz")
-    np.savez_compressed(beside, allow_pickle=False, **kept)
-    beside.replace(path)
+    with replacing(path) as beside:
+        np.savez_compressed(beside, allow_pickle=False, **kept)
 
 
 def _middle(labels: np.ndarray) -> int:

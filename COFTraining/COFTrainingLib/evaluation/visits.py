@@ -18,6 +18,7 @@ from COFTrainingLib.phantom.cases import PhantomCase, draw_case
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.heart import BeatingHeart
 from COFTrainingLib.phantom.physiology import Prevalence, draw_physiology
+from COFTrainingLib.phantom.shape import HeartShape
 from COFTrainingLib.phantom.subject import PhantomSubject, plan_stack
 
 STREAM = 71
@@ -54,6 +55,7 @@ def phantom_prior(cohort: Cohort, subject: Subject, frames: int, rng_extra: int 
     physiology = draw_physiology(rng, prevalence=prevalence, **known)
     size = float(np.clip(1.0 + rng.normal(0.0, SIZE_SD), 0.9, 1.1))
     shape = now.subject.heart.shape
+    assert isinstance(shape, HeartShape)  # tables are made of it where images are drawn
     shape = replace(shape, **{name: size * getattr(shape, name) for name in LENGTHS})
     earlier = PhantomSubject(seed, physiology, BeatingHeart(shape, physiology))  # its seed also gives the body
     plan = plan_stack(

@@ -46,7 +46,6 @@ def write_report(out: Path, plan: Plan, store: Store, sections: Sequence[Section
         f"{len(store.methods(CINE))} methods, {len(failures)} results that could not be made. Tables on white are "
         "measured here; tables on yellow are the papers’ own numbers, on other data and with another assessor."
     )
-    out.mkdir(parents=True, exist_ok=True)
     write_json(out / "metrics.json", jsonable(_metrics(plan, sections, provenance, failures)))
     return write_page(out, Page(title, NOTICE, lead, [*sections, closing], plan.main))
 

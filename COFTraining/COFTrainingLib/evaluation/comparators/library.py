@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from COFGeneratorLib.ecg.cycle import SCALAR_NAMES
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.files import replacing
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.weights import load_weights
 
@@ -56,15 +57,13 @@ def condense(cache: FlowCache, out: Path, subjects: int = MOST_SUBJECTS) -> Path
         if len(members) >= LEAST_GROUP:
             group_mean[name] = np.mean([velocity[index].astype(np.float32) for index in members], axis=0)
     weights, ridge = fit_ridge(features(scalars), scores)
-    Path(out).mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{FILE}.part.npz")
-    np.savez(
-        beside, origin=origin, mean=mean, components=components.astype(np.float16), ridge_weights=weights, ridge=ridge,
-        centre=scalars.mean(axis=0), spread=scalars.std(axis=0), group_names=np.array(list(group_mean)),
-        group_means=np.array(list(group_mean.values()), dtype=np.float16),
-        singles=np.array(velocity[chosen[:SINGLES]], dtype=np.float16), used=len(chosen),
-    )  # fmt: skip
-    beside.replace(path)
+    with replacing(path) as beside:
+        np.savez(
+            beside, origin=origin, mean=mean, components=components.astype(np.float16), ridge_weights=weights,
+            ridge=ridge, centre=scalars.mean(axis=0), spread=scalars.std(axis=0), group_names=np.array(list(group_mean)),
+            group_means=np.array(list(group_mean.values()), dtype=np.float16),
+            singles=np.array(velocity[chosen[:SINGLES]], dtype=np.float16), used=len(chosen),
+        )  # fmt: skip
     return path
 
 

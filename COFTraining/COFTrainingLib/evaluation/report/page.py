@@ -3,12 +3,13 @@
 import base64
 import csv
 import io
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from COFGeneratorLib.files import write_text
 
 from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, safe_name
 
@@ -39,12 +40,11 @@ class Page:
 
 def write_page(out: Path, page: Page) -> Path:
     """Write ``report.html`` and ``tables/*.csv``, each complete or not at all; returns the page's path."""
-    (out / "tables").mkdir(parents=True, exist_ok=True)
     for section in page.sections:
         for table in section.tables:
-            _replace(out / "tables" / f"{safe_name(table.name)}.csv", csv_text(table))
+            write_text(out / "tables" / f"{safe_name(table.name)}.csv", csv_text(table))
     path = out / "report.html"
-    _replace(path, html_text(page))
+    write_text(path, html_text(page))
     return path
 
 
@@ -87,10 +87,3 @@ def csv_text(table: Table) -> str:
     writer.writerow([re.sub(r"\s+", " ", column) for column in table.columns])
     writer.writerows([["" if value is None else value for value in row] for row in table.rows])
     return out.getvalue()
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a text file, complete or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
