@@ -60,7 +60,8 @@ def condense(cache: FlowCache, out: Path, subjects: int = MOST_SUBJECTS) -> Path
     with replacing(path) as beside:
         np.savez(
             beside, origin=origin, mean=mean, components=components.astype(np.float16), ridge_weights=weights,
-            ridge=ridge, centre=scalars.mean(axis=0), spread=scalars.std(axis=0), group_names=np.array(list(group_mean)),
+            ridge=ridge, centre=scalars.mean(axis=0), spread=scalars.std(axis=0),
+            group_names=np.array(list(group_mean)),
             group_means=np.array(list(group_mean.values()), dtype=np.float16),
             singles=np.array(velocity[chosen[:SINGLES]], dtype=np.float16), used=len(chosen),
         )  # fmt: skip
