@@ -142,7 +142,7 @@ def generate_frames(run: Path, cohort: Path, out: Path, seed: int) -> None:
     from COFGeneratorLib.generator.networks.sampler import integrate
     from COFTrainingLib.cohort.manifest import read_cohort
     from COFTrainingLib.cohort.nrrd import write_nrrd
-    from COFTrainingLib.evaluation.cases import read_case
+    from COFTrainingLib.evaluation.case_files import read_case
     from COFTrainingLib.training.bundles.export import assemble_motion_model
 
     model, held = assemble_motion_model(run), read_cohort(cohort)

@@ -33,7 +33,7 @@ def a_cohort(folder: Path, subjects: int, seed: int) -> Path:
 
 def timed(work, name: str, seconds: dict[str, list[float]]) -> None:
     """Evaluate one subject method by method, in one go as a run does; adds the processor seconds of each."""
-    from COFTrainingLib.evaluation.measure import measure, reference_row
+    from COFTrainingLib.evaluation.measure import prediction_row, reference_row
     from COFTrainingLib.evaluation.pictures import keep_pictures
 
     def step(what: str, act):
@@ -51,11 +51,11 @@ def timed(work, name: str, seconds: dict[str, list[float]]) -> None:
     shared = work.shared(name)
     for method in work.methods:
         if method.name == "random sample":
-            step("the other subject of the random sample", shared["partner_case"])
+            step("the other subject of the random sample", lambda: shared.partner_case)
 
         def whole(method=method):
             prediction = method.predict(case, shared)
-            row = measure(case, prediction)
+            row = prediction_row(case, prediction)
             if prediction.images is not None and method.role != "ablation":
                 row["features"] = work.embed(case, prediction.images)
             if method.role in ("model", "prediction"):
@@ -74,7 +74,8 @@ def main() -> int:
     import numpy as np
     from COFGeneratorLib.resources import default_bundle
     from COFTrainingLib.cohort.manifest import read_cohort
-    from COFTrainingLib.evaluation.run import Plan, Workplace
+    from COFTrainingLib.evaluation.plan import Plan
+    from COFTrainingLib.evaluation.run import Workplace
 
     models = []
     for text in options.model or [f"cof-plus={default_bundle()}"]:

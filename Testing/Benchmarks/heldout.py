@@ -28,15 +28,17 @@ def main() -> int:
     if options.seed in TRAINING_SEEDS or options.seed + options.subjects in TRAINING_SEEDS:
         parser.error(f"seeds {TRAINING_SEEDS.start}…{TRAINING_SEEDS.stop - 1} were trained on; choose another --seed")
 
+    import torch
     from COFGeneratorLib.generator import load_bundle
+    from COFTrainingLib.evaluation.comparators.library import population_of
     from COFTrainingLib.evaluation.written_result import written_result
     from COFTrainingLib.phantom.oracles import oracle_floors
     from COFTrainingLib.studies.heldout.counterfactual_bars import COUNTERFACTUAL_BARS, run_counterfactuals
-    from COFTrainingLib.studies.heldout.heldout import BARS, failed_bars, population_motion, run_heldout
+    from COFTrainingLib.studies.heldout.heldout import BARS, failed_bars, run_heldout
 
     start = time.perf_counter()
     bundle = load_bundle(options.bundle)
-    population = population_motion(options.bundle)
+    population = torch.from_numpy(population_of(bundle))
     result = run_heldout(bundle, population, options.subjects, options.seed, lambda text: print(text, file=sys.stderr))
     print(f"{bundle.model_id}, weights {bundle.weights_sha256[:12]}, N {options.subjects}, seed {options.seed}\n")
     names = ("ef_mae_points", "ef_bias_points", "es_error_frames", "es_argmin_error_frames", "curve_rmse_ml")

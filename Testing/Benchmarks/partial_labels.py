@@ -20,7 +20,7 @@ from COFGeneratorLib.ecg.readers import read_ecg
 from COFGeneratorLib.generator import generate, load_bundle
 from COFGeneratorLib.resources import default_bundle
 from COFTrainingLib.cohort.manifest import read_cohort
-from COFTrainingLib.evaluation.cases import read_case
+from COFTrainingLib.evaluation.case_files import read_case
 from real_hearts import read_cases
 from real_hearts_sections._common import read_phase
 from real_hearts_sections.motion_on_anchors import ecgs

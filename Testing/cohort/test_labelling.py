@@ -12,7 +12,7 @@ from COFTrainingLib.cli import main
 from COFTrainingLib.cohort.check import check_cohort
 from COFTrainingLib.cohort.labelling import label_cohort
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort, write_cohort
-from COFTrainingLib.evaluation.cases import read_case
+from COFTrainingLib.evaluation.case_files import read_case
 
 
 @pytest.fixture

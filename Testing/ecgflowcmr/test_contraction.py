@@ -5,7 +5,7 @@ import pytest
 import torch
 from COFGeneratorLib.ecgflowcmr.contraction import Contraction, fractional_area_change, matched
 from COFGeneratorLib.ecgflowcmr.phenotype import PhenotypeHead
-from COFTrainingLib.studies.ecgflowcmr.heldout import arm_row, merged, pair_tests
+from COFTrainingLib.studies.ecgflowcmr.heldout import arm_row, joined, pair_tests
 
 
 def _matched(rule, latent, scalars, seed=0):
@@ -58,7 +58,7 @@ def test_parts_of_an_evaluation_add_up():
         by_arm = {"own ECG": own.tolist(), "shuffled ECG": other.tolist()}
         values = {"ef": ef.tolist(), "true": truth.tolist(), "real": truth.tolist(), "by_arm": by_arm}
         parts.append({"subject_values": values, "reading": {"told": ef.tolist()}, "seconds_per_clip": 1.0})
-    whole = merged(parts)
+    whole = joined(parts)
     ef, truth, own, other = (np.concatenate(column) for column in zip(*rows, strict=True))
     assert whole["arms"]["own ECG"] == arm_row(own, truth, ef)
     assert whole["own_against_shuffled"] == pair_tests(own, other, truth)

@@ -9,7 +9,7 @@ from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
 from COFGeneratorLib.resources import model_bundles
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import draw_physiology
-from COFTrainingLib.studies.ecgflowcmr.heldout import cines_of, draw_held_out, measured
+from COFTrainingLib.studies.ecgflowcmr.heldout import cines_of, draw_held_out, fac_and_es
 from COFTrainingLib.studies.ecgflowcmr.rhythm_check import boundary_errors
 
 RECORDS = (
@@ -40,7 +40,9 @@ def test_a_faster_heart_ends_systole_later_in_its_cycle(shipped):
     for rate in (50.0, 90.0):
         case = draw_held_out(7_900_001, shipped, 1, hr_bpm=rate, atrial_fibrillation=False, conduction="")
         cine = cines_of(shipped, *shipped.model.read([case.record])[:2], seed=1)[0]
-        ends.append((50 * measured(shipped, cine, case.truth.rr_ms)[1], 50 * case.truth.es_time_ms / case.truth.rr_ms))
+        ends.append(
+            (50 * fac_and_es(shipped, cine, case.truth.rr_ms)[1], 50 * case.truth.es_time_ms / case.truth.rr_ms)
+        )
     assert ends[1][0] - ends[0][0] > 3.0
     assert ends[1][0] - ends[0][0] == pytest.approx(ends[1][1] - ends[0][1], abs=3.0)
 
@@ -56,7 +58,7 @@ def test_a_weaker_heart_is_read_from_its_ecg_and_contracts_less(shipped):
             tokens, scalars, _ = shipped.model.read([record])
             told.append(float(head.in_units(scalars[:, 2:])["ef"][0]) - physiology.ef)
             cine = cines_of(shipped, tokens, scalars, seed=1)[0]
-            changes.append(measured(shipped, cine, physiology.rr_ms)[0])
+            changes.append(fac_and_es(shipped, cine, physiology.rr_ms)[0])
     strong, weak = np.array(changes).reshape(-1, 2).T
     assert (strong > weak).all()
     assert (strong - weak).mean() > 8.0  # EF differs by 24 points
@@ -73,6 +75,6 @@ def test_phantoms_still_show_the_body_and_scan_that_the_model_learned_from(shipp
     """A new draw anywhere in the phantom would give its shared body another contrast, and studies other real cines."""
     for seed in (7_900_000, 7_900_001, 7_900_002):
         case = draw_held_out(seed, shipped, body=1)
-        fac, es = measured(shipped, torch.from_numpy(case.clip).float() / 255.0, case.truth.rr_ms)
+        fac, es = fac_and_es(shipped, torch.from_numpy(case.clip).float() / 255.0, case.truth.rr_ms)
         assert fac == pytest.approx(case.truth.fac_percent, abs=8.0)
         assert es == pytest.approx(case.truth.es_time_ms / case.truth.rr_ms, abs=0.04)

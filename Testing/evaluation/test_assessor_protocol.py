@@ -43,7 +43,7 @@ def _predicted(own_cines_as_predictions):
 
 
 def test_both_arms_are_read_by_the_same_network(tiny_cohort, predicted, untrained, tmp_path, monkeypatch):
-    monkeypatch.setattr("COFTrainingLib.evaluation.assessor.load_assessor", lambda folder: ByBrightness())
+    monkeypatch.setattr("COFTrainingLib.evaluation.run.load_assessor", lambda folder: ByBrightness())
     out = tmp_path / "report"
     arguments = ["evaluate", "--cohort", str(tiny_cohort), "--out", str(out), "--no-model", "--quiet"]
     arguments += ["--predictions", f"perfect={predicted}", "--assessor", str(untrained)]

@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 from COFTrainingLib.cli import main
-from COFTrainingLib.evaluation.cases import read_case
+from COFTrainingLib.evaluation.case_files import read_case
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor
-from COFTrainingLib.evaluation.run import CINE, Plan
+from COFTrainingLib.evaluation.plan import Plan
+from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Store
 
 
@@ -114,18 +115,3 @@ def test_a_case_is_read_from_its_cine_with_the_anchor_first(tiny_cohort):
 def test_a_partner_is_never_the_subject_itself():
     plan = Plan(None, ("a", "b", "c"))
     assert all(plan.partner(name) != name for name in plan.subjects)
-
-
-def _twice(task):
-    return 2 * task
-
-
-def _nothing(plan):
-    return None
-
-
-def test_every_task_is_done_once_whatever_the_number_of_workers():
-    from COFTrainingLib.evaluation.run import results
-
-    for workers in (1, 2):
-        assert sorted(results(list(range(7)), _twice, _nothing, None, workers)) == [0, 2, 4, 6, 8, 10, 12]

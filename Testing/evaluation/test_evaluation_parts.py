@@ -12,7 +12,7 @@ from COFTrainingLib.evaluation.groups import GROUPS, ecg_group
 from COFTrainingLib.evaluation.leaks import check_no_leak
 from COFTrainingLib.evaluation.protocols.calibration import crps, prediction_interval
 from COFTrainingLib.evaluation.protocols.failures import dominant_mode, hard_cases
-from COFTrainingLib.evaluation.store import Numbers, Store, plain
+from COFTrainingLib.evaluation.store import Numbers, Store, jsonable
 
 NORMAL = {"rr_ms": 950.0, "pr_ms": 160.0, "qrsd_ms": 92.0, "qt_ms": 390.0, "sokolow_mv": 2.2, "p_wave_present": True,
           "rr_cv": 0.03}  # fmt: skip
@@ -41,7 +41,7 @@ def test_methods_keep_their_order_when_results_are_made_anew(tmp_path):
 
 
 def test_numbers_become_json_without_nan():
-    assert json.dumps(plain({"a": [np.nan, np.inf, np.int64(3)], "b": np.arange(2.0)})) == (
+    assert json.dumps(jsonable({"a": [np.nan, np.inf, np.int64(3)], "b": np.arange(2.0)})) == (
         '{"a": [null, null, 3], "b": [0.0, 1.0]}'
     )
 

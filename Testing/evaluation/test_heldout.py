@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 import torch
 from COFTrainingLib.phantom.cases import draw_case
-from COFTrainingLib.studies.heldout.heldout import BARS, circular_frames, failed_bars
-
-
-def test_frames_are_compared_round_the_cycle():
-    assert circular_frames(49.5, 0.5) == pytest.approx(1.0)
-    assert circular_frames(10, 30) == pytest.approx(20.0)
-    assert np.isnan(circular_frames(float("nan"), 3))
+from COFTrainingLib.studies.heldout.heldout import BARS, failed_bars
 
 
 def test_a_case_s_truth_is_the_phantom_s_physiology():

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from COFTrainingLib.evaluation.features import temporal_vector
-from COFTrainingLib.evaluation.metrics.distribution import SUBSAMPLE, frechet, resampled, standard_error
+from COFTrainingLib.evaluation.metrics.distribution import SUBSAMPLE, frechet, standard_error, subsampled
 from COFTrainingLib.evaluation.protocols.variance import components, trainings
 
 
@@ -52,6 +52,6 @@ def test_frames_in_another_order_are_further_away_than_two_halves_of_the_recorde
 
 def test_the_standard_error_of_a_mean_is_recovered_from_subsamples():
     sample = np.random.default_rng(2).normal(0, 3.0, (200, 1))
-    _, spread = resampled(sample, sample, lambda one, _: float(one.mean()), resamples=4000)
+    _, spread = subsampled(sample, sample, lambda one, _: float(one.mean()), resamples=4000)
     assert standard_error(spread) == pytest.approx(3.0 / np.sqrt(200), rel=0.1)
     assert 0 < SUBSAMPLE < 1

@@ -113,7 +113,7 @@ class EventWriter:
         path: ``events.jsonl`` of the job folder, or None. A file named ``cancel`` beside it asks the job to stop.
     """
 
-    def __init__(self, path: str | os.PathLike | None):
+    def __init__(self, path: str | os.PathLike | None) -> None:
         self._log = None if path is None else EventLog(Path(path))
         self._cancel = None if path is None else Path(path).with_name("cancel")
         self._stage, self._stage_start, self._last = "", 0.0, 0.0

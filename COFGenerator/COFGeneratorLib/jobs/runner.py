@@ -70,7 +70,7 @@ class JobRunner:
         directory: The job's folder; made by ``start``.
     """
 
-    def __init__(self, directory: str | os.PathLike):
+    def __init__(self, directory: str | os.PathLike) -> None:
         self.folder = JobFolder(Path(directory).absolute())
         self.state = JobState.QUEUED
         self.reason = ""

@@ -17,7 +17,7 @@ class Session:
         quiet: Print nothing but errors.
     """
 
-    def __init__(self, events: EventWriter, quiet: bool):
+    def __init__(self, events: EventWriter, quiet: bool) -> None:
         self.events, self.quiet = events, quiet
         self.watch = Stopwatch()
         self.warnings: list[str] = []

@@ -17,7 +17,7 @@ class TextTail:
         path: The file; it may not exist yet.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self._path, self._offset = path, 0
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
@@ -38,7 +38,7 @@ class TextTail:
 class EventTail:
     """Gives the complete events that were added to ``events.jsonl`` since the last look."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         self._text, self._rest = TextTail(path), ""
 
     def read(self) -> list[dict[str, Any]]:

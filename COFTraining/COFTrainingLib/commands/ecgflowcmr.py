@@ -3,12 +3,20 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from COFGeneratorLib.commands import options
 from COFGeneratorLib.jobs.session import session
 
+if TYPE_CHECKING:
+    import torch
+    from COFGeneratorLib.generator.bundle import Bundle
 
-def add(commands) -> None:
+    from COFTrainingLib.studies.ecgflowcmr.downstream import DownstreamTask
+    from COFTrainingLib.training.ecgflowcmr.settings import DataSettings
+
+
+def add(commands: argparse._SubParsersAction) -> None:
     """Add the sub-command and its verbs."""
     parser = commands.add_parser("ecgflowcmr", help="bundles and studies of ECGFlowCMR")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -152,7 +160,9 @@ def downstream(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _studies(arguments: argparse.Namespace, data, keep: Path | None):
+def _studies(
+    arguments: argparse.Namespace, data: "DataSettings", keep: Path | None
+) -> "tuple[torch.Tensor, list[DownstreamTask]]":
     """Return the real cines and what is asked of them."""
     from COFGeneratorLib.errors import CohortError
 
@@ -219,7 +229,7 @@ def report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path):
+def _read(path: str | Path | None) -> Any:
     """Return the content of a JSON file, or None where none is named."""
     from COFGeneratorLib.errors import CohortError
 
@@ -246,9 +256,11 @@ def reader_study(arguments: argparse.Namespace) -> int:
         if arguments.cohort:
             from COFTrainingLib.cohort.manifest import read_cohort
 
-            real = cohort_examples(read_cohort(arguments.cohort), "test", data).clips[: arguments.clips]
+            examples = cohort_examples(read_cohort(arguments.cohort), "test", data)
         else:
-            real = make_clips(REAL_SEED, arguments.clips, data).clips
+            examples = make_clips(REAL_SEED, arguments.clips, data)
+        assert examples.clips is not None  # neither makes ECGs alone
+        real = examples.clips[: arguments.clips]
         synthetic = synthetic_clips(bundle, len(real), data, current.say)
         count = make_kit(
             list(real.numpy()), list(synthetic.numpy()), Path(arguments.out), Path(arguments.key), arguments.seed,
@@ -268,7 +280,7 @@ def score(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _data(bundle, body: int):
+def _data(bundle: "Bundle", body: int) -> "DataSettings":
     """Return the data settings of phantoms as a bundle's model saw them."""
     from COFTrainingLib.training.ecgflowcmr.settings import DataSettings
 

@@ -3,23 +3,28 @@
 import argparse
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from COFGeneratorLib.commands import options
 from COFGeneratorLib.errors import CohortError
-from COFGeneratorLib.jobs.session import session
+from COFGeneratorLib.jobs.session import Session, session
+
+from COFTrainingLib.cohort.manifest import Cohort, read_cohort
+from COFTrainingLib.evaluation.plan import Plan
+from COFTrainingLib.evaluation.protocols.registry import PROTOCOLS, chosen
 
 STORE = "store"
+Models = tuple[tuple[str, Path], ...]
+"""(name, folder) of bundles."""
 LIBRARY_SUBJECTS = 96
 LIBRARY_SEED = 100_000
 """Of phantoms that training draws from, too: never evaluated."""
 
 
-def add(commands) -> None:
+def add(commands: argparse._SubParsersAction) -> None:
     """Add the sub-command."""
-    from COFTrainingLib.evaluation.protocols.registry import protocols
-
-    listed = "\n".join(f"  {name:<18}{p.what}{'' if p.cheap else ' (slow)'}" for name, p in protocols().items())
+    listed = "\n".join(f"  {name:<18}{p.what}{'' if p.cheap else ' (slow)'}" for name, p in PROTOCOLS.items())
     parser = commands.add_parser(
         "evaluate",
         help="tables and figures of a model, or of anyone's predicted cines, on a cohort",
@@ -68,11 +73,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     Raises:
         ChainOfFlowError: If the cohort, a model, a folder or a protocol cannot be used.
     """
-    from COFTrainingLib.cohort.manifest import read_cohort
     from COFTrainingLib.evaluation.leaks import check_no_leak
-    from COFTrainingLib.evaluation.protocols import ablations
-    from COFTrainingLib.evaluation.protocols.registry import chosen
-    from COFTrainingLib.evaluation.run import METRICS_VERSION, Plan, run_plan
+    from COFTrainingLib.evaluation.run import METRICS_VERSION, collect, run_plan
     from COFTrainingLib.evaluation.store import Store
     from COFTrainingLib.evaluation.write_report import write_report
 
@@ -84,12 +86,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
     models = _models(arguments)
     check_no_leak(cohort, subjects, models)
     out = Path(arguments.out)
+    assessor, assessor_refused = _assessor(arguments.assessor, cohort, models)
     plan = Plan(
-        Path(arguments.cohort).resolve(), tuple(subject.id for subject in subjects), models,
-        tuple(_named(text) for text in arguments.predictions), None, arguments.seed,
-        Path(arguments.dinov2).resolve() if arguments.dinov2 else None, (out / STORE).resolve(),
-        *_assessor(arguments.assessor, cohort, models), any(protocol.name == ablations.KIND for protocol in wanted),
-    )  # fmt: skip
+        cohort=Path(arguments.cohort).resolve(),
+        subjects=tuple(subject.id for subject in subjects),
+        models=models,
+        predictions=tuple(_named(text) for text in arguments.predictions),
+        seed=arguments.seed,
+        features=Path(arguments.dinov2).resolve() if arguments.dinov2 else None,
+        store=(out / STORE).resolve(),
+        assessor=assessor,
+        assessor_refused=assessor_refused,
+        variants=any(protocol.name == "ablations" for protocol in wanted),
+    )
     with session(arguments) as current:
         facts = {"cohort_sha256": cohort.fingerprint(), "seed": plan.seed, "metrics_version": METRICS_VERSION,
                  "subjects": list(plan.subjects), "features": str(plan.features) if plan.features else ""}  # fmt: skip
@@ -99,10 +108,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
         run_plan(plan, store, arguments.workers, lambda done, of: current.progress(done, of, "subjects"))
         sections = []
         for protocol in wanted:
-            if protocol.collect is not None:
-                protocol.collect(plan, store, arguments.workers,
-                                 lambda done, of, name=protocol.name: current.progress(done, of, name))  # fmt: skip
-            sections.append(protocol.summarise(plan, store))
+            module = protocol.module()
+            own = module.own_work(plan) if hasattr(module, "own_work") else None
+            if own is not None:
+                collect(plan, store, own, arguments.workers, partial(current.progress, message=protocol.name))
+            sections.append(module.summarise(plan, store))
         seconds = round(time.perf_counter() - start, 1)
         page = write_report(out, plan, store, sections, {"seconds": seconds, "workers": arguments.workers})
         failures = len(store.failures())
@@ -111,7 +121,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _models(arguments: argparse.Namespace) -> tuple[tuple[str, Path], ...]:
+def _models(arguments: argparse.Namespace) -> Models:
     """Return (name, folder) of the bundles; names are unique."""
     from COFGeneratorLib.generator.bundle import read_metadata
     from COFGeneratorLib.resources import default_bundle
@@ -132,7 +142,7 @@ def _models(arguments: argparse.Namespace) -> tuple[tuple[str, Path], ...]:
     return tuple(models.items())
 
 
-def _assessor(given: str | None, cohort, models) -> tuple[Path | None, str]:
+def _assessor(given: str | None, cohort: Cohort, models: Models) -> tuple[Path | None, str]:
     """Return the assessor's folder, and why it must not judge here; empty where it may.
 
     Raises:
@@ -161,7 +171,7 @@ def _named(text: str) -> tuple[str, Path]:
     return name, Path(folder).resolve()
 
 
-def _library(plan, arguments: argparse.Namespace, out: Path, current) -> Path:
+def _library(plan: Plan, arguments: argparse.Namespace, out: Path, current: Session) -> Path:
     """Return the condensed motions of training subjects on the main model's grid.
 
     Raises:

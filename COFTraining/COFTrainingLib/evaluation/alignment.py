@@ -1,6 +1,7 @@
 """Rigid registration of one short-axis stack to another, by the images alone (SimpleITK, mutual information)."""
 
 import numpy as np
+import SimpleITK as sitk
 from COFGeneratorLib.anatomy.geometry import LPS_TO_RAS
 from COFGeneratorLib.anatomy.stack import SaxStack
 
@@ -18,8 +19,6 @@ def align(moving: SaxStack, fixed: SaxStack, where: np.ndarray | None = None, se
         where: (D, H, W) bool on the fixed stack's grid: what must agree; everything where None.
         seed: Of the samples that are compared.
     """
-    import SimpleITK as sitk
-
     images = [_image(stack) for stack in (fixed, moving)]
     start = sitk.Euler3DTransform()
     centre = fixed.ijk_to_ras @ np.r_[(np.array(fixed.shape[::-1]) - 1) / 2, 1.0]
@@ -46,9 +45,7 @@ def align(moving: SaxStack, fixed: SaxStack, where: np.ndarray | None = None, se
     return LPS_TO_RAS @ np.linalg.inv(matrix) @ LPS_TO_RAS
 
 
-def _image(stack: SaxStack, kind: str = "float32"):
-    import SimpleITK as sitk
-
+def _image(stack: SaxStack, kind: str = "float32") -> sitk.Image:
     image = sitk.GetImageFromArray(np.ascontiguousarray(stack.voxels.astype(kind)))
     matrix = LPS_TO_RAS @ stack.ijk_to_ras
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)

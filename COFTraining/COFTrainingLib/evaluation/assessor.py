@@ -17,6 +17,7 @@ the same one to a recorded cine and to those generated from it.
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,14 @@ class Assessor:
         device: Where it runs.
     """
 
-    def __init__(self, network, config: AssessorNetwork, described=None, folder: Path | None = None, device="cpu"):
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        config: AssessorNetwork,
+        described: dict[str, Any] | None = None,
+        folder: Path | None = None,
+        device: str = "cpu",
+    ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
         self.config, self.described, self.folder = config, dict(described or {}), folder
@@ -125,7 +133,7 @@ class Assessor:
         """Return logits (B, 4, D, h, w) and features (B, d) of one pass."""
         seen: list[torch.Tensor] = []
 
-        def keep(_module, _inputs, levels) -> None:
+        def keep(_module: torch.nn.Module, _inputs: Any, levels: list[torch.Tensor]) -> None:
             seen.append(levels[-1].float().mean(dim=(2, 3, 4)).cpu())
 
         count = len(images)

@@ -1,9 +1,11 @@
 """Counterfactual questions: one anchor, another ECG. Does the motion change as the generator's physiology says?"""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from COFGeneratorLib.generator.bundle import Bundle
+from COFGeneratorLib.generator.conditioned import Conditioned
 from COFGeneratorLib.generator.settled import settled
 from COFGeneratorLib.motion.fields import resize
 
@@ -11,16 +13,17 @@ from COFTrainingLib.phantom.cases import PhantomCase, draw_case
 from COFTrainingLib.phantom.heart import TERRITORIES
 from COFTrainingLib.training.motion.trial import measure, move, prepared
 
+FRAMES = 50
 RATES_BPM = (50.0, 90.0)
 EXTENT = 0.25
 SECTOR_RAD = np.deg2rad(45.0)
-PLAIN = {"conduction": "", "qrsd_ms": 95.0, "atrial_fibrillation": False, "infarct_extent": 0.0}
+PLAIN: dict[str, Any] = {"conduction": "", "qrsd_ms": 95.0, "atrial_fibrillation": False, "infarct_extent": 0.0}
 """Counterfactual pairs start from a heart without other findings."""
 
 
 def heart_rate_shift(bundle: Bundle, subjects: int, seed: int) -> dict[str, float]:
     """Return how ES moves between an ECG at 50 and one at 90 bpm on the same anchor, frames of 50: found and true."""
-    found, true = [], []
+    shifts, true_shifts = [], []
     for n in range(subjects):
         pair = [draw_case(seed + n, hr_bpm=rate, **PLAIN) for rate in RATES_BPM]
         anchor = pair[0]
@@ -31,9 +34,9 @@ def heart_rate_shift(bundle: Bundle, subjects: int, seed: int) -> dict[str, floa
             native = move(bundle, anchor, ready, velocity, FRAMES, wanted_ef=ready.wanted_ef)
             report = measure(anchor, native, FRAMES, case.cycle.rr_ms, folded=False)
             places.append(report.es_time_ms * FRAMES / report.rr_ms)
-        found.append(places[1] - places[0])
-        true.append(np.subtract(*[_true_es_frame(case) for case in pair[::-1]]))
-    found, true = np.array(found), np.array(true)
+        shifts.append(places[1] - places[0])
+        true_shifts.append(_true_es_frame(pair[1]) - _true_es_frame(pair[0]))
+    found, true = np.array(shifts), np.array(true_shifts)
     return {
         "hr_shift_found_frames": float(found.mean()),
         "hr_shift_true_frames": float(true.mean()),
@@ -47,7 +50,7 @@ def _true_es_frame(case: PhantomCase) -> float:
     return report.es_time_ms * FRAMES / report.rr_ms
 
 
-def _on_anchor(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase):
+def _on_anchor(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase) -> Conditioned:
     ready = prepared(bundle, anchor)
     model = bundle.model
     return replace(ready, condition=model.condition(ecg_of.cycle, "cpu"), ef=model.stated_ef(ecg_of.cycle))
@@ -55,7 +58,7 @@ def _on_anchor(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase):
 
 def infarct_territories(bundle: Bundle, subjects: int, seed: int) -> dict[str, float]:
     """Return for each territory the share of anchors whose inward motion falls most in that territory's sector."""
-    hits = {name: [] for name in TERRITORIES}
+    hits: dict[str, list[bool]] = {name: [] for name in TERRITORIES}
     drops = []
     for n in range(subjects):
         normal = draw_case(seed + n, **PLAIN)
@@ -64,7 +67,7 @@ def infarct_territories(bundle: Bundle, subjects: int, seed: int) -> dict[str, f
             forced = {**PLAIN, "infarct_territory": name, "infarct_extent": EXTENT}
             sick = _sector_motion(bundle, normal, draw_case(seed + n, **forced))
             change = {sector: sick[sector] / max(baseline[sector], 1e-3) for sector in TERRITORIES}
-            hits[name].append(min(change, key=change.get) == name)
+            hits[name].append(min(change, key=change.__getitem__) == name)
             drops.append(1.0 - change[name])
     return {
         **{f"infarct_{name}_share": float(np.mean(values)) for name, values in hits.items()},
@@ -90,6 +93,3 @@ def _sector_motion(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase) -> 
         sector = inner * (np.abs(np.angle(np.exp(1j * (theta - angle)))) < SECTOR_RAD)
         motion[name] = float((radial * sector).sum(axis=(1, 2, 3)).max() / max(sector.sum(), 1e-6))
     return motion
-
-
-FRAMES = 50

@@ -4,13 +4,15 @@ Slices are cut about the heart, upright, at one pixel size, so that position and
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from COFGeneratorLib.anatomy.segmenters.slice_windows import SliceWindow
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.comparators.methods import bundle_of
+from COFTrainingLib.evaluation.metrics.dinov2 import load_dinov2
+from COFTrainingLib.evaluation.plan import Plan
 
 PIXELS, SPACING_MM = 96, 1.8
 SHARES = (0.25, 0.5, 0.75)
@@ -24,11 +26,10 @@ class SegmenterFeatures:
 
     Args:
         network: MONAI's ``DynUNet``.
-        name: Where it is from.
     """
 
-    def __init__(self, network, name: str):
-        self.network, self.name = network, name
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.network = network
 
     @torch.inference_mode()
     def __call__(self, slices: torch.Tensor) -> torch.Tensor:
@@ -47,7 +48,7 @@ class CineFeatures:
         encoder: Slices (N, h, w) in 0…1 → (N, d).
     """
 
-    def __init__(self, encoder: Encoder):
+    def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
 
     def __call__(self, case: EvaluationCase, images: np.ndarray) -> dict[str, list[float]]:
@@ -103,17 +104,13 @@ def _rounded(vector: np.ndarray) -> list[float]:
     return [float(f"{value:.5g}") for value in vector]
 
 
-def feature_source(plan) -> CineFeatures | None:
+def feature_source(plan: Plan) -> CineFeatures | None:
     """Return the features of a plan: DINOv2 from the user's file, else the main model's segmenter, else none."""
     if plan.features is not None:
-        from COFTrainingLib.evaluation.metrics.dinov2 import load_dinov2
-
-        return CineFeatures(load_dinov2(Path(plan.features)))
+        return CineFeatures(load_dinov2(plan.features))
     if not plan.models:
         return None
-    from COFTrainingLib.evaluation.comparators.methods import loaded
-
-    bundle = loaded(plan.models[0][1])
+    bundle = bundle_of(plan)
     if bundle.segmenter is None:
         return None
-    return CineFeatures(SegmenterFeatures(bundle.segmenter.fine, f"segmenter of {bundle.model_id}"))
+    return CineFeatures(SegmenterFeatures(bundle.segmenter.fine))

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from COFTrainingLib.evaluation.statistics import as_number
+
 GROUPS = (
     "normal", "sinus brady- or tachycardia", "atrial fibrillation", "AV block", "bundle branch block", "hypertrophy",
     "infarction", "repolarisation abnormality", "other",
@@ -22,18 +24,18 @@ def ecg_group(ecg: Mapping[str, Any], facts: Mapping[str, Any] | None = None) ->
         facts: What the manifest says; an infarct is taken from there, since intervals do not show one.
     """
     facts = facts or {}
-    rr, pr = _number(ecg.get("rr_ms")), _number(ecg.get("pr_ms"))
+    rr, pr = as_number(ecg.get("rr_ms")), as_number(ecg.get("pr_ms"))
     rate = 60000.0 / rr if rr and rr > 0 else float("nan")
-    qtc = _number(ecg.get("qt_ms")) / math.sqrt(rr / 1000.0) if rr and rr > 0 else float("nan")
-    if not ecg.get("p_wave_present") and _number(ecg.get("rr_cv")) > IRREGULAR_CV:
+    qtc = as_number(ecg.get("qt_ms")) / math.sqrt(rr / 1000.0) if rr and rr > 0 else float("nan")
+    if not ecg.get("p_wave_present") and as_number(ecg.get("rr_cv")) > IRREGULAR_CV:
         return "atrial fibrillation"
     if facts.get("infarct_territory"):
         return "infarction"
-    if _number(ecg.get("qrsd_ms")) >= WIDE_QRS_MS:
+    if as_number(ecg.get("qrsd_ms")) >= WIDE_QRS_MS:
         return "bundle branch block"
     if pr > LONG_PR_MS:
         return "AV block"
-    if _number(ecg.get("sokolow_mv")) > SOKOLOW_MV:
+    if as_number(ecg.get("sokolow_mv")) > SOKOLOW_MV:
         return "hypertrophy"
     if qtc > LONG_QTC_MS:
         return "repolarisation abnormality"
@@ -42,7 +44,3 @@ def ecg_group(ecg: Mapping[str, Any], facts: Mapping[str, Any] | None = None) ->
     if not ecg.get("p_wave_present"):
         return "other"
     return "normal"
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)

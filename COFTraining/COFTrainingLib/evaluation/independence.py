@@ -62,7 +62,7 @@ def independence_problems(
 
     Args as for ``check_independent``.
     """
-    folder, runs = Path(assessor), [Path(run) for run in runs]
+    folder = Path(assessor)
     try:
         own = load_weights(folder / WEIGHTS)
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ def independence_problems(
             problems.append(f"cannot be told from {model.name}, of which this is known: {error}")
             continue
         problems += [f"met subjects of {model.name} ({mine}; {other})" for mine, other in shared(met, theirs)]
-    problems += _people(folder, [*map(Path, models), *runs])
+    problems += _people(folder, [Path(place) for place in (*models, *runs)])
     return problems + (_cohort(folder, met, cohort) if cohort is not None else [])
 
 
@@ -104,7 +104,8 @@ def subjects_of(model: Path) -> list[SeedBlock]:
         ChainOfFlowError: If a network in it does not state them.
     """
     if not (model / METADATA).is_file():
-        return _stated(segmenter_of(model, model)[1], "its segmenter")
+        found = segmenter_of(model, model)
+        return _stated({} if found is None else found[1], "its segmenter")
     metadata = read_metadata(model)
     training, cof = metadata.get("training", {}), metadata["cof"]
     settings = _settings(model)

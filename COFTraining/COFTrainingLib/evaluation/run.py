@@ -1,119 +1,86 @@
 """The work of an evaluation: every subject × method once, over processes, into the store."""
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from COFGeneratorLib.ecg import analyse_ecg, read_ecg
 from COFGeneratorLib.errors import ChainOfFlowError, CohortError
 from COFGeneratorLib.jobs.workers import spread
 from COFGeneratorLib.machine import one_thread
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject, read_cohort
-from COFTrainingLib.evaluation.store import Store
+from COFTrainingLib.evaluation.assessor import Assessor, load_assessor
+from COFTrainingLib.evaluation.case_files import read_case
+from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.comparators.base import Shared
+from COFTrainingLib.evaluation.comparators.methods import build_methods
+from COFTrainingLib.evaluation.features import CineFeatures, feature_source
+from COFTrainingLib.evaluation.measure import prediction_row, reference_row
+from COFTrainingLib.evaluation.pictures import keep_pictures
+from COFTrainingLib.evaluation.plan import Plan, Progress
+from COFTrainingLib.evaluation.store import Row, Store
 
 CINE, REFERENCE = "cine", "reference"
 METRICS_VERSION = 4
 """Raised when a metric changes its meaning: old results are then not continued."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is evaluated; small and picklable, so that every process can make the same of it.
-
-    Args:
-        cohort: Folder of the cohort.
-        subjects: Ids, in the manifest's order.
-        models: (name, folder) of bundles, the main one first.
-        predictions: (name, folder) of others' cines.
-        motions: Prepared motion library (``comparators.library``), or None.
-        seed: Of random draws.
-        features: Weights of DINOv2 for the Fréchet distances; the segmenter's features where None.
-        store: Folder of the store, for pictures; none are kept where None.
-        assessor: Folder of the independent assessor, or None.
-        assessor_refused: Why it must not judge here; empty where it may.
-        variants: Also evaluate what each part of the main model adds (``comparators.models.main_methods``).
-    """
-
-    cohort: Path
-    subjects: tuple[str, ...]
-    models: tuple[tuple[str, Path], ...] = ()
-    predictions: tuple[tuple[str, Path], ...] = ()
-    motions: Path | None = None
-    seed: int = 0
-    features: Path | None = None
-    store: Path | None = None
-    assessor: Path | None = None
-    assessor_refused: str = ""
-    variants: bool = False
-
-    @property
-    def main(self) -> str:
-        """Name of the model that the report is about; empty where there is none."""
-        return self.models[0][0] if self.models else ""
-
-    def partner(self, subject: str) -> str:
-        """Return whose ECG, motion or cine a subject is given where another's is wanted: never its own."""
-        place = self.subjects.index(subject)
-        return self.subjects[(place + max(1, len(self.subjects) // 2)) % len(self.subjects)]
-
-
 class Workplace:
     """What one process keeps between subjects: cohort, bundles, methods."""
 
-    def __init__(self, plan: Plan):
-        from COFTrainingLib.evaluation.comparators.methods import build_methods
-
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.cohort: Cohort = read_cohort(plan.cohort)
         self.subjects: dict[str, Subject] = {subject.id: subject for subject in self.cohort.subjects}
         self.methods = build_methods(plan)
-        self._embed = self._assessor = None
+        self._embed: tuple[CineFeatures | None] | None = None
+        self._assessor: Assessor | None = None
 
-    def case(self, name: str):
+    def case(self, name: str) -> EvaluationCase:
         """Read a subject."""
-        from COFTrainingLib.evaluation.cases import read_case
-
         return read_case(self.cohort, self.subjects[name])
 
-    def shared(self, name: str) -> dict[str, Any]:
+    def shared(self, name: str) -> Shared:
         """Return what the methods may ask for of one case, found when asked for."""
-        from COFGeneratorLib.ecg import analyse_ecg, read_ecg
-
         partner = self.subjects[self.plan.partner(name)]
-        kept: dict[str, Any] = {}
-
-        def partner_case():
-            if "case" not in kept:
-                kept["case"] = self.case(partner.id)
-            return kept["case"]
-
-        return {
-            "partner_ecg": lambda: analyse_ecg(read_ecg(self.cohort.path(partner, "ecg"))),
-            "partner_case": partner_case,
-        }
+        return Shared(lambda: analyse_ecg(read_ecg(self.cohort.path(partner, "ecg"))), lambda: self.case(partner.id))
 
     @property
-    def embed(self):
+    def embed(self) -> CineFeatures | None:
         """Features for the Fréchet distances, or None where no network gives any."""
         if self._embed is None:
-            from COFTrainingLib.evaluation.features import feature_source
-
             self._embed = (feature_source(self.plan),)
         return self._embed[0]
 
     @property
-    def assessor(self):
+    def assessor(self) -> Assessor:
         """The independent assessor of the plan."""
         if self._assessor is None:
-            from COFTrainingLib.evaluation.assessor import load_assessor
-
+            assert self.plan.assessor is not None  # nothing is asked of it otherwise
             self._assessor = load_assessor(self.plan.assessor)
         return self._assessor
+
+
+@dataclass(frozen=True)
+class OwnWork:
+    """What a protocol does beside the cines of all methods.
+
+    Args:
+        do: From a workplace and a subject to a row's content; a function of a module, so that processes find it.
+        kind: Name of the rows.
+        subjects: Ids.
+        identity: Changes when the results would.
+    """
+
+    do: Callable[[Workplace, str], Row]
+    kind: str
+    subjects: Sequence[str]
+    identity: str
 
 
 _WORKPLACE: Workplace | None = None
@@ -124,7 +91,12 @@ def _open(plan: Plan) -> None:
     _WORKPLACE = Workplace(plan)
 
 
-def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], reference: bool) -> list[dict[str, Any]]:
+def _workplace() -> Workplace:
+    assert _WORKPLACE is not None  # opened at the process's start
+    return _WORKPLACE
+
+
+def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], reference: bool) -> list[Row]:
     """Return the results of one subject; what fails is a row with the reason.
 
     Args:
@@ -133,10 +105,7 @@ def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], refere
         wanted: Methods to run.
         reference: Also describe the subject itself.
     """
-    from COFTrainingLib.evaluation.measure import measure, reference_row
-    from COFTrainingLib.evaluation.pictures import keep_pictures
-
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     try:
         case = work.case(name)
         if reference:
@@ -156,7 +125,7 @@ def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], refere
         head = {"subject": name, "method": method.name, "kind": CINE, "identity": method.identity}
         try:
             prediction = method.predict(case, shared)
-            row = measure(case, prediction)
+            row = prediction_row(case, prediction)
             # variants of one set of weights lie so close together that distances of distributions say nothing of them
             if work.embed is not None and prediction.images is not None and method.role != "ablation":
                 row["features"] = work.embed(case, prediction.images)
@@ -168,7 +137,7 @@ def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], refere
     return rows
 
 
-def _failure(subject: str, method: str, kind: str, error: Exception) -> dict[str, Any]:
+def _failure(subject: str, method: str, kind: str, error: Exception) -> Row:
     """Return the row of something that could not be done; unexpected kinds say where it happened."""
     words = str(error)
     if not isinstance(error, ChainOfFlowError):
@@ -177,11 +146,11 @@ def _failure(subject: str, method: str, kind: str, error: Exception) -> dict[str
     return {"subject": subject, "method": method, "kind": kind, "error": words}
 
 
-def _in_process(task: tuple[str, tuple[str, ...], bool]) -> list[dict[str, Any]]:
-    return evaluate_subject(_WORKPLACE, *task)
+def _in_process(task: tuple[str, tuple[str, ...], bool]) -> list[Row]:
+    return evaluate_subject(_workplace(), *task)
 
 
-def run_plan(plan: Plan, store: Store, workers: int = 1, progress: Callable[[int, int], None] | None = None) -> None:
+def run_plan(plan: Plan, store: Store, workers: int = 1, progress: Progress | None = None) -> None:
     """Do what the store lacks.
 
     Args:
@@ -192,59 +161,47 @@ def run_plan(plan: Plan, store: Store, workers: int = 1, progress: Callable[[int
     """
     if not plan.subjects:
         raise CohortError("An evaluation needs at least one subject; found none in this split. Choose another one.")
-    from COFTrainingLib.evaluation.comparators.methods import method_identities
-
-    identities = method_identities(plan)
+    identities = {method.name: method.identity for method in build_methods(plan)}
     tasks = []
     for name in plan.subjects:
         wanted = tuple(m for m, identity in identities.items() if not store.has(name, m, CINE, identity))
         reference = not store.has(name, REFERENCE, REFERENCE)
         if wanted or reference:
             tasks.append((name, wanted, reference))
-    total, done = len(plan.subjects), len(plan.subjects) - len(tasks)
+    _work_off(_in_process, tasks, len(plan.subjects), plan, store, workers, progress)
+
+
+def _protocol_work(task: tuple[OwnWork, str]) -> list[Row]:
+    """Do a protocol's own work on one subject."""
+    own, name = task
+    work = _workplace()
+    head = {"subject": name, "method": work.plan.main, "kind": own.kind, "identity": own.identity}
+    start = perf_counter()
+    try:
+        row = own.do(work, name)
+    except Exception as error:
+        return [_failure(name, work.plan.main, own.kind, error)]
+    return [{**head, **row, "seconds": round(perf_counter() - start, 2)}]
+
+
+def collect(plan: Plan, store: Store, own: OwnWork, workers: int = 1, progress: Progress | None = None) -> None:
+    """Do a protocol's own work on subjects that the store lacks; arguments as for ``run_plan``."""
+    missing = [name for name in own.subjects if not store.has(name, plan.main, own.kind, own.identity)]
+    _work_off(_protocol_work, [(own, name) for name in missing], len(own.subjects), plan, store, workers, progress)
+
+
+def _work_off(
+    work: Callable[[Any], list[Row]], tasks: list[Any], total: int, plan: Plan, store: Store, workers: int,
+    progress: Progress | None,
+) -> None:  # fmt: skip
+    """Do tasks in processes that each have a workplace, and store their rows; what lacks of ``total`` is done."""
+    done = total - len(tasks)
     if progress is not None:
         progress(done, total)
     with one_thread():
-        for rows in spread(_in_process, tasks, workers=workers, prepare=partial(_open, plan)):
+        for rows in spread(work, tasks, workers=workers, prepare=partial(_open, plan)):
             for row in rows:
                 store.add(row)
             done += 1
             if progress is not None:
                 progress(done, total)
-
-
-def _named_work(task: tuple[str, str, str, str, str]) -> dict[str, Any]:
-    """Do a protocol's own work on one subject."""
-    module, function, name, kind, identity = task
-    head = {"subject": name, "method": _WORKPLACE.plan.main, "kind": kind, "identity": identity}
-    start = perf_counter()
-    try:
-        row = getattr(import_module(module), function)(_WORKPLACE, name)
-    except Exception as error:
-        return _failure(name, _WORKPLACE.plan.main, kind, error)
-    return {**head, **row, "seconds": round(perf_counter() - start, 2)}
-
-
-def collect(
-    plan: Plan, store: Store, work: tuple[str, str], kind: str, subjects, identity: str, workers: int, progress
-) -> None:
-    """Do a protocol's own work on subjects that the store lacks.
-
-    Args:
-        plan, store: As for ``run_plan``.
-        work: (module, function): the function takes a ``Workplace`` and a subject and returns a row's content.
-        kind: Name of the rows.
-        subjects: Ids.
-        identity: Changes when the results would.
-        workers: Processes.
-        progress: Called with (done, total).
-    """
-    missing = [name for name in subjects if not store.has(name, plan.main, kind, identity)]
-    tasks = [(*work, name, kind, identity) for name in missing]
-    done = len(subjects) - len(missing)
-    with one_thread():
-        for row in spread(_named_work, tasks, workers=workers, prepare=partial(_open, plan)):
-            store.add(row)
-            done += 1
-            if progress is not None:
-                progress(done, len(subjects))

@@ -1,13 +1,29 @@
 """Statistics of paired results: subjects are what is resampled, never frames or slices."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 RESAMPLES = 5000
 LEVEL = 0.95
+Values = Sequence[float] | np.ndarray
+"""One number a subject; NaN where there is none."""
+
+
+def as_number(value: float | None) -> float:
+    """Return a number as it was before JSON, which has no NaN."""
+    return float("nan") if value is None else float(value)
+
+
+def known_mean(values: Values, mask: np.ndarray | None = None) -> float:
+    """Return the mean of what is known, within a mask (broadcast over leading axes); NaN where nothing is."""
+    values = np.asarray(values, dtype=float)
+    known = np.isfinite(values)
+    if mask is not None:
+        known &= np.broadcast_to(mask, values.shape)
+    return float(values[known].mean()) if known.any() else float("nan")
 
 
 @dataclass(frozen=True)
@@ -21,7 +37,11 @@ class Interval:
 
 
 def bca_interval(
-    values: Sequence[float], statistic=np.mean, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+    values: Values,
+    statistic: Callable[..., float] = np.mean,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
 ) -> Interval:
     """Return the BCa bootstrap interval of a statistic over subjects (Efron 1987).
 
@@ -49,7 +69,7 @@ def bca_interval(
     return Interval(estimate, low, high, len(known))
 
 
-def bootstrap_means(values: Sequence[float], resamples: int = 500, seed: int = 0) -> np.ndarray:
+def bootstrap_means(values: Values, resamples: int = 500, seed: int = 0) -> np.ndarray:
     """Return the means of bootstrap samples of what is known, (resamples,)."""
     known = np.asarray(values, dtype=float)
     known = known[np.isfinite(known)]
@@ -66,7 +86,7 @@ def sign_test(wins: int, losses: int) -> float:
     return float(stats.binomtest(wins, wins + losses, 0.5).pvalue)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Values) -> list[float]:
     """Return Holm's step-down adjusted p values in the given order (Holm 1979)."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")
@@ -83,7 +103,7 @@ class Paired:
     Attributes:
         wins, losses, ties: In how many subjects the first has the smaller, the larger, the same error.
         p_sign: Exact sign test.
-        p_holm: The same after Holm over the metrics of one comparator.
+        p_holm: The same after Holm over the metrics of one comparator; NaN where it stands alone.
         p_wilcoxon: Signed-rank test.
         difference: Mean difference (first − second) with its BCa interval.
     """
@@ -97,26 +117,22 @@ class Paired:
     difference: Interval
 
 
-def compare_pair(first: Sequence[float], second: Sequence[float], p_holm: float = float("nan")) -> Paired:
+def compare_pair(first: Values, second: Values) -> Paired:
     """Compare the errors of two methods, (N,) each, subject by subject; pairs with a NaN are left out."""
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    both = np.isfinite(first) & np.isfinite(second)
-    difference = first[both] - second[both]
+    difference = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    difference = difference[np.isfinite(difference)]
     wins, losses = int((difference < 0).sum()), int((difference > 0).sum())
     moved = difference[difference != 0]
     wilcoxon = float(stats.wilcoxon(moved).pvalue) if len(moved) else 1.0
     ties = int((difference == 0).sum())
-    return Paired(wins, losses, ties, sign_test(wins, losses), p_holm, wilcoxon, bca_interval(difference))
+    return Paired(wins, losses, ties, sign_test(wins, losses), float("nan"), wilcoxon, bca_interval(difference))
 
 
-def compare_family(first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]]) -> dict[str, Paired]:
+def compare_family(first: Mapping[str, Values], second: Mapping[str, Values]) -> dict[str, Paired]:
     """Compare two methods on a family of metrics, with Holm's correction over the family."""
     raw = {name: compare_pair(first[name], second[name]) for name in first}
     adjusted = dict(zip(raw, holm([pair.p_sign for pair in raw.values()]), strict=True))
-    return {
-        name: Paired(pair.wins, pair.losses, pair.ties, pair.p_sign, adjusted[name], pair.p_wilcoxon, pair.difference)
-        for name, pair in raw.items()
-    }
+    return {name: replace(pair, p_holm=adjusted[name]) for name, pair in raw.items()}
 
 
 def fisher_exact(table: Sequence[Sequence[int]]) -> float:
@@ -124,9 +140,7 @@ def fisher_exact(table: Sequence[Sequence[int]]) -> float:
     return float(stats.fisher_exact(np.asarray(table)).pvalue)
 
 
-def correlation_interval(
-    one: Sequence[float], other: Sequence[float], resamples: int = 2000, seed: int = 0
-) -> Interval:
+def correlation_interval(one: Values, other: Values, resamples: int = 2000, seed: int = 0) -> Interval:
     """Return Pearson's r over subjects with a percentile bootstrap interval; NaN below four subjects."""
     pairs = np.column_stack([one, other]).astype(float)
     pairs = pairs[np.isfinite(pairs).all(axis=1)]

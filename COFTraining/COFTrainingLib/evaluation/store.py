@@ -13,19 +13,24 @@ from typing import Any
 
 import numpy as np
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.files import write_json
+
+from COFTrainingLib.evaluation.statistics import as_number
 
 RESULTS, HEADER = "results.jsonl", "store.json"
 Key = tuple[str, str, str]
+Row = dict[str, Any]
+"""A result: ``subject, method, kind, identity`` and what its kind has; or these and ``error``, why there is none."""
 
 
-def plain(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """Return JSON-able Python: arrays become lists, what is not finite becomes None, floats keep 7 digits."""
     if isinstance(value, dict):
-        return {str(name): plain(item) for name, item in value.items()}
+        return {str(name): jsonable(item) for name, item in value.items()}
     if isinstance(value, np.ndarray):
-        return plain(value.tolist())
+        return jsonable(value.tolist())
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [jsonable(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float):
@@ -44,12 +49,12 @@ class Store:
         CohortError: If the folder holds results of something else.
     """
 
-    def __init__(self, folder: Path | str, facts: dict[str, Any] | None = None):
+    def __init__(self, folder: Path | str, facts: dict[str, Any] | None = None) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         header = self.folder / HEADER
         if facts is not None:
-            facts = plain(facts)
+            facts = jsonable(facts)
             if header.is_file():
                 before = json.loads(header.read_text(encoding="utf-8"))
                 changed = sorted(n for n in before.keys() | facts.keys() if before.get(n) != facts.get(n))
@@ -59,9 +64,7 @@ class Store:
                         f"{', '.join(changed)}. Choose another folder."
                     )
             else:
-                beside = header.with_suffix(f".{os.getpid()}")
-                beside.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-                beside.replace(header)
+                write_json(header, facts)
         self.facts = json.loads(header.read_text(encoding="utf-8")) if header.is_file() else {}
         self._path = self.folder / RESULTS
         self._index: dict[Key, tuple[int, str, bool]] = {}
@@ -87,13 +90,13 @@ class Store:
             with self._path.open("rb+") as file:
                 file.truncate(good)
 
-    def _note(self, row: dict[str, Any], at: int) -> None:
+    def _note(self, row: Row, at: int) -> None:
         key = (row["subject"], row["method"], row["kind"])
         self._index[key] = (at, row.get("identity", ""), "error" in row)
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, row: Row) -> None:
         """Append a result; it is on disk when this returns."""
-        row = plain(row)
+        row = jsonable(row)
         line = json.dumps(row, ensure_ascii=False).encode() + b"\n"
         with self._path.open("ab") as file:
             at = file.tell()
@@ -107,7 +110,7 @@ class Store:
         at = self._index.get((subject, method, kind))
         return at is not None and not at[2] and at[1] == identity
 
-    def rows(self, kind: str, method: str | None = None, subject: str | None = None) -> Iterator[dict[str, Any]]:
+    def rows(self, kind: str, method: str | None = None, subject: str | None = None) -> Iterator[Row]:
         """Read results one by one, failures left out, in the order they came."""
         wanted = [
             (at, key) for key, (at, _, failed) in self._index.items()
@@ -115,7 +118,7 @@ class Store:
         ]  # fmt: skip
         yield from self._read(at for at, _ in sorted(wanted))
 
-    def failures(self) -> list[dict[str, Any]]:
+    def failures(self) -> list[Row]:
         """Return what could not be done: subject, method, kind and why."""
         return list(self._read(sorted(at for at, _, failed in self._index.values() if failed)))
 
@@ -124,7 +127,7 @@ class Store:
         found = (key[1] for key, (_, _, failed) in self._index.items() if key[2] == kind and not failed)
         return list(dict.fromkeys(found))
 
-    def _read(self, places: Iterable[int]) -> Iterator[dict[str, Any]]:
+    def _read(self, places: Iterable[int]) -> Iterator[Row]:
         if not self._path.is_file():
             return
         with self._path.open("rb") as file:
@@ -136,7 +139,7 @@ class Store:
 class Numbers:
     """One number per subject and method, read from a store: ``table[method]`` is (N,) in the order of ``subjects``."""
 
-    def __init__(self, store: Store, kind: str, metrics: Iterable[str], methods: Iterable[str] | None = None):
+    def __init__(self, store: Store, kind: str, metrics: Iterable[str], methods: Iterable[str] | None = None) -> None:
         metrics = list(metrics)
         self.methods = list(methods) if methods is not None else store.methods(kind)
         found: dict[str, dict[str, list[float]]] = {name: {} for name in self.methods}
@@ -145,7 +148,7 @@ class Numbers:
             for row in store.rows(kind, name):
                 order[row["subject"]] = None
                 values = row.get("metrics", {})
-                found[name][row["subject"]] = [_number(values.get(metric)) for metric in metrics]
+                found[name][row["subject"]] = [as_number(values.get(metric)) for metric in metrics]
         self.subjects = sorted(order)
         gap = [float("nan")] * len(metrics)
         self._values = {
@@ -161,7 +164,3 @@ class Numbers:
     def known(self, method: str, metric: str) -> bool:
         """Return whether anything is known."""
         return method in self._values and bool(np.isfinite(self(method, metric)).any())
-
-
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(value)

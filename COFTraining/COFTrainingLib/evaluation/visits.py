@@ -18,6 +18,7 @@ from COFTrainingLib.phantom.cases import PhantomCase, draw_case
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.heart import BeatingHeart
 from COFTrainingLib.phantom.physiology import Prevalence, draw_physiology
+from COFTrainingLib.phantom.shape import HeartShape
 from COFTrainingLib.phantom.subject import PhantomSubject, plan_stack
 
 STREAM = 71
@@ -54,20 +55,24 @@ def phantom_prior(cohort: Cohort, subject: Subject, frames: int, rng_extra: int 
     physiology = draw_physiology(rng, prevalence=prevalence, **known)
     size = float(np.clip(1.0 + rng.normal(0.0, SIZE_SD), 0.9, 1.1))
     shape = now.subject.heart.shape
+    assert isinstance(shape, HeartShape)  # tables are made of it where images are drawn
     shape = replace(shape, **{name: size * getattr(shape, name) for name in LENGTHS})
     earlier = PhantomSubject(seed, physiology, BeatingHeart(shape, physiology))  # its seed also gives the body
-    plan = plan_stack(earlier, rng, tuple(float(v) for v in now.anchor.spacing_mm[:2]), covers_base=True)
+    plan = plan_stack(
+        earlier, rng, (float(now.anchor.spacing_mm[0]), float(now.anchor.spacing_mm[1])), covers_base=True
+    )
     pose = _nearby(now.plan.ras_to_heart, rng)
     plan = replace(plan, ras_to_heart=pose, ijk_to_ras=np.linalg.inv(pose) @ plan.ras_to_heart @ plan.ijk_to_ras)
     times = np.arange(frames) / frames * physiology.rr_ms
     points = plan.heart_points()
     labels = np.stack([earlier.heart.label_at(points, float(time)) for time in times])
     record, _ = synthesise_ecg(physiology, rng)
+    cycle = analyse_ecg(record)
     flat = SaxStack(labels[0].astype(np.float32), plan.ijk_to_ras)
-    image = render_case(PhantomCase(earlier, plan, flat, labels[0], record, None), np.zeros(1))[0]
+    image = render_case(PhantomCase(earlier, plan, flat, labels[0], record, cycle), np.zeros(1))[0]
     return EvaluationCase(
         f"{subject.id} earlier", subject.person, {}, SaxStack(image.astype(np.float32), plan.ijk_to_ras), labels[0],
-        analyse_ecg(record), frames, physiology.rr_ms, None, labels,
+        cycle, frames, physiology.rr_ms, None, labels,
     )  # fmt: skip
 
 

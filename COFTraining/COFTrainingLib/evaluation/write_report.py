@@ -1,22 +1,25 @@
 """Writes a report: ``report.html``, ``metrics.json``, ``tables/*.csv``; each complete or not at all."""
 
-import html
-import json
+import hashlib
 import platform
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib import __version__
+from COFGeneratorLib.files import write_json
 from COFGeneratorLib.generator.bundle import read_metadata
 
-from COFTrainingLib.cohort.manifest import read_cohort
-from COFTrainingLib.evaluation.protocols.registry import protocols
+from COFTrainingLib.cohort.manifest import Cohort, read_cohort
+from COFTrainingLib.evaluation.plan import Plan
+from COFTrainingLib.evaluation.protocols.registry import PROTOCOLS
+from COFTrainingLib.evaluation.report import published
 from COFTrainingLib.evaluation.report.eligibility import eligibility
-from COFTrainingLib.evaluation.report.page import cell_text, csv_text, page, replace_file
+from COFTrainingLib.evaluation.report.page import Page, cell_text, write_page
 from COFTrainingLib.evaluation.report.section import Section, Table
-from COFTrainingLib.evaluation.run import CINE, Plan
-from COFTrainingLib.evaluation.store import Store, plain
+from COFTrainingLib.evaluation.run import CINE
+from COFTrainingLib.evaluation.store import Row, Store, jsonable
 
 PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2", "matplotlib")
 NOTICE = "Synthetic cines, for research use only; nothing here is about the care of a patient."
@@ -32,35 +35,24 @@ def write_report(out: Path, plan: Plan, store: Store, sections: Sequence[Section
         sections: Of the protocols.
         facts: More for the provenance: the command, seconds.
     """
-    from COFTrainingLib.evaluation.report import published
-
     cohort = read_cohort(plan.cohort)
-    provenance = _provenance(plan, store, cohort, facts)
+    provenance = _provenance(plan, cohort, facts)
     failures = store.failures()
-    closing = _closing(plan, store, failures, sections, provenance)
-    title = f"Evaluation of {plan.main or 'predictions'} on {cohort.header.name}"
-    head = (
-        f'<p class="warning">{html.escape(NOTICE)}</p>'
-        f"<p>{len(plan.subjects)} subjects of the cohort <strong>{html.escape(cohort.header.name)}</strong> "
-        f"({html.escape(cohort.header.kind)}), {len(store.methods(CINE))} methods, {len(failures)} results that could "
-        "not be made. Tables on white are measured here; tables on yellow are the papers’ own numbers, on other data "
-        "and with another assessor.</p>"
-    )
+    closing = _closing(plan, failures, sections, provenance)
     closing.tables.append(published.COHORT)
-    everything = [*sections, closing]
-    (out / "tables").mkdir(parents=True, exist_ok=True)
-    for section in everything:
-        for table in section.tables:
-            replace_file(out / "tables" / f"{table.name}.csv", csv_text(table))
-    replace_file(
-        out / "metrics.json", json.dumps(plain(_metrics(plan, sections, provenance, failures)), indent=1) + "\n"
+    title = f"Evaluation of {plan.main or 'predictions'} on {cohort.header.name}"
+    lead = (
+        f"{len(plan.subjects)} subjects of the cohort {cohort.header.name} ({cohort.header.kind}), "
+        f"{len(store.methods(CINE))} methods, {len(failures)} results that could not be made. Tables on white are "
+        "measured here; tables on yellow are the papers’ own numbers, on other data and with another assessor."
     )
-    path = out / "report.html"
-    replace_file(path, page(title, head, everything, plan.main))
-    return path
+    write_json(out / "metrics.json", jsonable(_metrics(plan, sections, provenance, failures)))
+    return write_page(out, Page(title, NOTICE, lead, [*sections, closing], plan.main))
 
 
-def _metrics(plan: Plan, sections: Sequence[Section], provenance: dict[str, Any], failures: list) -> dict[str, Any]:
+def _metrics(
+    plan: Plan, sections: Sequence[Section], provenance: dict[str, Any], failures: list[Row]
+) -> dict[str, Any]:
     """Return ``metrics.json``: provenance, numbers by protocol, and under ``arms`` what a model card shows."""
     function = next((s.numbers for s in sections if s.name == "function"), {})
     arms = {
@@ -82,9 +74,7 @@ def _metrics(plan: Plan, sections: Sequence[Section], provenance: dict[str, Any]
     }
 
 
-def _provenance(plan: Plan, store: Store, cohort, facts: dict[str, Any]) -> dict[str, Any]:
-    from importlib.metadata import PackageNotFoundError, version
-
+def _provenance(plan: Plan, cohort: Cohort, facts: dict[str, Any]) -> dict[str, Any]:
     def of(package: str) -> str:
         try:
             return version(package)
@@ -95,8 +85,6 @@ def _provenance(plan: Plan, store: Store, cohort, facts: dict[str, Any]) -> dict
     for name, folder in plan.models:
         metadata = read_metadata(folder)
         weights = "".join(f"{file}:{digest}\n" for file, digest in sorted(metadata["checksums"].items()))
-        import hashlib
-
         models.append({"name": name, "id": f"{metadata['name']} {metadata['version']}",
                        "weights_sha256": hashlib.sha256(weights.encode()).hexdigest(),
                        "trained_on": metadata.get("training", {}).get("cohort")})  # fmt: skip
@@ -115,12 +103,12 @@ def _provenance(plan: Plan, store: Store, cohort, facts: dict[str, Any]) -> dict
     }  # fmt: skip
 
 
-def _closing(plan: Plan, store: Store, failures, sections: Sequence[Section], provenance) -> Section:
+def _closing(plan: Plan, failures: list[Row], sections: Sequence[Section], provenance: dict[str, Any]) -> Section:
     """Return what was not run, what failed, who could enter, and how all this was made."""
     section = Section("provenance", "What was not run, what failed, and how this was made")
     missed = [(s.title, s.not_run) for s in sections if s.not_run]
     asked = {s.name for s in sections}
-    missed += [(known.title, f"not asked for: --protocol {name}") for name, known in protocols().items()
+    missed += [(known.title, f"not asked for: --protocol {name}") for name, known in PROTOCOLS.items()
                if name not in asked]  # fmt: skip
     if missed:
         section.tables.append(Table("not_run", "Not run", ("Protocol", "Why"), missed))
@@ -129,13 +117,15 @@ def _closing(plan: Plan, store: Store, failures, sections: Sequence[Section], pr
         section.tables.append(Table("failures", "Results that could not be made", ("Subject", "Method", "Kind", "Why"),
                                     rows, "Each costs its own row; nothing else is lost by it."))  # fmt: skip
     section.tables.append(eligibility(tuple(name for name, _ in plan.predictions)))
-    flat = []
+    flat: list[tuple[str, str]] = []
     for name, value in provenance.items():
         if name == "cohort":
             value = {**value, "subjects": len(value["subjects"])}
-        flat += [(f"{name}: {key}", cell_text(item)) for key, item in value.items()] if isinstance(value, dict) else [
-            (name, "; ".join(", ".join(f"{k} {v}" for k, v in item.items()) for item in value)
-             if isinstance(value, list) and value and isinstance(value[0], dict) else cell_text(value))
-        ]  # fmt: skip
+        if isinstance(value, dict):
+            flat += [(f"{name}: {key}", cell_text(item)) for key, item in value.items()]
+        elif name == "models" and value:
+            flat.append((name, "; ".join(", ".join(f"{key} {item}" for key, item in one.items()) for one in value)))
+        else:
+            flat.append((name, cell_text(value)))
     section.tables.append(Table("provenance", "Provenance", ("What", "Value"), flat))
     return section

@@ -1,13 +1,17 @@
 """What a method must give, and how motion becomes it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
+from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.conditioned import Conditioned
+from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.native import NativeMotion
 from COFGeneratorLib.generator.networks.grid import label_fractions, moved_labels
 from COFGeneratorLib.generator.settled import settled
@@ -42,27 +46,66 @@ class Prediction:
     labelled: tuple[int, ...] | None = None
     displacement_voxels: dict[int, torch.Tensor] | None = None
     labels_from: str = "motion"
-    extra: dict[str, Any] = field(default_factory=dict)
+
+    def moved(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return labels and volumes of LV and myocardium, of a method that moves labels and so has them."""
+        assert self.labels is not None
+        assert self.lv_ml is not None
+        assert self.myocardium_ml is not None
+        return self.labels, self.lv_ml, self.myocardium_ml
+
+
+@dataclass
+class Shared:
+    """What several methods need of one case: found when first asked for, then kept.
+
+    Args:
+        read_partner_ecg, read_partner: Read the ECG and the case of the subject whose ECG, motion or cine this one is
+            given where another's is wanted.
+        ready: The case prepared for a bundle, by the hash of its weights.
+    """
+
+    read_partner_ecg: Callable[[], EcgCycle] | None = None
+    read_partner: Callable[[], EvaluationCase] | None = None
+    ready: dict[str, Conditioned] = field(default_factory=dict)
+
+    @cached_property
+    def partner_cycle(self) -> EcgCycle:
+        """The partner's analysed ECG."""
+        assert self.read_partner_ecg is not None
+        return self.read_partner_ecg()
+
+    @cached_property
+    def partner_case(self) -> EvaluationCase:
+        """The partner."""
+        assert self.read_partner is not None
+        return self.read_partner()
 
 
 class Method(Protocol):
     """A method under its name; ``identity`` changes when its results would."""
 
-    name: str
-    identity: str
-    role: str
+    @property
+    def name(self) -> str: ...
 
-    def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
-        """Return the cine of a case; ``shared`` keeps what several methods need of one case."""
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def role(self) -> str: ...
+
+    def predict(self, case: EvaluationCase, shared: Shared) -> Prediction:
+        """Return the cine of a case; ``shared`` keeps what several methods need of it."""
         ...
 
 
 def from_velocity(
-    model,
+    model: MotionModel,
     case: EvaluationCase,
     ready: Conditioned,
     velocity: torch.Tensor,
     rr_ms: float,
+    *,
     wanted_ef: float | None = None,
     keep_wall: bool = False,
     frames: Sequence[int] | None = None,
@@ -72,7 +115,7 @@ def from_velocity(
     Labels are warped within the heart's box, the image on its whole grid in the frames that are compared.
 
     Args:
-        model: A ``MotionModel``.
+        model: The network on whose grid it is.
         case: The case.
         ready: The case prepared for the model.
         velocity: What moves it.
@@ -86,7 +129,7 @@ def from_velocity(
     velocity = settled(model, velocity, near, case.near, wanted_ef, keep_wall)
     displacement = model.displacements_mm(velocity[None], ready.grid)[0].cpu().numpy()
 
-    def motion(stack, frames: int) -> NativeMotion:
+    def motion(stack: SaxStack, frames: int) -> NativeMotion:
         return NativeMotion(displacement, ready.fine_grid, ready.frame, stack.ijk_to_ras, stack.shape, frames)
 
     moved, fields = _moved(motion(case.near, len(frames)), label_fractions(case.near_labels), frames, case)

@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 from COFGeneratorLib.ecg.cycle import SCALAR_NAMES
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.files import replacing
+from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.weights import load_weights
 
 from COFTrainingLib.evaluation.groups import ecg_group
+from COFTrainingLib.training.examples.flow_cache import FlowCache
 
 MOST_SUBJECTS = 384
 COMPONENTS = 24
@@ -24,8 +27,8 @@ RIDGES = np.geomspace(1e-2, 1e4, 25)
 FILE = "motions.npz"
 
 
-def condense(cache, out: Path, subjects: int = MOST_SUBJECTS) -> Path:
-    """Condense a ``FlowCache`` into one file, unless it is there already; returns its path.
+def condense(cache: FlowCache, out: Path, subjects: int = MOST_SUBJECTS) -> Path:
+    """Condense a cache of examples into one file, unless it is there already; returns its path.
 
     Args:
         cache: The examples.
@@ -54,19 +57,18 @@ def condense(cache, out: Path, subjects: int = MOST_SUBJECTS) -> Path:
         if len(members) >= LEAST_GROUP:
             group_mean[name] = np.mean([velocity[index].astype(np.float32) for index in members], axis=0)
     weights, ridge = fit_ridge(features(scalars), scores)
-    Path(out).mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{FILE}.part.npz")
-    np.savez(
-        beside, origin=origin, mean=mean, components=components.astype(np.float16), ridge_weights=weights, ridge=ridge,
-        centre=scalars.mean(axis=0), spread=scalars.std(axis=0), group_names=np.array(list(group_mean)),
-        group_means=np.array(list(group_mean.values()), dtype=np.float16),
-        singles=np.array(velocity[chosen[:SINGLES]], dtype=np.float16), used=len(chosen),
-    )  # fmt: skip
-    beside.replace(path)
+    with replacing(path) as beside:
+        np.savez(
+            beside, origin=origin, mean=mean, components=components.astype(np.float16), ridge_weights=weights,
+            ridge=ridge, centre=scalars.mean(axis=0), spread=scalars.std(axis=0),
+            group_names=np.array(list(group_mean)),
+            group_means=np.array(list(group_mean.values()), dtype=np.float16),
+            singles=np.array(velocity[chosen[:SINGLES]], dtype=np.float16), used=len(chosen),
+        )  # fmt: skip
     return path
 
 
-def _components(velocity, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _components(velocity: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return mean (T, 3, D, H, W), components (K, T, 3, D, H, W) and scores (N, K), by the Gram matrix, phase by phase.
 
     The components are scaled so that scores have unit variance.
@@ -89,7 +91,7 @@ def _components(velocity, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     return np.stack(mean).reshape(phases, *shape), components, scores
 
 
-def features(scalars: np.ndarray, centre=None, spread=None) -> np.ndarray:
+def features(scalars: np.ndarray, centre: np.ndarray | None = None, spread: np.ndarray | None = None) -> np.ndarray:
     """Return the regression's inputs (N, F): standardised scalars, squares and products of the first four, and 1."""
     scalars = np.atleast_2d(scalars).astype(float)
     centre = scalars.mean(axis=0) if centre is None else centre
@@ -102,15 +104,15 @@ def features(scalars: np.ndarray, centre=None, spread=None) -> np.ndarray:
 def fit_ridge(inputs: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, float]:
     """Return ridge weights (F, K) and the penalty with the least leave-one-out error (closed form)."""
     u, s, vt = np.linalg.svd(inputs, full_matrices=False)
-    best = (np.inf, None, 0.0)
+    best, least = (np.empty(0), 0.0), np.inf
     for ridge in RIDGES:
         shrink = s**2 / (s**2 + ridge)
         fitted = u @ (shrink[:, None] * (u.T @ targets))
         leverage = (u**2 * shrink).sum(axis=1)
         error = float((((targets - fitted) / (1.0 - np.minimum(leverage, 0.999))[:, None]) ** 2).mean())
-        if error < best[0]:
-            best = (error, vt.T @ ((s / (s**2 + ridge))[:, None] * (u.T @ targets)), float(ridge))
-    return best[1], best[2]
+        if error < least:
+            best, least = (vt.T @ ((s / (s**2 + ridge))[:, None] * (u.T @ targets)), float(ridge)), error
+    return best
 
 
 def library_identity(path: Path) -> str:
@@ -118,7 +120,7 @@ def library_identity(path: Path) -> str:
     return hashlib.sha256(str(np.load(path)["origin"]).encode()).hexdigest()[:16]
 
 
-def population_of(bundle) -> np.ndarray | None:
+def population_of(bundle: Bundle) -> np.ndarray | None:
     """Return the mean motion of a bundle's training subjects, (T, 3, D, H, W), or None where it carries none."""
     path = bundle.folder / "models" / "population.safetensors"
     return load_weights(path)["velocity"].float().numpy() if path.is_file() else None

@@ -1,17 +1,19 @@
 """Every method of a plan, built by name."""
 
+from functools import cache
 from pathlib import Path
 
-from COFGeneratorLib.generator.bundle import Bundle, load_bundle, read_metadata
+from COFGeneratorLib.generator.bundle import Bundle, load_bundle
 
 from COFTrainingLib.evaluation.comparators.base import Method
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor, RandomSample
 from COFTrainingLib.evaluation.comparators.models import further_methods, main_methods
 from COFTrainingLib.evaluation.comparators.motions import library_methods
 from COFTrainingLib.evaluation.comparators.predictions import GivenPredictions
+from COFTrainingLib.evaluation.plan import Plan
 
 
-def build_methods(plan) -> list[Method]:
+def build_methods(plan: Plan) -> list[Method]:
     """Return the methods of a plan, the main model first.
 
     Raises:
@@ -31,32 +33,16 @@ def build_methods(plan) -> list[Method]:
         methods.append(RandomSample())
     main = bundles[0][1] if bundles else None
     assessor = None if plan.assessor_refused else plan.assessor
-    methods += [GivenPredictions(name, Path(folder), main, assessor=assessor) for name, folder in plan.predictions]
+    methods += [GivenPredictions(name, folder, main, assessor=assessor) for name, folder in plan.predictions]
     return methods
 
 
-_KEPT: dict[Path, Bundle] = {}
-
-
+@cache
 def loaded(folder: Path) -> Bundle:
     """Load a bundle once a process."""
-    folder = Path(folder).resolve()
-    if folder not in _KEPT:
-        read_metadata(folder)
-        _KEPT[folder] = load_bundle(folder)
-    return _KEPT[folder]
+    return load_bundle(folder)
 
 
-def method_identities(plan) -> dict[str, str]:
-    """Return the identity of every method by its name."""
-    return {method.name: method.identity for method in build_methods(plan)}
-
-
-def method_roles(plan) -> dict[str, str]:
-    """Return the role of every method by its name."""
-    return {method.name: method.role for method in build_methods(plan)}
-
-
-def bundle_of(plan) -> Bundle:
+def bundle_of(plan: Plan) -> Bundle:
     """Return the main model's bundle."""
     return loaded(plan.models[0][1])

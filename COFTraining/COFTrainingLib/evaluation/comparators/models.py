@@ -8,17 +8,19 @@ from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.conditioned import Conditioned, prepare_anchor
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
-from COFTrainingLib.evaluation.comparators.base import Prediction, from_velocity
+from COFTrainingLib.evaluation.comparators.base import Prediction, Shared, from_velocity
 
 DRAWS = 4
 
 
-def prepared(bundle: Bundle, case: EvaluationCase, shared: dict[str, Any]) -> Conditioned:
+def conditioned(bundle: Bundle, case: EvaluationCase, shared: Shared) -> Conditioned:
     """Return a case ready for a bundle, its labels completed as the product does it; made once per case and bundle."""
-    key = ("ready", bundle.weights_sha256)
-    if key not in shared:
-        shared[key] = prepare_anchor(case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"), complete=True)
-    return shared[key]
+    key = bundle.weights_sha256
+    if key not in shared.ready:
+        shared.ready[key] = prepare_anchor(
+            case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"), complete=True
+        )
+    return shared.ready[key]
 
 
 @dataclass(frozen=True)
@@ -57,14 +59,12 @@ class ModelMethod:
                    model.ef_z90, model.ef_shift)  # fmt: skip
         return f"{self.bundle.weights_sha256[:16]}:{variant}"
 
-    def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
+    def predict(self, case: EvaluationCase, shared: Shared) -> Prediction:
         """Return the cine of a case."""
-        ready, model = prepared(self.bundle, case, shared), self.bundle.model
+        ready, model = conditioned(self.bundle, case, shared), self.bundle.model
         if self.direct:
             model = replace(model, flow=None, gain=1.0, ef_z90=None)
-        cycle = {"own": case.cycle, "none": None}.get(self.ecg, ...)
-        if cycle is ...:
-            cycle = _other(shared)
+        cycle = None if self.ecg == "none" else case.cycle if self.ecg == "own" else shared.partner_cycle
         with torch.inference_mode():
             condition = ready.condition if self.ecg == "own" else model.condition(cycle, "cpu")
             velocity = model.velocities(ready.maps, condition, draws=self.draws, seed=self.seed)[0].mean(dim=0)
@@ -74,14 +74,9 @@ class ModelMethod:
             wanted = stated.draw(self.seed + sum(case.id.encode())) if self.draws == 1 else stated.mean
         rr_ms = (cycle or case.cycle).rr_ms
         frames = range(case.frames) if self.every_frame else None
-        return from_velocity(model, case, ready, velocity, rr_ms, wanted, self.keep_wall, frames)
-
-
-def _other(shared: dict[str, Any]):
-    """Return the analysed ECG of the partner whose ECG this case is given."""
-    if "partner_cycle" not in shared:
-        shared["partner_cycle"] = shared["partner_ecg"]()
-    return shared["partner_cycle"]
+        return from_velocity(
+            model, case, ready, velocity, rr_ms, wanted_ef=wanted, keep_wall=self.keep_wall, frames=frames
+        )
 
 
 def main_methods(name: str, bundle: Bundle, seed: int, variants: bool = True) -> list[ModelMethod]:
@@ -95,7 +90,7 @@ def main_methods(name: str, bundle: Bundle, seed: int, variants: bool = True) ->
         variants: Also those that take a part of the product away, of the role ``"ablation"``.
     """
 
-    def make(label: str, **options) -> ModelMethod:
+    def make(label: str, **options: Any) -> ModelMethod:
         return ModelMethod(f"{name} · {label}" if label else name, bundle, seed=seed, **options)
 
     methods = [

@@ -1,18 +1,19 @@
 """Baselines whose motion comes from other subjects: mean, mean of the ECG group, somebody's, PCA with ridge."""
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from COFGeneratorLib.generator.bundle import Bundle
 
 from COFTrainingLib.evaluation.cases import EvaluationCase, ecg_facts
-from COFTrainingLib.evaluation.comparators.base import Prediction, from_velocity
+from COFTrainingLib.evaluation.comparators.base import Prediction, Shared, from_velocity
 from COFTrainingLib.evaluation.comparators.library import features, library_identity, population_of
-from COFTrainingLib.evaluation.comparators.models import prepared
+from COFTrainingLib.evaluation.comparators.models import conditioned
 from COFTrainingLib.evaluation.groups import ecg_group
+from COFTrainingLib.evaluation.plan import Plan
 
 POPULATION, GROUP, RANDOM, RIDGE = "population-mean motion", "ECG-group mean motion", "random motion", "PCA ridge"
 
@@ -39,16 +40,18 @@ class OthersMotion:
         source = library_identity(self.library) if self.library else "bundle"
         return f"{source}:{self.bundle.weights_sha256[:16]}"
 
-    def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
+    def predict(self, case: EvaluationCase, shared: Shared) -> Prediction:
         """Return the cine of a case."""
-        ready = prepared(self.bundle, case, shared)
+        ready = conditioned(self.bundle, case, shared)
         velocity = torch.from_numpy(self._velocity(case))
         return from_velocity(self.bundle.model, case, ready, velocity - velocity[:1], case.cycle.rr_ms)
 
     def _velocity(self, case: EvaluationCase) -> np.ndarray:
         if self.library is None:
-            return population_of(self.bundle)
-        kept = _open(self.library)
+            mean = population_of(self.bundle)
+            assert mean is not None  # library_methods makes none otherwise
+            return mean
+        kept = _opened(self.library)
         if self.name == POPULATION:
             return kept["mean"].astype(np.float32)
         if self.name == GROUP:
@@ -63,23 +66,18 @@ class OthersMotion:
         return kept["mean"] + np.tensordot(scores, kept["components"].astype(np.float32), axes=1)
 
 
-_KEPT: dict[Path, dict[str, np.ndarray]] = {}
-
-
-def _open(path: Path) -> dict[str, np.ndarray]:
+@cache
+def _opened(path: Path) -> dict[str, np.ndarray]:
     """Read a library once a process."""
-    if path not in _KEPT:
-        with np.load(path) as file:
-            _KEPT[path] = {name: file[name] for name in file.files}
-    return _KEPT[path]
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
 
 
-def library_methods(bundle: Bundle, plan) -> list[OthersMotion]:
+def library_methods(bundle: Bundle, plan: Plan) -> list[OthersMotion]:
     """Return the baselines that can be made: all four with a library, the mean alone where the bundle carries it."""
     if plan.motions is not None:
-        path = Path(plan.motions)
         roles = {POPULATION: "no ECG", GROUP: "ECG scalars", RANDOM: "no ECG", RIDGE: "ECG scalars"}
-        return [OthersMotion(name, bundle, path, role) for name, role in roles.items()]
+        return [OthersMotion(name, bundle, plan.motions, role) for name, role in roles.items()]
     if population_of(bundle) is not None:
         return [OthersMotion(POPULATION, bundle, None, "no ECG")]
     return []

@@ -5,9 +5,10 @@ Cines without labels are labelled in about a dozen frames: by the independent as
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from COFGeneratorLib.anatomy.geometry import resample, same_grid
@@ -17,9 +18,9 @@ from COFGeneratorLib.errors import AnatomyError, CohortError
 from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.bundle import Bundle
 
-from COFTrainingLib.evaluation.assessor import Assessor, load_assessor
+from COFTrainingLib.evaluation.assessor import load_assessor
 from COFTrainingLib.evaluation.cases import EvaluationCase
-from COFTrainingLib.evaluation.comparators.base import Prediction
+from COFTrainingLib.evaluation.comparators.base import Prediction, Shared
 from COFTrainingLib.training.segmenter.assessor_network import weights_sha256
 
 ENDINGS = (".seq.nrrd", ".nrrd", ".nii.gz", ".nii", ".mha", ".mhd", ".zip")
@@ -53,7 +54,7 @@ class GivenPredictions:
         digest = hashlib.sha256("\n".join(listed).encode()).hexdigest()[:16]
         return digest if self.assessor is None else f"{digest}:{weights_sha256(self.assessor)[:16]}"
 
-    def predict(self, case: EvaluationCase, shared: dict[str, Any]) -> Prediction:
+    def predict(self, case: EvaluationCase, shared: Shared) -> Prediction:
         """Return the cine of a case.
 
         Raises:
@@ -75,7 +76,7 @@ class GivenPredictions:
             labelled = read_cine(labels_path)
             source = "its own"
             curves = volume_curves(labelled.frames.astype(np.uint8), labelled.ijk_to_ras)
-            frames = tuple(case.label_frames)
+            frames: tuple[int, ...] = tuple(case.label_frames)
             chosen = _nearest(frames, case.frames, len(labelled.frames))
             near = np.stack([_onto(labelled.frames[n], labelled.ijk_to_ras, case.near, order=0) for n in chosen])
         elif self.assessor is not None or (self.bundle is not None and self.bundle.segmenter is not None):
@@ -96,6 +97,8 @@ class GivenPredictions:
         if self.assessor is not None:
             found = _loaded(self.assessor).assess(cine.frames[chosen], cine.ijk_to_ras, case.frame)
             return CineStack(found.labels, cine.ijk_to_ras)
+        assert self.bundle is not None
+        assert self.bundle.segmenter is not None
         out = []
         for n in chosen:
             try:
@@ -117,22 +120,16 @@ class GivenPredictions:
         return folder if holds_series and any(folder.iterdir()) else None
 
 
-_KEPT: dict[Path, Assessor] = {}
+_loaded = cache(load_assessor)
+"""Once a process."""
 
 
-def _loaded(folder: Path) -> Assessor:
-    """Load an assessor once a process."""
-    if folder not in _KEPT:
-        _KEPT[folder] = load_assessor(folder)
-    return _KEPT[folder]
-
-
-def _nearest(frames, total: int, available: int) -> list[int]:
+def _nearest(frames: Sequence[int], total: int, available: int) -> list[int]:
     """Return for each of ``frames`` of ``total`` the frame of a cine of ``available`` that is nearest in phase."""
     return [round(frame / total * available) % available for frame in frames]
 
 
-def _onto(volume: np.ndarray, ijk_to_ras, target: SaxStack, order: int) -> np.ndarray:
+def _onto(volume: np.ndarray, ijk_to_ras: np.ndarray, target: SaxStack, order: int) -> np.ndarray:
     if same_grid(ijk_to_ras, volume.shape, target.ijk_to_ras, target.shape):
         return volume
     return resample(volume, ijk_to_ras, target.shape, target.ijk_to_ras, order=order)

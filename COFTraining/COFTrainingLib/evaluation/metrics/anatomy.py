@@ -5,11 +5,26 @@ directions first would give far smaller numbers on small islands. Where one of t
 field of view is charged and counted; where both are, there is nothing to compare.
 """
 
+from collections.abc import Sequence
+from typing import TypedDict
+
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure, label
 
+from COFTrainingLib.evaluation.statistics import known_mean
+
 STRUCTURES = {"lv": 1, "myo": 2, "rv": 3}
 CLASSES = 4
+
+
+class SliceAgreement(TypedDict):
+    """Agreement of one structure in one slice; the rank counts from 1 at the base."""
+
+    rank: int
+    structure: str
+    dice: float
+    iou: float
+    hd95_mm: float
 
 
 def confusion(reference: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -37,7 +52,7 @@ def border(mask: np.ndarray) -> np.ndarray:
     return mask & ~binary_erosion(mask, generate_binary_structure(mask.ndim, 1), border_value=0)
 
 
-def hausdorff95(reference: np.ndarray, found: np.ndarray, spacing_mm) -> float:
+def hausdorff95(reference: np.ndarray, found: np.ndarray, spacing_mm: Sequence[float] | np.ndarray) -> float:
     """Return the 95th-percentile Hausdorff distance of two masks, mm.
 
     Args:
@@ -61,7 +76,7 @@ def hausdorff95(reference: np.ndarray, found: np.ndarray, spacing_mm) -> float:
     return float(max(np.percentile(to_one, 95), np.percentile(to_other, 95)))
 
 
-def _padded(mask: np.ndarray, box) -> np.ndarray:
+def _padded(mask: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
     return np.pad(mask[box], 1)
 
 
@@ -70,7 +85,9 @@ def parts(mask: np.ndarray) -> int:
     return int(label(mask, generate_binary_structure(mask.ndim, mask.ndim))[1])
 
 
-def compare_volumes(reference: np.ndarray, found: np.ndarray, spacing_mm, frames) -> dict[str, float]:
+def compare_volumes(
+    reference: np.ndarray, found: np.ndarray, spacing_mm: np.ndarray, frames: Sequence[int]
+) -> dict[str, float]:
     """Return 3-D agreement over a labelled cine.
 
     Args:
@@ -83,18 +100,18 @@ def compare_volumes(reference: np.ndarray, found: np.ndarray, spacing_mm, frames
         ``compare_slices``), ``empty_*`` (in how many of the distances one side was empty); the means over structures
         ``dice_macro``, ``iou_macro``.
     """
-    table, row = confusion(reference, found), {}
+    table, row = confusion(reference, found), dict[str, float]()
     for name, code in STRUCTURES.items():
         dice, iou = overlap(table, code)
-        row[f"dice_{name}"], row[f"iou_{name}"] = _mean(dice), _mean(iou)
+        row[f"dice_{name}"], row[f"iou_{name}"] = known_mean(dice), known_mean(iou)
         solid, empty = [], 0
         for frame in frames:
             one, other = reference[frame] == code, found[frame] == code
             empty += int(one.any() != other.any())
             solid.append(hausdorff95(one, other, spacing_mm))
-        row[f"hd95_{name}_mm"], row[f"empty_{name}"] = _mean(solid), empty
-    row["dice_macro"] = _mean([row[f"dice_{name}"] for name in STRUCTURES])
-    row["iou_macro"] = _mean([row[f"iou_{name}"] for name in STRUCTURES])
+        row[f"hd95_{name}_mm"], row[f"empty_{name}"] = known_mean(solid), empty
+    row["dice_macro"] = known_mean([row[f"dice_{name}"] for name in STRUCTURES])
+    row["iou_macro"] = known_mean([row[f"iou_{name}"] for name in STRUCTURES])
     return row
 
 
@@ -111,7 +128,9 @@ def slice_ranks(reference: np.ndarray, apex_last: bool, threshold: float = 0.25)
     return kept.tolist() if apex_last else kept[::-1].tolist()
 
 
-def compare_slices(reference: np.ndarray, found: np.ndarray, ranks: list[int], spacing_mm) -> list[dict[str, float]]:
+def compare_slices(
+    reference: np.ndarray, found: np.ndarray, ranks: list[int], spacing_mm: np.ndarray
+) -> list[SliceAgreement]:
     """Return 2-D agreement slice by slice in one frame.
 
     Args:
@@ -119,15 +138,10 @@ def compare_slices(reference: np.ndarray, found: np.ndarray, ranks: list[int], s
         ranks: Slices in the order of their rank, base first.
         spacing_mm: (3,) along k, j, i.
     """
-    table, rows = confusion(reference, found), []
+    table, rows = confusion(reference, found), list[SliceAgreement]()
     for rank, k in enumerate(ranks, start=1):
         for name, code in STRUCTURES.items():
             dice, iou = (float(values[0]) for values in overlap(table[k : k + 1], code))
             distance = hausdorff95(reference[k] == code, found[k] == code, spacing_mm[1:])
             rows.append({"rank": rank, "structure": name, "dice": dice, "iou": iou, "hd95_mm": distance})
     return rows
-
-
-def _mean(values) -> float:
-    values = np.asarray(values, dtype=float)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")

@@ -52,7 +52,7 @@ class DinoV2:
         weights: Tensors by their released names.
     """
 
-    def __init__(self, weights: dict[str, torch.Tensor]):
+    def __init__(self, weights: dict[str, torch.Tensor]) -> None:
         self.weights = weights
         self.width = weights["cls_token"].shape[-1]
         self.blocks = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))

@@ -4,11 +4,15 @@ A Fréchet distance at small N is mostly sampling bias (two halves of one distri
 distance is printed beside that of two halves of the reference at the same N.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.linalg import eigh
 
 RESAMPLES = 50
 SUBSAMPLE = 0.8
+Distance = Callable[[np.ndarray, np.ndarray], float]
+"""Of two samples (N, d)."""
 
 
 def frechet(one: np.ndarray, other: np.ndarray) -> float:
@@ -38,10 +42,10 @@ def kernel_distance(one: np.ndarray, other: np.ndarray, paired: bool = False) ->
     one, other = np.asarray(one, dtype=float), np.asarray(other, dtype=float)
     d = one.shape[1]
 
-    def kernel(x, y):
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x @ y.T / d + 1.0) ** 3
 
-    def within(x):
+    def within(x: np.ndarray) -> float:
         k, n = kernel(x, x), len(x)
         return (k.sum() - np.trace(k)) / (n * (n - 1))
 
@@ -67,7 +71,9 @@ def standardise(reference: np.ndarray, *others: np.ndarray, keep: int = 0) -> li
     return [part / max(scale, 1e-12) for part in parts]
 
 
-def resampled(one: np.ndarray, other: np.ndarray, distance, resamples: int = RESAMPLES, seed: int = 0):
+def subsampled(
+    one: np.ndarray, other: np.ndarray, distance: Distance, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
     """Return mean and SD of a distance of paired samples over subsamples without replacement, as (mean, SD).
 
     With replacement, repeated subjects would add bias (methods of small samples).
@@ -89,7 +95,9 @@ def standard_error(spread: float) -> float:
     return spread * np.sqrt(SUBSAMPLE / (1.0 - SUBSAMPLE))
 
 
-def half_split(sample: np.ndarray, distance, resamples: int = RESAMPLES, seed: int = 0) -> tuple[float, float]:
+def half_split(
+    sample: np.ndarray, distance: Distance, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
     """Return mean and SD of the distance of two random halves of one sample: its floor."""
     rng = np.random.default_rng(seed)
     values = []

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from COFGeneratorLib.errors import FunctionError
-from COFGeneratorLib.function import VolumeCurves, end_systole, report_from_curves
+from COFGeneratorLib.function import FunctionReport, VolumeCurves, end_systole, report_from_curves
 from COFGeneratorLib.function.curve import interpolate_periodic
 
 WORST_EF_POINTS = 100.0
@@ -46,7 +46,7 @@ def true_function(lv_ml: np.ndarray, rr_ms: float, source: str) -> TrueFunction:
         FunctionError: If it cannot be measured.
     """
     lv_ml = densely(lv_ml)
-    report = measured(lv_ml, rr_ms)
+    report = report_of_curve(lv_ml, rr_ms)
     es = report.es_time_ms / rr_ms * len(lv_ml)
     return TrueFunction(
         lv_ml, rr_ms, report.edv_ml, report.esv_ml, report.ef_percent, es,
@@ -54,7 +54,7 @@ def true_function(lv_ml: np.ndarray, rr_ms: float, source: str) -> TrueFunction:
     )  # fmt: skip
 
 
-def measured(lv_ml: np.ndarray, rr_ms: float):
+def report_of_curve(lv_ml: np.ndarray, rr_ms: float) -> FunctionReport:
     """Return the function report of an LV curve alone, equidistant over one cycle."""
     curves = VolumeCurves(lv_ml, np.zeros_like(lv_ml), np.zeros_like(lv_ml))
     time_ms = np.arange(len(lv_ml)) / len(lv_ml) * rr_ms
@@ -99,7 +99,7 @@ def compare_function(lv_ml: np.ndarray, rr_ms: float, truth: TrueFunction) -> di
     scale, unit = frames / len(truth.lv_ml), NATIVE_FRAMES / frames
     co_true = truth.sv_ml * 60.0 / truth.rr_ms
     try:
-        report = measured(lv_ml, rr_ms)
+        report = report_of_curve(lv_ml, rr_ms)
     except FunctionError:
         rmse = float(np.sqrt(np.mean(true_curve**2)))
         return {

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from COFTrainingLib.evaluation.statistics import known_mean
+
 LOW_PERCENTILE, HIGH_PERCENTILE = 1.0, 99.0
 WINDOW = 7
 K1, K2 = 0.01, 0.03
@@ -95,11 +97,12 @@ def ssim_map(one: np.ndarray | Local, other: np.ndarray, window: int = WINDOW) -
         one, other: Arrays of one shape, range 0…1; of the first also its ``local``.
         window: Odd side of the uniform window, pixels.
     """
-    one, other = one if isinstance(one, Local) else local(one, window), local(other, window)
-    both = one.mean * other.mean
-    covariance = _unbiased(window) * (_window_mean(one.image * other.image, window) - both)
+    first = one if isinstance(one, Local) else local(one, window)
+    second = local(other, window)
+    both = first.mean * second.mean
+    covariance = _unbiased(window) * (_window_mean(first.image * second.image, window) - both)
     value = ((2 * both + K1**2) * (2 * covariance + K2**2)) / (
-        (one.mean**2 + other.mean**2 + K1**2) * (one.variance + other.variance + K2**2)
+        (first.mean**2 + second.mean**2 + K1**2) * (first.variance + second.variance + K2**2)
     )
     edge = window // 2
     inside = np.zeros(value.shape[-2:], dtype=bool)
@@ -111,7 +114,7 @@ def ssim_map(one: np.ndarray | Local, other: np.ndarray, window: int = WINDOW) -
 class ReferenceImages:
     """Recorded images (S, D, H, W) in 0…1, and what is needed of them for every method that is compared with them."""
 
-    def __init__(self, images: np.ndarray):
+    def __init__(self, images: np.ndarray) -> None:
         self.images, self.body = images, body_mask(images[0])
         self._local: dict[int, Local] = {}
 
@@ -120,14 +123,6 @@ class ReferenceImages:
         if frame not in self._local:
             self._local[frame] = local(self.images[frame])
         return self._local[frame]
-
-
-def mean_within(values: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Return the mean of what is known, within a mask (broadcast over leading axes); NaN where nothing is."""
-    known = np.isfinite(values)
-    if mask is not None:
-        known &= np.broadcast_to(mask, values.shape)
-    return float(values[known].mean()) if known.any() else float("nan")
 
 
 def pearson(one: np.ndarray, other: np.ndarray) -> float:
@@ -162,23 +157,23 @@ def compare_cines(known: ReferenceImages, generated: np.ndarray, heart: np.ndarr
         square += float(error.mean(dtype=np.float64))
         heart_square += float(error[heart].mean(dtype=np.float64)) if heart.any() else np.nan
         values = ssim_map(known.local(frame), other)
-        similar.append(mean_within(values))
-        similar_heart.append(mean_within(values, heart))
+        similar.append(known_mean(values))
+        similar_heart.append(known_mean(values, heart))
         if frame:
             moved, moved_too = one - reference[0], other - generated[0]
             correlation.append(pearson(moved[body], moved_too[body]))
             correlation_heart.append(pearson(moved[heart], moved_too[heart]))
             step = np.abs(one - reference[frame - 1])[box], np.abs(other - generated[frame - 1])[box]
-            changes.append(mean_within(ssim_map(*step)))
+            changes.append(known_mean(ssim_map(*step)))
     count = len(reference)
     return {
         "psnr_db": _decibel(square / count),
         "psnr_heart_db": _decibel(heart_square / count),
-        "ssim": mean_within(np.array(similar)),
-        "ssim_heart": mean_within(np.array(similar_heart)),
-        "motion_correlation": mean_within(np.array(correlation)),
-        "motion_correlation_heart": mean_within(np.array(correlation_heart)),
-        "motion_ssim_heart": mean_within(np.array(changes)),
+        "ssim": known_mean(similar),
+        "ssim_heart": known_mean(similar_heart),
+        "motion_correlation": known_mean(correlation),
+        "motion_correlation_heart": known_mean(correlation_heart),
+        "motion_ssim_heart": known_mean(changes),
     }
 
 

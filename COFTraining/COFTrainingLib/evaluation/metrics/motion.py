@@ -1,5 +1,7 @@
 """Motion against known motion, and whether it keeps the topology of what it moves."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 import torch
 from COFGeneratorLib.motion.fields import jacobian_determinant
@@ -21,12 +23,17 @@ def endpoint_error(found_mm: np.ndarray, true_mm: np.ndarray, mask: np.ndarray) 
     return {"mean": float(difference.mean()), "p95": float(np.percentile(difference, 95)), "true": float(size.mean())}
 
 
-def compare_motion(displacement_mm, true_mm, labels: np.ndarray, frames) -> dict[str, float]:
+def compare_motion(
+    displacement_mm: Callable[[int], np.ndarray],
+    true_mm: Mapping[int, np.ndarray] | np.ndarray,
+    labels: np.ndarray,
+    frames: Sequence[int],
+) -> dict[str, float]:
     """Return the endpoint error over chosen frames, in the wall and in the heart as it lies in each frame.
 
     Args:
         displacement_mm: Frame → (3, D, H, W) pull displacement, mm along the stack's axes.
-        true_mm: (T, 3, D, H, W), the same of the truth; may be memory-mapped.
+        true_mm: Frame → the same of the truth, or all of it, (T, 3, D, H, W).
         labels: (T, D, H, W) reference labels.
         frames: Frames to measure.
     """
@@ -62,7 +69,7 @@ def jacobian_stats(displacement_voxels: torch.Tensor, mask: np.ndarray) -> dict[
     }
 
 
-def parts_kept(anchor_labels: np.ndarray, found: np.ndarray, frames) -> float:
+def parts_kept(anchor_labels: np.ndarray, found: np.ndarray, frames: Sequence[int]) -> float:
     """Return the share, percent, of structures × frames whose number of connected parts is the anchor's."""
     kept = []
     for code in STRUCTURES.values():

@@ -3,14 +3,18 @@
 import numpy as np
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.function import measure_regional
-from COFGeneratorLib.function.regional import TERRITORIES
+from COFGeneratorLib.function.regional import TERRITORIES, RegionalReport
+
+from COFTrainingLib.evaluation.statistics import known_mean
 
 TIMING_LEVEL = 0.5
 LEAST_EXCURSION_MM = 1.0
 """A segment that moves less has no time of motion."""
 
 
-def compare_regional(reference: np.ndarray, found: np.ndarray, es: tuple[int, int], ijk_to_ras, frame: HeartFrame):
+def compare_regional(
+    reference: np.ndarray, found: np.ndarray, es: tuple[int, int], ijk_to_ras: np.ndarray, frame: HeartFrame
+) -> dict[str, float]:
     """Return errors between ED (frame 0) and ES.
 
     Args:
@@ -29,19 +33,17 @@ def compare_regional(reference: np.ndarray, found: np.ndarray, es: tuple[int, in
     excursion = np.abs(seen.excursion_mm - true.excursion_mm)
     both = np.isfinite(seen.excursion_mm) & np.isfinite(true.excursion_mm)
     moving = both.sum() > 3 and np.ptp(seen.excursion_mm[both]) > 1e-6
-    least = [min(TERRITORIES, key=lambda name, r=report: _known(r.territory(name)["excursion_mm"]))
-             for report in (true, seen)]  # fmt: skip
     return {
-        "thickening_mae_percent": _mean(thickening),
-        "excursion_mae_mm": _mean(excursion),
+        "thickening_mae_percent": known_mean(thickening),
+        "excursion_mae_mm": known_mean(excursion),
         "excursion_correlation": float(np.corrcoef(seen.excursion_mm[both], true.excursion_mm[both])[0, 1])
         if moving
         else float("nan"),
-        "worst_territory_right": float(least[0] == least[1]) if moving else float("nan"),
+        "worst_territory_right": float(_weakest(true) == _weakest(seen)) if moving else float("nan"),
     }
 
 
-def excursion_curves(labels: np.ndarray, ijk_to_ras, frame: HeartFrame) -> np.ndarray:
+def excursion_curves(labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame) -> np.ndarray:
     """Return the inward motion of each segment since frame 0 of labels (F, D, H, W), (F, 17) mm; NaN: not covered."""
     heart = (labels > 0).any(axis=(0, 1))
     box = tuple(slice(n.min(), n.max() + 1) for n in np.nonzero(heart)) if heart.any() else ()
@@ -87,9 +89,7 @@ def compare_timing(true: np.ndarray, found: np.ndarray, frames: int) -> dict[str
     }
 
 
-def _known(value: float) -> float:
-    return value if np.isfinite(value) else np.inf
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+def _weakest(report: RegionalReport) -> str:
+    """Return the territory that moves least, of those that are covered."""
+    excursion_mm = {name: report.territory(name)["excursion_mm"] for name in TERRITORIES}
+    return min(TERRITORIES, key=lambda name: excursion_mm[name] if np.isfinite(excursion_mm[name]) else np.inf)

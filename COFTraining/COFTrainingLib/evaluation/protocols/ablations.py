@@ -2,16 +2,14 @@
 
 import numpy as np
 
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.anatomy_table import means
 from COFTrainingLib.evaluation.protocols.function_table import FAMILY, errors, numbers_of
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import published
 from COFTrainingLib.evaluation.report.section import Section, Table, shown
-from COFTrainingLib.evaluation.run import CINE, Plan
+from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Numbers, Store
 
-KIND = "ablations"
-"""Asked for, it adds the variants of the main bundle to the methods of the whole run."""
 COLUMNS = (
     ("ssim", "SSIM", 3), ("psnr_db", "PSNR dB", 2), ("motion_correlation", "M-Corr", 3),
     ("motion_ssim_heart", "M-SSIM", 3), ("dice_lv", "LV Dice", 3), ("dice_rv", "RV Dice", 3),
@@ -46,8 +44,3 @@ def summarise(plan: Plan, store: Store) -> Section:
                                 *(label for _, label, _ in COLUMNS)), rows))  # fmt: skip
     section.tables.append(published.ABLATION)
     return section
-
-
-PROTOCOL = Protocol(
-    KIND, "Ablations", "variants of the main bundle, and further bundles (COF Table 7)", summarise, cheap=False
-)

@@ -1,12 +1,16 @@
 """Anatomy over the whole beat, regional function, and motion against motion that is known."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report.section import Section, Table, shown
-from COFTrainingLib.evaluation.run import CINE, Plan
+from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Numbers, Store
 
+Columns = Sequence[tuple[str, str, int]]
+"""(metric, heading, digits)."""
 OVERLAP = (
     ("dice_lv", "Dice LV", 3), ("dice_myo", "Dice myo", 3), ("dice_rv", "Dice RV", 3), ("dice_macro", "macro", 3),
     ("iou_lv", "IoU LV", 3), ("iou_myo", "IoU myo", 3), ("iou_rv", "IoU RV", 3),
@@ -30,7 +34,7 @@ MOTION = (
 )  # fmt: skip
 
 
-def means(numbers: Numbers, columns, sums: tuple[str, ...] = ()) -> list[tuple]:
+def means(numbers: Numbers, columns: Columns, sums: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Return one row a method of means over subjects (sums of those named); methods with nothing known are left out."""
     rows = []
     for method in numbers.methods:
@@ -55,7 +59,7 @@ def summarise(plan: Plan, store: Store) -> Section:
     every = (*OVERLAP, *DISTANCE, *REGIONAL, *MOTION)
     numbers = Numbers(store, CINE, [name for name, *_ in every])
 
-    def table(name, title, columns, note, sums=()):
+    def table(name: str, title: str, columns: Columns, note: str, sums: tuple[str, ...] = ()) -> None:
         rows = means(numbers, columns, sums)
         if rows:
             section.tables.append(Table(name, title, ("Method", *(label for _, label, _ in columns)), rows, note))
@@ -81,8 +85,3 @@ def summarise(plan: Plan, store: Store) -> Section:
         for m in numbers.methods
     }
     return section
-
-
-PROTOCOL = Protocol(
-    "anatomy", "Anatomy, regions and motion", "Dice, IoU, HD95, AHA-17, endpoint error of motion", summarise
-)

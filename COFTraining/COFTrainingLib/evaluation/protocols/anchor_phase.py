@@ -10,21 +10,23 @@ import numpy as np
 import torch
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.function import volume_curves
+from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.conditioned import prepare_anchor
 from COFGeneratorLib.generator.native import native_motion
 from COFGeneratorLib.generator.networks.grid import label_fractions, moved_labels
 from COFGeneratorLib.generator.r_wave import at_the_r_wave
 
 from COFTrainingLib.evaluation.cases import EvaluationCase
-from COFTrainingLib.evaluation.comparators.base import Prediction
+from COFTrainingLib.evaluation.comparators.base import Prediction, Shared
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
-from COFTrainingLib.evaluation.measure import measure
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.measure import prediction_row
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report import published
 from COFTrainingLib.evaluation.report.section import Section, Table, shown
-from COFTrainingLib.evaluation.run import Plan, collect
-from COFTrainingLib.evaluation.store import Store
+from COFTrainingLib.evaluation.run import OwnWork, Workplace
+from COFTrainingLib.evaluation.statistics import as_number, known_mean
+from COFTrainingLib.evaluation.store import Row, Store
 
 KIND = "anchor-phase"
 MOST_SUBJECTS = 16
@@ -33,6 +35,8 @@ KEPT = ("motion_correlation", "motion_ssim_heart", "dice_macro", "dice_lv", "ef_
 
 def shift_case(case: EvaluationCase, frame: int) -> EvaluationCase:
     """Return the case whose anchor is another frame of its recorded cycle."""
+    assert case.reference is not None  # anchors are taken from it,
+    assert case.reference_labels is not None  # and their labels
     return replace(
         case,
         anchor=SaxStack(case.reference[frame], case.anchor.ijk_to_ras),
@@ -46,17 +50,18 @@ def shift_case(case: EvaluationCase, frame: int) -> EvaluationCase:
 
 def shift_back(prediction: Prediction, frame: int, image_step: int) -> Prediction:
     """Return a prediction whose first frame is again the R wave's."""
+    labels, lv_ml, myocardium_ml = prediction.moved()
     return replace(
         prediction,
-        labels=np.roll(prediction.labels, frame, axis=0),
-        lv_ml=np.roll(prediction.lv_ml, frame),
-        myocardium_ml=np.roll(prediction.myocardium_ml, frame),
+        labels=np.roll(labels, frame, axis=0),
+        lv_ml=np.roll(lv_ml, frame),
+        myocardium_ml=np.roll(myocardium_ml, frame),
         images=None if prediction.images is None else np.roll(prediction.images, frame // image_step, axis=0),
         displacement_voxels=None,
     )
 
 
-def predict_told(bundle, shifted: EvaluationCase, frame: int) -> Prediction:
+def predict_told(bundle: Bundle, shifted: EvaluationCase, frame: int) -> Prediction:
     """Return the cine, from the R wave, of an anchor of which the model is told that it is some frame of the cycle.
 
     Args:
@@ -81,7 +86,7 @@ def predict_told(bundle, shifted: EvaluationCase, frame: int) -> Prediction:
     )
 
 
-def every_anchor(work, name: str) -> dict:
+def every_anchor(work: Workplace, name: str) -> Row:
     """Return the metrics of one subject for every canonical frame as the anchor, with its phase said and not."""
     case = work.case(name)
     if case.reference is None or case.reference_labels is None:
@@ -93,27 +98,27 @@ def every_anchor(work, name: str) -> dict:
     for frame in case.image_frames:
         shifted = shift_case(case, frame)
         shifted.__dict__["crop"] = case.crop  # the same box, so that labels can be compared
-        found = {False: shift_back(method.predict(shifted, {}), frame, case.image_step)}
+        found = {False: shift_back(method.predict(shifted, Shared()), frame, case.image_step)}
         if frame:
             found[True] = predict_told(bundle, shifted, frame)
         for told, prediction in found.items():
-            metrics = measure(case, prediction)["metrics"]
+            metrics = prediction_row(case, prediction)["metrics"]
             rows.append({"frame": frame, "told": told, **{metric: metrics.get(metric) for metric in KEPT}})
     return {"anchors": rows}
 
 
-def gather(plan: Plan, store: Store, workers: int, progress) -> None:
+def own_work(plan: Plan) -> OwnWork | None:
     """Shift the first subjects."""
-    if plan.models:
-        identity = f"{ModelMethod('', bundle_of(plan)).identity}:told"
-        subjects = plan.subjects[:MOST_SUBJECTS]
-        collect(plan, store, (__name__, "every_anchor"), KIND, subjects, identity, workers, progress)
+    if not plan.models:
+        return None
+    identity = f"{ModelMethod('', bundle_of(plan)).identity}:told"
+    return OwnWork(every_anchor, KIND, plan.subjects[:MOST_SUBJECTS], identity)
 
 
 def summarise(plan: Plan, store: Store) -> Section:
     """Return the section."""
     section = Section("anchor-phase", "Phase of the anchor")
-    found: dict[tuple[int, bool], list[dict]] = defaultdict(list)
+    found: dict[tuple[int, bool], list[Row]] = defaultdict(list)
     subjects = 0
     for row in store.rows(KIND, plan.main) if plan.main else ():
         subjects += bool(row.get("anchors"))
@@ -127,10 +132,8 @@ def summarise(plan: Plan, store: Store) -> Section:
         return section
     rows = []
     for (frame, told), parts in sorted(found.items()):
-        values = {m: np.array([np.nan if p[m] is None else p[m] for p in parts], dtype=float) for m in KEPT}
-        cells = [
-            shown(float(np.nanmean(np.abs(values[m]))), 3 if m.startswith(("dice", "motion")) else 2) for m in KEPT
-        ]
+        values = {m: np.abs([as_number(part[m]) for part in parts]) for m in KEPT}
+        cells = [shown(known_mean(values[m]), 3 if m.startswith(("dice", "motion")) else 2) for m in KEPT]
         rows.append((frame, "yes" if told else "no" if frame else "–", len(parts), *cells))
     section.text.append(
         f"{subjects} subjects; every canonical frame in turn is the anchor, with its labels. Where its phase is not "
@@ -145,8 +148,3 @@ def summarise(plan: Plan, store: Store) -> Section:
          "Curve RMSE mL"), rows,
     ))  # fmt: skip
     return section
-
-
-PROTOCOL = Protocol(
-    KIND, "Phase of the anchor", "every canonical frame as the anchor (COF Table 4)", summarise, gather, cheap=False
-)

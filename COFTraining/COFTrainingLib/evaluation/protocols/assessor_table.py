@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from COFGeneratorLib.anatomy.geometry import voxel_volume_ml
 
+from COFTrainingLib.evaluation.assessor import Assessment
 from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.comparators.base import Method
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor
 from COFTrainingLib.evaluation.comparators.methods import build_methods
 from COFTrainingLib.evaluation.comparators.motions import POPULATION
@@ -20,15 +22,15 @@ from COFTrainingLib.evaluation.metrics.distribution import (
     half_split,
     kernel_distance,
     paired_kernel_distance,
-    resampled,
     standardise,
+    subsampled,
 )
 from COFTrainingLib.evaluation.metrics.function import circular
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report.section import Section, Table, shown, with_interval
-from COFTrainingLib.evaluation.run import CINE, Plan, collect
-from COFTrainingLib.evaluation.statistics import bca_interval
-from COFTrainingLib.evaluation.store import Numbers, Store
+from COFTrainingLib.evaluation.run import CINE, OwnWork, Workplace
+from COFTrainingLib.evaluation.statistics import Values, as_number, bca_interval
+from COFTrainingLib.evaluation.store import Numbers, Row, Store
 from COFTrainingLib.training.segmenter.assessor_network import weights_sha256
 
 KIND = "assessor"
@@ -41,7 +43,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def judged(plan: Plan) -> list:
+def judged(plan: Plan) -> list[Method]:
     """Return the methods that are judged: every model and prediction as it is, and the two plainest baselines."""
     names = {name for name, _ in (*plan.models, *plan.predictions)} | {CopyAnchor.name, POPULATION}
     return [method for method in build_methods(plan) if method.name in names]
@@ -50,10 +52,14 @@ def judged(plan: Plan) -> list:
 def assessed_frames(case: EvaluationCase) -> list[int]:
     """Return ED, mid-systole, ES and mid-diastole of the recorded cine, of the frames that have images."""
     wanted = (0.0, case.es / 2, case.es, (case.es + case.frames) / 2)
-    return sorted({min(case.image_frames, key=lambda n, at=at: circular(n, at, case.frames)) for at in wanted})
+
+    def nearest(at: float) -> int:
+        return min(case.image_frames, key=lambda frame: circular(frame, at, case.frames))
+
+    return sorted({nearest(at) for at in wanted})
 
 
-def assess_case(work, name: str) -> dict[str, Any]:
+def assess_case(work: Workplace, name: str) -> Row:
     """Return what the assessor reads in the recorded and in every judged cine of one subject."""
     case = work.case(name)
     if case.reference is None or case.reference_labels is None:
@@ -63,7 +69,7 @@ def assess_case(work, name: str) -> dict[str, Any]:
     recorded = assessor.assess(case.reference[frames], case.anchor.ijk_to_ras, case.frame)
     anchor = assessor.assess(case.anchor.voxels[None], case.anchor.ijk_to_ras, case.frame)
 
-    def read(found, against: np.ndarray) -> dict[str, Any]:
+    def read(found: Assessment, against: np.ndarray) -> Row:
         return {
             "lv_ml": (found.labels == STRUCTURES["lv"]).sum(axis=(1, 2, 3)) * volume,
             **_dice(against, found.labels),
@@ -106,27 +112,27 @@ def _dice(reference: np.ndarray, found: np.ndarray) -> dict[str, float]:
     return values | {"dice_macro": float(np.mean(list(values.values())))}
 
 
-def read_outs(lv_ml) -> dict[str, float]:
+def read_outs(lv_ml: Values) -> dict[str, float]:
     """Return EF (percent), ESV and SV (mL) of volumes in a few frames, by the papers' largest and smallest."""
     edv, esv = float(np.max(lv_ml)), float(np.min(lv_ml))
     return {"ef_points": 100.0 * (edv - esv) / edv if edv > 0 else 0.0, "esv_ml": esv, "sv_ml": edv - esv}
 
 
-def compare(found: dict[str, Any], true_ml) -> dict[str, float]:
+def compare(found: Row, true_ml: Values) -> dict[str, float]:
     """Return the errors of an arm's reading against another's volumes in the same frames, and its Dice."""
     one, other = read_outs(found["lv_ml"]), read_outs(true_ml)
     rmse = float(np.sqrt(np.mean((np.array(found["lv_ml"]) - np.array(true_ml)) ** 2)))
-    dice = {name: np.nan if found[name] is None else found[name] for name in ("dice_lv", "dice_macro")}
+    dice = {name: as_number(found[name]) for name in ("dice_lv", "dice_macro")}
     return {name: abs(one[name] - other[name]) for name in one} | {"curve_rmse_ml": rmse, **dice}
 
 
-def gather(plan: Plan, store: Store, workers: int, progress) -> None:
+def own_work(plan: Plan) -> OwnWork | None:
     """Let the assessor read the first subjects; nothing where there is none, or where it is not independent."""
     if plan.assessor is None or plan.assessor_refused or not (plan.models or plan.predictions):
-        return
+        return None
     methods = ",".join(method.identity for method in judged(plan))
     identity = f"{VERSION}:{weights_sha256(plan.assessor)[:16]}:{methods}"
-    collect(plan, store, (__name__, "assess_case"), KIND, plan.subjects[:MOST_SUBJECTS], identity, workers, progress)
+    return OwnWork(assess_case, KIND, plan.subjects[:MOST_SUBJECTS], identity)
 
 
 def summarise(plan: Plan, store: Store) -> Section:
@@ -184,7 +190,7 @@ def _moved(numbers: Numbers, arm: str, subjects: list[str]) -> str:
     return "–"
 
 
-def _distances(rows: list[dict], arms: list[str]) -> Table | None:
+def _distances(rows: list[Row], arms: list[str]) -> Table | None:
     rows = [row for row in rows if all(arm in row["methods"] for arm in arms)]
     if len(rows) < FEWEST:
         return None
@@ -192,7 +198,7 @@ def _distances(rows: list[dict], arms: list[str]) -> Table | None:
     made = [np.array([row["methods"][arm]["features"] for row in rows], dtype=float) for arm in arms]
     keep = min(COMPONENTS, len(rows) // 3)
     true, *made = standardise(true, *made, keep=keep)
-    cells = [(arm, resampled(true, sample, frechet), resampled(true, sample, paired_kernel_distance))
+    cells = [(arm, subsampled(true, sample, frechet), subsampled(true, sample, paired_kernel_distance))
              for arm, sample in zip(arms, made, strict=True)]  # fmt: skip
     cells.append(("half of the recorded against the other half (floor)", half_split(true, frechet),
                   half_split(true, kernel_distance)))  # fmt: skip
@@ -203,9 +209,3 @@ def _distances(rows: list[dict], arms: list[str]) -> Table | None:
         f"frames, {keep} principal components of the recorded; mean ± SD of 50 subsamples of 80 % without replacement. "
         "Not comparable with published FID.",
     )  # fmt: skip
-
-
-PROTOCOL = Protocol(
-    KIND, "By the independent assessor", "recorded and generated images labelled by one independent network", summarise,
-    gather, cheap=False,
-)  # fmt: skip

@@ -1,19 +1,21 @@
 """Calibration of uncertainty (ours): do intervals hold what they promise, and how wide are they?"""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
+from COFGeneratorLib.errors import CohortError
 from scipy.stats import t as student
 
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
-from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, densely, measured
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, densely, report_of_curve
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report import figures
-from COFTrainingLib.evaluation.report.section import Figure, Section, Table, shown
-from COFTrainingLib.evaluation.run import Plan, collect
-from COFTrainingLib.evaluation.store import Store
+from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, shown
+from COFTrainingLib.evaluation.run import OwnWork, Workplace
+from COFTrainingLib.evaluation.store import Row, Store
 
 KIND = "calibration"
 DRAWS = 8
@@ -24,7 +26,7 @@ GIVEN = "edv_ml"
 READ_OUTS = (("ef_percent", "EF points"), ("edv_ml", "EDV mL"), ("esv_ml", "ESV mL"), ("es_frame", "ES frames"))
 
 
-def draw_one(work, name: str) -> dict:
+def draw_one(work: Workplace, name: str) -> Row:
     """Return the read-outs of random draws of one subject, the interval that the ECG states, and the truth."""
     case = work.case(name)
     bundle = bundle_of(work.plan)
@@ -32,12 +34,15 @@ def draw_one(work, name: str) -> dict:
     shared, draws = work.shared(name), []
     for draw in range(DRAWS):
         method = ModelMethod("draw", bundle, draws=1, keep_wall=False, seed=work.plan.seed + 1000 * (draw + 1))
-        report = measured(densely(method.predict(case, shared).lv_ml), case.cycle.rr_ms)
+        _, lv_ml, _ = method.predict(case, shared).moved()
+        report = report_of_curve(densely(lv_ml), case.cycle.rr_ms)
         es = report.es_time_ms / report.rr_ms * NATIVE_FRAMES
         draws.append([report.ef_percent, report.edv_ml, report.esv_ml, es])
     with torch.inference_mode():
         stated = bundle.model.stated_ef(case.cycle)
     truth = case.truth
+    if truth is None:
+        raise CohortError(f"Draws are judged against true volumes; found none of {case.id}. Add labels of its cine.")
     return {
         "draws": np.array(draws),
         "truth": [truth.ef_percent, truth.edv_ml, truth.esv_ml, truth.es_frame * NATIVE_FRAMES / len(truth.lv_ml)],
@@ -46,13 +51,13 @@ def draw_one(work, name: str) -> dict:
     }
 
 
-def gather(plan: Plan, store: Store, workers: int, progress) -> None:
+def own_work(plan: Plan) -> OwnWork | None:
     """Draw for the first subjects; nothing for a model without draws."""
     if not plan.models or bundle_of(plan).model.flow is None:
-        return
+        return None
     subjects = plan.subjects[:MOST_SUBJECTS]
     identity = ModelMethod("", bundle_of(plan), draws=DRAWS).identity
-    collect(plan, store, (__name__, "draw_one"), KIND, subjects, identity, workers, progress)
+    return OwnWork(draw_one, KIND, subjects, identity)
 
 
 def prediction_interval(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +76,16 @@ def crps(draws: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return near - apart / 2
 
 
+def spread_read_outs(rows: list[Row]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield (label, draws (N, K), truths (N,)) of each read-out that draws spread, where all of a subject is known."""
+    draws = np.array([row["draws"] for row in rows], dtype=float)  # (N, K, read-outs)
+    truth = np.array([row["truth"] for row in rows], dtype=float)
+    for column, (name, label) in enumerate(READ_OUTS):
+        known = np.isfinite(draws[:, :, column]).all(axis=1) & np.isfinite(truth[:, column])
+        if name != GIVEN:
+            yield label, draws[known, :, column], truth[known, column]
+
+
 def summarise(plan: Plan, store: Store) -> Section:
     """Return the section."""
     section = Section("calibration", "Calibration of uncertainty")
@@ -78,15 +93,9 @@ def summarise(plan: Plan, store: Store) -> Section:
     if len(rows) < 4:
         section.not_run = "Needs a model with random draws, and at least four subjects; ask for --protocol calibration."
         return section
-    draws = np.array([row["draws"] for row in rows], dtype=float)  # (N, K, 4)
-    truth = np.array([row["truth"] for row in rows], dtype=float)
-    table, curves = [], []
-    for column, (name, label) in enumerate(READ_OUTS):
-        if name == GIVEN:
-            continue
-        part, true = draws[:, :, column], truth[:, column]
-        known = np.isfinite(part).all(axis=1) & np.isfinite(true)
-        part, true = part[known], true[known]
+    table: list[tuple[Cell, ...]] = []
+    curves = []
+    for label, part, true in spread_read_outs(rows):
         cover, width = [], []
         for level in LEVELS:
             low, high = prediction_interval(part, level)
@@ -104,10 +113,8 @@ def summarise(plan: Plan, store: Store) -> Section:
                       f"{100 * inside.mean():.0f} % ({shown(wide.mean(), 1)})", "–", "–", "–"))  # fmt: skip
     section.text.append(
         f"{DRAWS} random draws for each of {len(rows)} subjects. Coverage: how many truths lie within the interval "
-        "that "
-        "should hold a further draw with that probability; in brackets its mean width. What is calibrated covers what "
-        "it "
-        "promises, and the narrowest of those is best. EDV comes with the anchor and is left out."
+        "that should hold a further draw with that probability; in brackets its mean width. What is calibrated covers "
+        "what it promises, and the narrowest of those is best. EDV comes with the anchor and is left out."
     )
     section.tables.append(Table("calibration", "Coverage of intervals", ("Read-out", "N", *(f"{100 * level:.0f} %"
                                 for level in LEVELS), "CRPS", "MAE of mean"), table))  # fmt: skip
@@ -124,13 +131,3 @@ def summarise(plan: Plan, store: Store) -> Section:
     section.figures.append(Figure("calibration", "Promised and real coverage", figures.svg(figure),
                                   note="Below the diagonal: too sure."))  # fmt: skip
     return section
-
-
-PROTOCOL = Protocol(
-    KIND,
-    "Calibration of uncertainty",
-    "coverage, width and CRPS of random draws (ours)",
-    summarise,
-    gather,
-    cheap=False,
-)

@@ -5,19 +5,22 @@ from COFGeneratorLib.figures.palette import EPICARDIUM, LV, MARK, RV
 
 from COFTrainingLib.evaluation.groups import ecg_group
 from COFTrainingLib.evaluation.pictures import picture_path
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report import figures
 from COFTrainingLib.evaluation.report.section import Figure, Section
-from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
+from COFTrainingLib.evaluation.run import CINE, REFERENCE
 from COFTrainingLib.evaluation.store import Numbers, Store
 
 COLOURS = {1: LV, 2: EPICARDIUM, 3: RV}
 MOST_PAGES = 5
 
 
-def case_page(plan: Plan, store: Store, subject: str, method: str) -> bytes:
-    """Return a page of a subject: recorded and generated middle slice at ED and ES with contours, and both curves."""
-    with np.load(picture_path(plan.store, subject, method)) as file:
+def case_figure(plan: Plan, store: Store, subject: str, method: str, title: str) -> Figure | None:
+    """Return recorded and generated middle slices at ED and ES with contours and curves; None without pictures."""
+    path = None if plan.store is None else picture_path(plan.store, subject, method)
+    if path is None or not path.is_file():
+        return None
+    with np.load(path) as file:
         kept = {name: file[name] for name in file.files}
     figure, axes = figures.new_figure(9.6, 2.5, columns=5, width_ratios=[1, 1, 1, 1, 1.9])
     for axis, (phase, which) in zip(axes[0], [(p, w) for p in ("ed", "es") for w in ("true", "made")], strict=False):
@@ -45,7 +48,7 @@ def case_page(plan: Plan, store: Store, subject: str, method: str) -> bytes:
     axes[0, 4].tick_params(labelsize=7)
     axes[0, 4].legend(frameon=False, fontsize=7)
     figure.text(0.01, 0.0, MARK, fontsize=6, color=figures.MUTED)
-    return figures.png(figure, dpi=100)
+    return Figure(f"case_{subject}", title, figures.webp(figure), "webp")
 
 
 def chosen_cases(store: Store, method: str) -> list[tuple[str, str]]:
@@ -71,13 +74,12 @@ def summarise(plan: Plan, store: Store) -> Section:
     """Return the section, of the main method."""
     section = Section("cases", "Representative cases")
     methods = store.methods(CINE)
-    method = plan.main if plan.main in methods else next(iter(methods), "")
-    if plan.store is not None and method:
-        for subject, why in chosen_cases(store, method):
-            if picture_path(plan.store, subject, method).is_file():
-                section.figures.append(
-                    Figure(f"case_{subject}", f"{subject}: {why}", case_page(plan, store, subject, method), "png")
-                )
+    method = plan.about(methods)
+    drawn = [
+        case_figure(plan, store, subject, method, f"{subject}: {why}")
+        for subject, why in (chosen_cases(store, method) if method else ())
+    ]
+    section.figures = [figure for figure in drawn if figure is not None]
     if not section.figures:
         section.not_run = "No pictures were kept: the cohort has no cine images."
         return section
@@ -86,8 +88,3 @@ def summarise(plan: Plan, store: Store) -> Section:
         "epicardium yellow, RV cavity blue; middle slice. What is generated is synthetic."
     )
     return section
-
-
-PROTOCOL = Protocol(
-    "cases", "Representative cases", "contours at ED and ES, volume curves (COF Figures 3, 10)", summarise
-)

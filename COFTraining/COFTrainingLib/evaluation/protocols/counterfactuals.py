@@ -3,37 +3,35 @@
 import numpy as np
 import torch
 
+from COFTrainingLib.cohort.manifest import read_cohort
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
+from COFTrainingLib.evaluation.counterfactuals import heart_rate_shift, infarct_territories
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.function_table import errors, numbers_of
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures
 from COFTrainingLib.evaluation.report.section import Figure, Section, Table, p_shown, shown, with_interval
-from COFTrainingLib.evaluation.run import REFERENCE, Plan, collect
-from COFTrainingLib.evaluation.statistics import bca_interval, compare_pair, correlation_interval
-from COFTrainingLib.evaluation.store import Numbers, Store
+from COFTrainingLib.evaluation.run import REFERENCE, OwnWork, Workplace
+from COFTrainingLib.evaluation.statistics import as_number, bca_interval, compare_pair, correlation_interval
+from COFTrainingLib.evaluation.store import Numbers, Row, Store
 
 KIND = "counterfactuals"
 MOST_SUBJECTS = 16
 TERRITORIES = ("anterior", "inferior", "lateral")
 
 
-def ask_one(work, name: str) -> dict:
+def ask_one(work: Workplace, name: str) -> Row:
     """Return how one phantom's motion answers to another heart rate and to infarcts."""
-    from COFTrainingLib.evaluation.counterfactuals import heart_rate_shift, infarct_territories
-
     bundle, seed = bundle_of(work.plan), int(work.subjects[name].facts["seed"])
     with torch.inference_mode():
         return {"metrics": {**heart_rate_shift(bundle, 1, seed), **infarct_territories(bundle, 1, seed)}}
 
 
-def gather(plan: Plan, store: Store, workers: int, progress) -> None:
+def own_work(plan: Plan) -> OwnWork | None:
     """Ask the first subjects; nothing on cohorts that are not phantoms."""
-    from COFTrainingLib.cohort.manifest import read_cohort
-
     if not plan.models or read_cohort(plan.cohort).header.kind != "phantom":
-        return
+        return None
     identity = bundle_of(plan).weights_sha256[:16]
-    collect(plan, store, (__name__, "ask_one"), KIND, plan.subjects[:MOST_SUBJECTS], identity, workers, progress)
+    return OwnWork(ask_one, KIND, plan.subjects[:MOST_SUBJECTS], identity)
 
 
 def summarise(plan: Plan, store: Store) -> Section:
@@ -74,23 +72,23 @@ def _use_of_ecg(numbers: Numbers, main: str, null: str, other: str) -> Table:
                  "Sign test p"), rows, "Negative: the own ECG errs less. The same weights.")  # fmt: skip
 
 
-def _followed(plan: Plan, store: Store, numbers: Numbers, other: str):
+def _followed(plan: Plan, store: Store, numbers: Numbers, other: str) -> tuple[Table, Figure] | None:
     """Return whether a heart under another's ECG takes over the other's EF and ES."""
     if other not in numbers.methods:
         return None
     truth = Numbers(store, REFERENCE, ["ef_percent", "es_frame"], [REFERENCE])
     known = {s: place for place, s in enumerate(truth.subjects)}
-    partner = [known.get(plan.partner(s)) if s in plan.subjects else None for s in numbers.subjects]
-    own = [known.get(s) for s in numbers.subjects]
-    keep = [n for n, (a, b) in enumerate(zip(own, partner, strict=True)) if a is not None and b is not None]
+    keep = [n for n, s in enumerate(numbers.subjects) if s in plan.subjects and {s, plan.partner(s)} <= known.keys()]
+    own = [known[numbers.subjects[n]] for n in keep]
+    partner = [known[plan.partner(numbers.subjects[n])] for n in keep]
     if len(keep) < 4:
         return None
     rows, groups = [], []
     for metric, label in (("ef_percent", "EF"), ("es_frame", "ES")):
         true, found = truth(REFERENCE, metric), numbers(other, metric)[keep]
-        of_partner = true[[partner[n] for n in keep]]
+        of_partner = true[partner]
         r_partner = correlation_interval(found, of_partner)
-        r_own = correlation_interval(found, true[[own[n] for n in keep]])
+        r_own = correlation_interval(found, true[own])
         rows.append((label, with_interval(r_partner), with_interval(r_own)))
         groups.append((f"{label} of the ECG’s owner", of_partner, found))
     table = Table("counterfactuals_swap", "A heart under somebody else’s ECG: whose function does it show?",
@@ -99,9 +97,9 @@ def _followed(plan: Plan, store: Store, numbers: Numbers, other: str):
     return table, Figure("counterfactuals_swap", "Function found under a swapped ECG, against the ECG’s owner", drawn)
 
 
-def _answers(rows: list[dict]) -> Table:
-    def column(name):
-        return np.array([np.nan if row.get(name) is None else row[name] for row in rows], dtype=float)
+def _answers(rows: list[dict[str, float | None]]) -> Table:
+    def column(name: str) -> np.ndarray:
+        return np.array([as_number(row.get(name)) for row in rows])
 
     out = [
         ("ES from 50 to 90 bpm, frames of 50", with_interval(bca_interval(column("hr_shift_found_frames"))),
@@ -116,9 +114,3 @@ def _answers(rows: list[dict]) -> Table:
     out.append(("inward motion lost in the infarct’s territory, %", shown(drop, 0), "–"))
     return Table("counterfactuals_answers", f"Questions with known answers ({len(rows)} anchors)",
                  ("Question", "Found", "True"), out, "ECGs that differ in one thing.")  # fmt: skip
-
-
-PROTOCOL = Protocol(
-    KIND, "ECG counterfactuals", "own, no, swapped ECG; heart rate; infarct territory (ours)", summarise, gather,
-    cheap=False,
-)  # fmt: skip

@@ -1,16 +1,17 @@
 """Failure boundary: the worst deciles, what dominates each, and whether abnormal ECGs are more often among them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from COFTrainingLib.evaluation.groups import ecg_group
-from COFTrainingLib.evaluation.pictures import picture_path
-from COFTrainingLib.evaluation.protocols.cases import case_page
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.plan import Plan
+from COFTrainingLib.evaluation.protocols.cases import case_figure
 from COFTrainingLib.evaluation.report import published
-from COFTrainingLib.evaluation.report.section import Figure, Section, Table, p_shown, shown
-from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
+from COFTrainingLib.evaluation.report.section import Section, Table, p_shown, shown
+from COFTrainingLib.evaluation.run import CINE, REFERENCE
 from COFTrainingLib.evaluation.statistics import fisher_exact
-from COFTrainingLib.evaluation.store import Numbers, Store
+from COFTrainingLib.evaluation.store import Numbers, Row, Store
 
 DECILE = 0.10
 COLLAPSED_DICE = 0.70
@@ -47,7 +48,7 @@ def summarise(plan: Plan, store: Store) -> Section:
     """Return the section, of the main method."""
     section = Section("failures", "Failure boundary")
     numbers = Numbers(store, CINE, ["ef_error_points", "dice_macro", "valid", "es_error_frames"])
-    method = plan.main if plan.main in numbers.methods else next(iter(numbers.methods), "")
+    method = plan.about(numbers.methods)
     if not method or not numbers.known(method, "dice_macro") or len(numbers.subjects) < 10:
         section.not_run = "Deciles need at least ten subjects with labels."
         return section
@@ -56,11 +57,11 @@ def summarise(plan: Plan, store: Store) -> Section:
     hard = hard_cases(ef, dice, valid)
     reference = {row["subject"]: row for row in store.rows(REFERENCE)}
     at_ed = {row["subject"]: _dice_ed(row) for row in store.rows(CINE, method)}
-    rows, modes, abnormal = [], {}, []
+    rows, modes, unusual = [], dict[str, int](), []
     for place, subject in enumerate(numbers.subjects):
         known = reference.get(subject, {"ecg": {}, "facts": {}})
         group = ecg_group(known["ecg"], known["facts"])
-        abnormal.append(group != "normal")
+        unusual.append(group != "normal")
         if not hard[place]:
             continue
         mode = dominant_mode(ef[place], dice[place], at_ed.get(subject, 1.0), valid[place])
@@ -68,7 +69,7 @@ def summarise(plan: Plan, store: Store) -> Section:
         truth = known.get("metrics", {}).get("ef_percent")
         rows.append((subject, mode, group, shown(truth, 1) if truth is not None else "–", shown(ef[place], 1),
                      shown(dice[place], 3), shown(es[place])))  # fmt: skip
-    abnormal = np.array(abnormal)
+    abnormal = np.array(unusual)
     counts = [[int((hard & abnormal).sum()), int((hard & ~abnormal).sum())],
               [int((~hard & abnormal).sum()), int((~hard & ~abnormal).sum())]]  # fmt: skip
     p = fisher_exact(counts)
@@ -83,24 +84,19 @@ def summarise(plan: Plan, store: Store) -> Section:
         "Anatomy collapse: invalid or macro Dice below 0.70; anchor mismatch: Dice at ED below 0.85; under- and "
         "over-contraction: EF off by 5 points or more."))  # fmt: skip
     section.tables.append(Table("failures_cases", "Hard cases", ("Subject", "Mode", "ECG group", "True EF", "EF error",
-                                "Macro Dice", "ES error"), sorted(rows, key=lambda row: row[0])))  # fmt: skip
+                                "Macro Dice", "ES error"), sorted(rows)))  # fmt: skip
     worst = sorted(np.flatnonzero(hard), key=lambda n: -abs(ef[n]))[:GALLERY]
     for n in worst:
         subject = numbers.subjects[n]
-        if picture_path(plan.store, subject, method).is_file() if plan.store else False:
-            section.figures.append(Figure(f"failure_{subject}", f"Hard case {subject}, EF error {ef[n]:+.1f} points",
-                                          case_page(plan, store, subject, method), "png"))  # fmt: skip
+        figure = case_figure(plan, store, subject, method, f"Hard case {subject}, EF error {ef[n]:+.1f} points")
+        if figure is not None:
+            section.figures.append(replace(figure, name=f"failure_{subject}"))
     section.tables.append(published.FAILURES)
     section.numbers = {"hard": total, "fisher_p": p, "modes": modes}
     return section
 
 
-def _dice_ed(row: dict) -> float:
+def _dice_ed(row: Row) -> float:
     """Return the mean Dice of a subject's slices at ED."""
     values = [part["dice"] for part in row.get("slices", ()) if part["phase"] == "ED" and part["dice"] is not None]
     return float(np.mean(values)) if values else 1.0
-
-
-PROTOCOL = Protocol(
-    "failures", "Failure boundary", "worst deciles, dominant modes, Fisher test, gallery (COF §4.7)", summarise
-)

@@ -3,11 +3,11 @@
 import numpy as np
 
 from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report import figures, published
-from COFTrainingLib.evaluation.report.section import Figure, Section, Table, p_shown, shown, with_interval
-from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
-from COFTrainingLib.evaluation.statistics import bca_interval, compare_family, correlation_interval
+from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, p_shown, shown, with_interval
+from COFTrainingLib.evaluation.run import CINE, REFERENCE
+from COFTrainingLib.evaluation.statistics import bca_interval, compare_family, correlation_interval, known_mean
 from COFTrainingLib.evaluation.store import Numbers, Store
 
 FAMILY = (
@@ -51,8 +51,9 @@ def summarise(plan: Plan, store: Store) -> Section:
         section.not_run = "No volumes were measured: neither the cohort nor the predictions have labels."
         return section
     source = _truth(store)
-    main = plan.main if plan.main in methods else methods[0]
-    rows, further = [], []
+    main = plan.about(methods)
+    rows: list[tuple[Cell, ...]] = []
+    further = []
     for method in methods:
         values = [bca_interval(errors(numbers, method, name)) for name, _ in FAMILY]
         bias = float(np.nanmean(numbers(method, "ef_error_points")))
@@ -94,7 +95,7 @@ def _truth(store: Store) -> str:
 
 def _mean(numbers: Numbers, method: str, metric: str) -> float:
     values = numbers(method, metric) if "correlation" in metric else errors(numbers, method, metric)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
+    return known_mean(values)
 
 
 def _paired(numbers: Numbers, main: str, methods: list[str]) -> Table:
@@ -155,9 +156,3 @@ def _figures(numbers: Numbers, methods: list[str], main: str) -> list[Figure]:
                figures.radar(labels, values, [True] * len(labels), "Function metrics, min–max (outside: best)"),
                note="The anchor copied is left out: it would squeeze all others together."),
     ]  # fmt: skip
-
-
-PROTOCOL = Protocol(
-    "function", "Function table", "EDV, ESV, SV, EF, CO, curve and ES of every method, paired tests (COF Table 3)",
-    summarise,
-)  # fmt: skip

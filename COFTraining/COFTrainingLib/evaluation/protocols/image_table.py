@@ -7,14 +7,14 @@ from COFTrainingLib.evaluation.metrics.distribution import (
     half_split,
     kernel_distance,
     paired_kernel_distance,
-    resampled,
     standard_error,
     standardise,
+    subsampled,
 )
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report import figures, published
 from COFTrainingLib.evaluation.report.section import Figure, Section, Table
-from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
+from COFTrainingLib.evaluation.run import CINE, REFERENCE
 from COFTrainingLib.evaluation.store import Numbers, Store
 
 METRICS = (
@@ -58,17 +58,17 @@ def summarise(plan: Plan, store: Store) -> Section:
     chosen = [m for m in methods if not m.startswith(f"{plan.main} ·") or m.endswith("null ECG")]
     axes = [("psnr_heart_db", "PSNR heart"), ("ssim_heart", "SSIM heart"), ("motion_correlation_heart", "M-Corr heart"),
             ("motion_ssim_heart", "M-SSIM heart")]  # fmt: skip
-    values = {m: [float(np.nanmean(numbers(m, name))) if numbers.known(m, name) else 0.0 for name, _ in axes]
-              for m in chosen}  # fmt: skip
+    means = {m: [float(np.nanmean(numbers(m, name))) if numbers.known(m, name) else 0.0 for name, _ in axes]
+             for m in chosen}  # fmt: skip
     labels, lower = [label for _, label in axes], [False] * len(axes)
     if distances is not None:
         for place, label in ((0, "FD image"), (1, "FD temporal")):
             labels.append(label)
             lower.append(True)
             for m in chosen:
-                values[m].append(distances[1].get(m, (float("nan"),) * 2)[place])
+                means[m].append(distances[1].get(m, (float("nan"),) * 2)[place])
     section.figures.append(Figure(
-        "image_radar", "Image table at a glance", figures.radar(labels, values, lower, "Image metrics, min–max"),
+        "image_radar", "Image table at a glance", figures.radar(labels, means, lower, "Image metrics, min–max"),
         note="Each axis runs from the worst to the best of the methods shown; the shapes compare methods with one "
         "another, not with perfection. A cine that does not move has no motion correlation and is drawn at 0.",
     ))  # fmt: skip
@@ -80,7 +80,7 @@ def summarise(plan: Plan, store: Store) -> Section:
     return section
 
 
-def _distances(plan: Plan, store: Store, methods: list[str]):
+def _distances(plan: Plan, store: Store, methods: list[str]) -> tuple[Table, dict[str, tuple[float, ...]]] | None:
     """Return (table, method → (image, temporal) distance), or None where there are no features."""
     reference = {row["subject"]: row["features"] for row in store.rows(REFERENCE) if row.get("features")}
     found = {m: {r["subject"]: r["features"] for r in store.rows(CINE, m) if r.get("features")} for m in methods}
@@ -88,7 +88,8 @@ def _distances(plan: Plan, store: Store, methods: list[str]):
     subjects = sorted(set(reference).intersection(*found.values())) if found else []
     if len(subjects) < FEWEST:
         return None
-    rows, values, floors = [], {m: [] for m in found}, []
+    values: dict[str, list[tuple[tuple[float, float], tuple[float, float]]]] = {m: [] for m in found}
+    rows, floors = [], []
     found |= {SHUFFLED: {s: {**reference[s], "temporal": reference[s]["shuffled"]} for s in subjects}}
     values[SHUFFLED] = []
     for kind in ("image", "temporal"):
@@ -98,8 +99,8 @@ def _distances(plan: Plan, store: Store, methods: list[str]):
         true, *made = standardise(true, *made, keep=keep)
         floors.append((half_split(true, frechet), half_split(true, kernel_distance)))
         for method, sample in zip(found, made, strict=True):
-            kid = resampled(true, sample, paired_kernel_distance)
-            values[method].append((resampled(true, sample, frechet), kid))
+            kid = subsampled(true, sample, paired_kernel_distance)
+            values[method].append((subsampled(true, sample, frechet), kid))
     for method, parts in values.items():
         rows.append((method, *(f"{mean:.3f} ± {standard_error(sd):.3f}" for part in parts for mean, sd in part)))
     rows.append(("half of the recorded against the other half (floor)",
@@ -116,8 +117,3 @@ def _distances(plan: Plan, store: Store, methods: list[str]):
         "which a distance of motion has to tell from the recorded cine.",
     )  # fmt: skip
     return table, {m: tuple(part[0][0] for part in parts) for m, parts in values.items()}
-
-
-PROTOCOL = Protocol(
-    "image", "Image table", "likeness of images, distances of distributions, radar (COF Table 2, Figure 4a)", summarise
-)

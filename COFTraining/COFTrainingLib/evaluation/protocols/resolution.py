@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report import figures
 from COFTrainingLib.evaluation.report.section import Figure, Section, Table, shown
-from COFTrainingLib.evaluation.run import CINE, REFERENCE, Plan
+from COFTrainingLib.evaluation.run import CINE, REFERENCE
 from COFTrainingLib.evaluation.statistics import correlation_interval
 from COFTrainingLib.evaluation.store import Numbers, Store
 
@@ -21,7 +21,7 @@ def summarise(plan: Plan, store: Store) -> Section:
     section = Section("resolution", "Acquired resolution")
     names = [pattern.format(code) for pattern, _ in METRICS for code, _ in STRUCTURES]
     numbers = Numbers(store, CINE, names)
-    method = plan.main if plan.main in numbers.methods else next(iter(numbers.methods), "")
+    method = plan.about(numbers.methods)
     spacing = Numbers(store, REFERENCE, ["spacing_plane_mm", "spacing_slice_mm"], [REFERENCE])
     size = dict(zip(spacing.subjects, spacing(REFERENCE, "spacing_plane_mm"), strict=True))
     x = np.array([size.get(subject, np.nan) for subject in numbers.subjects])
@@ -55,6 +55,3 @@ def summarise(plan: Plan, store: Store) -> Section:
     section.tables.append(Table("resolution", "Agreement by pixel size", ("Metric", *heads, "r with pixel size"), rows,
                                 "Mean ± SD (subjects) in bins of equal width; r with its interval."))  # fmt: skip
     return section
-
-
-PROTOCOL = Protocol("resolution", "Acquired resolution", "3-D agreement against pixel size (COF Figure 6)", summarise)

@@ -5,22 +5,25 @@ from dataclasses import replace
 import numpy as np
 from COFGeneratorLib.anatomy.geometry import resample
 from COFGeneratorLib.anatomy.stack import SaxStack
+from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.function import volume_curves
 
 from COFTrainingLib.evaluation import visits
 from COFTrainingLib.evaluation.alignment import align
-from COFTrainingLib.evaluation.cases import EvaluationCase, read_case
+from COFTrainingLib.evaluation.case_files import read_case
+from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.comparators.base import Shared
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
 from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, confusion, overlap
-from COFTrainingLib.evaluation.metrics.function import densely, measured, resample_curve
-from COFTrainingLib.evaluation.metrics.image import body_mask, mean_within, pearson, scale_of, ssim_map
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.metrics.function import densely, report_of_curve, resample_curve
+from COFTrainingLib.evaluation.metrics.image import body_mask, pearson, scale_of, ssim_map
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report import published
 from COFTrainingLib.evaluation.report.section import Section, Table, p_shown, shown, with_interval
-from COFTrainingLib.evaluation.run import Plan, collect
-from COFTrainingLib.evaluation.statistics import bca_interval, compare_pair
-from COFTrainingLib.evaluation.store import Store
+from COFTrainingLib.evaluation.run import OwnWork, Workplace
+from COFTrainingLib.evaluation.statistics import as_number, bca_interval, compare_pair, known_mean
+from COFTrainingLib.evaluation.store import Row, Store
 
 KIND = "serial"
 MOST_SUBJECTS = 24
@@ -32,7 +35,7 @@ COLUMNS = ("dice_lv", "dice_myo", "dice_macro", "prior_curve_r", "ef_drift_point
 HEADS = ("LV Dice", "Myo Dice", "Macro Dice", "Prior curve r", "EF drift points", "SV drift mL", "EF MAE today points")
 
 
-def compare_visits(work, name: str) -> dict:
+def compare_visits(work: Workplace, name: str) -> Row:
     """Return the arms of one subject, and the decomposition of its registration."""
     current, subject = work.case(name), work.subjects[name]
     earlier = visits.earlier_visit(work.cohort, subject)
@@ -44,28 +47,26 @@ def compare_visits(work, name: str) -> dict:
         return {"arms": {}}
     method = ModelMethod("", bundle_of(work.plan), seed=work.plan.seed, every_frame=True)
     before = _labels_only(prior)
-    under_ecg = method.predict(replace(before, cycle=current.cycle), {})
-    today = method.predict(_labels_only(current), {})
+    under_ecg, under_ecg_ml, _ = method.predict(replace(before, cycle=current.cycle), Shared()).moved()
+    today, today_ml, _ = method.predict(_labels_only(current), Shared()).moved()
     transform = align(prior.anchor, current.anchor, _around(current))
     near = before.near.ijk_to_ras
-    prior_labels = before.near_reference
+    prior_labels, recorded = before.near_reference, current.near_reference
+    if prior_labels is None or recorded is None or current.truth is None:
+        raise CohortError(f"Visits are compared by the labels of both cines; found none of {name}. Add them.")
     prior_ml = volume_curves(prior_labels, near).lv_ml
     arms = {
         "prior": (_onto(prior_labels, near, current), prior_ml, prior.rr_ms),
-        "prior + ECG": (_onto(under_ecg.labels, near, current), under_ecg.lv_ml, under_ecg.rr_ms),
-        "registered prior + ECG": (
-            _onto(under_ecg.labels, transform @ near, current),
-            under_ecg.lv_ml,
-            under_ecg.rr_ms,
-        ),
-        "current + ECG": (today.labels, today.lv_ml, today.rr_ms),
+        "prior + ECG": (_onto(under_ecg, near, current), under_ecg_ml, current.cycle.rr_ms),
+        "registered prior + ECG": (_onto(under_ecg, transform @ near, current), under_ecg_ml, current.cycle.rr_ms),
+        "current + ECG": (today, today_ml, current.cycle.rr_ms),
     }
-    before_report = measured(densely(prior_ml), prior.rr_ms)
+    before_report = report_of_curve(densely(prior_ml), prior.rr_ms)
     rows = {}
     for arm, (labels, lv_ml, rr_ms) in arms.items():
-        report = measured(densely(lv_ml), rr_ms)
+        report = report_of_curve(densely(lv_ml), rr_ms)
         rows[arm] = {
-            **_dice(current, labels),
+            **_dice(recorded, labels),
             "prior_curve_r": pearson(resample_curve(lv_ml, 50), resample_curve(prior_ml, 50)),
             "ef_drift_points": abs(report.ef_percent - before_report.ef_percent),
             "sv_drift_ml": abs(report.sv_ml - before_report.sv_ml),
@@ -77,7 +78,7 @@ def compare_visits(work, name: str) -> dict:
 def _around(current: EvaluationCase) -> np.ndarray:
     """Return where the images must agree: the heart and ``AROUND_MM`` about it, all slices."""
     reach = np.ceil(AROUND_MM / current.anchor.spacing_mm[1:]).astype(int)
-    heart = (current.labels > 0).any(axis=0)
+    heart = np.asarray((current.labels > 0).any(axis=0))
     rows, columns = (np.flatnonzero(heart.any(axis=axis)) for axis in (1, 0))
     where = np.zeros(current.anchor.shape, dtype=bool)
     where[
@@ -101,8 +102,8 @@ def _onto(labels: np.ndarray, ijk_to_ras: np.ndarray, current: EvaluationCase) -
     )
 
 
-def _dice(current: EvaluationCase, labels: np.ndarray) -> dict[str, float]:
-    table = confusion(current.near_reference, labels)
+def _dice(recorded: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    table = confusion(recorded, labels)
     values = {name: float(np.nanmean(overlap(table, code)[0])) for name, code in STRUCTURES.items()}
     return {"dice_lv": values["lv"], "dice_myo": values["myo"], "dice_macro": float(np.mean(list(values.values())))}
 
@@ -128,18 +129,18 @@ def decompose(prior: SaxStack, current: SaxStack, roi: np.ndarray, transform: np
         error, similar = np.abs(moved - target), ssim_map(moved, target)
         for where, mask in (("roi", roi), ("rest", rest)):
             row[f"mae_{name}_{where}"] = float(error[mask].mean())
-            row[f"ssim_{name}_{where}"] = mean_within(similar, mask)
+            row[f"ssim_{name}_{where}"] = known_mean(similar, mask)
             left[where] = float(error[mask].sum())
     row["residual_share_roi"] = left["roi"] / max(left["roi"] + left["rest"], 1e-9)
     return row
 
 
-def gather(plan: Plan, store: Store, workers: int, progress) -> None:
+def own_work(plan: Plan) -> OwnWork | None:
     """Compare visits of the first subjects that have two."""
     if not plan.models:
-        return
+        return None
     identity = f"{VERSION}:{ModelMethod('', bundle_of(plan)).identity}"
-    collect(plan, store, (__name__, "compare_visits"), KIND, plan.subjects[:MOST_SUBJECTS], identity, workers, progress)
+    return OwnWork(compare_visits, KIND, plan.subjects[:MOST_SUBJECTS], identity)
 
 
 def summarise(plan: Plan, store: Store) -> Section:
@@ -154,9 +155,7 @@ def summarise(plan: Plan, store: Store) -> Section:
         return section
 
     def values(arm: str, metric: str) -> np.ndarray:
-        return np.array(
-            [np.nan if r["arms"][arm][metric] is None else r["arms"][arm][metric] for r in found], dtype=float
-        )
+        return np.array([as_number(row["arms"][arm][metric]) for row in found])
 
     def cell(arm: str, metric: str) -> str:
         digits = 3 if metric in (*AGAINST_CURRENT, "prior_curve_r") else 1
@@ -177,8 +176,8 @@ def summarise(plan: Plan, store: Store) -> Section:
     )
     part = [r["registration"] for r in found if r.get("registration")]
 
-    def mean(name):
-        return float(np.nanmean([np.nan if p[name] is None else p[name] for p in part]))
+    def mean(name: str) -> float:
+        return known_mean([as_number(one[name]) for one in part])
 
     areas = [
         (f"{label} {name}", *(shown(mean(f"{metric}_{name}_{where}"), 3) for where in ("roi", "rest")))
@@ -193,9 +192,3 @@ def summarise(plan: Plan, store: Store) -> Section:
         Table("serial_roi", "Where registration helps", ("Metric", "ROI (today’s heart)", "Rest of the body"), areas),
     ]  # fmt: skip
     return section
-
-
-PROTOCOL = Protocol(
-    KIND, "Cross-visit serial use", "earlier MRI, today’s ECG; ROI and non-ROI (COF Tables 5, 6)", summarise, gather,
-    cheap=False,
-)  # fmt: skip

@@ -1,13 +1,15 @@
 """Slice-wise agreement from base to apex at ED and ES, as heat-maps (COF Figure 5)."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report import figures
-from COFTrainingLib.evaluation.report.section import Figure, Section, Table, shown
-from COFTrainingLib.evaluation.run import CINE, Plan
+from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, shown
+from COFTrainingLib.evaluation.run import CINE
+from COFTrainingLib.evaluation.statistics import known_mean
 from COFTrainingLib.evaluation.store import Store
 
 STRUCTURES = (("lv", "LV"), ("rv", "RV"), ("myo", "Myo"))
@@ -21,8 +23,8 @@ def summarise(plan: Plan, store: Store) -> Section:
     """Return the section, of the main method."""
     section = Section("slices", "Slice by slice, base to apex")
     methods = store.methods(CINE)
-    method = plan.main if plan.main in methods else next(iter(methods), "")
-    cells: dict[tuple, list[float]] = defaultdict(list)
+    method = plan.about(methods)
+    cells: dict[tuple[str, str, str, int], list[float]] = defaultdict(list)
     for row in store.rows(CINE, method):
         for part in row.get("slices", ()):
             for metric, *_ in METRICS:
@@ -36,7 +38,7 @@ def summarise(plan: Plan, store: Store) -> Section:
         f"{method}. Slices whose wall is at least a quarter of the largest in area, ranked from the base; each cell is "
         f"the mean over the subjects that have this rank (at least {FEWEST}). Slices in 2-D, with their own pixel size."
     )
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for metric, label, high in METRICS:
         panels = []
         for phase in ("ED", "ES"):
@@ -63,10 +65,5 @@ def summarise(plan: Plan, store: Store) -> Section:
     return section
 
 
-def _mean(values) -> float:
-    return float(np.mean(values)) if len(values) >= FEWEST else float("nan")
-
-
-PROTOCOL = Protocol(
-    "slices", "Slice by slice", "heat-maps of Dice, IoU and HD95 by slice rank (COF Figure 5)", summarise
-)
+def _mean(values: Sequence[float]) -> float:
+    return known_mean(values) if len(values) >= FEWEST else float("nan")

@@ -1,18 +1,17 @@
 """Function by ECG group, heart rate, sex, age and ECG status, with bootstrap distributions (COF Figure 9)."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from COFTrainingLib.evaluation.groups import GROUPS, ecg_group
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.function_table import errors, numbers_of
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report import figures
-from COFTrainingLib.evaluation.report.section import Figure, Section, Table, shown, with_interval
-from COFTrainingLib.evaluation.run import REFERENCE, Plan
+from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, shown, with_interval
+from COFTrainingLib.evaluation.run import REFERENCE
 from COFTrainingLib.evaluation.statistics import bca_interval, bootstrap_means, correlation_interval
-from COFTrainingLib.evaluation.store import Numbers, Store
+from COFTrainingLib.evaluation.store import Numbers, Row, Store
 
 METRICS = (
     ("esv_error_ml", "ESV MAE mL"), ("ef_error_points", "EF MAE points"), ("sv_error_ml", "SV MAE mL"),
@@ -22,7 +21,7 @@ FEWEST = 3
 AGES = (55.0, 65.0, 75.0)
 
 
-def groupings(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
+def groupings(rows: dict[str, Row]) -> dict[str, dict[str, str]]:
     """Return grouping → subject → group.
 
     Args:
@@ -31,27 +30,27 @@ def groupings(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
     rates = np.array([row["ecg"]["hr_bpm"] for row in rows.values()], dtype=float)
     low, high = np.percentile(rates, [100 / 3, 200 / 3])
 
-    def tertile(row):
+    def tertile(row: Row) -> str:
         rate = row["ecg"]["hr_bpm"]
         return f"HR ≤ {low:.0f}" if rate <= low else f"HR {low:.0f}–{high:.0f}" if rate <= high else f"HR > {high:.0f}"
 
-    def age(row):
+    def age(row: Row) -> str:
         years = row["facts"].get("age_years")
         if years is None:
             return ""
         edges = [bound for bound in AGES if float(years) >= bound]
         return f"age < {AGES[0]:.0f}" if not edges else f"age ≥ {edges[-1]:.0f}"
 
-    def sex(row):
+    def sex(row: Row) -> str:
         return {"m": "male", "f": "female"}.get(str(row["facts"].get("sex", "")).lower()[:1], "")
 
-    def group(row):
+    def group(row: Row) -> str:
         return ecg_group(row["ecg"], row["facts"])
 
-    def status(row):
+    def status(row: Row) -> str:
         return "ECG normal" if group(row) == "normal" else "ECG abnormal"
 
-    makers: dict[str, Callable] = {
+    makers: dict[str, Callable[[Row], str]] = {
         "ECG group": group, "ECG status": status, "heart rate": tertile, "sex": sex, "age": age,
     }  # fmt: skip
     return {
@@ -59,7 +58,7 @@ def groupings(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, str]]:
     }
 
 
-def _place(label: str) -> tuple:
+def _place(label: str) -> tuple[int | bool | str, ...]:
     """Return where a group stands among its own kind: as listed, or from low to high."""
     return (GROUPS.index(label),) if label in GROUPS else ("≤" not in label, ">" in label, label)
 
@@ -69,7 +68,7 @@ def summarise(plan: Plan, store: Store) -> Section:
     section = Section("subgroups", "Subgroups")
     numbers = numbers_of(store)
     reference = {row["subject"]: row for row in store.rows(REFERENCE)}
-    method = plan.main if plan.main in numbers.methods else next(iter(numbers.methods), "")
+    method = plan.about(numbers.methods)
     if not method or not numbers.known(method, "valid"):
         section.not_run = "No function was measured."
         return section
@@ -77,7 +76,8 @@ def summarise(plan: Plan, store: Store) -> Section:
     true_ef = dict(zip(truth.subjects, truth(REFERENCE, "ef_percent"), strict=True))
     measured = {name: errors(numbers, method, name) for name, _ in METRICS}
     signed, found = numbers(method, "ef_error_points"), numbers(method, "ef_percent")
-    rows, ridge = [], [("all", bootstrap_means(measured["ef_error_points"]))]
+    rows: list[tuple[Cell, ...]] = []
+    ridge = [("all", bootstrap_means(measured["ef_error_points"]))]
     sets = groupings({s: reference[s] for s in numbers.subjects if s in reference})
     for grouping, members in sets.items():
         labels = sorted(set(members.values()), key=_place)
@@ -106,8 +106,3 @@ def summarise(plan: Plan, store: Store) -> Section:
         note="500 bootstrap means each; dashed: all subjects.",
     ))  # fmt: skip
     return section
-
-
-PROTOCOL = Protocol(
-    "subgroups", "Subgroups", "nine ECG groups, HR tertiles, sex, age, ECG status (COF Figure 9)", summarise
-)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.anatomy_table import means
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report.section import Section, Table
-from COFTrainingLib.evaluation.run import CINE, Plan
+from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Numbers, Store
 
 COLUMNS = (
@@ -33,6 +33,3 @@ def summarise(plan: Plan, store: Store) -> Section:
     section.tables.append(Table("topology", "Topology", ("Method", *(label for _, label, _ in COLUMNS),
                                 "worst subject, folded %"), rows))  # fmt: skip
     return section
-
-
-PROTOCOL = Protocol("topology", "Topology audit", "folding, Jacobian, connected parts (COF Supplement 5)", summarise)

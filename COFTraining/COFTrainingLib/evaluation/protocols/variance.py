@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 from COFGeneratorLib.generator.bundle import read_metadata
 
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols import calibration
 from COFTrainingLib.evaluation.protocols.function_table import FAMILY, errors, numbers_of
-from COFTrainingLib.evaluation.protocols.protocol import Protocol
 from COFTrainingLib.evaluation.report.section import Section, Table, shown, with_interval
-from COFTrainingLib.evaluation.run import Plan
 from COFTrainingLib.evaluation.statistics import bca_interval
-from COFTrainingLib.evaluation.store import Store
+from COFTrainingLib.evaluation.store import Row, Store
 
 FEWEST_DRAWS = 4
 DESIGN = ("grid", "mean", "flow", "sampler")
@@ -54,9 +53,8 @@ def summarise(plan: Plan, store: Store) -> Section:
     """Return the section."""
     section = Section("variance", "Draws, subjects, trainings")
     rows = list(store.rows(calibration.KIND, plan.main)) if plan.main else []
-    draws = np.array([row["draws"] for row in rows], dtype=float)  # (N, K, read-outs)
-    if len(rows) > 3 and draws.shape[1] >= FEWEST_DRAWS:
-        section.tables.append(_sampling(draws, np.array([row["truth"] for row in rows], dtype=float)))
+    if len(rows) > 3 and len(rows[0]["draws"]) >= FEWEST_DRAWS:
+        section.tables.append(_sampling(rows))
     groups = trainings(plan.models)
     if groups:
         section.tables.append(_between_trainings(groups, store))
@@ -74,23 +72,18 @@ def summarise(plan: Plan, store: Store) -> Section:
     return section
 
 
-def _sampling(draws: np.ndarray, truth: np.ndarray) -> Table:
+def _sampling(found: list[Row]) -> Table:
     rows = []
-    for column, (name, label) in enumerate(calibration.READ_OUTS):
-        if name == calibration.GIVEN:
+    for label, part, true in calibration.spread_read_outs(found):
+        if len(true) < 4:
             continue
-        part, true = draws[:, :, column], truth[:, column]
-        known = np.isfinite(part).all(axis=1) & np.isfinite(true)
-        if known.sum() < 4:
-            continue
-        part, true = part[known], true[known]
         within, between = components(part)
         single = np.abs(part - true[:, None]).mean(axis=0)  # one number a draw: an evaluation of its own
-        rows.append((label, int(known.sum()), shown(within), shown(between), shown(float(true.std(ddof=1))),
+        rows.append((label, len(true), shown(within), shown(between), shown(float(true.std(ddof=1))),
                      f"{shown(float(single.mean()))} ± {shown(float(single.std(ddof=1)))}",
                      shown(float(np.abs(part.mean(axis=1) - true).mean()))))  # fmt: skip
     return Table(
-        "variance_draws", f"{draws.shape[1]} random draws a subject",
+        "variance_draws", f"{len(found[0]['draws'])} random draws a subject",
         ("Read-out", "N", "SD between draws of a subject", "SD between subjects", "SD of the truth",
          "MAE of one draw ± SD over draws", "MAE of the mean of all"),
         rows, "One-way analysis of variance. The SD over draws in the last column but one is what repeating the "
@@ -113,8 +106,3 @@ def _between_trainings(groups: list[list[str]], store: Store) -> Table:
         ("Bundles", "Metric", "Mean [interval over subjects]", "SD between trainings", "Range"), rows,
         "The SD between trainings is of means over the same subjects; fewer than three trainings tell little of it.",
     )  # fmt: skip
-
-
-PROTOCOL = Protocol(
-    "variance", "Draws, subjects, trainings", "SD between draws, between subjects and between trainings", summarise
-)

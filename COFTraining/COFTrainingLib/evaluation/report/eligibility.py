@@ -19,10 +19,14 @@ METHODS = (
 
 def eligibility(given: tuple[str, ...]) -> Table:
     """Return the table; methods whose predictions were given are marked as run."""
-    named = {name.lower().replace("-", "").replace(" ", "") for name in given}
+
+    def bare(name: str) -> str:
+        return name.lower().replace("-", "").replace(" ", "")
+
+    named = {bare(name) for name in given}
     rows = []
     for name, what, why in METHODS:
-        run = any(part.strip().lower().replace("-", "").replace(" ", "") in named for part in name.split(","))
+        run = any(bare(part) in named for part in name.split(","))
         rows.append((name, what, "run, see tables" if run else f"not run: {why}"))
     return Table(
         "eligibility", "External methods: who was run, and why not", ("Method", "What it is", "Here"), rows,

@@ -4,13 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from COFTrainingLib.evaluation.statistics import Interval
+
+Cell = str | float | None
+
 
 @dataclass(frozen=True)
 class Table:
     """A table.
 
     Args:
-        name: File name without ending.
+        name: File name without ending; ``safe_name`` of it is used.
         title: Caption.
         columns: Headings.
         rows: Cells: strings, numbers or None.
@@ -21,14 +25,14 @@ class Table:
     name: str
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
+    rows: Sequence[Sequence[Cell]]
     note: str = ""
     published: bool = False
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: an SVG or PNG file's content."""
+    """A figure: the content of an SVG, WebP or PNG file; ``kind`` is its ending."""
 
     name: str
     title: str
@@ -50,7 +54,12 @@ class Section:
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
-def shown(value: float, digits: int = 2) -> str:
+def safe_name(name: str) -> str:
+    """Return a name that may be part of a file's name or of an id: letters, digits, and three signs."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+
+
+def shown(value: float | None, digits: int = 2) -> str:
     """Return a number for a table; a dash where it is not known."""
     if value is None or value != value:
         return "–"
@@ -59,7 +68,7 @@ def shown(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}"
 
 
-def with_interval(interval, digits: int = 2) -> str:
+def with_interval(interval: Interval, digits: int = 2) -> str:
     """Return ``mean [low, high]``."""
     if interval.n == 0 or interval.low != interval.low:
         return shown(interval.value, digits)

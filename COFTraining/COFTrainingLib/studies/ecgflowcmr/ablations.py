@@ -5,7 +5,7 @@ train the flow again with one thing taken out, on the run's own latents and ECGs
 and a transformer small enough for minutes: they say what is *needed*; their rows compare with each other only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from COFTrainingLib.studies.ecgflowcmr.heldout import (
     arm_row,
     cines_of,
     draw_held_out,
-    measured,
     pair_tests,
     r_words,
+    read_all,
+    truth_of,
 )
 from COFTrainingLib.training.ecgflowcmr.settings import EcgFlowTraining
 from COFTrainingLib.training.ecgflowcmr.stages import (
@@ -35,16 +36,19 @@ from COFTrainingLib.training.ecgflowcmr.stages import (
     load_segmenter,
     load_vae,
 )
-from COFTrainingLib.training.ecgflowcmr.train_amdf import Beats, ClipLatents, flow_data, train_amdf
+from COFTrainingLib.training.ecgflowcmr.train_amdf import Beats, ClipLatents, Latents, flow_data, train_amdf
 
 SEED = 7_700_000
 PRE_TRAINED, NO_TEMPLATE = "pre-trained encoder, not fine-tuned", "no template (from noise alone)"
 
 
+Condition = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
 class WithoutTokens(Amdf):
     """Hears no ECG tokens: neither cross-attention nor the mean token; rate and phenotypes remain."""
 
-    def condition(self, signal, bounds, real):
+    def condition(self, signal: torch.Tensor, bounds: torch.Tensor, real: torch.Tensor) -> Condition:
         tokens, scalars, phase = super().condition(signal, bounds, real)
         return torch.zeros_like(tokens), scalars, phase
 
@@ -52,7 +56,7 @@ class WithoutTokens(Amdf):
 class WithoutPhenotypes(Amdf):
     """Is not told what the phenotype head reads."""
 
-    def condition(self, signal, bounds, real):
+    def condition(self, signal: torch.Tensor, bounds: torch.Tensor, real: torch.Tensor) -> Condition:
         tokens, scalars, phase = super().condition(signal, bounds, real)
         return tokens, torch.cat([scalars[:, :RATE_SCALARS], torch.zeros_like(scalars[:, RATE_SCALARS:])], dim=1), phase
 
@@ -60,7 +64,7 @@ class WithoutPhenotypes(Amdf):
 class WithoutRate(Amdf):
     """Is not told the heart rate, nor how it varies."""
 
-    def condition(self, signal, bounds, real):
+    def condition(self, signal: torch.Tensor, bounds: torch.Tensor, real: torch.Tensor) -> Condition:
         tokens, scalars, phase = super().condition(signal, bounds, real)
         return tokens, torch.cat([torch.zeros_like(scalars[:, :RATE_SCALARS]), scalars[:, RATE_SCALARS:]], dim=1), phase
 
@@ -68,7 +72,7 @@ class WithoutRate(Amdf):
 class WithoutScalars(Amdf):
     """Hears the tokens alone: neither rate nor phenotypes."""
 
-    def condition(self, signal, bounds, real):
+    def condition(self, signal: torch.Tensor, bounds: torch.Tensor, real: torch.Tensor) -> Condition:
         tokens, scalars, phase = super().condition(signal, bounds, real)
         return tokens, torch.zeros_like(scalars), phase
 
@@ -83,7 +87,7 @@ class Variant:
     phased: bool = True
 
 
-def _flow(**changes) -> Callable[[EcgFlowTraining], EcgFlowTraining]:
+def _flow(**changes: Any) -> Callable[[EcgFlowTraining], EcgFlowTraining]:
     return lambda config: replace(config, amdf=replace(config.amdf, **changes))
 
 
@@ -105,7 +109,9 @@ VARIANTS = (
 )
 
 
-def run_knock_outs(run: Path, config: EcgFlowTraining, *, subjects: int, say: Callable[[str], None]) -> list[dict]:
+def run_knock_outs(
+    run: Path, config: EcgFlowTraining, *, subjects: int, say: Callable[[str], None]
+) -> list[dict[str, Any]]:
     """Judge the finished model of a run with one thing taken away at a time; nothing is trained.
 
     Args:
@@ -139,7 +145,7 @@ def run_knock_outs(run: Path, config: EcgFlowTraining, *, subjects: int, say: Ca
 
 def run_ablations(
     run: Path, out: Path, config: EcgFlowTraining, *, steps: int, subjects: int, say: Callable[[str], None],
-    variants=VARIANTS,
+    variants: Sequence[Variant] = VARIANTS,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Train and judge every variant.
 
@@ -194,7 +200,7 @@ def _small(config: EcgFlowTraining, steps: int) -> EcgFlowTraining:
     return replace(config, amdf=replace(flow, width=48, depth=2, heads=4, patch=patch, batch=8, loop=loop))
 
 
-def _no_template(latents):
+def _no_template(latents: Latents) -> Latents:
     return replace(latents, template=torch.zeros_like(latents.template))
 
 
@@ -213,7 +219,7 @@ def _moved(bounds: np.ndarray, share: float) -> np.ndarray:
 
 def _judged(bundle: Bundle, cases: list[HeldOutCase], phased: bool) -> dict[str, Any]:
     model, rng = bundle.model, np.random.default_rng(52)
-    tokens, scalars = [], []
+    conditions = []
     for case in cases:
         signal = prepare_record(case.record)
         cycles = model.cycles(signal)
@@ -221,17 +227,13 @@ def _judged(bundle: Bundle, cases: list[HeldOutCase], phased: bool) -> dict[str,
             cycles = Cycles(_moved(cycles.bounds, rng.random()))
         bounds, real = padded_bounds([cycles], MOST_CYCLES)
         with torch.no_grad():
-            parts = model.amdf.condition(torch.from_numpy(signal)[None], bounds, real)
-        tokens.append(parts[0])
-        scalars.append(parts[1])
-    tokens, scalars = torch.cat(tokens), torch.cat(scalars)
+            conditions.append(model.amdf.condition(torch.from_numpy(signal)[None], bounds, real))
+    tokens, scalars = (torch.cat([parts[place] for parts in conditions]) for place in (0, 1))
     other = np.roll(np.arange(len(cases)), 1)
-    truth = np.array([(case.truth.fac_percent, case.truth.es_time_ms / case.truth.rr_ms) for case in cases])
+    truth = truth_of(cases)
     found = {}
     for name, order in (("own", np.arange(len(cases))), ("shuffled", other)):
-        cines = cines_of(bundle, tokens[order], scalars[order], seed=1)
-        pairs = zip(cines, cases, strict=True)
-        found[name] = np.array([measured(bundle, cine, case.truth.rr_ms) for cine, case in pairs])
+        found[name] = read_all(bundle, cines_of(bundle, tokens[order], scalars[order], seed=1), cases)
     ef = np.array([case.physiology.ef for case in cases])
     return {
         **arm_row(found["own"], truth, ef),

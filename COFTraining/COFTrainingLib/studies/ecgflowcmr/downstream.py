@@ -6,8 +6,9 @@ cines of the training folds and synthetic cines made from ECGs of *other* subjec
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from scipy.stats import t as student
 from torch import nn
 from torch.nn import functional
 
+from COFTrainingLib.evaluation.statistics import as_number
 from COFTrainingLib.evaluation.store import Store
 from COFTrainingLib.studies.ecgflowcmr.heldout import auc
 from COFTrainingLib.training.ecgflowcmr.cine_encoder import CineEncoder, StudySettings
 from COFTrainingLib.training.loop.loop_config import LoopConfig, schedule_factor
 
+Found = dict[str, dict[str, float]]
+"""Metrics of each study by name."""
 MIXES = (0, 100, 200, 300, 400, 500)
 FOLDS = 5
 MEAN, SCRATCH, CEILING = "mean of the training folds", "from scratch", "further real cines instead"
@@ -100,9 +104,8 @@ def run_studies(
                 added = source[: round(share * len(train))]
                 used[row] = len(added)
                 unit = _Unit(cines, studies, groups, fold, settings, 10 * seed + fold)
-                found = _kept(
-                    store, f"{row} +{len(added)}", unit, lambda u=unit, r=row, a=added, t=train: _run_unit(u, r, a, t)
-                )
+                run = partial(_run_unit, unit, row, added, train)
+                found = _kept(store, f"{row} +{len(added)}", unit, run)
                 for name, metrics in found.items():
                     values[name].setdefault(row, []).append(metrics)
             say(f"seed {seed}, fold {fold + 1} of {FOLDS}")
@@ -121,23 +124,19 @@ class _Unit:
     seed: int
 
 
-def _kept(store: Store | None, method: str, unit: _Unit, run: Callable[[], dict[str, dict[str, float]]]):
+def _kept(store: Store | None, method: str, unit: _Unit, run: Callable[[], Found]) -> Found:
     """Return what a unit gave, from the store where it is there."""
     key = {"subject": f"seed {unit.seed // 10} fold {unit.fold}", "method": method, "kind": "unit"}
     if store is not None and store.has(*key.values()):
         (kept,) = store.rows("unit", key["method"], key["subject"])
-        return {name: {m: _number(v) for m, v in metrics.items()} for name, metrics in kept["metrics"].items()}
+        return {name: {m: as_number(v) for m, v in metrics.items()} for name, metrics in kept["metrics"].items()}
     found = run()
     if store is not None:
         store.add({**key, "metrics": found})
     return found
 
 
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else float(value)
-
-
-def _run_unit(unit: _Unit, row, added: torch.Tensor, train: torch.Tensor) -> dict[str, dict[str, float]]:
+def _run_unit(unit: _Unit, row: int | str, added: torch.Tensor, train: torch.Tensor) -> Found:
     """Pre-train once where the row says so, fine-tune for every study."""
     encoder = None
     if row != MEAN:
@@ -146,7 +145,7 @@ def _run_unit(unit: _Unit, row, added: torch.Tensor, train: torch.Tensor) -> dic
         encoder.fit_scale(unit.cines[train])
         if row != SCRATCH:
             _pretrain(encoder, torch.cat([unit.cines[train], added]), unit.seed)
-    found = {}
+    found: Found = {}
     for study in unit.studies:
         place = unit.groups[study.subjects]
         parts = np.flatnonzero(place != unit.fold), np.flatnonzero(place == unit.fold)
@@ -157,14 +156,16 @@ def _run_unit(unit: _Unit, row, added: torch.Tensor, train: torch.Tensor) -> dic
 def _pretrain(encoder: CineEncoder, pool: torch.Tensor, seed: int) -> None:
     settings, generator = encoder.settings, torch.Generator().manual_seed(seed)
 
-    def loss(step):
+    def loss(step: int) -> torch.Tensor:
         chosen = torch.randint(len(pool), (settings.batch,), generator=generator)
         return encoder.masked_loss(encoder.varied(encoder.motion(pool[chosen]), generator), generator)
 
     _optimise(encoder.parameters(), loss, settings.pretrain_steps, settings.learning_rate)
 
 
-def _finetune(encoder: CineEncoder | None, unit: _Unit, study: DownstreamTask, train, test) -> dict[str, float]:
+def _finetune(
+    encoder: CineEncoder | None, unit: _Unit, study: DownstreamTask, train: np.ndarray, test: np.ndarray
+) -> dict[str, float]:
     """Return the metrics of a study's test fold; without an encoder, those of the training folds' mean."""
     true = study.targets[test]
     if encoder is None:
@@ -176,7 +177,7 @@ def _finetune(encoder: CineEncoder | None, unit: _Unit, study: DownstreamTask, t
     centre, spread = (0.0, 1.0) if classes else (study.targets[train].mean(), max(study.targets[train].std(), 1e-6))
     wanted = torch.from_numpy((study.targets - centre) / spread).float()
 
-    def loss(step):
+    def loss(step: int) -> torch.Tensor:
         chosen = torch.from_numpy(train)[torch.randint(len(train), (settings.batch,), generator=generator)]
         motion = encoder.motion(unit.cines[study.subjects[chosen.numpy()]])
         out = head(encoder.features(encoder.varied(motion, generator)))[:, 0]
@@ -213,7 +214,7 @@ def _folds(study: DownstreamTask, count: int, seed: int) -> np.ndarray:
     return groups
 
 
-def _optimise(parameters, loss: Callable[[int], torch.Tensor], steps: int, rate: float) -> None:
+def _optimise(parameters: Iterable[nn.Parameter], loss: Callable[[int], torch.Tensor], steps: int, rate: float) -> None:
     optimizer = torch.optim.AdamW([one for one in parameters if one.requires_grad], lr=rate, weight_decay=0.05)
     schedule = LoopConfig(steps, learning_rate=rate, warmup_steps=max(steps // 10, 1))
     for step in range(steps):

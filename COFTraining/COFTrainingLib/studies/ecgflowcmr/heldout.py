@@ -13,7 +13,7 @@ from COFGeneratorLib.ecgflowcmr.transformer import RATE_SCALARS
 from COFGeneratorLib.errors import EcgError, FunctionError
 from COFGeneratorLib.generator.bundle import Bundle
 
-from COFTrainingLib.evaluation.statistics import correlation_interval, sign_test
+from COFTrainingLib.evaluation.statistics import as_number, correlation_interval, sign_test
 from COFTrainingLib.phantom.physiology import Physiology
 from COFTrainingLib.phantom.planes import render_plane
 from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
@@ -37,7 +37,7 @@ class HeldOutCase:
     truth: PlaneReport
 
 
-def draw_held_out(seed: int, bundle: Bundle, body: int, **overrides) -> HeldOutCase:
+def draw_held_out(seed: int, bundle: Bundle, body: int, **overrides: Any) -> HeldOutCase:
     """Draw one held-out phantom; overrides force fields of its physiology and leave its anatomy alone."""
     grid = bundle.model.grid
     subject = draw_subject(seed, ENRICHED, **overrides)
@@ -49,7 +49,7 @@ def draw_held_out(seed: int, bundle: Bundle, body: int, **overrides) -> HeldOutC
     )
 
 
-def measured(bundle: Bundle, cine: torch.Tensor, rr_ms: float) -> tuple[float, float]:
+def fac_and_es(bundle: Bundle, cine: torch.Tensor, rr_ms: float) -> tuple[float, float]:
     """Return (FAC percent, end-systole as a share of R–R) of one cine (T, H, W); NaN where there is nothing to see."""
     _, areas = bundle.segmenter.segment(cine[None])
     try:
@@ -57,6 +57,16 @@ def measured(bundle: Bundle, cine: torch.Tensor, rr_ms: float) -> tuple[float, f
     except FunctionError:
         return float("nan"), float("nan")
     return report.fac_percent, report.es_time_ms / rr_ms
+
+
+def read_all(bundle: Bundle, cines: Sequence[torch.Tensor], cases: Sequence[HeldOutCase]) -> np.ndarray:
+    """Return FAC and end-systole of one cine a case, (N, 2)."""
+    return np.array([fac_and_es(bundle, cine, case.truth.rr_ms) for cine, case in zip(cines, cases, strict=True)])
+
+
+def truth_of(cases: Sequence[HeldOutCase]) -> np.ndarray:
+    """Return true FAC and end-systole, (N, 2)."""
+    return np.array([(case.truth.fac_percent, case.truth.es_time_ms / case.truth.rr_ms) for case in cases])
 
 
 def run_heldout(
@@ -77,7 +87,7 @@ def run_heldout(
         phenotype head says of EF, or None; ``subject_values``: what was measured of each; ``seconds_per_clip``.
     """
     model, rng = bundle.model, np.random.default_rng([seed, 3])
-    cases, tokens, scalars = [], [], []
+    cases, parts_read = [], []
     for index in range(subjects):
         case = draw_held_out(seed + index, bundle, body)
         try:
@@ -86,9 +96,8 @@ def run_heldout(
             say(f"phantom {seed + index}: no complete cycle found; left out")
             continue
         cases.append(case)
-        tokens.append(parts[0])
-        scalars.append(parts[1])
-    tokens, scalars = torch.cat(tokens), torch.cat(scalars)
+        parts_read.append(parts)
+    tokens, scalars = (torch.cat([parts[place] for parts in parts_read]) for place in (0, 1))
     count = len(cases)
     say(f"{count} phantoms read")
     other = np.roll(np.arange(count), 1 + int(rng.integers(count - 2)))  # nobody keeps their own
@@ -110,20 +119,15 @@ def run_heldout(
         "mean motion": [mean_clip] * count,
         "random clip": [train_clips[int(rng.integers(len(train_clips)))].float() / 255.0 for _ in range(count)],
     }
-    values = {
-        arm: np.array([measured(bundle, cine, case.truth.rr_ms) for cine, case in zip(cines, cases, strict=True)])
-        for arm, cines in found.items()
-    }
+    values = {arm: read_all(bundle, cines, cases) for arm, cines in found.items()}
     draws = [values["own ECG"]]
     for draw in range(1, DRAWS):
-        cines = cines_of(bundle, tokens, scalars, seed=1 + draw)
-        pairs = zip(cines, cases, strict=True)
-        draws.append(np.array([measured(bundle, cine, case.truth.rr_ms) for cine, case in pairs]))
+        draws.append(read_all(bundle, cines_of(bundle, tokens, scalars, seed=1 + draw), cases))
     values["own ECG, mean of 4"] = np.nanmean(draws, axis=0)
     say("draws done")
-    truth = np.array([(case.truth.fac_percent, case.truth.es_time_ms / case.truth.rr_ms) for case in cases])
+    truth = truth_of(cases)
     ef = np.array([case.physiology.ef for case in cases])
-    real = np.array([measured(bundle, torch.from_numpy(case.clip).float() / 255.0, case.truth.rr_ms) for case in cases])
+    real = read_all(bundle, [torch.from_numpy(case.clip).float() / 255.0 for case in cases], cases)
     arms = {"real clip, same read-out": arm_row(real, truth, ef)}
     arms |= {arm: arm_row(values[arm], truth, ef) for arm in ARMS}
     pairs = pair_tests(values["own ECG"], values["shuffled ECG"], truth)
@@ -141,7 +145,7 @@ def run_heldout(
     }  # fmt: skip
 
 
-def merged(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the results of ``run_heldout`` on several ranges of phantoms as those of all of them; shuffled ECGs are
     those of another phantom of the same part."""
     values = [part["subject_values"] for part in parts]
@@ -197,22 +201,23 @@ def reading_row(told: np.ndarray | None, ef: np.ndarray) -> dict[str, Any] | Non
 
 def run_curve(
     bundle: Bundle, subjects: int, seed: int, body: int, settings: Sequence[tuple[float, float]]
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Measure one draw of each phantom's own ECG under several (guidance, alpha) of the sampler."""
     cases = [draw_held_out(seed + index, bundle, body) for index in range(subjects)]
     tokens, scalars, _ = bundle.model.read([case.record for case in cases])
-    truth = np.array([(case.truth.fac_percent, case.truth.es_time_ms / case.truth.rr_ms) for case in cases])
+    truth = truth_of(cases)
     ef, own, rows = np.array([case.physiology.ef for case in cases]), bundle.model.defaults, []
     for guidance, alpha in settings:
         bundle.model.defaults = replace(own, guidance=guidance, alpha=alpha)
         cines = cines_of(bundle, tokens, scalars, seed=1)
-        found = [measured(bundle, cine, case.truth.rr_ms) for cine, case in zip(cines, cases, strict=True)]
-        rows.append({"guidance": guidance, "alpha": alpha, **arm_row(np.array(found), truth, ef)})
+        rows.append({"guidance": guidance, "alpha": alpha, **arm_row(read_all(bundle, cines, cases), truth, ef)})
     bundle.model.defaults = own
     return rows
 
 
-def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int, slow=50.0, fast=90.0) -> dict:
+def run_counterfactual_rate(
+    bundle: Bundle, subjects: int, seed: int, body: int, slow: float = 50.0, fast: float = 90.0
+) -> dict[str, float]:
     """Ask how end-systole moves from a slow to a fast heart, all else equal, in frames of 50."""
     shifts, wanted = [], []
     for index in range(subjects):
@@ -223,7 +228,7 @@ def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int,
             )  # fmt: skip
             parts = bundle.model.read([case.record])
             cine = cines_of(bundle, parts[0], parts[1], seed=1)[0]
-            times.append((FRAMES * measured(bundle, cine, case.truth.rr_ms)[1],
+            times.append((FRAMES * fac_and_es(bundle, cine, case.truth.rr_ms)[1],
                           FRAMES * case.truth.es_time_ms / case.truth.rr_ms))  # fmt: skip
         shifts.append(times[1][0] - times[0][0])
         wanted.append(times[1][1] - times[0][1])
@@ -234,7 +239,7 @@ def run_counterfactual_rate(bundle: Bundle, subjects: int, seed: int, body: int,
     }  # fmt: skip
 
 
-def cines_of(bundle: Bundle, tokens, scalars, seed: int) -> list[torch.Tensor]:
+def cines_of(bundle: Bundle, tokens: torch.Tensor, scalars: torch.Tensor, seed: int) -> list[torch.Tensor]:
     """Return one cine (T, H, W) for each condition; subject k has the same noise in every arm."""
     model = bundle.model
     out = []
@@ -248,13 +253,12 @@ def cines_of(bundle: Bundle, tokens, scalars, seed: int) -> list[torch.Tensor]:
 def arm_row(values: np.ndarray, truth: np.ndarray, ef: np.ndarray) -> dict[str, Any]:
     """Return what one arm achieves: errors, correlations with intervals, and how well FAC tells a weak heart."""
     fac, es = values.T
-    es_error = FRAMES * np.abs(es - truth[:, 1])
     with np.errstate(invalid="ignore"):
         r_fac, r_es = correlation_interval(fac, truth[:, 0]), correlation_interval(es, truth[:, 1])
     return {
         "fac_mae_points": float(np.nanmean(np.abs(fac - truth[:, 0]))),
         "fac_r": [r_fac.value, r_fac.low, r_fac.high],
-        "es_mae_frames": float(np.nanmean(es_error)),
+        "es_mae_frames": FRAMES * float(np.nanmean(np.abs(es - truth[:, 1]))),
         "es_r": [r_es.value, r_es.low, r_es.high],
         "weak_auc": auc(-fac, ef < WEAK_EF),
         "weak_subjects": int((ef < WEAK_EF).sum()),
@@ -272,7 +276,7 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     return float(greater / (len(yes) * len(no)))
 
 
-def r_words(interval) -> str:
+def r_words(interval: Sequence[float | None]) -> str:
     """Return a correlation with its interval; a dash where it is not defined."""
-    value, low, high = (float("nan") if part is None else part for part in interval)
+    value, low, high = map(as_number, interval)
     return "–" if np.isnan(value) else f"{value:.2f} ({low:.2f} … {high:.2f})"

@@ -114,7 +114,7 @@ def _marks(answers: list[tuple[str, str]]) -> dict[str, Any]:
     test = binomtest(right, len(answers), 0.5)
     interval = test.proportion_ci(0.95)
 
-    def share(kind):
+    def share(kind: str) -> float | None:
         of_kind = [answer == kind for true, answer in answers if true == kind]
         return float(np.mean(of_kind)) if of_kind else None
 

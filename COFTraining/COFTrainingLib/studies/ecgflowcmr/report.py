@@ -1,21 +1,26 @@
 """This engine's figures as the page, tables and numbers that every evaluation of the product writes."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.files import write_json
 
 from COFTrainingLib.evaluation.report.figures import forest, scatter_fits
-from COFTrainingLib.evaluation.report.page import csv_text, page, replace_file
-from COFTrainingLib.evaluation.report.section import Figure, Section, Table, p_shown
-from COFTrainingLib.evaluation.store import plain
+from COFTrainingLib.evaluation.report.page import Page, write_page
+from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, p_shown
+from COFTrainingLib.evaluation.store import jsonable
 from COFTrainingLib.studies.ecgflowcmr.downstream_section import downstream_section
 from COFTrainingLib.studies.ecgflowcmr.heldout import r_words
 
 NOTICE = "Synthetic cines of synthetic hearts, for research use only. The anatomy is NOT the patient's."
+LEAD = (
+    "Cines of one plane from the ECG alone, on phantoms that no training saw. A cine can follow an ECG in timing and "
+    "in degree of contraction; it cannot follow it in anatomy."
+)
 OWN = "own ECG"
 ARM_COLUMNS = (
     "Arm", "FAC error, points", "r(FAC, true)", "ES error, frames of 50", "r(ES, true)", "AUC of EF < 50 %",
@@ -45,7 +50,7 @@ def write_ecgflow_report(
     Raises:
         CohortError: If the figures hold nothing that a report shows.
     """
-    makers = (
+    makers: tuple[tuple[Callable[[Any], Section], Any], ...] = (
         (_arms, figures.get("arms") and figures),
         (_curve, (curve or figures).get("curve")),
         (_ablations, ablations),
@@ -63,26 +68,16 @@ def write_ecgflow_report(
         words = "Real above, generated from the same subject's ECG below. Anatomy is drawn: it need not agree."
         sections[0].figures.append(Figure("sheet", "Held-out subjects", sheet, "png", words))
     sections.append(_provenance(figures))
-    (out / "tables").mkdir(parents=True, exist_ok=True)
-    for section in sections:
-        for table in section.tables:
-            replace_file(out / "tables" / f"{table.name}.csv", csv_text(table))
     numbers = {
         "notice": NOTICE, "engine": "ecgflowcmr", "weights_sha256": figures.get("weights_sha256"),
         "protocols": {section.name: section.numbers for section in sections if section.numbers},
     }  # fmt: skip
-    replace_file(out / "metrics.json", json.dumps(plain(numbers), indent=1) + "\n")
-    head = (
-        f'<p class="warning">{NOTICE}</p><p>Cines of one plane from the ECG alone, on phantoms that no training saw. '
-        "A cine can follow an ECG in timing and in degree of contraction; it cannot follow it in anatomy.</p>"
-    )
-    path = out / "report.html"
-    replace_file(path, page("ECGFlowCMR: does the cine follow the ECG?", head, sections, OWN))
-    return path
+    write_json(out / "metrics.json", jsonable(numbers))
+    return write_page(out, Page("ECGFlowCMR: does the cine follow the ECG?", NOTICE, LEAD, sections, OWN))
 
 
 def _arms(figures: dict[str, Any]) -> Section:
-    rows = [
+    rows: list[tuple[Cell, ...]] = [
         (arm, row["fac_mae_points"], r_words(row["fac_r"]), row["es_mae_frames"], r_words(row["es_r"]),
          row["weak_auc"], row["unmeasurable"])
         for arm, row in figures["arms"].items()
@@ -99,7 +94,7 @@ def _arms(figures: dict[str, Any]) -> Section:
         (name.upper(), pair["wins"], pair["losses"], p_shown(pair["p_sign"]))
         for name, pair in figures["own_against_shuffled"].items()
     ]
-    columns = ("Own against shuffled ECG", "Own nearer", "Shuffled nearer", "p (sign test)")
+    columns: tuple[str, ...] = ("Own against shuffled ECG", "Own nearer", "Shuffled nearer", "p (sign test)")
     section.tables.append(Table("own_against_shuffled", "Own against shuffled ECG, subject by subject", columns, pairs))
     if figures.get("reading"):
         told = figures["reading"]
@@ -109,14 +104,14 @@ def _arms(figures: dict[str, Any]) -> Section:
         section.tables.append(Table("reading", "What the ECG tells before any image", columns, [row], words))
         section.numbers["reading"] = told
     true = np.array(values["true"], dtype=float)
-    groups = [(name, true[:, 0], np.array(values[key], dtype=float)[:, 0]) for name, key in
-              (("own ECG", "own"), ("shuffled ECG", "shuffled"))]  # fmt: skip
-    picture = scatter_fits(groups, "true FAC, %", "generated FAC, %", "Contraction")
-    section.figures.append(Figure("fac", "FAC, one draw each", picture))
-    groups = [(name, 50 * true[:, 1], 50 * np.array(values[key], dtype=float)[:, 1]) for name, key in
-              (("own ECG", "own"), ("shuffled ECG", "shuffled"))]  # fmt: skip
-    picture = scatter_fits(groups, "true ES, frames of 50", "generated ES, frames of 50", "Timing")
-    section.figures.append(Figure("es", "End-systole, one draw each", picture))
+    for column, (name, scale, label, title, caption) in enumerate((
+        ("fac", 1, "FAC, %", "Contraction", "FAC, one draw each"),
+        ("es", 50, "ES, frames of 50", "Timing", "End-systole, one draw each"),
+    )):  # fmt: skip
+        groups = [(f"{key} ECG", scale * true[:, column], scale * np.array(values[key], dtype=float)[:, column])
+                  for key in ("own", "shuffled")]  # fmt: skip
+        picture = scatter_fits(groups, f"true {label}", f"generated {label}", title)
+        section.figures.append(Figure(name, caption, picture))
     if "counterfactual_rate" in figures:
         rate = figures["counterfactual_rate"]
         row = (f"{rate['slow_bpm']:.0f} → {rate['fast_bpm']:.0f}/min", rate["subjects"], rate["shift_frames"],

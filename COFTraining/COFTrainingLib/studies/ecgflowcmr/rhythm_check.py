@@ -18,7 +18,11 @@ from COFTrainingLib.phantom.physiology import draw_physiology
 EDGE_MS = 350.0
 """R peaks this near the record's ends have no complete cycle on one side."""
 MISSED_MS = 100.0
-RHYTHMS = {"sinus": {"atrial_fibrillation": False}, "fibrillation": {"atrial_fibrillation": True}, "ectopy": {}}
+RHYTHMS: dict[str, dict[str, Any]] = {
+    "sinus": {"atrial_fibrillation": False},
+    "fibrillation": {"atrial_fibrillation": True},
+    "ectopy": {},
+}
 
 
 def boundary_errors(pa_mae: PaMae, record: EcgRecord, r_ms: np.ndarray) -> dict[str, Any]:

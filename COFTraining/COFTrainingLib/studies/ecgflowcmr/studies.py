@@ -9,6 +9,7 @@ import torch
 from COFGeneratorLib.errors import CohortError, EcgError
 from COFGeneratorLib.generator.bundle import Bundle
 
+from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
 from COFTrainingLib.studies.ecgflowcmr.downstream import DownstreamTask, balanced
 from COFTrainingLib.training.ecgflowcmr.cohort_clips import cohort_examples
@@ -23,13 +24,11 @@ NUMBERS = ("ef_percent", "t_es_over_rr", "qrsd_ms")
 WEAK_EF = 0.50
 
 
-def phantom_clips(
-    data: DataSettings, first: int, count: int, keep: Path | None = None, told=None
-) -> dict[str, torch.Tensor]:
+def phantom_clips(data: DataSettings, first: int, count: int, keep: Path | None = None) -> dict[str, torch.Tensor]:
     """Render phantoms ``first`` … as real cines, or take them from the folder ``keep``."""
     facts = {"data": asdict(data), "first_seed": first}
 
-    def make():
+    def make() -> dict[str, torch.Tensor]:
         made = make_clips(first, count, data)
         return {"clips": made.clips, "truths": made.truths}
 
@@ -75,7 +74,7 @@ def check_targets(wanted: list[str]) -> None:
 
 
 def cohort_studies(
-    cohort, data: DataSettings, targets: list[str], seed: int
+    cohort: Cohort, data: DataSettings, targets: list[str], seed: int
 ) -> tuple[torch.Tensor, list[DownstreamTask]]:
     """Return a cohort's cines and the studies of its own facts.
 
@@ -94,13 +93,13 @@ def cohort_studies(
         stated.append({name: subject.facts.get(name) for name in targets})
     studies = []
     for target in targets:
-        known = [place for place, facts in enumerate(stated) if isinstance(facts[target], bool | int | float)]
-        if not known:
+        told = {n: value for n, facts in enumerate(stated) if isinstance(value := facts[target], bool | int | float)}
+        if not told:
             raise CohortError(
                 f"Subjects that state {target!r} among their facts are needed; {cohort.header.name!r} has none with a "
                 "cine. Name another fact, or add it to the table that is imported."
             )
-        places, values = np.array(known), np.array([float(stated[place][target]) for place in known])
+        places, values = np.array(list(told)), np.array(list(told.values()), dtype=float)
         if set(values) <= {0.0, 1.0}:
             study = balanced(values > 0.5, target, seed)
             study = replace(study, subjects=places[study.subjects])

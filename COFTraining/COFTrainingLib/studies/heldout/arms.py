@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.conditioned import Conditioned
 from COFGeneratorLib.generator.ejection import StatedEf
+from COFGeneratorLib.generator.model import MotionModel
 
 from COFTrainingLib.phantom.cases import PhantomCase
 
@@ -28,8 +30,8 @@ def velocity_arms(
     model = bundle.model
     direct = replace(model, flow=None, gain=1.0, ef_z90=None)
 
-    def arm(network, cycle_of, draws=0):
-        def velocity(case, ready):
+    def arm(network: MotionModel, cycle_of: Callable[[PhantomCase], EcgCycle | None], draws: int = 0) -> Velocities:
+        def velocity(case: PhantomCase, ready: Conditioned) -> tuple[torch.Tensor, float | None]:
             cycle = cycle_of(case)
             condition = network.condition(cycle, "cpu")
             velocity = network.velocities(ready.maps, condition, draws=draws, seed=seed)[0][0]
@@ -37,10 +39,10 @@ def velocity_arms(
 
         return velocity
 
-    def own(case):
+    def own(case: PhantomCase) -> EcgCycle:
         return case.cycle
 
-    def other(case):
+    def other(case: PhantomCase) -> EcgCycle:
         return shuffled[case.subject.seed].cycle
 
     return {

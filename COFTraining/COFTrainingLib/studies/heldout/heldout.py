@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +10,8 @@ from COFGeneratorLib.function import FunctionReport
 from COFGeneratorLib.generator.bundle import Bundle
 
 from COFTrainingLib.evaluation.counterfactuals import FRAMES
+from COFTrainingLib.evaluation.metrics.function import circular
+from COFTrainingLib.evaluation.statistics import known_mean
 from COFTrainingLib.phantom.cases import draw_case
 from COFTrainingLib.studies.heldout.arms import velocity_arms
 from COFTrainingLib.training.motion.trial import measure, move, prepared
@@ -44,22 +46,11 @@ class Errors:
         return {
             "ef_mae_points": float(np.abs(self.ef).mean()),
             "ef_bias_points": float(self.ef.mean()),
-            "es_error_frames": _mean(self.es),
-            "es_argmin_error_frames": _mean(self.es_argmin),
+            "es_error_frames": known_mean(self.es),
+            "es_argmin_error_frames": known_mean(self.es_argmin),
             "curve_rmse_ml": float(self.rmse.mean()),
             "folded_percent": 100 * float(self.folded.mean()),
         }
-
-
-def _mean(values: np.ndarray) -> float:
-    """Return the mean of what is known; NaN where nothing is (a heart that stands still has no ES)."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def circular_frames(a: float, b: float, frames: int = FRAMES) -> float:
-    """Return the distance of two frames round the cycle; NaN where a ventricle stands still."""
-    return float(abs((a - b + frames / 2) % frames - frames / 2))
 
 
 def run_heldout(
@@ -68,7 +59,7 @@ def run_heldout(
     subjects: int,
     seed: int,
     progress: Callable[[str], None] = lambda text: None,
-) -> dict:
+) -> dict[str, Any]:
     """Run all arms on held-out subjects seed … seed + subjects − 1.
 
     Returns:
@@ -78,7 +69,7 @@ def run_heldout(
     progress(f"drew {subjects} held-out subjects, seeds {seed}…{seed + subjects - 1}")
     shuffled = {case.subject.seed: cases[(n + subjects // 2) % subjects] for n, case in enumerate(cases)}
     arms = {name: arm for name, arm in velocity_arms(bundle, population, shuffled, seed).items() if arm is not None}
-    collected: dict[str, list] = {name: [] for name in arms}
+    collected: dict[str, list[tuple[float, ...]]] = {name: [] for name in arms}
     truths: list[FunctionReport] = []
     covered: list[bool] = []
     for count, case in enumerate(cases, start=1):
@@ -106,14 +97,14 @@ def run_heldout(
     }
 
 
-def _compare(found: FunctionReport, truth: FunctionReport) -> tuple:
+def _compare(found: FunctionReport, truth: FunctionReport) -> tuple[float, ...]:
     """Return the errors of one case; curves are compared frame by frame over one cycle."""
     frame = FRAMES / found.rr_ms
-    es = circular_frames(found.es_time_ms * frame, truth.es_time_ms * FRAMES / truth.rr_ms)
+    es = circular(found.es_time_ms * frame, truth.es_time_ms * FRAMES / truth.rr_ms, FRAMES)
     return (
         found.ef_percent - truth.ef_percent,
         es,
-        circular_frames(found.es_argmin_frame, truth.es_argmin_frame),
+        circular(found.es_argmin_frame, truth.es_argmin_frame, FRAMES),
         float(np.sqrt(np.mean((found.lv_volume_ml - truth.lv_volume_ml) ** 2))),
         found.ef_percent,
         found.folded_fraction,
@@ -158,10 +149,3 @@ def failed_bars(summary: dict[str, float], bars: dict[str, tuple[str, float]] = 
         if not (value <= bar if sign == "<=" else value >= bar):
             missed.append(f"{name} is {value:.3g}, must be {sign} {bar:g}")
     return missed
-
-
-def population_motion(folder: Path) -> torch.Tensor:
-    """Load the mean motion of the training subjects, (T, 3, D, H, W) grid voxels, that a bundle carries."""
-    from COFGeneratorLib.weights import load_weights
-
-    return load_weights(Path(folder) / "models" / "population.safetensors")["velocity"]
