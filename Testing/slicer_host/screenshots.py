@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -120,6 +121,8 @@ def use_the_real_thing(panel) -> None:
     panel.logic.command = None
     panel.view.computer.add_model(str(bundle))
     panel.view.load_sample()
+    shutil.copytree(ROOT / "Resources" / "SampleData", "SampleData")
+    panel.ui.ecgPathEdit.currentPath = "SampleData/ecg.hea"
 
 
 def training(stand_in, camera: Camera, work: Path) -> None:
