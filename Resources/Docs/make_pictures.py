@@ -22,13 +22,13 @@ GREY, TINT = 5, 32
 """Up to these differences of its channels a pixel is grey, or tinted; from there on it is coloured."""
 Palette = tuple[int, int, int]
 """Numbers of greys, tints and colours: apart, so that a few thin lines keep their colour beside large images."""
-FILM_WIDTH_PX, SHEET_WIDTH_PX = 600, 1100
-FILM_COLOURS, SHEET_COLOURS, PANEL_COLOURS = (20, 6, 26), (32, 8, 32), (48, 16, 64)
+FILM_WIDTH_PX, SHEET_WIDTH_PX = 512, 1000
+FILM_COLOURS, SHEET_COLOURS, PANEL_COLOURS = (16, 6, 24), (20, 8, 28), (32, 16, 48)
 PANELS = (
     *(f"COFGenerator-{state}" for state in ("empty", "ready", "running", "done", "failed")),
     *(f"COFTraining-{state}" for state in ("ready", "running", "done")),
 )
-VIEWS = {"result-slices": (64, 8, 24), "result-3d": None}
+VIEWS = {"result-slices": (24, 6, 24), "result-3d": (6, 16, 96)}
 
 
 def main() -> int:
@@ -83,13 +83,15 @@ def shrink(source: Path, target: Path, colours: Palette | None = None, width_px:
 def shrink_film(source: Path, target: Path) -> None:
     """Write a film of all frames and their times with fewer pixels and colours."""
     film = Image.open(source)
-    frames = [(resized(frame.convert("RGB"), FILM_WIDTH_PX), frame.info) for frame in ImageSequence.Iterator(film)]
-    some = [np.asarray(picture) for picture, _ in frames[:: max(1, len(frames) // 4)]]
+    frames, durations_ms = [], []
+    for frame in ImageSequence.Iterator(film):
+        frames.append(resized(frame.convert("RGB"), FILM_WIDTH_PX))
+        durations_ms.append(frame.info["duration"])  # of this frame: the next one overwrites it
+    some = [np.asarray(picture) for picture in frames[:: max(1, len(frames) // 4)]]
     palette = palette_of(Image.fromarray(np.concatenate(some)), FILM_COLOURS)
-    first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture, _ in frames]
-    durations = [info["duration"] for _, info in frames]
+    first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in frames]
     first.save(
-        target, save_all=True, append_images=others, duration=durations, loop=0, optimize=True,
+        target, save_all=True, append_images=others, duration=durations_ms, loop=0, optimize=True,
         comment=film.info["comment"],
     )  # fmt: skip
 

@@ -1,8 +1,9 @@
 """Pictures of both panels in each of their states, at the width of a narrow module column, light and dark.
 
-    python Testing/slicer_host/screenshots.py --out Resources/Screenshots [--width 420] [--dark]
+    python Testing/slicer_host/screenshots.py --out out/pictures/large [--width 420] [--dark]
 
-The widgets of CTK and qMRML are stand-ins; layout, texts, states and results are the real ones.
+``make pictures`` shrinks them for the documents. The widgets of CTK and qMRML are stand-ins; layout, texts,
+states and results are the real ones.
 """
 
 import argparse
@@ -24,7 +25,7 @@ os.environ["QT_QPA_PLATFORM"] = "offscreen"
 def main() -> int:
     """Make the pictures."""
     parser = argparse.ArgumentParser(description="Make pictures of the panels.")
-    parser.add_argument("--out", type=Path, default=ROOT / "Resources" / "Screenshots")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "pictures" / "large")
     parser.add_argument("--width", type=int, default=420)
     parser.add_argument("--dark", action="store_true", help="dark colours; file names end in -dark")
     arguments = parser.parse_args()
