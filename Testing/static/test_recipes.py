@@ -15,8 +15,9 @@ from COFGeneratorLib.ecg import analyse_ecg, read_ecg, readers
 from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.errors import EcgError
 from COFTrainingLib.cli import main
+from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols import registry
-from COFTrainingLib.evaluation.run import CINE, Plan
+from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Store
 from COFTrainingLib.training import configurations
 from COFTrainingLib.training.loop.run_folder import config_diff
@@ -81,14 +82,18 @@ def test_other_files_are_read_as_before_by_the_side_of_the_recipe(example_reader
 
 def test_the_protocol_of_the_recipe_makes_a_section(monkeypatch, tmp_path):
     imported(monkeypatch, tmp_path, *recipe("python", "es_timing.py"))
-    monkeypatch.setattr(registry, "FILES", (*registry.FILES, "es_timing"))
-    (protocol,) = registry.chosen(["es_timing"])
+    _, entry = recipe("python", "registry.py")
+    added = eval(entry, {"Protocol": registry.Protocol})
+    monkeypatch.setitem(registry.PROTOCOLS, added.name, added)
+    (protocol,) = registry.chosen(["es-timing"])
     store, plan = Store(tmp_path / "store"), Plan(tmp_path, ("a", "b"))
-    assert protocol.summarise(plan, store).not_run
+    summarise = protocol.module().summarise
+    assert summarise(plan, store).not_run
     for subject, error in (("a", -2.0), ("b", 1.0)):
         row = {"subject": subject, "method": "mine", "kind": CINE, "metrics": {"es_error_frames": error}}
         store.add(row)
-    section = protocol.summarise(plan, store)
+    section = summarise(plan, store)
+    assert section.name == protocol.name
     assert section.numbers == {"mine": 1.5}
     assert list(section.tables[0].rows) == [("mine", "1.5")]
     assert protocol in registry.chosen(["cheap"])
