@@ -34,6 +34,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 
 install: $(VENV)/.installed
 
+# Pages and pictures that are made of the product and committed:
+#   make api        the page of the Python interface, from the docstrings
+#   make pictures   the pictures of the documentation, from the demo and the panels
+.PHONY: api pictures
+api: install
+	$(BIN)/python Resources/Docs/make_api.py
+
+pictures: install
+	$(BIN)/python Resources/Docs/make_pictures.py
+
 demo: install
 	$(BIN)/cof demo --out $(OUT) --overwrite
 

@@ -1,12 +1,12 @@
 """ChainOfFlow: a beating heart from one short-axis MRI volume and a 12-lead ECG (research use only).
 
-The four names of the public interface are imported on first use, so that importing the package costs nothing.
+The names of the public interface are imported on first use, so that importing the package costs nothing.
 """
 
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "read_ecg": "COFGeneratorLib.ecg",

@@ -1,4 +1,4 @@
-"""``python -m COFGeneratorLib …`` is ``cof …``, for interpreters without installed scripts (PythonSlicer)."""
+"""``python -m COFGeneratorLib …``: the generator's commands of ``cof``, where no script is installed (PythonSlicer)."""
 
 import sys
 

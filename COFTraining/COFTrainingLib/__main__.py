@@ -1,4 +1,4 @@
-"""``python -m COFTrainingLib …`` runs the training side's commands, for interpreters without installed scripts."""
+"""``python -m COFTrainingLib …`` is ``cof …``, for interpreters without installed scripts (PythonSlicer)."""
 
 import sys
 

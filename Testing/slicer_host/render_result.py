@@ -1,9 +1,9 @@
 """Pictures of a result in Slicer's slice and 3-D views, drawn off screen by the displayable managers of slicer-core.
 
-    python Testing/slicer_host/render_result.py RESULT_FOLDER --out Resources/Screenshots
+    python Testing/slicer_host/render_result.py RESULT_FOLDER --out out/pictures/large
 
-The result is what ``cof generate`` or ``cof demo`` writes. Layout, window frames and annotations belong to the desktop
-and are not in these pictures.
+The result is what ``cof generate`` or ``cof demo`` writes; ``make pictures`` shrinks the pictures for the
+documents. Layout, window frames and annotations belong to the desktop and are not in these pictures.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main() -> int:
     """Make ``result-slices.png`` and ``result-3d.png``."""
     parser = argparse.ArgumentParser(description="Draw a result in Slicer's views.")
     parser.add_argument("result", type=Path)
-    parser.add_argument("--out", type=Path, default=ROOT / "Resources" / "Screenshots")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "pictures" / "large")
     arguments = parser.parse_args()
     from COFGeneratorLib.scene import load_result, standalone_scene
 

@@ -1,8 +1,9 @@
 """Pictures of both panels in each of their states, at the width of a narrow module column, light and dark.
 
-    python Testing/slicer_host/screenshots.py --out Resources/Screenshots [--width 420] [--dark]
+    python Testing/slicer_host/screenshots.py --out out/pictures/large [--width 420] [--dark]
 
-The widgets of CTK and qMRML are stand-ins; layout, texts, states and results are the real ones.
+``make pictures`` shrinks them for the documents. The widgets of CTK and qMRML are stand-ins; layout, texts,
+states and results are the real ones.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from PIL import Image  # noqa: E402
 def main() -> int:
     """Make the pictures."""
     parser = argparse.ArgumentParser(description="Make pictures of the panels.")
-    parser.add_argument("--out", type=Path, default=ROOT / "Resources" / "Screenshots")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "pictures" / "large")
     parser.add_argument("--width", type=int, default=420)
     parser.add_argument("--dark", action="store_true", help="dark colours; file names end in -dark")
     arguments = parser.parse_args()
@@ -129,9 +130,8 @@ def use_the_real_thing(panel) -> None:
     panel.logic.command = None
     panel.view.computer.add_model(str(bundle))
     panel.view.load_sample()
-    for file in patient.ecg.parent.glob(f"{patient.ecg.stem}.*"):
-        shutil.copy(file, ".")
-    panel.ui.ecgPathEdit.currentPath = patient.ecg.name  # a short path
+    shutil.copytree(ROOT / "Resources" / "SampleData", "SampleData")
+    panel.ui.ecgPathEdit.currentPath = "SampleData/ecg.hea"
 
 
 def training(stand_in, camera: Camera, work: Path) -> None:

@@ -72,7 +72,7 @@ def generate(
         cycle: The analysed ECG where the caller has it already.
         roi: Where the heart is, if the user says: a ``Roi`` or (xmin, xmax, ymin, ymax, zmin, zmax), RAS mm.
         segmenter: What labels the anchor, or completes its labels, in place of the bundle's own; see
-            ``anatomy.foreign_segmenter``.
+            ``anatomy.segmenters.foreign_segmenter``.
         complete_labels: Let the segmenter add the wall and the right ventricle where ``labels`` lack them.
         anchor_phase: When the anchor was taken, as a fraction 0…1 of the R–R interval; the nearest frame is the anchor.
         progress: Called with (stage, done, total).
