@@ -124,7 +124,8 @@ def use_the_real_thing(panel) -> None:
     from COFGeneratorLib.resources import default_bundle, sample_patient
 
     try:
-        bundle, patient = default_bundle(), sample_patient()
+        bundle = default_bundle()
+        sample_patient()
     except ChainOfFlowError:
         return
     panel.logic.command = None
