@@ -1,5 +1,7 @@
 """Seeded damage to files: what a fuzzer does, in a form whose finds can be replayed by number."""
 
+import random
+
 import numpy as np
 
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0xFE)
@@ -39,3 +41,31 @@ def mutate(data: bytes, seed: int) -> bytes:
             other, width = int(rng.integers(0, len(out))), int(rng.integers(1, 64))
             out[at : at + width] = out[other : other + width]
     return bytes(out)
+
+
+PIECES = [
+    b"\0", b"\xff", b"\x7f", b"\x80", b"0", b"9", b"-", b"\n", b" ", b"(", b")", b":", b"99999999", b"nan", b"inf",
+    b"1e308", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff\xff\xff\xff",
+]  # fmt: skip
+
+
+def mutate_image(content: bytes, dice: random.Random) -> bytes:
+    """Flip, overwrite, insert, delete or cut, mostly in the header."""
+    data = bytearray(content)
+    for _ in range(dice.choice((1, 1, 2, 3, 8))):
+        at = dice.randrange(min(len(data), dice.choice((200, 400, 1200, len(data)))))
+        kind, piece, n = dice.randrange(6), dice.choice(PIECES), dice.randrange(1, 40)
+        if kind == 0:
+            data[at] ^= 1 << dice.randrange(8)
+        elif kind == 1:
+            data[at : at + 1] = piece
+        elif kind == 2:
+            data[at : at + len(piece)] = piece
+        elif kind == 3:
+            del data[at : at + n]
+        elif kind == 4:
+            data[at:at] = data[(other := dice.randrange(len(data))) : other + n]
+        elif dice.random() < 0.3:
+            del data[at:]
+        data = data or bytearray(b"x")
+    return bytes(data)

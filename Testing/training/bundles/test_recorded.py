@@ -26,8 +26,7 @@ from COFTrainingLib.training.examples.cine_motion import CineMotion
 from COFTrainingLib.training.examples.example_store import plan
 from COFTrainingLib.training.motion.stage_two import train_stage_two
 from COFTrainingLib.training.teacher.teacher_cohort import cohort_pairs
-
-from .conftest import commands
+from support.documented_way import commands
 
 SEED, SPACING = 8_400_000, (14.0, 3.0)
 SEEN, TESTED, RULE = 6, 2, SplitRule(0.75, 0.0, 0.25)

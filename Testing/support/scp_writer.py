@@ -4,7 +4,8 @@ import binascii
 import struct
 
 import numpy as np
-from cof_ecg_writers import PERSON
+
+from support.ecg_writers import PERSON
 
 CODES = [1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8]
 """Lead codes of the standard in the order of our leads."""

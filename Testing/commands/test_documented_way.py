@@ -5,8 +5,7 @@ import json
 from COFGeneratorLib import load_bundle, read_ecg
 from COFTrainingLib.cli import main
 from COFTrainingLib.training.motion.stage_two import StageTwoTraining
-
-from .conftest import BARS_MISSED, commands
+from support.documented_way import BARS_MISSED, commands
 
 
 def test_every_command_of_the_page_ends_as_it_says(walked):

@@ -5,10 +5,8 @@ byte of every result is then searched, archives unpacked.
 """
 
 import gzip
-import importlib.util
 import io
 import struct
-import sys
 import zipfile
 from pathlib import Path
 
@@ -18,25 +16,16 @@ import SimpleITK as sitk
 from COFGeneratorLib.anatomy import read_sax
 from COFGeneratorLib.ecg import read_ecg
 from COFGeneratorLib.errors import AnatomyError
+from support.dicom_writer import dicom_dataset
+from support.ecg_files import FORMATS
+from support.ecg_writers import PERSON as ECG_PERSON
+from support.ecg_writers import a_signal
 
-TESTING = Path(__file__).resolve().parents[1]
 IMAGE_PERSON = {
     "PatientName": "Mustermann^Erika", "PatientID": "PID-4711-XYZ", "PatientBirthDate": "19640812",
     "InstitutionName": "Musterklinik", "ReferringPhysicianName": "Overseer^Anna", "AccessionNumber": "ACC-99887",
 }  # fmt: skip
-
-
-def _module(name: str, path: Path):
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-ECG = _module("cof_ecg_conftest", TESTING / "ecg" / "conftest.py")
-ECG_PERSON = sys.modules["cof_ecg_writers"].PERSON
-PLAIN_ECGS = ECG.FORMATS[:-2] + ECG.FORMATS[-1:]
+PLAIN_ECGS = FORMATS[:-2] + FORMATS[-1:]
 """All formats; of the two MATLAB files that one whose texts are not compressed."""
 WORDS = sorted({word for value in (*IMAGE_PERSON.values(), *ECG_PERSON.values()) for word in value.split("^")})
 
@@ -105,7 +94,7 @@ def _metaimage(folder: Path, image) -> Path:
 
 
 def _dicom(folder: Path, image) -> Path:
-    make = _module("cof_anatomy_conftest", TESTING / "anatomy" / "conftest.py").dicom_dataset.__wrapped__()
+    make = dicom_dataset
     voxels = np.clip(sitk.GetArrayFromImage(image), 0, 60000).astype(np.uint16)
     lps = np.eye(4)
     lps[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
@@ -155,7 +144,7 @@ def _unlike(path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def signal():
-    return sys.modules["cof_ecg_writers"].a_signal()
+    return a_signal()
 
 
 def test_generate_writes_and_prints_nothing_about_a_person(cof, a_patient, a_bundle, tmp_path, signal):
@@ -163,7 +152,7 @@ def test_generate_writes_and_prints_nothing_about_a_person(cof, a_patient, a_bun
     folder = tmp_path / "Mustermann PID-4711-XYZ"
     folder.mkdir()
     image = sitk.ReadImage(str(a_patient.anchor))
-    _, write_ecg, _ = ECG.FORMATS[2]  # DICOM
+    _, write_ecg, _ = FORMATS[2]  # DICOM
     labels = folder / "labels"
     labels.mkdir()
     words = [

@@ -6,19 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
-import torch
 from COFGeneratorLib.ecg.record import LEADS
-from COFGeneratorLib.generator.bundle import save_bundle
-from COFGeneratorLib.generator.model import MotionModel
-from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
-from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
-from COFGeneratorLib.generator.networks.grid import MotionGrid
-from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
-from COFGeneratorLib.generator.networks.pack import PackScale
 from COFTrainingLib.cli import main
-from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
-from COFTrainingLib.phantom.subject import draw_subject, plan_stack
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
@@ -35,6 +24,8 @@ class Patient:
 
 def write_volume(path: Path, voxels: np.ndarray, ijk_to_ras: np.ndarray) -> None:
     """Write (D, H, W) voxels with their geometry."""
+    import SimpleITK as sitk
+
     image = sitk.GetImageFromArray(voxels)
     spacing = np.linalg.norm(ijk_to_ras[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
@@ -59,6 +50,9 @@ def write():
 @pytest.fixture(scope="session")
 def a_patient(tmp_path_factory) -> Patient:
     """Return a phantom patient's files."""
+    from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
+    from COFTrainingLib.phantom.subject import draw_subject, plan_stack
+
     folder = tmp_path_factory.mktemp("patient")
     patient = Patient(folder, folder / "anchor.nrrd", folder / "labels.nrrd", folder / "ecg.csv")
     subject, rng = draw_subject(12, infarct_territory="", conduction="", hr_bpm=70.0), np.random.default_rng(4)
@@ -74,6 +68,15 @@ def a_patient(tmp_path_factory) -> Patient:
 @pytest.fixture(scope="session")
 def a_bundle(tmp_path_factory) -> Path:
     """Return a bundle whose networks are small and untrained."""
+    import torch
+    from COFGeneratorLib.generator.bundle import save_bundle
+    from COFGeneratorLib.generator.model import MotionModel
+    from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
+    from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+    from COFGeneratorLib.generator.networks.grid import MotionGrid
+    from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
+    from COFGeneratorLib.generator.networks.pack import PackScale
+
     torch.manual_seed(0)
     grid = MotionGrid()
     model = MotionModel(
