@@ -1,7 +1,6 @@
 """Work over processes and clusters gives what one process gives; planning is quick whatever the cohort's size."""
 
 import os
-import signal
 import sys
 import time
 
@@ -16,24 +15,10 @@ from COFTrainingLib.cohort.manifest import read_cohort
 from COFTrainingLib.training.examples.cine_example import Recipe
 from COFTrainingLib.training.examples.cine_motion import CineMotion
 from COFTrainingLib.training.examples.example_store import plan
+from support.small_work import killed, refused, squared
 
 SUBJECTS, SECONDS = 10_000, 60.0
 """Planned in about 3 s on an idle machine; the limit leaves room for a busy one."""
-
-
-def squared(number: int) -> int:
-    return number * number
-
-
-def killed(number: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def refused(number: int) -> int:
-    if number == 3:
-        raise CohortError("three is refused")
-    return number
 
 
 def test_processes_give_what_one_gives():

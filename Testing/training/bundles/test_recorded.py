@@ -1,8 +1,6 @@
 """A cohort of recordings, in UK Biobank's layout, from its downloads to a bundle that says what it learnt from."""
 
 import json
-import os
-import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +24,6 @@ from COFTrainingLib.training.examples.cine_motion import CineMotion
 from COFTrainingLib.training.examples.example_store import plan
 from COFTrainingLib.training.motion.stage_two import train_stage_two
 from COFTrainingLib.training.teacher.teacher_cohort import cohort_pairs
-from support.documented_way import commands
 
 SEED, SPACING = 8_400_000, (14.0, 3.0)
 SEEN, TESTED, RULE = 6, 2, SplitRule(0.75, 0.0, 0.25)
@@ -34,17 +31,9 @@ SEEN, TESTED, RULE = 6, 2, SplitRule(0.75, 0.0, 0.25)
 
 
 @pytest.fixture(scope="module")
-def folder(page, tmp_path_factory) -> Path:
-    """Return a folder in which the page's commands on one's own patients were run, as written."""
-    folder = tmp_path_factory.mktemp("ukb")
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        for command in commands(page, "Your own patients"):
-            assert main(shlex.split(command)[1:]) == 0, command
-    finally:
-        os.chdir(before)
-    return folder
+def folder(own_patients) -> Path:
+    """Return the folder in which the page's commands on one's own patients were run."""
+    return own_patients
 
 
 def seen_of(cohort: Cohort) -> Cohort:
