@@ -101,7 +101,7 @@ def test_what_a_segmenter_sees_guides_the_teacher_where_images_show_nothing(tmp_
     from COFGeneratorLib.registration.teacher import RegistrationTeacher
     from COFGeneratorLib.registration.teacher_network import TeacherConfig, TeacherNetwork
 
-    RegistrationTeacher(TeacherNetwork(TeacherConfig())).save(tmp_path)
+    RegistrationTeacher(TeacherNetwork(TeacherConfig(plane=(32, 32), filters=(8, 12, 16)))).save(tmp_path)
     frames = np.full((4, *SHAPE), 300.0, dtype=np.float32)
     labels = [ring(radius)[1] for radius in (12.0, 9.0, 9.0, 12.0)]
     anchor = SaxStack(frames[0], GEOMETRY)

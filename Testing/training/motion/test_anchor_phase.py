@@ -7,7 +7,6 @@ import pytest
 import torch
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
-from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.mean_network import MeanConfig
@@ -17,7 +16,6 @@ from COFTrainingLib.training.examples.cine_example import Recipe
 from COFTrainingLib.training.examples.cine_motion import CineMotion
 from COFTrainingLib.training.examples.example_store import recipe_id
 from COFTrainingLib.training.examples.flow_cache import build_flow_cache
-from COFTrainingLib.training.examples.flow_data import load_flow_data
 from COFTrainingLib.training.examples.flow_samples import (
     R_WAVE_SHARE,
     displacement_on_grid,
@@ -38,10 +36,8 @@ ANCHOR = 0.3
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    cache = build_flow_cache(tmp_path_factory.mktemp("any") / "cache", 10, 40, GRID, workers=2, anchor="any")
-    torch.manual_seed(0)
-    return load_flow_data(cache, EcgEncoder().eval())
+def data(make_examples):
+    return make_examples("any")
 
 
 def loop(steps):

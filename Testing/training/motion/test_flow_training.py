@@ -1,32 +1,23 @@
 """Stage 2 on a handful of phantoms: targets are right, the volume loss is a derivative, training learns and resumes."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
-from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.mean_network import MeanConfig
 from COFGeneratorLib.motion.fields import exponential
 from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 from COFTrainingLib.phantom.subject import draw_subject
-from COFTrainingLib.training.examples.flow_cache import build_flow_cache
-from COFTrainingLib.training.examples.flow_data import load_flow_data
+from COFTrainingLib.training.examples.flow_cache import FlowCache, build_flow_cache
 from COFTrainingLib.training.examples.flow_samples import displacement_on_grid, flow_example
 from COFTrainingLib.training.loop.loop import LoopConfig
 from COFTrainingLib.training.motion.flow import StageTwoConfig, train_flow, train_mean
 
-GRID = MotionGrid(shape=(6, 16, 16), spacing_mm=(22.0, 10.0, 10.0), phases=6)
 TINY_MEAN = MeanConfig(widths=(16, 16, 16), blocks=1, modes=3, hidden=16)
 TINY_FLOW = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("flows") / "cache"
-    cache = build_flow_cache(folder, subjects=10, first_seed=40, grid=GRID, workers=2)
-    torch.manual_seed(0)
-    return load_flow_data(cache, EcgEncoder().eval())
 
 
 def test_the_velocity_s_exponential_is_the_phantom_s_displacement():
@@ -56,12 +47,12 @@ def test_the_sensitivity_is_the_derivative_of_the_volume():
     assert torch.allclose(found, expected, atol=2e-5)
 
 
-def test_a_killed_cache_is_finished_not_made_again(data):
-    cache = data.cache
+def test_a_killed_cache_is_finished_not_made_again(data, grid, tmp_path):
+    cache = FlowCache(shutil.copytree(data.cache.folder, tmp_path / "cache"))
     before = cache.arrays["velocity"][3].copy()
     cache.arrays["moved"][7] = 0
     cache.arrays["velocity"][7] = 0
-    build_flow_cache(cache.folder, subjects=10, first_seed=40, grid=GRID, workers=1)
+    build_flow_cache(cache.folder, subjects=10, first_seed=40, grid=grid, workers=1)
     assert np.array_equal(before, cache.arrays["velocity"][3])
     assert np.abs(cache.arrays["velocity"][7]).max() > 0
 

@@ -13,7 +13,7 @@ from COFGeneratorLib.generator.networks.pack import unpack
 from COFGeneratorLib.generator.networks.sampler import RATE_SCALE, diffusion_scales, integrate
 from COFTrainingLib.training.motion.flow import StageTwoConfig, moved_maps, train_flow
 
-from .test_flow_training import data, loop  # noqa: F401 - the examples of its fixture
+from .test_flow_training import loop
 
 GRID = MotionGrid(shape=(4, 8, 8), spacing_mm=(30.0, 18.0, 18.0), phases=5)
 SMALL = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16, residual=False)
@@ -91,7 +91,7 @@ def test_an_ecg_in_space_is_the_same_image_at_every_phase():
         assert not torch.equal(model(pack, tau, maps, condition, phases), none)
 
 
-def test_frames_are_the_anatomy_under_its_motion(data):  # noqa: F811
+def test_frames_are_the_anatomy_under_its_motion(data):
     batch = data.batch(data.valid[:2])
     moved = moved_maps(data, batch)
     assert torch.allclose(moved[:, 0], 2 * batch["maps"] - 1, atol=1e-5)  # no motion at the R wave
@@ -100,7 +100,7 @@ def test_frames_are_the_anatomy_under_its_motion(data):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_every_ablation_trains(data, tmp_path, name):  # noqa: F811
+def test_every_ablation_trains(data, tmp_path, name):
     events = []
     network = replace(SMALL, **ABLATIONS[name])
     model, _, _ = train_flow(

@@ -10,22 +10,12 @@ from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
-from COFTrainingLib.training.examples.flow_cache import build_flow_cache
-from COFTrainingLib.training.examples.flow_data import load_flow_data
 from COFTrainingLib.training.loop.loop import LoopConfig
 from COFTrainingLib.training.motion.flow import StageTwoConfig, train_mean
 from COFTrainingLib.training.motion.samples import write_final_sample, write_mean_sample
 
 GRID = MotionGrid(shape=(6, 16, 16), spacing_mm=(22.0, 10.0, 10.0), phases=6)
 MEAN = MeanConfig(widths=(16, 16, 16), blocks=1, modes=3, hidden=16)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("samples") / "cache"
-    cache = build_flow_cache(folder, subjects=8, first_seed=70, grid=GRID, workers=2)
-    torch.manual_seed(0)
-    return load_flow_data(cache, EcgEncoder().eval())
 
 
 def frames_of(path):

@@ -64,8 +64,8 @@ def test_the_objective_is_lower_for_the_true_motion_than_for_none(pairs):
     assert set(terms) == {"reconstruction", "segmentation", "smoothness", "largest_field", "displacement"}
 
 
-def test_a_smoke_training_learns_motion_and_leaves_a_usable_teacher(tmp_path):
-    run = train_teacher(None, tmp_path / "run", "smoke").run
+def test_a_smoke_training_learns_motion_and_leaves_a_usable_teacher(walked):
+    run = walked.folder / "smoke" / "run" / "teacher"
     events = read_events(run / "events.jsonl")
     assert all(np.isfinite(event["loss"]) for event in events if event["event"] == "progress")
     assert [event for event in events if event["event"] == "metric"][-1]["held_out_folded"] <= 0.001
