@@ -14,7 +14,17 @@ pytest_plugins = ["support.command_line", "support.documented_way", "support.ecg
 settings.register_profile("chainofflow", deadline=None, derandomize=True)
 settings.load_profile("chainofflow")
 
+SLOW_FIXTURES = {"walked", "own_patients", "smoke_run", "smoke_bundle", "make_examples"}
+"""What trains or renders for many seconds: a test that asks for one of them is slow."""
+
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what stands on a slow fixture."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -55,6 +55,7 @@ def quick(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 def test_a_batch_generates_every_case_with_the_real_pipeline(cof, table, a_bundle, tmp_path):
     path = table("a," + GOOD, "b,nowhere.nrrd,{ecg},,")
     words = ("batch", "--table", path, "--out", tmp_path / "out", "--model", a_bundle, "--frames", 8, "--device", "cpu")

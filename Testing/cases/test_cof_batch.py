@@ -25,6 +25,7 @@ def test_options_are_those_after_the_double_dash():
     assert cof_batch.batch_arguments(["--table", "a"]) == ["--table", "a"]
 
 
+@pytest.mark.slow
 def test_a_table_with_bad_rows_alone_gives_failures_and_an_exit_code(tmp_path):
     table = tmp_path / "cases.csv"
     table.write_text("case,anchor,ecg\nfirst,gone.nrrd,gone.csv\nsecond,,gone.csv\n")

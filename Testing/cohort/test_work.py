@@ -21,6 +21,7 @@ SUBJECTS, SECONDS = 10_000, 60.0
 """Planned in about 3 s on an idle machine; the limit leaves room for a busy one."""
 
 
+@pytest.mark.slow
 def test_processes_give_what_one_gives():
     expected = [squared(number) for number in range(9)]
     assert list(spread(squared, range(9))) == expected
@@ -28,6 +29,7 @@ def test_processes_give_what_one_gives():
     assert list(spread(squared, [], workers=2)) == []
 
 
+@pytest.mark.slow
 def test_items_are_handed_out_as_they_are_needed():
     taken = []
 
@@ -49,17 +51,20 @@ def test_items_are_handed_out_as_they_are_needed():
     results.close()
 
 
+@pytest.mark.slow
 def test_an_error_of_an_item_is_the_caller_s():
     with pytest.raises(CohortError, match="three"):
         list(spread(refused, range(6), workers=2))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
 def test_a_worker_that_is_killed_says_so():
     with pytest.raises(CohortError, match="fewer workers"):
         list(spread(killed, range(4), workers=2))
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_gives_what_one_process_gives():
     pytest.importorskip("distributed", reason="dask.distributed is optional")
     assert sorted(spread(squared, range(9), workers=1, scheduler="local")) == [squared(number) for number in range(9)]
@@ -84,6 +89,7 @@ def test_without_dask_it_is_said_how_to_get_it(monkeypatch):
         list(spread(squared, range(3), scheduler="local"))
 
 
+@pytest.mark.slow
 def test_ten_thousand_subjects_are_planned_in_seconds(tmp_path):
     downloads = tmp_path / "downloads"
     downloads.mkdir()

@@ -37,6 +37,7 @@ def result(a_patient, a_bundle, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_all_contracted_files_are_written_and_nothing_else_lies_beside(result):
     pytest.importorskip("slicer", reason="slicer-core is not installed")
     assert {path.name for path in result.iterdir()} >= FILES
@@ -86,6 +87,7 @@ def test_events_tell_stages_artifacts_and_the_end(result):
     assert events[-1]["event"] == "done"
 
 
+@pytest.mark.slow
 def test_without_slicer_the_rest_is_written_and_the_gap_is_named(generate_words, cof, tmp_path, monkeypatch):
     from COFGeneratorLib.errors import SceneError
     from COFGeneratorLib.scene import bootstrap
@@ -104,6 +106,7 @@ def test_without_slicer_the_rest_is_written_and_the_gap_is_named(generate_words,
     assert "research use only" in run.out
 
 
+@pytest.mark.slow
 def test_the_phase_of_the_anchor_is_kept_in_run_json(generate_words, cof, tmp_path):
     assert cof(*generate_words(out=tmp_path / "r", anchor_phase=0.4)).code == 0
     run = json.loads((tmp_path / "r" / "run.json").read_text())
@@ -166,6 +169,7 @@ def test_termination_cleans_up_like_a_request_to_stop(generate_words, cof, tmp_p
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.slow
 def test_steps_that_change_nothing_are_said(generate_words, cof, tmp_path):
     assert cof(*generate_words(out=tmp_path / "r"), "--steps", 3).code == 0
     assert any("--samples" in text for text in json.loads((tmp_path / "r" / "run.json").read_text())["warnings"])

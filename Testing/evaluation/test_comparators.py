@@ -16,6 +16,8 @@ from COFTrainingLib.evaluation.metrics.function import resample_curve
 from COFTrainingLib.evaluation.protocols.anchor_phase import predict_told, shift_back, shift_case
 from COFTrainingLib.evaluation.run import Plan
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bundle():

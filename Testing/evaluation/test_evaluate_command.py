@@ -12,6 +12,8 @@ from COFTrainingLib.evaluation.comparators.copies import CopyAnchor
 from COFTrainingLib.evaluation.run import CINE, Plan
 from COFTrainingLib.evaluation.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def evaluated(tiny_cohort, own_cines_as_predictions, tmp_path_factory):

@@ -23,6 +23,7 @@ def points_in_heart_frame(stack, axes_ras, origin_ras):
     return (ras - origin_ras) @ axes_ras.T
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_stack_and_another_seed_another():
     heart = a_heart(1)
     stacks = [render_stack(heart, np.random.default_rng(seed)) for seed in (5, 5, 6)]
@@ -33,6 +34,7 @@ def test_the_same_seed_gives_the_same_stack_and_another_seed_another():
     assert different.shape != stacks[0][0].shape or not np.array_equal(different.voxels, stacks[0][0].voxels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_labels_of_a_stack_agree_with_the_analytic_heart_in_ras(seed):
     heart, rng = a_heart(seed), np.random.default_rng(seed)
@@ -64,6 +66,7 @@ def test_matrices_are_oblique_right_or_left_handed_and_keep_the_spacing():
     assert handed == {-1.0, 1.0}
 
 
+@pytest.mark.slow
 def test_lv_volume_of_fine_labels_is_the_analytic_volume():
     heart, rng = a_heart(3), np.random.default_rng(3)
     scene = Scene(rng, heart)
@@ -83,6 +86,7 @@ def test_papillary_muscles_belong_to_the_cavity_and_atria_to_the_background():
     assert LABEL_OF_TISSUE[[Tissue.LEFT_ATRIUM, Tissue.AORTIC_ROOT, Tissue.RV_WALL, Tissue.EPICARDIAL_FAT]].max() == 0
 
 
+@pytest.mark.slow
 def test_a_body_surrounds_the_heart():
     shares = np.zeros(len(Tissue))
     for seed in range(6):

@@ -36,6 +36,7 @@ def test_a_loaded_right_ventricle_presses_the_septum_in_and_keeps_its_thickness(
     assert wall_mm(pressed, np.pi, 0.0) == pytest.approx(wall_mm(shape, np.pi, 0.0))
 
 
+@pytest.mark.slow
 def test_both_are_drawn_now_and_then_and_leave_the_other_draws_alone():
     shapes = []
     for seed in range(120):

@@ -164,6 +164,7 @@ def test_an_incomplete_folder_is_named(tmp_path, missing):
         Segmenter.from_files(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_shipped_segmenter_labels_a_phantom_and_its_mirror_image(the_shipped_segmenter):
     stack, labels, _ = a_phantom(3)
     found = the_shipped_segmenter.segment(stack)
@@ -172,6 +173,7 @@ def test_the_shipped_segmenter_labels_a_phantom_and_its_mirror_image(the_shipped
     assert overlap(np.flip(turned.labels, (0, 1)), found.labels, 1) > 0.95
 
 
+@pytest.mark.slow
 def test_the_shipped_segmenter_refuses_what_is_not_a_heart(the_shipped_segmenter):
     rng = np.random.default_rng(0)
     geometry = np.diag([1.6, 1.6, 10.0, 1.0])

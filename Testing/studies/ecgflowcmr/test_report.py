@@ -70,6 +70,7 @@ def test_knock_outs_change_the_model_and_leave_it_as_it_was(cof, smoke_run, tmp_
     assert (tmp_path / "out" / "ablations.md").read_text().count("\n") == len(rows) + 2
 
 
+@pytest.mark.slow
 def test_the_report_is_one_page_with_its_tables(cof, tmp_path):
     figures = arms_of(np.random.default_rng(1))
     (tmp_path / "figures.json").write_text(json.dumps(figures))

@@ -94,6 +94,7 @@ def test_folds_spread_a_target_evenly():
     assert np.bincount(groups).tolist() == [10] * 5
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on_and_gives_the_same(tmp_path, monkeypatch):
     options = {"mixes": (0, 100), "seeds": (0,)}
     whole = run_studies(cines(15), [numbers(15)], cines(15, 1), TINY, **options)

@@ -138,6 +138,7 @@ def test_slipping_electrodes_mix_neighbours_only():
     assert mixing[11, 11] == pytest.approx(1.0)  # nothing lies beyond V6
 
 
+@pytest.mark.slow
 def test_a_tiny_training_learns_and_resumes_exactly(cohort_file, tmp_path):
     from COFTrainingLib.training.loop.loop import LoopConfig
 

@@ -20,6 +20,8 @@ from COFTrainingLib.training.examples.cine_example import MotionField, Recipe, _
 from COFTrainingLib.training.examples.cine_motion import CineMotion, demons_motion
 from COFTrainingLib.training.examples.flow_samples import displacement_on_grid, draw_anchor, volume_phases
 
+pytestmark = pytest.mark.slow
+
 SPACING = (8.0, 2.4)
 SEED = 8_300_003
 GRID = MotionGrid(phases=6)

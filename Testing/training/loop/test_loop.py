@@ -110,6 +110,7 @@ train(here.a_model(), here.noisy_regression_loss, slow, sys.argv[1], config, res
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
 def test_a_killed_process_resumes_on_the_same_curve(tmp_path):
     script = tmp_path / "train_it.py"

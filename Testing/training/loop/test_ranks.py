@@ -72,6 +72,7 @@ def run_two_ranks(tmp_path: Path, run: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch was built without gloo")
 def test_two_ranks_train_as_one_does(tmp_path):
     told = run_two_ranks(tmp_path, tmp_path / "two")

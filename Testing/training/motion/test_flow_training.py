@@ -20,6 +20,7 @@ TINY_MEAN = MeanConfig(widths=(16, 16, 16), blocks=1, modes=3, hidden=16)
 TINY_FLOW = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16)
 
 
+@pytest.mark.slow
 def test_the_velocity_s_exponential_is_the_phantom_s_displacement():
     subject = draw_subject(2)
     grid = MotionGrid(phases=4)

@@ -145,6 +145,7 @@ def test_the_default_network_is_small_and_its_vector_short():
     assert config.features <= 128
 
 
+@pytest.mark.slow
 def test_smoke_training_writes_an_assessor_that_loads(smoke):
     assessor = load_assessor(smoke / "assessor")
     stack = SaxStack(np.random.default_rng(0).random((7, 60, 50)), np.diag([2.0, 2.0, 9.0, 1.0]))
@@ -161,6 +162,7 @@ def test_smoke_training_writes_an_assessor_that_loads(smoke):
     assert assessor.described["validation"]["score"] == pytest.approx(min(e["score"] for e in metrics), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_longer_training_lowers_the_loss(smoke, tmp_path):
     config = read_configuration("assessor", "smoke")
     config = replace(config, loop=replace(config.loop, steps=24, learning_rate=1e-2))

@@ -42,6 +42,7 @@ def a_cache(tmp_path_factory):
     return TissueCache(make_cache(tmp_path_factory.mktemp("cache"), CACHE))
 
 
+@pytest.mark.slow
 def test_a_subject_follows_its_seed():
     first, again, other = make_subject(CACHE, 0), make_subject(CACHE, 0), make_subject(CACHE, 1)
     assert np.array_equal(first[0], again[0])
@@ -56,6 +57,7 @@ def test_a_cache_of_another_kind_is_not_overwritten(tmp_path):
         make_cache(tmp_path, CACHE)
 
 
+@pytest.mark.slow
 def test_batches_follow_step_and_seed_and_hold_finite_images(a_cache):
     batches = SegmenterBatches(a_cache, FINE)
     first, again, other = batches(0), batches(0), batches(1)
@@ -74,6 +76,7 @@ def test_labels_go_by_what_fills_most_of_the_slice():
     assert labels_by_vote(tissues.reshape(1, 3, 1, 1)).item() == 1
 
 
+@pytest.mark.slow
 def test_a_short_training_lowers_the_loss(a_cache, tmp_path):
     config = a_config(40)
     train_network("fine", config, a_cache, a_cache, tmp_path / "run")
@@ -81,6 +84,7 @@ def test_a_short_training_lowers_the_loss(a_cache, tmp_path):
     assert np.mean(losses[-4:]) < 0.85 * losses[0]
 
 
+@pytest.mark.slow
 def test_a_stopped_training_resumes_to_the_same_weights(a_cache, tmp_path):
     config = a_config(8)
 
@@ -96,6 +100,7 @@ def test_a_stopped_training_resumes_to_the_same_weights(a_cache, tmp_path):
     assert all(torch.equal(stopped[name], through[name]) for name in through)
 
 
+@pytest.mark.slow
 def test_the_whole_training_leaves_a_folder_that_loads(tmp_path):
     folder = train_segmenter(tmp_path / "run", a_config(2), cache_dir=tmp_path / "cache")
     segmenter = Segmenter.from_files(folder)

@@ -21,6 +21,7 @@ def pairs() -> PhantomPairs:
     return PhantomPairs(replace(SMOKE.pairs, still=0.0), SMOKE.network)
 
 
+@pytest.mark.slow
 def test_the_same_step_gives_the_same_batch_whatever_came_before(pairs):
     first = pairs(3)
     again = PhantomPairs(pairs.config, pairs.teacher)(3)
@@ -82,6 +83,7 @@ def test_a_smoke_training_learns_motion_and_leaves_a_usable_teacher(walked):
     assert learnt < 0.9 * nothing
 
 
+@pytest.mark.slow
 def test_a_resumed_teacher_is_the_uninterrupted_one(tmp_path):
     config = replace(SMOKE, loop=replace(SMOKE.loop, steps=6, checkpoint_every=3, log_every=1))
     whole = train_teacher(None, tmp_path / "whole", config)

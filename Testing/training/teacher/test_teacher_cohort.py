@@ -23,6 +23,7 @@ def cines(tmp_path_factory):
     return synthesize(tmp_path_factory.mktemp("cines") / "c", 3, 8_100_000, options)
 
 
+@pytest.mark.slow
 def test_batches_have_what_the_objective_needs_and_are_the_same_for_a_step(cines):
     config = read_configuration("teacher", "smoke")
     pairs, held_out = cohort_pairs(cines, config)
