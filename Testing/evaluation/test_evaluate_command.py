@@ -11,6 +11,7 @@ from COFTrainingLib.evaluation.cases import read_case
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor
 from COFTrainingLib.evaluation.run import CINE, Plan
 from COFTrainingLib.evaluation.store import Store
+from support.small_work import nothing, twice
 
 pytestmark = pytest.mark.slow
 
@@ -118,16 +119,8 @@ def test_a_partner_is_never_the_subject_itself():
     assert all(plan.partner(name) != name for name in plan.subjects)
 
 
-def _twice(task):
-    return 2 * task
-
-
-def _nothing(plan):
-    return None
-
-
 def test_every_task_is_done_once_whatever_the_number_of_workers():
     from COFTrainingLib.evaluation.run import results
 
     for workers in (1, 2):
-        assert sorted(results(list(range(7)), _twice, _nothing, None, workers)) == [0, 2, 4, 6, 8, 10, 12]
+        assert sorted(results(list(range(7)), twice, nothing, None, workers)) == [0, 2, 4, 6, 8, 10, 12]

@@ -19,3 +19,11 @@ def refused(number: int) -> int:
     if number == 3:
         raise CohortError("three is refused")
     return number
+
+
+def twice(number: int) -> int:
+    return 2 * number
+
+
+def nothing(plan: object) -> None:
+    return None
