@@ -1,6 +1,8 @@
-# Two commands for a fresh machine with Python 3.11 or 3.12; both install into .venv first.
+# Commands for a fresh machine with Python 3.11 or 3.12; all install into .venv first.
 #   make demo    the main job on the bundled synthetic patient, results in out/demo
 #   make test    every test
+#   make check   style, types and the quick tests
+#   make lint    style alone
 
 # A name on PATH may be a shim without an interpreter behind it, so each candidate has to prove itself.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
@@ -10,9 +12,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out/demo
 TORCH_CPU := https://download.pytorch.org/whl/cpu
-PYTEST_ARGS ?= -n auto --dist loadfile
+PYTEST_ARGS ?= -n auto --dist worksteal
+# One thread a worker: the workers share the cores. Qt draws off screen. bf16 keeps off AMX, where torch can crash.
+TEST_ENV := ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 OMP_NUM_THREADS=1 MPLBACKEND=Agg QT_QPA_PLATFORM=offscreen
 
-.PHONY: demo test lint install clean
+.PHONY: demo test check lint types install clean
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -47,13 +51,18 @@ pictures: install
 demo: install
 	$(BIN)/cof demo --out $(OUT) --overwrite
 
-# One thread a worker: the workers share the cores. Qt draws off screen. bf16 keeps off AMX, where torch can crash.
 test: install
-	ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 OMP_NUM_THREADS=1 MPLBACKEND=Agg QT_QPA_PLATFORM=offscreen $(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint types
+	$(TEST_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow"
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+types: install
+	$(BIN)/mypy
+
 clean:
-	rm -rf $(VENV) out .pytest_cache .hypothesis .ruff_cache
+	rm -rf $(VENV) out .pytest_cache .hypothesis .ruff_cache .mypy_cache

@@ -9,7 +9,6 @@ read, every tenth (``--analyse 1``: each) is analysed, too. Prints outcomes, the
 """
 
 import argparse
-import importlib.util
 import resource
 import shutil
 import sys
@@ -20,15 +19,8 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "COFGenerator"))
+sys.path[:0] = [str(ROOT / "COFGenerator"), str(ROOT / "Testing")]
 MAX_S, MAX_MB = 5.0, 500.0
-
-
-def _load(name: str, file: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "Testing" / "ecg" / file)
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 def victims(folder: Path, real: Path | None) -> list[tuple[str, Path]]:
@@ -36,10 +28,12 @@ def victims(folder: Path, real: Path | None) -> list[tuple[str, Path]]:
     if real is not None:
         copies = [shutil.copy(path, folder) for path in sorted(real.iterdir()) if path.is_file()]
         return [(Path(copy).name, Path(copy)) for copy in copies]
-    conftest = _load("cof_ecg_conftest", "conftest.py")
-    signal = sys.modules["cof_ecg_writers"].a_signal(4.0)
+    from support.ecg_files import FORMATS
+    from support.ecg_writers import a_signal
+
+    signal = a_signal(4.0)
     found = []
-    for name, write, _ in conftest.FORMATS:
+    for name, write, _ in FORMATS:
         path = write(folder, signal, 500.0)
         found.append((name, path))
         if name == "wfdb":
@@ -60,9 +54,9 @@ def main() -> int:
     options = parser.parse_args()
     from COFGeneratorLib.ecg import analyse_ecg, read_ecg
     from COFGeneratorLib.errors import EcgError
+    from support.mutations import mutate
 
     warnings.simplefilter("ignore")
-    mutate = _load("cof_ecg_mutations", "mutations.py").mutate
     broken = False
     with tempfile.TemporaryDirectory() as scratch:
         for label, path in victims(Path(scratch), options.real):

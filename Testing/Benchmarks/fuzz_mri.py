@@ -10,7 +10,6 @@ the find: ``--only FAMILY --first NUMBER --count 1``; such finds belong into ``T
 
 import argparse
 import gzip
-import importlib.util
 import io
 import random
 import resource
@@ -26,17 +25,10 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "COFGenerator"))
+sys.path[:0] = [str(ROOT / "COFGenerator"), str(ROOT / "Testing")]
 MAX_S, MAX_MB, HANG_S = 5.0, 500.0, 60
 OBLIQUE = np.array([[0.9, 0.7, -6.1, 31], [1.1, -0.5, 5.1, -22], [0, -1.1, -6.1, 47], [0, 0, 0, 1.0]])
 FAMILIES = ("nifti", "nrrd", "metaimage", "dicom", "zip", "scene")
-
-
-def _load(name: str, file: Path):
-    spec = importlib.util.spec_from_file_location(name, file)
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 def made_files(folder: Path) -> dict[str, list[Path]]:
@@ -67,10 +59,9 @@ def made_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def _made_dicom(folder: Path, cine: np.ndarray) -> Path:
-    fixtures = _load("cof_anatomy_conftest", ROOT / "Testing" / "anatomy" / "conftest.py")
-    dataset = fixtures.dicom_dataset.__wrapped__()
-    cine_of = fixtures.dicom_cine.__wrapped__(dataset)
-    return fixtures.save_dicom.__wrapped__()(folder, cine_of(cine[:3, :4], OBLIQUE))
+    from support.dicom_writer import dicom_cine, save_dicom
+
+    return save_dicom(folder, dicom_cine(cine[:3, :4], OBLIQUE))
 
 
 def _packed(path: Path, files: list[Path], where: str) -> Path:
@@ -138,9 +129,9 @@ def main() -> int:
     options = parser.parse_args()
     from COFGeneratorLib.anatomy import read_cine, read_sax
     from COFGeneratorLib.errors import AnatomyError
+    from support.mutations import mutate_image as mutate
 
     warnings.simplefilter("ignore")
-    mutate = _load("cof_anatomy_fuzz", ROOT / "Testing" / "anatomy" / "test_fuzz.py").mutate
     signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError("hang")))
     broken = False
     with tempfile.TemporaryDirectory() as scratch:

@@ -17,34 +17,9 @@ import numpy as np
 import pytest
 from COFGeneratorLib.anatomy import read_cine, read_sax
 from COFGeneratorLib.errors import AnatomyError
+from support.mutations import mutate_image
 
 MUTATIONS = int(os.environ.get("COF_FUZZ", "80"))
-PIECES = [
-    b"\0", b"\xff", b"\x7f", b"\x80", b"0", b"9", b"-", b"\n", b" ", b"(", b")", b":", b"99999999", b"nan", b"inf",
-    b"1e308", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\xff\xff\xff\xff",
-]  # fmt: skip
-
-
-def mutate(content: bytes, dice: random.Random) -> bytes:
-    """Flip, overwrite, insert, delete or cut, mostly in the header."""
-    data = bytearray(content)
-    for _ in range(dice.choice((1, 1, 2, 3, 8))):
-        at = dice.randrange(min(len(data), dice.choice((200, 400, 1200, len(data)))))
-        kind, piece, n = dice.randrange(6), dice.choice(PIECES), dice.randrange(1, 40)
-        if kind == 0:
-            data[at] ^= 1 << dice.randrange(8)
-        elif kind == 1:
-            data[at : at + 1] = piece
-        elif kind == 2:
-            data[at : at + len(piece)] = piece
-        elif kind == 3:
-            del data[at : at + n]
-        elif kind == 4:
-            data[at:at] = data[(other := dice.randrange(len(data))) : other + n]
-        elif dice.random() < 0.3:
-            del data[at:]
-        data = data or bytearray(b"x")
-    return bytes(data)
 
 
 def read_or_refuse(path, number: int) -> None:
@@ -72,9 +47,9 @@ def test_mutated_image_files(tmp_path, cine, oblique, write_image, name, capfd):
     for number in range(MUTATIONS):
         dice = random.Random(f"{name} {number}")
         if name.endswith(".gz") and dice.random() < 0.7:
-            content = gzip.compress(mutate(gzip.decompress(seed), dice), 1)
+            content = gzip.compress(mutate_image(gzip.decompress(seed), dice), 1)
         else:
-            content = mutate(seed, dice)
+            content = mutate_image(seed, dice)
         (tmp_path / name).write_bytes(content)
         read_or_refuse(tmp_path / name, number)
     assert capfd.readouterr().err == ""
@@ -95,10 +70,10 @@ def test_mutated_dicom_files_and_zips(tmp_path, cine, oblique, dicom_cine, save_
     folder.mkdir()
     for number in range(MUTATIONS // 4):
         dice = random.Random(f"dicom {number}")
-        (tmp_path / "a.zip").write_bytes(mutate(buffer.getvalue(), dice))
+        (tmp_path / "a.zip").write_bytes(mutate_image(buffer.getvalue(), dice))
         read_or_refuse(tmp_path / "a.zip", number)
         for name, content in enumerate(contents):
-            (folder / str(name)).write_bytes(mutate(content, dice) if dice.random() < 0.4 else content)
+            (folder / str(name)).write_bytes(mutate_image(content, dice) if dice.random() < 0.4 else content)
         read_or_refuse(folder, number)
     assert capfd.readouterr().err == ""
 

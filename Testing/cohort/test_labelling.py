@@ -48,6 +48,7 @@ def reader(cine_cohort, monkeypatch):
     return seen
 
 
+@pytest.mark.slow
 def test_a_labelled_cohort_can_be_evaluated(unlabelled, cine_cohort, reader, tmp_path):
     with pytest.raises(CohortError, match="labels are needed"):
         read_case(unlabelled, unlabelled.subjects[0])

@@ -100,6 +100,7 @@ def test_labels_move_by_the_displacement(cine_cohort):
     assert (pulled == labels[frame]).mean() > 0.998
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_stopped_synthesis_is_finished_with_the_same_content(tmp_path, phantoms, monkeypatch, workers):
     real, made = synthesis.write_subject, []
@@ -140,6 +141,7 @@ def test_a_manifest_alone_lists_the_same_hearts(tmp_path, phantoms):
     assert read_cohort(tmp_path / "c") == listed
 
 
+@pytest.mark.slow
 def test_prevalence_decides_how_many_have_infarcts(tmp_path):
     def infarcts(prevalence, name):
         listed = synthesize(tmp_path / name, 30, 7, PhantomOptions(prevalence), files=False)

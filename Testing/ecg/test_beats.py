@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cof_ecg_writers import WAVES_MS, beat_train
 from COFGeneratorLib.ecg import analyse_ecg, cycle_from_peaks
 from COFGeneratorLib.ecg.average_beat import average_beat
 from COFGeneratorLib.ecg.cycle import BEAT_R_SAMPLE, BEAT_SAMPLES, SCALAR_NAMES
@@ -16,6 +15,7 @@ from COFGeneratorLib.ecg.detection import find_r_peaks
 from COFGeneratorLib.ecg.record import LEADS, EcgRecord
 from COFGeneratorLib.ecg.summary import summary
 from COFGeneratorLib.errors import EcgError
+from support.ecg_writers import WAVES_MS, beat_train
 
 FS = 500.0
 

@@ -3,12 +3,12 @@
 import contextlib
 import time
 
-import cof_ecg_mutations
 import pytest
 from COFGeneratorLib.ecg import analyse_ecg, read_ecg
 from COFGeneratorLib.errors import EcgError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import mutations
 
 SEEDS = 30
 """Of each format in the test run; ``Testing/Benchmarks/fuzz_ecg.py`` runs thousands."""
@@ -34,7 +34,7 @@ def test_damaged_files_are_refused_or_read(tmp_path, a_signal, written):
     for victim in victims:
         good = victim.read_bytes()
         for seed in (*FINDS.get(name, ()), *range(SEEDS)):
-            data = cof_ecg_mutations.mutate(good, seed)
+            data = mutations.mutate(good, seed)
             victim.write_bytes(data)
             survive(tmp_path, victim, data)
         victim.write_bytes(good)

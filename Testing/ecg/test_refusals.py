@@ -8,8 +8,12 @@ import zlib
 
 import numpy as np
 import pytest
-from cof_ecg_scp import scp_bytes
-from cof_ecg_writers import (
+from COFGeneratorLib.ecg import read_ecg
+from COFGeneratorLib.ecg.readers.leads import lead_name
+from COFGeneratorLib.ecg.readers.source import MAX_BYTES
+from COFGeneratorLib.ecg.record import LEADS, EcgRecord
+from COFGeneratorLib.errors import EcgError
+from support.ecg_writers import (
     aecg_text,
     cardiosoft_text,
     csv_text,
@@ -20,11 +24,7 @@ from cof_ecg_writers import (
     philips_text,
     write_wfdb,
 )
-from COFGeneratorLib.ecg import read_ecg
-from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import MAX_BYTES
-from COFGeneratorLib.ecg.record import LEADS, EcgRecord
-from COFGeneratorLib.errors import EcgError
+from support.scp_writer import scp_bytes
 
 
 def _refused(path, match: str) -> str:

@@ -7,12 +7,21 @@ import warnings
 
 import numpy as np
 import pytest
-from cof_ecg_scp import scp_bytes
-from cof_ecg_writers import PERSON, a_signal, csv_text, dicom_bytes, edf_bytes, matlab_bytes, philips_text, write_wfdb
 from COFGeneratorLib.ecg import analyse_ecg, read_ecg
 from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.ecg.summary import summary
 from COFGeneratorLib.errors import EcgError
+from support.ecg_writers import (
+    PERSON,
+    a_signal,
+    csv_text,
+    dicom_bytes,
+    edf_bytes,
+    matlab_bytes,
+    philips_text,
+    write_wfdb,
+)
+from support.scp_writer import scp_bytes
 
 SPELT = ["MDC_ECG_LEAD_I", "ii", "Lead III", "AVR", "avl", "VF", "C1", "v2", "V3 (mV)", "ECG V4", "v 5", "V6-ref"]
 

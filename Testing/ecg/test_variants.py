@@ -5,11 +5,11 @@ import struct
 
 import numpy as np
 import pytest
-from cof_ecg_scp import scp_bytes
-from cof_ecg_writers import aecg_text, cardiosoft_text, csv_text, dicom_bytes, muse_text, philips_text
 from COFGeneratorLib.ecg import read_ecg
 from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.errors import EcgError
+from support.ecg_writers import aecg_text, cardiosoft_text, csv_text, dicom_bytes, muse_text, philips_text
+from support.scp_writer import scp_bytes
 
 
 def _read(tmp_path, content, name="x.bin"):

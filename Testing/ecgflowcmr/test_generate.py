@@ -150,6 +150,7 @@ def test_the_encoder_answers_the_contract_of_all_encoders(smoke_bundle, record):
     assert torch.allclose(found[0], found[1].mean(dim=0))
 
 
+@pytest.mark.slow
 def test_a_four_chamber_model_trains_and_draws_its_plane(record, tmp_path):
     from COFTrainingLib.training.ecgflowcmr.export import export_ecgflow
     from COFTrainingLib.training.ecgflowcmr.stages import STAGES

@@ -12,6 +12,8 @@ from COFTrainingLib.phantom.physiology import draw_physiology
 from COFTrainingLib.studies.ecgflowcmr.heldout import cines_of, draw_held_out, fac_and_es
 from COFTrainingLib.studies.ecgflowcmr.rhythm_check import boundary_errors
 
+pytestmark = pytest.mark.slow
+
 RECORDS = (
     "cardiosoft_ukb_layout.xml", "muse.xml", "philips_sierra_1_04_01.xml", "hl7_aecg.xml", "dicom_12lead.dcm",
     "scp_huffman.scp", "HR06000.hea", "HR06001.hea", "HR06004.hea", "E07500.hea", "00001_lr.hea", "s0010_re.hea",

@@ -42,6 +42,7 @@ def _predicted(own_cines_as_predictions):
     return own_cines_as_predictions
 
 
+@pytest.mark.slow
 def test_both_arms_are_read_by_the_same_network(tiny_cohort, predicted, untrained, tmp_path, monkeypatch):
     monkeypatch.setattr("COFTrainingLib.evaluation.run.load_assessor", lambda folder: ByBrightness())
     out = tmp_path / "report"

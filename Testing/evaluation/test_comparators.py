@@ -17,6 +17,8 @@ from COFTrainingLib.evaluation.metrics.function import resample_curve
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.anchor_phase import predict_told, shift_back, shift_case
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bundle():

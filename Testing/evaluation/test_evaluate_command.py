@@ -13,6 +13,8 @@ from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def evaluated(tiny_cohort, own_cines_as_predictions, tmp_path_factory):

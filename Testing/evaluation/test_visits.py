@@ -3,6 +3,7 @@
 from dataclasses import asdict
 
 import numpy as np
+import pytest
 from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject
 from COFTrainingLib.evaluation.visits import earlier_visit, phantom_prior
 from COFTrainingLib.phantom.physiology import NATURAL
@@ -14,6 +15,7 @@ def a_cohort(tmp_path):
     return Cohort(tmp_path, header, subjects)
 
 
+@pytest.mark.slow
 def test_an_earlier_visit_is_the_same_heart_on_another_day(tmp_path):
     from COFTrainingLib.phantom.cases import draw_case
 

@@ -56,6 +56,7 @@ def test_playback_keeps_the_true_rate_for_any_number_of_frames(count, rr_ms):
     assert all(delay % 10 == 0 for delay in delays_ms)
 
 
+@pytest.mark.slow
 def test_a_cine_without_labels_is_shown_without_contours_and_numbers(a_cine, tmp_path):
     bare = replace(a_cine, labels=None, labels_from="none", function=None)
     sheet, film = write_preview(bare, tmp_path)
@@ -64,6 +65,7 @@ def test_a_cine_without_labels_is_shown_without_contours_and_numbers(a_cine, tmp
     assert Image.open(film).n_frames > 5
 
 
+@pytest.mark.slow
 def test_further_draws_are_shown_as_a_spread(a_cine, tmp_path):
     report = a_cine.function
     draws = tuple(replace(report, ef_percent=report.ef_percent + step) for step in (-4.0, 5.0))

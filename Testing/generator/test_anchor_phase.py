@@ -75,6 +75,7 @@ def test_motion_that_is_told_begins_at_the_anchor(tiny_model, told_bundle):
         assert velocity[:, 0].abs().max() > 1e-3
 
 
+@pytest.mark.slow
 def test_phase_zero_is_the_cine_without_a_phase(a_case, tiny_bundle):
     plain, zero, near = (
         generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, frames=6, **given)
@@ -88,6 +89,7 @@ def test_phase_zero_is_the_cine_without_a_phase(a_case, tiny_bundle):
     assert plain.provenance["warnings"] == zero.provenance["warnings"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bundle", ["tiny_bundle", "told_bundle"])
 def test_the_frame_of_the_phase_is_the_anchor_and_time_begins_at_the_r_wave(a_case, bundle, request):
     bundle = request.getfixturevalue(bundle)
@@ -112,6 +114,7 @@ def test_a_phase_beyond_the_cycle_is_refused(a_case, tiny_bundle, phase):
         generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, anchor_phase=phase)
 
 
+@pytest.mark.slow
 def test_an_end_systolic_anchor_fills_to_the_end_diastole_that_it_had(a_case):
     """The shipped model, which knows anchors at the R wave alone, on a phantom whose anchor is its end-systole."""
     bundle, truth = load_bundle(default_bundle()), a_case.true_function(FRAMES)

@@ -70,6 +70,7 @@ def test_draws_have_the_spread_of_the_interval():
     assert stated.draw(7) == stated.draw(7)
 
 
+@pytest.mark.slow
 def test_a_bundle_that_goes_by_the_ecg_says_the_interval(tiny_bundle, tiny_model, a_case, tmp_path):
     from COFGeneratorLib.generator import load_bundle, save_bundle
 

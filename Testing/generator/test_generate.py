@@ -48,6 +48,7 @@ def test_provenance_names_model_weights_inputs_and_seed(a_cine, tiny_bundle):
     json.dumps(facts)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_draws_and_another_seed_others(a_case, tiny_bundle):
     def draws(seed):
         cine = generate(a_case.anchor, a_case.record, tiny_bundle, labels=a_case.labels, frames=6, samples=2, seed=seed)

@@ -139,6 +139,7 @@ def test_kill_ends_a_job_at_once(start):
     assert time.monotonic() - begin < 5.0
 
 
+@pytest.mark.slow
 @posix
 def test_a_job_goes_on_when_its_starter_exits_and_can_be_found_again(tmp_path):
     """The starter is a process of its own that exits at once, as Slicer does when it is closed."""

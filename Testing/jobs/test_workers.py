@@ -1,7 +1,6 @@
 """Work over processes and clusters gives what one process gives; nothing of it outlives who asked for it."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,21 +11,9 @@ import pytest
 from COFGeneratorLib.errors import CohortError, JobError
 from COFGeneratorLib.jobs import workers as work
 from COFGeneratorLib.jobs.workers import AHEAD, spread
+from support.small_work import deadly_at_two, killed, refused, remember, remembered, slow, squared
 
-
-def squared(number: int) -> int:
-    return number * number
-
-
-def killed(number: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def refused(number: int) -> int:
-    if number == 3:
-        raise CohortError("three is refused")
-    return number
+pytestmark = pytest.mark.slow
 
 
 def test_processes_give_what_one_gives():
@@ -92,40 +79,17 @@ def test_without_dask_it_is_said_how_to_get_it(monkeypatch):
         list(spread(squared, range(3), scheduler="local"))
 
 
-def slow(folder: str, number: int) -> int:
-    (Path(folder) / f"{number}-{os.getpid()}").touch()
-    time.sleep(60.0 if number else 0.0)
-    return number
-
-
-def told_twice(number: int) -> int:
-    if number == 2:
-        os._exit(3)
-    return number
-
-
 def test_results_come_in_order_where_that_is_asked():
     assert list(spread(squared, range(9), workers=2, ordered=True)) == [squared(number) for number in range(9)]
 
 
 def test_every_process_is_prepared_once(tmp_path):
-    assert list(spread(prepared_value, range(4), prepare=partial(remember, 7))) == [7, 7, 7, 7]
-    assert list(spread(prepared_value, range(4), workers=2, prepare=partial(remember, 9))) == [9, 9, 9, 9]
-
-
-KEPT = []
-
-
-def remember(value: int) -> None:
-    KEPT[:] = [value]
-
-
-def prepared_value(number: int) -> int:
-    return KEPT[0]
+    assert list(spread(remembered, range(4), prepare=partial(remember, 7))) == [7, 7, 7, 7]
+    assert list(spread(remembered, range(4), workers=2, prepare=partial(remember, 9))) == [9, 9, 9, 9]
 
 
 def test_a_death_costs_its_own_item_where_the_caller_says_what_stands_for_it():
-    results = spread(told_twice, range(5), workers=2, lost=lambda number, why: -number, ordered=True)
+    results = spread(deadly_at_two, range(5), workers=2, lost=lambda number, why: -number, ordered=True)
     assert list(results) == [0, 1, -2, 3, 4]
 
 
@@ -163,31 +127,21 @@ def test_work_that_is_left_is_cancelled_and_its_processes_end(tmp_path):
 
 PARENT = """
 import sys
-sys.path.insert(0, sys.argv[1])
 from functools import partial
-import a_slow_work
+from support.small_work import slow
 from COFGeneratorLib.jobs.workers import spread
 
 if __name__ == "__main__":
-    list(spread(partial(a_slow_work.slow, sys.argv[2]), range(1, 9), workers=2))
-"""
-SLOW = """
-import os, time
-from pathlib import Path
-
-def slow(folder, number):
-    (Path(folder) / f"{number}-{os.getpid()}").touch()
-    time.sleep(60.0)
+    list(spread(partial(slow, sys.argv[1]), range(1, 9), workers=2))
 """
 
 
 @linux
 def test_processes_end_with_a_parent_that_is_killed(tmp_path):
     (tmp_path / "parent.py").write_text(PARENT)
-    (tmp_path / "a_slow_work.py").write_text(SLOW)
     (marks := tmp_path / "marks").mkdir()
-    paths = os.pathsep.join([str(tmp_path), *sys.path])
-    argv = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path), str(marks)]
+    paths = os.pathsep.join(sys.path)
+    argv = [sys.executable, str(tmp_path / "parent.py"), str(marks)]
     parent = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": paths})
     try:
         end = time.monotonic() + 60.0

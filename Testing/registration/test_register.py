@@ -41,6 +41,7 @@ def test_demons_find_a_known_contraction(a_real_cine):
     assert np.abs(field_mm[0]).max() < 1.0
 
 
+@pytest.mark.slow
 def test_a_registered_cine_has_the_volumes_of_the_real_one(a_real_cine):
     frames, labels = a_real_cine
     cine = register_cine(SaxStack(frames[0], GEOMETRY), frames, 800.0, labels=labels, labels_from="user")
@@ -54,6 +55,7 @@ def test_a_registered_cine_has_the_volumes_of_the_real_one(a_real_cine):
     assert WITHOUT_TEACHER in cine.provenance["warnings"]
 
 
+@pytest.mark.slow
 def test_another_anchor_frame_starts_the_cycle(a_real_cine):
     frames, _ = a_real_cine
     cine = register_cine(SaxStack(frames[2], GEOMETRY, frame=2), frames, 800.0)
@@ -69,6 +71,7 @@ def test_frames_of_another_grid_are_refused(a_real_cine):
         register_cine(SaxStack(frames[0], GEOMETRY), frames[:, :4], 800.0)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_found_in_a_bundle_and_used(a_real_cine, tmp_path):
     from COFGeneratorLib.registration.teacher import RegistrationTeacher
     from COFGeneratorLib.registration.teacher_network import TeacherConfig, TeacherNetwork
@@ -97,11 +100,12 @@ class OneWhoSees:
         return np.concatenate([self.seen[:1], self.seen])
 
 
+@pytest.mark.slow
 def test_what_a_segmenter_sees_guides_the_teacher_where_images_show_nothing(tmp_path):
     from COFGeneratorLib.registration.teacher import RegistrationTeacher
     from COFGeneratorLib.registration.teacher_network import TeacherConfig, TeacherNetwork
 
-    RegistrationTeacher(TeacherNetwork(TeacherConfig())).save(tmp_path)
+    RegistrationTeacher(TeacherNetwork(TeacherConfig(plane=(32, 32), filters=(8, 12, 16)))).save(tmp_path)
     frames = np.full((4, *SHAPE), 300.0, dtype=np.float32)
     labels = [ring(radius)[1] for radius in (12.0, 9.0, 9.0, 12.0)]
     anchor = SaxStack(frames[0], GEOMETRY)
@@ -114,6 +118,7 @@ def test_what_a_segmenter_sees_guides_the_teacher_where_images_show_nothing(tmp_
     assert led.function.folded_fraction == 0.0
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_outputs_of_a_generation(a_real_cine, tmp_path, capsys):
     sitk = pytest.importorskip("SimpleITK")
     pytest.importorskip("slicer")

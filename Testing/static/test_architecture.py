@@ -2,16 +2,11 @@
 
 import ast
 import functools
-import importlib.util
 import sys
 from pathlib import Path
 
 import pytest
-
-_spec = importlib.util.spec_from_file_location("cof_house", Path(__file__).with_name("house.py"))
-house = importlib.util.module_from_spec(_spec)
-sys.modules["cof_house"] = house
-_spec.loader.exec_module(house)
+from support import house
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATOR = ROOT / "COFGenerator" / "COFGeneratorLib"
@@ -118,7 +113,7 @@ ROOMS = [
 @pytest.mark.parametrize(("package", "rooms"), ROOMS, ids=[package for package, _ in ROOMS])
 def test_rooms_stand_on_lower_ones_alone(package, rooms):
     there = {house.room_of(module, package) for module in house.product()} - {""}
-    assert there == {room for line in rooms for room in line}, "give every room its place in Testing/static/house.py"
+    assert there == {room for line in rooms for room in line}, "give every room its place in Testing/support/house.py"
     assert house.arrows_up(house.graph(), package, rooms) == []
 
 

@@ -1,6 +1,5 @@
 """What an installed extension consists of: listed files, one flat folder, the index entry."""
 
-import importlib.util
 import itertools
 import json
 import re
@@ -9,11 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from static import cmake_lists
 
 ROOT = Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("cof_cmake_lists", Path(__file__).with_name("cmake_lists.py"))
-cmake_lists = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cmake_lists)
 
 CATEGORIES = {"Cardiac", "Image Synthesis", "Sequences", "Segmentation", "Machine Learning"}
 """Of the index's closed list, those that would fit us."""

@@ -20,14 +20,12 @@ from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Store
 from COFTrainingLib.training import configurations
 from COFTrainingLib.training.loop.run_folder import config_diff
+from support import house
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
 SAMPLE = ROOT / "Resources" / "SampleData" / "ecg.hea"
 FLOORS = ("COFGeneratorLib", "COFTrainingLib")
-_spec = importlib.util.spec_from_file_location("cof_house", Path(__file__).with_name("house.py"))
-house = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(house)
 
 
 def recipe(language: str, name: str) -> tuple[Path, str]:

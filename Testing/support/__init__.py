@@ -1,0 +1,1 @@
+"""What tests of several rooms share: fixtures (loaded by ``Testing/conftest.py``) and writers of files."""
