@@ -21,7 +21,8 @@ FUNCTIONS = {"COFGeneratorLib": ("read_ecg", "analyse_ecg", "read_sax", "read_la
 CLASSES = {
     "COFGeneratorLib.ecg": ("EcgRecord", "EcgCycle"),
     "COFGeneratorLib.anatomy": ("SaxStack", "Roi"),
-    "COFGeneratorLib.generator": ("Bundle", "Cine"),
+    "COFGeneratorLib.generator": ("Bundle",),
+    "COFGeneratorLib.cine": ("Cine",),
     "COFGeneratorLib.function": ("FunctionReport", "RegionalReport"),
 }
 """What the functions take and give back, by the room that it is imported from."""

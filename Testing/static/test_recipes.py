@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +107,8 @@ def test_the_configuration_of_the_recipe_is_read_and_built(monkeypatch, tmp_path
     shutil.copytree(configurations.FOLDER, folder)
     relative, content = recipe("toml", "wide.toml")
     (folder / relative.name).write_text(content, encoding="utf-8")
-    monkeypatch.setattr(configurations, "FOLDER", folder)
-    assert "wide" in configurations.names()
+    monkeypatch.setattr(configurations, "SHELF", replace(configurations.SHELF, folder=folder))
+    assert "wide" in configurations.configuration_names()
     before, after = (configurations.read_configuration("flow", name) for name in ("cof-plus", "wide"))
     differs = [line.split(":")[0] for line in config_diff(asdict(before), asdict(after))]
     assert {name.split("[")[0] for name in differs} == {"mean.widths", "mean.blocks", "flow.widths"}

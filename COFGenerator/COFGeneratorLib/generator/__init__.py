@@ -5,7 +5,6 @@ from typing import Any
 
 _PUBLIC = {
     "Bundle": "bundle",
-    "Cine": "cine",
     "generate": "pipeline",
     "load_bundle": "bundle",
     "save_bundle": "bundle",

@@ -30,7 +30,7 @@ def write_scene(cine: Any, directory: str | os.PathLike, name: str = "Heart") ->
     """Write a cine for Slicer, complete or not at all.
 
     Args:
-        cine: ``generator.cine.Cine``.
+        cine: ``cine.Cine``.
         directory: Where to write; made if need be.
         name: Start of all node names.
 

@@ -82,7 +82,7 @@ def build_result(cine: Any, scene: Any = None, name: str = "Heart") -> ResultNod
     """Add a generated cine with all its parts to a scene.
 
     Args:
-        cine: ``generator.cine.Cine``.
+        cine: ``cine.Cine``.
         scene: vtkMRMLScene; the application's own where none is given.
         name: Start of all node names.
 
