@@ -94,7 +94,7 @@ class EcgCycle:
     def scalars(self) -> np.ndarray:
         """Return the scalar side channel, (len(SCALAR_NAMES),) float32, raw units, 0 where a wave is absent.
 
-        Amplitude and rate must reach the network although the waveform may be normalised (methods.md, 0.4).
+        Amplitude and rate must reach the network although the waveform may be normalised.
         """
         axis = np.deg2rad(self.axis_deg)
         values = (

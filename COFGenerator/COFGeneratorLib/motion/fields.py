@@ -80,7 +80,7 @@ def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 def exponential(velocity: torch.Tensor, squarings: int = SQUARINGS) -> torch.Tensor:
     """Return the displacement of a stationary velocity, by scaling and squaring with border padding.
 
-    Border padding (not zeros) keeps folds away from the edge (methods.md, 0.8).
+    Border padding (not zeros) keeps folds away from the edge.
     """
     _check_field(velocity, "A velocity")
     displacement = velocity / 2**squarings

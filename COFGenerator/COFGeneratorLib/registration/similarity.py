@@ -15,7 +15,7 @@ LOCAL_WINDOW = (1, 9, 9)
 FLAT_VARIANCE = 1e-4
 """Local variance of images scaled to 0…1 below which a window holds noise only: (1 % of the range)²."""
 LARGEST_MM = (20.0, 18.0, 18.0)
-"""Largest plausible displacement along (k, j, i): above it the maximum-field term acts (methods.md, 1.2)."""
+"""Largest plausible displacement along (k, j, i): above it the maximum-field term acts."""
 
 
 def box_mean(image: torch.Tensor, window: Sequence[int]) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """The beating phantom: exact labels and exact pull displacements at any time of the cycle.
 
-The wall moves by a volume-preserving map in closed form (methods.md §5.1, here with regional amplitude and delay):
+The wall moves by a volume-preserving map in closed form, with regional amplitude and delay:
 a wall point (r, θ, z) goes to z' = λz (about the fixed apex), r'² = q·r0²(θ, z) + (r² − r0²)/λ, θ' = θ + τ(z). With
 λ, q, τ functions of (θ, z) as below, det J = 1 exactly in the wall. The pull map needed by images is its inverse, also
 in closed form. The LV's volume is V(t) = λ(t)·½∫∫ q r0² dθ dz.

@@ -57,7 +57,7 @@ def clock_features(condition: torch.Tensor, phases: torch.Tensor) -> torch.Tenso
     """Return features of time for every phase, (B, T, CLOCK_SIZE).
 
     Harmonics of the plain phase and of the *physiological* phase, a monotone warp that puts the end of systole at
-    one half (methods.md §1.3), so that systole and diastole keep their place whatever the heart rate.
+    one half, so that systole and diastole keep their place whatever the heart rate.
 
     Args:
         condition: (B, CONDITION_SIZE).
