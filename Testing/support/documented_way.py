@@ -18,8 +18,8 @@ BARS_MISSED = 1
 """Exit code of the held-out comparison where a model misses a bar, as one of a dozen steps does."""
 
 
-ORACLE_PATIENTS = 200
-"""Of the oracles beside the comparison; the bench's own 20,000 take longer than the comparison of two subjects."""
+BENCH_FRAMES, ORACLE_PATIENTS = 10, 200
+"""Frames of a cycle and patients of the oracles in the bench: its own 50 and 20,000 take longer than all trainings."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,12 @@ def _run(words: list[str]) -> int:
     if words[0] == "cof":
         return main(words[1:])
     from COFTrainingLib.phantom import oracles
+    from COFTrainingLib.studies.heldout import heldout
 
     floors = oracles.oracle_floors
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(oracles, "oracle_floors", lambda _, seed: floors(ORACLE_PATIENTS, seed))
+        patch.setattr(heldout, "FRAMES", BENCH_FRAMES)
         patch.setattr(sys, "argv", words[1:])
         try:
             runpy.run_path(words[1], run_name="__main__")

@@ -67,7 +67,7 @@ def test_knock_outs_change_the_model_and_leave_it_as_it_was(cof, smoke_run, tmp_
     assert found["trained"] == []
     rows = {row["name"]: row for row in found["knock_outs"]}
     assert len(rows) == 8
-    assert (tmp_path / "out" / "ablations.md").read_text().count("\n") == len(rows) + 2
+    assert (tmp_path / "out" / "ablations.md").read_text(encoding="utf-8").count("\n") == len(rows) + 2
 
 
 @pytest.mark.slow
