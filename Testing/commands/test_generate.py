@@ -107,6 +107,7 @@ def test_without_slicer_the_rest_is_written_and_the_gap_is_named(generate_words,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("read_outs_alone")
 def test_the_phase_of_the_anchor_is_kept_in_run_json(generate_words, cof, tmp_path):
     assert cof(*generate_words(out=tmp_path / "r", anchor_phase=0.4)).code == 0
     run = json.loads((tmp_path / "r" / "run.json").read_text())
@@ -170,6 +171,7 @@ def test_termination_cleans_up_like_a_request_to_stop(generate_words, cof, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("read_outs_alone")
 def test_steps_that_change_nothing_are_said(generate_words, cof, tmp_path):
     assert cof(*generate_words(out=tmp_path / "r"), "--steps", 3).code == 0
     assert any("--samples" in text for text in json.loads((tmp_path / "r" / "run.json").read_text())["warnings"])

@@ -8,6 +8,7 @@ from COFTrainingLib.cli import main
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("flag", "source"), [("", "user+segmenter"), ("--labels-as-given", "user")])
+@pytest.mark.usefixtures("read_outs_alone")
 def test_a_cavity_s_contours_give_a_whole_heart_unless_told_otherwise(shared_data, tmp_path, flag, source):
     stack, record = shared_data / "mri" / "scd0003701", next((shared_data / "ecg").rglob("HR06004.hea"))
     words = (

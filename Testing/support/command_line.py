@@ -130,3 +130,12 @@ def generate_words(a_patient, a_bundle):
         return ["generate", *(word for pair in flat for word in pair)]
 
     return words
+
+
+@pytest.fixture
+def read_outs_alone(monkeypatch) -> None:
+    """Let commands write what was measured and leave out pictures and scene, which take most of their time."""
+    from COFGeneratorLib import figures, scene
+
+    monkeypatch.setattr(figures, "write_preview", lambda *_, **__: [])
+    monkeypatch.setattr(scene, "write_scene", lambda *_, **__: [])

@@ -350,6 +350,7 @@ def test_generate_labels_the_anchor_with_it(scripted, drawing, tiny_bundle, a_ca
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("read_outs_alone")
 def test_the_command_takes_a_segmenter(scripted, drawing, tiny_bundle_folder, a_case, tmp_path, capsys):
     stack, labels = drawing
     write_nrrd(tmp_path / "anchor.nrrd", stack.voxels, stack.ijk_to_ras)
