@@ -149,10 +149,10 @@ def test_a_table_is_imported_and_the_ledger_of_its_check_is_a_table(training, ho
 def test_every_kind_of_import_of_the_command_line_is_offered(training):
     import argparse
 
-    from COFTrainingLib.commands import cohort
+    from COFTrainingLib.commands import cohort_options
 
     verbs = argparse.ArgumentParser().add_subparsers()
-    cohort._add_import(verbs)
+    cohort_options.add_import(verbs)
     flags = {option for group in verbs.choices["import"]._mutually_exclusive_groups for option in group._group_actions}
     offered = {training.ui.importKindSelector.itemData(n) for n in range(training.ui.importKindSelector.count)}
     assert offered == {option.dest for option in flags}
