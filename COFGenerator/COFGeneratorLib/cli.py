@@ -21,10 +21,7 @@ COMMANDS = {
     "register": "COFGeneratorLib.commands.register",
 }
 """Sub-command → the file that adds it to a parser (``add``), in the order in which help shows them."""
-BETWEEN_PROCESSES = {
-    "ecg-trace": "COFGeneratorLib.commands.ecg_trace",
-    "probe": "COFGeneratorLib.commands.probe",
-}
+BETWEEN_PROCESSES = {"ecg-trace": "COFGeneratorLib.commands.ecg_trace", "probe": "COFGeneratorLib.commands.probe"}
 """Sub-commands that windows call; help does not show them."""
 
 

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 from COFGeneratorLib.errors import CohortError
 from COFTrainingLib.phantom.oracles import end_systole_ms, oracle_floors
-from COFTrainingLib.phantom.physiology import (
-    EF_NOISE,
-    Prevalence,
-    draw_physiology,
-    expected_ef,
-    volume_fraction,
-)
+from COFTrainingLib.phantom.physiology import EF_NOISE, Prevalence, draw_physiology, expected_ef, volume_fraction
 
 
 @pytest.fixture(scope="module")

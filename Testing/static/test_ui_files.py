@@ -20,12 +20,7 @@ INPUTS = {
     "QPushButton",
     "QToolButton",
 }
-MRML = {
-    "qMRMLNodeComboBox",
-    "qMRMLTableView",
-    "qMRMLSequenceBrowserPlayWidget",
-    "qMRMLSequenceBrowserSeekWidget",
-}
+MRML = {"qMRMLNodeComboBox", "qMRMLTableView", "qMRMLSequenceBrowserPlayWidget", "qMRMLSequenceBrowserSeekWidget"}
 
 
 @pytest.fixture(params=MODULES)

@@ -10,12 +10,7 @@ from torch.nn import functional
 
 from COFGeneratorLib.errors import BundleError
 
-UNITS = {
-    "ef": (0.55, 0.10),
-    "t_es_over_rr": (0.38, 0.045),
-    "qrsd_ms": (100.0, 22.0),
-    "infarct_extent": (0.08, 0.10),
-}
+UNITS = {"ef": (0.55, 0.10), "t_es_over_rr": (0.38, 0.045), "qrsd_ms": (100.0, 22.0), "infarct_extent": (0.08, 0.10)}
 """Centre and scale of each phenotype: the head answers in these units, so that 0 is the usual heart."""
 POSITIONS, CHANNELS = 25, 12
 """Timing within the cycle must survive: positions are kept and channels squeezed, instead of a mean over time."""

@@ -6,10 +6,7 @@ matplotlib and pillow are imported when a picture is drawn, not before.
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {
-    "write_preview": "COFGeneratorLib.figures.preview",
-    "write_ecg_sheet": "COFGeneratorLib.figures.ecg_sheet",
-}
+_PUBLIC = {"write_preview": "COFGeneratorLib.figures.preview", "write_ecg_sheet": "COFGeneratorLib.figures.ecg_sheet"}
 __all__ = [*_PUBLIC]
 
 

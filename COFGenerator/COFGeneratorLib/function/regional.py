@@ -19,11 +19,7 @@ SEGMENT_NAMES = (
 )  # fmt: skip
 """Names of segments 1…17, in order."""
 
-TERRITORIES = {
-    "anterior": (1, 2, 7, 8, 13, 14, 17),
-    "inferior": (3, 4, 9, 10, 15),
-    "lateral": (5, 6, 11, 12, 16),
-}
+TERRITORIES = {"anterior": (1, 2, 7, 8, 13, 14, 17), "inferior": (3, 4, 9, 10, 15), "lateral": (5, 6, 11, 12, 16)}
 """Segments by the coronary territory that usually feeds them: LAD, RCA, LCX."""
 
 _SIX = (2, 1, 6, 5, 4, 3)  # 60° each, from the septum's middle over the anterior wall round to the septum

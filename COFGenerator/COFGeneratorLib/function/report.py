@@ -106,13 +106,7 @@ def measure_function(
 
 
 def report_from_curves(
-    curves: VolumeCurves,
-    time_ms: np.ndarray,
-    rr_ms: float,
-    hr_bpm: float,
-    *,
-    labels_from: str,
-    folded_fraction: float,
+    curves: VolumeCurves, time_ms: np.ndarray, rr_ms: float, hr_bpm: float, *, labels_from: str, folded_fraction: float
 ) -> FunctionReport:
     """Derive the report from volume curves (for callers that add up volumes frame by frame and keep no labels).
 

@@ -3,12 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-_PUBLIC = {
-    "Bundle": "bundle",
-    "generate": "pipeline",
-    "load_bundle": "bundle",
-    "save_bundle": "bundle",
-}
+_PUBLIC = {"Bundle": "bundle", "generate": "pipeline", "load_bundle": "bundle", "save_bundle": "bundle"}
 __all__ = list(_PUBLIC)
 
 

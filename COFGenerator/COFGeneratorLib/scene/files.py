@@ -47,11 +47,7 @@ def write_scene(cine: Any, directory: str | os.PathLike, name: str = "Heart") ->
         nodes = build_result(cine, scene, name)
         staged = [
             write_sequence(sequence, Path(beside, file))
-            for sequence, file in (
-                (nodes.cine, CINE_FILE),
-                (nodes.motion, MOTION_FILE),
-                (nodes.labels, LABELS_FILE),
-            )
+            for sequence, file in ((nodes.cine, CINE_FILE), (nodes.motion, MOTION_FILE), (nodes.labels, LABELS_FILE))
             if sequence is not None
         ]
         if cine.record is not None:

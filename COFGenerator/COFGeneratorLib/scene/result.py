@@ -115,12 +115,7 @@ def build_result(cine: Any, scene: Any = None, name: str = "Heart") -> ResultNod
         motion,
         function=function_facts(cine),
         ecg=_trace_of(cine),
-        provenance={
-            "rr_ms": float(cine.rr_ms),
-            "labels_from": cine.labels_from,
-            **motion_facts,
-            **cine.provenance,
-        },
+        provenance={"rr_ms": float(cine.rr_ms), "labels_from": cine.labels_from, **motion_facts, **cine.provenance},
         window_level=volumes.window_level(cine.anchor.voxels),
     )
 

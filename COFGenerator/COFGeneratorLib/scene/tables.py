@@ -8,10 +8,7 @@ import numpy as np
 from COFGeneratorLib.scene.bootstrap import import_slicer
 from COFGeneratorLib.scene.volumes import index_values
 
-CURVES = (
-    ("lv_volume_ml", "LV volume", (0.86, 0.24, 0.24)),
-    ("rv_volume_ml", "RV volume", (0.27, 0.51, 0.87)),
-)
+CURVES = (("lv_volume_ml", "LV volume", (0.86, 0.24, 0.24)), ("rv_volume_ml", "RV volume", (0.27, 0.51, 0.87)))
 """Key in the function report, title of series and column, colour."""
 
 INDICES = (

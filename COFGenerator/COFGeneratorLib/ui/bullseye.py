@@ -13,10 +13,7 @@ from COFGeneratorLib.ui.drawing import drawn_on, path_through
 RINGS = ((6, 0.76, 1.0, 60.0), (6, 0.5, 0.76, 60.0), (4, 0.22, 0.5, 45.0))
 """Sectors, inner and outer radius, start (degrees, counter-clockwise from the right) of basal, mid, apical ring."""
 
-MEASURES = {
-    "excursion_mm": ("Inward motion (mm)", 0.0, 12.0),
-    "thickening_percent": ("Wall thickening (%)", 0.0, 80.0),
-}
+MEASURES = {"excursion_mm": ("Inward motion (mm)", 0.0, 12.0), "thickening_percent": ("Wall thickening (%)", 0.0, 80.0)}
 """Key in ``segments`` of ``function.json`` → words, values at the ends of the colour scale."""
 
 SIZE = 190

@@ -185,12 +185,7 @@ class GeneratorView:
         self._forget_folder()
         try:
             runner = start_generating(
-                self._logic,
-                node,
-                self.computer,
-                ecg=ecg,
-                rr_ms=self.ecg.facts.get("rr_ms"),
-                registers=self.registers,
+                self._logic, node, self.computer, ecg=ecg, rr_ms=self.ecg.facts.get("rr_ms"), registers=self.registers
             )
         except ChainOfFlowError as error:
             self._last_end = JobState.FAILED

@@ -190,10 +190,5 @@ def _infarct(
 
     raised = fresh * (0.05 + 1.1 * extent) * blur[2]
     inverted = (1.0 - 0.75 * fresh) * (0.12 + 1.5 * extent) * blur[3]
-    change = Waves.of(
-        [
-            (*(raised * towards), 110.0, 40.0, 75.0),
-            (*(-inverted * towards), 258.0, 45.0, 34.0),
-        ]
-    )
+    change = Waves.of([(*(raised * towards), 110.0, 40.0, 75.0), (*(-inverted * towards), 258.0, 45.0, 34.0)])
     return qrs, t.joined(change)

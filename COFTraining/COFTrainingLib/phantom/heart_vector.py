@@ -143,11 +143,7 @@ def normal_t() -> Waves:
 def normal_p() -> Waves:
     """Return right and left atrial activation; time counts from P onset."""
     return Waves.of(
-        [
-            (0.045, 0.090, -0.055, 28, 14, 15),
-            (0.060, 0.045, 0.000, 62, 15, 14),
-            (0.000, 0.000, 0.045, 70, 13, 12),
-        ]
+        [(0.045, 0.090, -0.055, 28, 14, 15), (0.060, 0.045, 0.000, 62, 15, 14), (0.000, 0.000, 0.045, 70, 13, 12)]
     )
 
 

@@ -52,11 +52,7 @@ class Scene:
     """
 
     def __init__(
-        self,
-        rng: np.random.Generator,
-        heart: BeatingHeart,
-        axes_ras: np.ndarray | None = None,
-        outflow: bool = False,
+        self, rng: np.random.Generator, heart: BeatingHeart, axes_ras: np.ndarray | None = None, outflow: bool = False
     ) -> None:
         self.heart = heart
         self.axes_ras = draw_patient_axes(rng) if axes_ras is None else np.asarray(axes_ras, dtype=float)

@@ -9,12 +9,7 @@ import qt
 from COFGeneratorLib.jobs import JobRunner
 from slicer.i18n import tr as _
 
-SOURCES = {
-    "table": "CSV table",
-    "ukbiobank": "UK Biobank",
-    "acdc": "ACDC",
-    "mnms": "M&Ms",
-}
+SOURCES = {"table": "CSV table", "ukbiobank": "UK Biobank", "acdc": "ACDC", "mnms": "M&Ms"}
 """Kind of ``cof cohort import`` and its words."""
 
 TITLES = ("what", "subjects", "remarks")

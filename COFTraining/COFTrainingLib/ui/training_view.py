@@ -145,11 +145,7 @@ class TrainingView:
         file = run.with_name(f"{run.name}.toml")
         try:
             configuration = commands.with_knobs(
-                self._node.stage,
-                configuration,
-                file,
-                steps=self._node.steps,
-                learning_rate=self._node.learningRate,
+                self._node.stage, configuration, file, steps=self._node.steps, learning_rate=self._node.learningRate
             )
         except OSError as error:
             self._fail(_("The settings could not be written: {error}").format(error=error))

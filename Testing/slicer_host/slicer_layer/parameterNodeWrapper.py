@@ -90,8 +90,7 @@ def parameterNodeWrapper(cls):
 
 def _accessor(parameter):
     return property(
-        lambda self: parameter.read(self.parameterNode),
-        lambda self, value: parameter.write(self.parameterNode, value),
+        lambda self: parameter.read(self.parameterNode), lambda self, value: parameter.write(self.parameterNode, value)
     )
 
 

@@ -13,11 +13,7 @@ from COFGeneratorLib.jobs.events import read_events
 from COFTrainingLib.phantom.stacks import majority_labels
 from COFTrainingLib.phantom.tissues import Tissue
 from COFTrainingLib.training.segmenter.segmenter import SegmenterConfig, segmenter_loop, train_scale, train_segmenter
-from COFTrainingLib.training.segmenter.segmenter_batches import (
-    BatchConfig,
-    SegmenterBatches,
-    coarse_batches,
-)
+from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig, SegmenterBatches, coarse_batches
 from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache, make_subject
 from safetensors.torch import load_file
 

@@ -23,10 +23,7 @@ ACDC_MAP = {"lv": 3, "myo": 2, "rv": 1}
 
 
 def read_labels(
-    path: str | Path,
-    like: SaxStack,
-    label_map: Mapping[str, int] = ACDC_MAP,
-    frame: int | None = None,
+    path: str | Path, like: SaxStack, label_map: Mapping[str, int] = ACDC_MAP, frame: int | None = None
 ) -> np.ndarray:
     """Read labels onto the anchor's grid.
 

@@ -114,10 +114,7 @@ def make_records(
 
 def truths_of(physiology: Physiology) -> list[float]:
     """Return what is true of a phantom, in the order of ``TRUTHS``."""
-    values = {
-        "t_es_over_rr": physiology.t_es_ms / physiology.rr_ms,
-        "lbbb": float(physiology.conduction == "lbbb"),
-    }
+    values = {"t_es_over_rr": physiology.t_es_ms / physiology.rr_ms, "lbbb": float(physiology.conduction == "lbbb")}
     return [float(values.get(name, getattr(physiology, name, np.nan))) for name in TRUTHS]
 
 
