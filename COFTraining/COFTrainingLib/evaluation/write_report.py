@@ -14,9 +14,8 @@ from COFGeneratorLib.generator.bundle import read_metadata
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.registry import PROTOCOLS
-from COFTrainingLib.evaluation.report import published
-from COFTrainingLib.evaluation.report.eligibility import eligibility
 from COFTrainingLib.evaluation.report.page import Page, cell_text, write_page
+from COFTrainingLib.evaluation.report.papers import eligibility, published
 from COFTrainingLib.evaluation.report.section import Section, Table
 from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Row, Store, jsonable
@@ -39,7 +38,7 @@ def write_report(out: Path, plan: Plan, store: Store, sections: Sequence[Section
     provenance = _provenance(plan, cohort, facts)
     failures = store.failures()
     closing = _closing(plan, failures, sections, provenance)
-    closing.tables.append(published.COHORT)
+    closing.tables.append(published("published_cohort"))
     title = f"Evaluation of {plan.main or 'predictions'} on {cohort.header.name}"
     lead = (
         f"{len(plan.subjects)} subjects of the cohort {cohort.header.name} ({cohort.header.kind}), "

@@ -5,7 +5,7 @@ import numpy as np
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.anatomy_table import means
 from COFTrainingLib.evaluation.protocols.function_table import FAMILY, errors, numbers_of
-from COFTrainingLib.evaluation.report import published
+from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Section, Table, shown
 from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Numbers, Store
@@ -26,7 +26,7 @@ def summarise(plan: Plan, store: Store) -> Section:
               or m in further or any(m.startswith(f"{name} · ") for name in further)]  # fmt: skip
     if not plan.main or len(wanted) < 2:
         section.not_run = "No model was evaluated."
-        section.tables.append(published.ABLATION)
+        section.tables.append(published("published_ablation"))
         return section
     rest = {row[0]: row[1:] for row in means(Numbers(store, CINE, [n for n, *_ in COLUMNS], wanted), COLUMNS)}
     rows = [
@@ -42,5 +42,5 @@ def summarise(plan: Plan, store: Store) -> Section:
     )
     section.tables.append(Table("ablations", "What each part adds", ("Variant", *(label for _, label in FAMILY),
                                 *(label for _, label, _ in COLUMNS)), rows))  # fmt: skip
-    section.tables.append(published.ABLATION)
+    section.tables.append(published("published_ablation"))
     return section

@@ -22,7 +22,7 @@ from COFTrainingLib.evaluation.comparators.methods import bundle_of
 from COFTrainingLib.evaluation.comparators.models import ModelMethod
 from COFTrainingLib.evaluation.measure import prediction_row
 from COFTrainingLib.evaluation.plan import Plan
-from COFTrainingLib.evaluation.report import published
+from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Section, Table, shown
 from COFTrainingLib.evaluation.run import OwnWork, Workplace
 from COFTrainingLib.evaluation.statistics import as_number, known_mean
@@ -124,7 +124,7 @@ def summarise(plan: Plan, store: Store) -> Section:
         subjects += bool(row.get("anchors"))
         for part in row.get("anchors", ()):
             found[part["frame"], part.get("told", False)].append(part)
-    section.tables.append(published.ANCHOR_PHASE)
+    section.tables.append(published("published_anchor_phase"))
     if not found:
         section.not_run = (
             "Needs cines with labels and --protocol anchor-phase (or all): about fifty generations' time a subject."

@@ -7,7 +7,7 @@ import numpy as np
 from COFTrainingLib.evaluation.groups import ecg_group
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.cases import case_figure
-from COFTrainingLib.evaluation.report import published
+from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Section, Table, p_shown, shown
 from COFTrainingLib.evaluation.run import CINE, REFERENCE
 from COFTrainingLib.evaluation.statistics import fisher_exact
@@ -91,7 +91,7 @@ def summarise(plan: Plan, store: Store) -> Section:
         figure = case_figure(plan, store, subject, method, f"Hard case {subject}, EF error {ef[n]:+.1f} points")
         if figure is not None:
             section.figures.append(replace(figure, name=f"failure_{subject}"))
-    section.tables.append(published.FAILURES)
+    section.tables.append(published("published_failures"))
     section.numbers = {"hard": total, "fisher_p": p, "modes": modes}
     return section
 

@@ -4,7 +4,8 @@ import numpy as np
 
 from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES
 from COFTrainingLib.evaluation.plan import Plan
-from COFTrainingLib.evaluation.report import figures, published
+from COFTrainingLib.evaluation.report import figures
+from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, p_shown, shown, with_interval
 from COFTrainingLib.evaluation.run import CINE, REFERENCE
 from COFTrainingLib.evaluation.statistics import bca_interval, compare_family, correlation_interval, known_mean
@@ -80,7 +81,7 @@ def summarise(plan: Plan, store: Store) -> Section:
     section.tables.append(_paired(numbers, main, methods))
     section.tables.append(_agreement(numbers, store, methods))
     section.figures += _figures(numbers, methods, main)
-    section.tables.append(published.FUNCTION)
+    section.tables.append(published("published_function"))
     return section
 
 

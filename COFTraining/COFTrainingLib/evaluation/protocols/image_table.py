@@ -12,7 +12,8 @@ from COFTrainingLib.evaluation.metrics.distribution import (
     subsampled,
 )
 from COFTrainingLib.evaluation.plan import Plan
-from COFTrainingLib.evaluation.report import figures, published
+from COFTrainingLib.evaluation.report import figures
+from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Figure, Section, Table
 from COFTrainingLib.evaluation.run import CINE, REFERENCE
 from COFTrainingLib.evaluation.store import Numbers, Store
@@ -72,7 +73,7 @@ def summarise(plan: Plan, store: Store) -> Section:
         note="Each axis runs from the worst to the best of the methods shown; the shapes compare methods with one "
         "another, not with perfection. A cine that does not move has no motion correlation and is drawn at 0.",
     ))  # fmt: skip
-    section.tables += [published.IMAGE, published.IMAGE_V1]
+    section.tables += [published("published_image"), published("published_image_v1")]
     section.numbers = {
         m: {name: float(np.nanmean(numbers(m, name))) for name, *_ in METRICS if numbers.known(m, name)}
         for m in methods

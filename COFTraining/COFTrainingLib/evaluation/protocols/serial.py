@@ -19,7 +19,7 @@ from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, confusion, ove
 from COFTrainingLib.evaluation.metrics.function import densely, report_of_curve, resample_curve
 from COFTrainingLib.evaluation.metrics.image import body_mask, pearson, scale_of, ssim_map
 from COFTrainingLib.evaluation.plan import Plan
-from COFTrainingLib.evaluation.report import published
+from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Section, Table, p_shown, shown, with_interval
 from COFTrainingLib.evaluation.run import OwnWork, Workplace
 from COFTrainingLib.evaluation.statistics import as_number, bca_interval, compare_pair, known_mean
@@ -147,7 +147,7 @@ def summarise(plan: Plan, store: Store) -> Section:
     """Return the section."""
     section = Section("serial", "Cross-visit serial use")
     found = [row for row in store.rows(KIND, plan.main) if row.get("arms")] if plan.main else []
-    section.tables += [published.SERIAL, published.ROI]
+    section.tables += [published("published_serial"), published("published_roi")]
     if not found:
         section.not_run = (
             "Needs persons with two visits (or phantoms, whose earlier visit is drawn) and --protocol serial."

@@ -5,24 +5,11 @@ from typing import Any
 import numpy as np
 
 from COFTrainingLib.evaluation.report.figures import COLOURS, INK, MAIN, new_figure, svg
+from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Figure, Section, Table
 from COFTrainingLib.studies.ecgflowcmr.downstream import CEILING, MEAN, SCRATCH, metrics_of, row_words
 
 METRIC_WORDS = {"acc": "Accuracy", "auc": "AUC", "mae": "MAE", "r2": "R²"}
-PUBLISHED_COLUMNS = (
-    "Pre-training", "CAD ACC", "CAD AUC", "CM ACC", "CM AUC", "HF ACC", "HF AUC", "LVEF MAE", "LVEF R²",
-    "Private ACC", "Private AUC",
-)  # fmt: skip
-PUBLISHED = (
-    ("none (ViT)", 0.662, 0.714, 0.705, 0.747, 0.708, 0.779, 3.75, 0.367, 0.736, 0.671),
-    ("MAE (real)", 0.695, 0.743, 0.776, 0.806, 0.776, 0.854, 3.67, 0.412, 0.801, 0.798),
-    ("mix 100 %", 0.716, 0.787, 0.806, 0.837, 0.808, 0.876, 3.41, 0.436, 0.804, 0.813),
-    ("mix 200 %", 0.723, 0.796, 0.818, 0.845, 0.817, 0.886, 3.39, 0.441, 0.815, 0.826),
-    ("mix 300 %", 0.730, 0.804, 0.826, 0.854, 0.826, 0.891, 3.32, 0.442, 0.836, 0.843),
-    ("mix 400 %", None, None, None, None, None, None, None, None, 0.828, 0.848),
-    ("mix 500 %", None, None, None, None, None, None, None, None, 0.818, 0.838),
-)
-"""Tables 2–4 of Fang et al., *ECGFlowCMR*, arXiv:2601.20904, rows of its own method."""
 
 
 def downstream_section(studies: dict[str, Any]) -> Section:
@@ -49,10 +36,7 @@ def downstream_section(studies: dict[str, Any]) -> Section:
         section.tables.append(Table(f"downstream_{name}", title, columns, rows))
         if any(isinstance(row["mix"], int) for row in study["rows"]):
             section.figures.append(Figure(f"downstream_{name}", title, mixing_curve(study["rows"], title)))
-    note = "UK Biobank, four-chamber cines; private: the authors' own cohort. Other subjects, tasks and networks."
-    section.tables.append(
-        Table("downstream_published", "Published mixing curves", PUBLISHED_COLUMNS, PUBLISHED, note, published=True)
-    )
+    section.tables.append(published("downstream_published"))
     return section
 
 

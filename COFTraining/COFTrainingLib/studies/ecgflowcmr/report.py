@@ -11,6 +11,7 @@ from COFGeneratorLib.files import write_json
 
 from COFTrainingLib.evaluation.report.figures import forest, scatter_fits
 from COFTrainingLib.evaluation.report.page import Page, write_page
+from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, p_shown
 from COFTrainingLib.evaluation.store import jsonable
 from COFTrainingLib.studies.ecgflowcmr.downstream_section import downstream_section
@@ -184,8 +185,7 @@ def _speed(figures: dict[str, Any]) -> Section:
     section = Section("speed", "Time", numbers={"speed": figures["speed"]})
     rows = list(figures["speed"].items())
     section.tables.append(Table("speed", "Seconds on this machine's CPU", ("What", "Value"), rows))
-    published = [("ECGFlowCMR on an A100, s a clip", 0.45)]
-    section.tables.append(Table("speed_published", "Published", ("What", "Value"), published, published=True))
+    section.tables.append(published("speed_published"))
     return section
 
 
