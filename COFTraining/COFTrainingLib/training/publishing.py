@@ -1,4 +1,4 @@
-"""Giving a finished bundle its place: whole, of known weights, and never over other files."""
+"""A finished bundle gets its card and its place: whole, of known weights, and never over other files."""
 
 import shutil
 from pathlib import Path
@@ -43,3 +43,27 @@ def publish(
         )
     shutil.rmtree(out, ignore_errors=True)
     folder.rename(out)
+
+
+def card(template: Path, **facts: Any) -> str:
+    """Return a model card in Markdown: a template, filled with facts.
+
+    Templates have two filters: ``pairs`` writes a table of facts as ``name value, …``, and ``number`` a number with so
+    many digits, a dash where it is not known.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(template.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True, autoescape=False,  # it is Markdown, of our own facts
+    )  # fmt: skip
+    environment.filters |= {"pairs": _pairs, "number": _number}
+    return environment.get_template(template.name).render(facts)
+
+
+def _pairs(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return f"{value:.{digits}f}" if value is not None and value == value else "–"

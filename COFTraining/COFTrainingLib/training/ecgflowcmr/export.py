@@ -4,7 +4,6 @@ import json
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from COFGeneratorLib import __version__
 from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle, save_ecgflow_bundle
@@ -13,7 +12,7 @@ from COFGeneratorLib.errors import TrainingError
 from COFTrainingLib.training.ecgflowcmr.settings import EcgFlowTraining
 from COFTrainingLib.training.ecgflowcmr.stages import SETTINGS, STAGES, assemble_ecgflow_model, load_segmenter
 from COFTrainingLib.training.loop.settings import applied
-from COFTrainingLib.training.publishing import check_place, publish
+from COFTrainingLib.training.publishing import card, check_place, publish
 
 DESCRIPTION = "A cine of one plane of a synthetic heart, over one R–R interval, from a 12-lead ECG alone."
 INTENDED_USE = (
@@ -81,7 +80,11 @@ def export_ecgflow(
         metadata = save_ecgflow_bundle(folder, assemble_ecgflow_model(run, config), load_segmenter(run, config), facts)
         docs = folder / "docs"
         docs.mkdir()
-        (docs / "README.md").write_text(_card(metadata, figures), encoding="utf-8")
+        text = card(
+            Path(__file__).with_name("card.md.j2"),
+            metadata=metadata, training=metadata["training"], grid=metadata["cof"]["grid"], figures=figures,
+        )  # fmt: skip
+        (docs / "README.md").write_text(text, encoding="utf-8")
         (docs / "configuration.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
         if figures:
             (docs / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -92,31 +95,3 @@ def export_ecgflow(
 def _steps(run: Path, stage: str) -> int:
     path = run / stage / "config.json"
     return json.loads(path.read_text(encoding="utf-8"))["loop"]["steps"] if path.is_file() else 0
-
-
-def _started(origin: dict[str, str]) -> str:
-    return f"{origin['model']}, {origin['weights_sha256'][:12]}…" if origin else "none"
-
-
-def _card(metadata: dict[str, Any], figures: dict[str, Any] | None) -> str:
-    training, grid = metadata["training"], metadata["cof"]["grid"]
-    rows = [
-        ("plane", grid["plane"]),
-        ("cine", f"{grid['frames']} × {grid['size']} × {grid['size']} at {grid['pixel_mm']} mm"),
-        ("cohort", f"{training['name']} ({training['kind']}), {training['subjects']} subjects"),
-        ("licence of the cohort", training["licence"]),
-        ("further ECGs, without images", training["ecgs"]),
-        ("started from the weights of", _started(training["started_from"])),
-        ("optimiser steps", ", ".join(f"{stage} {steps}" for stage, steps in training["steps"].items())),
-    ]
-    parts = [
-        f"# {metadata['name']} {metadata['version']}",
-        metadata["description"],
-        f"**Intended use.** {metadata['intended_use']}",
-        "**The anatomy of every cine is drawn from the training cohort. It is NOT the patient's.** Sizes, shapes, wall "
-        "thickness and everything else that an ECG does not show are fiction.",
-        "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows),
-        "## Figures\n\n" + (figures["table"] if figures and "table" in figures else "None were given with the export."),
-        f"## Licence\n\n{metadata['licence']}. Research use only; not a medical device.",
-    ]
-    return "\n\n".join(parts) + "\n"
