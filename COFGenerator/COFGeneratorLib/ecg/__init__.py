@@ -1,19 +1,13 @@
 """Electrocardiograms: readers, beats, measurements. Nothing heavy is imported before it is used."""
 
-from importlib import import_module
-from typing import Any
+from COFGeneratorLib.lazy import public
 
-_PUBLIC = {
-    "analyse_ecg": "COFGeneratorLib.ecg.beats",
-    "cycle_from_peaks": "COFGeneratorLib.ecg.beats",
-    "read_ecg": "COFGeneratorLib.ecg.readers",
-    "EcgRecord": "COFGeneratorLib.ecg.record",
-    "EcgCycle": "COFGeneratorLib.ecg.cycle",
-}
-__all__ = [*_PUBLIC]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __all__ = public(
+    __name__,
+    {
+        "COFGeneratorLib.ecg.beats": "analyse_ecg cycle_from_peaks",
+        "COFGeneratorLib.ecg.readers": "read_ecg",
+        "COFGeneratorLib.ecg.record": "EcgRecord",
+        "COFGeneratorLib.ecg.cycle": "EcgCycle",
+    },
+)

@@ -3,14 +3,9 @@
 matplotlib and pillow are imported when a picture is drawn, not before.
 """
 
-from importlib import import_module
-from typing import Any
+from COFGeneratorLib.lazy import public
 
-_PUBLIC = {"write_preview": "COFGeneratorLib.figures.preview", "write_ecg_sheet": "COFGeneratorLib.figures.ecg_sheet"}
-__all__ = [*_PUBLIC]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __all__ = public(
+    __name__,
+    {"COFGeneratorLib.figures.preview": "write_preview", "COFGeneratorLib.figures.ecg_sheet": "write_ecg_sheet"},
+)

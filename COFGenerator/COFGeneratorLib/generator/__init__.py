@@ -1,13 +1,11 @@
 """The ECG-conditioned motion generator."""
 
-from importlib import import_module
-from typing import Any
+from COFGeneratorLib.lazy import public
 
-_PUBLIC = {"Bundle": "bundle", "generate": "pipeline", "load_bundle": "bundle", "save_bundle": "bundle"}
-__all__ = list(_PUBLIC)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(f"COFGeneratorLib.generator.{_PUBLIC[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __all__ = public(
+    __name__,
+    {
+        "COFGeneratorLib.generator.bundle": "Bundle load_bundle save_bundle",
+        "COFGeneratorLib.generator.pipeline": "generate",
+    },
+)
