@@ -31,12 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_command(argv: Sequence[str] | None, commands: Mapping[str, str]) -> int:
-    """Run one of some commands and return its exit code; only the file of that command is loaded.
-
-    Args:
-        argv: Words of the command line; those of this process where None.
-        commands: Sub-command → file.
-    """
+    """Run one of some commands (sub-command → file) and return its exit code; only that file is loaded."""
     argv = list(sys.argv[1:] if argv is None else argv)
     known = {**commands, **BETWEEN_PROCESSES}
     asked = argv[0] if argv else ""

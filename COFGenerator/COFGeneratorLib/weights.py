@@ -25,13 +25,7 @@ def save_exact(state: "dict[str, torch.Tensor]", path: Path, metadata: dict[str,
 
 
 def save_weights(state: "dict[str, torch.Tensor]", path: Path, eight_bits: bool = False) -> None:
-    """Write a state dictionary in half precision.
-
-    Args:
-        state: Tensors by name.
-        path: The file, ``.safetensors``.
-        eight_bits: Whether matrices and kernels are stored in eight bits.
-    """
+    """Write a state dictionary as safetensors in half precision, matrices and kernels in eight bits where asked."""
     import torch
     from safetensors.torch import save_file
 

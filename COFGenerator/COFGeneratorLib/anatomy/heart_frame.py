@@ -72,11 +72,7 @@ class _Slices:
 
 
 def heart_frame_from_labels(labels: np.ndarray, ijk_to_ras: np.ndarray) -> HeartFrame:
-    """Find the heart's frame from a label map.
-
-    Args:
-        labels: (D, H, W) integers, 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity.
-        ijk_to_ras: (4, 4) geometry of the stack, mm.
+    """Find the heart's frame from labels (D, H, W) and the (4, 4) geometry of their stack, mm.
 
     Raises:
         AnatomyError: If there is no plausible LV cavity.

@@ -5,16 +5,14 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from COFGeneratorLib.cases.generate import generate_into
 from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.cases.table import Case
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.files import sha256_of
-
-if TYPE_CHECKING:
-    from COFGeneratorLib.generator.bundle import Bundle
+from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.jobs.events import EventWriter
 from COFGeneratorLib.jobs.session import Session
 from COFGeneratorLib.results.folder import read_manifest
@@ -93,7 +91,7 @@ def _together(name: str) -> list[Path]:
     return sorted(one for one in path.parent.glob(f"{path.stem}.*") if one.suffix in (".hea", ".dat", ".mat"))
 
 
-def _bundle(model: str) -> "Bundle":
+def _bundle(model: str) -> Bundle:
     """Return the loaded bundle, kept for the next case of this process."""
     key = os.path.realpath(model)
     if key not in _bundles:

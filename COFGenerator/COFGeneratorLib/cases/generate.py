@@ -2,22 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.cases.request import GenerateRequest
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.files import sha256_of
+from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.jobs.session import Session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 from COFGeneratorLib.results.writer import write_result
-
-if TYPE_CHECKING:
-    from COFGeneratorLib.cine import Cine
-    from COFGeneratorLib.generator.bundle import Bundle
 
 
 def generate_into(
@@ -25,17 +23,12 @@ def generate_into(
     current: Session,
     *,
     command: str,
-    bundle: "Bundle | None" = None,
+    bundle: Bundle | None = None,
     facts: Mapping[str, Any] | None = None,
-) -> "Cine":
+) -> Cine:
     """Generate one case into ``request.out`` and return the cine.
 
-    Args:
-        request: What is asked for.
-        current: Where to tell progress and warnings.
-        command: Name for ``run.json``.
-        bundle: A loaded bundle; loaded from ``request.model`` where not given.
-        facts: More facts for ``run.json``.
+    ``command`` and ``facts`` go into ``run.json``; the bundle is loaded from ``request.model`` where none is given.
     """
     with ResultFolder(request.out, request.overwrite) as folder:
         cine = compute(request, current, bundle)
@@ -46,7 +39,7 @@ def generate_into(
     return cine
 
 
-def compute(request: GenerateRequest, current: Session, bundle: "Bundle | None" = None) -> "Cine":
+def compute(request: GenerateRequest, current: Session, bundle: Bundle | None = None) -> Cine:
     """Read, load and generate; all errors of input come from here, before anything is written."""
     current.progress(0, 3, "reading")
     with current.watch.stage("reading"):
@@ -105,10 +98,6 @@ def compute(request: GenerateRequest, current: Session, bundle: "Bundle | None" 
 def phase_of(anchor: SaxStack, asked: float | str | None) -> float:
     """Return ``--anchor-phase`` as a fraction of the R–R interval; ``cine`` is read off the frame times of the file.
 
-    Args:
-        anchor: The stack that was read.
-        asked: As parsed; None is the R wave.
-
     Raises:
         AnatomyError: If the file does not say when its frames were taken.
     """
@@ -129,7 +118,7 @@ def chosen_beat(beat: int | float | None) -> dict[str, int | float]:
     return {} if beat is None else {"at_s": beat} if isinstance(beat, float) else {"beat": beat}
 
 
-def run_facts(cine: "Cine", request: GenerateRequest) -> dict[str, Any]:
+def run_facts(cine: Cine, request: GenerateRequest) -> dict[str, Any]:
     """Return the facts of one generation: what went in (by content, not by name), and how."""
     told_elsewhere = ("warnings", "versions", "seconds", "anchor_sha256", "ecg_sha256", "anchor_frame")
     facts = {name: value for name, value in cine.provenance.items() if name not in told_elsewhere}

@@ -3,19 +3,16 @@
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from COFGeneratorLib.cases.request import RegisterRequest
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.errors import BundleError, ChainOfFlowError
 from COFGeneratorLib.jobs.session import Session
-
-if TYPE_CHECKING:
-    from COFGeneratorLib.cine import Cine
 
 DEMONS = "demons"
 
 
-def compute(request: RegisterRequest, current: Session) -> "Cine":
+def compute(request: RegisterRequest, current: Session) -> Cine:
     """Read the cine, find labels and teacher, register."""
     from COFGeneratorLib import load_bundle, read_labels
     from COFGeneratorLib.anatomy.readers import read_cine

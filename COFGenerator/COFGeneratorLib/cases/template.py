@@ -1,23 +1,20 @@
 """Generates a cine without an anchor, on the heart that the population has at that sex, age and size."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from COFGeneratorLib.cases.request import TemplateRequest
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.jobs.session import Session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
 from COFGeneratorLib.results.writer import write_result
-
-if TYPE_CHECKING:
-    from COFGeneratorLib.cine import Cine
 
 FEWEST_DRAWS = 8
 """Anatomies drawn where the user asks for fewer: a template without its width would pass for a measurement."""
 TOLD_ELSEWHERE = ("warnings", "versions", "seconds", "anchor_sha256", "ecg_sha256")
 
 
-def generate_template_into(request: TemplateRequest, current: Session) -> "Cine":
+def generate_template_into(request: TemplateRequest, current: Session) -> Cine:
     """Generate into ``request.out`` and return the cine, marked as not the patient's."""
     from COFGeneratorLib.ecgflowcmr.template_stamp import stamp_pictures
 
@@ -33,7 +30,7 @@ def generate_template_into(request: TemplateRequest, current: Session) -> "Cine"
     return cine
 
 
-def _compute(request: TemplateRequest, current: Session) -> "Cine":
+def _compute(request: TemplateRequest, current: Session) -> Cine:
     from COFGeneratorLib import analyse_ecg, generate, load_bundle, read_ecg
     from COFGeneratorLib.ecgflowcmr.template_anchor import (
         NOTICE,

@@ -8,19 +8,17 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from COFGeneratorLib.commands import Commands
+from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.jobs.events import job_events
-
-if TYPE_CHECKING:
-    from COFGeneratorLib.ecg.record import EcgRecord
 
 DRAWING_FS_HZ = 250.0
 """Leads are thinned to at most this rate: a panel has far fewer pixels."""
 
 
-def trace(record: "EcgRecord") -> dict[str, Any]:
+def trace(record: EcgRecord) -> dict[str, Any]:
     """Return the leads of an ``EcgRecord`` for drawing.
 
     Returns:

@@ -2,20 +2,17 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from COFGeneratorLib.cases.generate import generate_into
 from COFGeneratorLib.cases.request import GenerateRequest
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.commands.generate_from_ecg import add_engine, need_anchor, run_ecgflowcmr
 from COFGeneratorLib.commands.generate_from_template import run_template
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.jobs.session import Session, session
-
-if TYPE_CHECKING:
-    from COFGeneratorLib.cine import Cine
 
 
 def add(commands: Commands) -> None:
@@ -99,7 +96,7 @@ def _check_segmenter(arguments: argparse.Namespace) -> None:
         raise AnatomyError("Codes of a segmenter's classes need the segmenter; found none. Give --segmenter FOLDER.")
 
 
-def describe(cine: "Cine", out: Path, current: Session) -> None:
+def describe(cine: Cine, out: Path, current: Session) -> None:
     """Print what came out and where it is."""
     report = cine.function
     if report is not None:

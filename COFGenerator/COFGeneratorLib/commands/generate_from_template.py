@@ -2,15 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from COFGeneratorLib.cases.request import TemplateRequest
 from COFGeneratorLib.cases.template import generate_template_into
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.jobs.session import Session, session
-
-if TYPE_CHECKING:
-    from COFGeneratorLib.cine import Cine
 
 
 def run_template(arguments: argparse.Namespace) -> int:
@@ -30,7 +27,7 @@ def run_template(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _describe(cine: "Cine", out: Path, current: Session) -> None:
+def _describe(cine: Cine, out: Path, current: Session) -> None:
     from COFGeneratorLib.function import summarise
 
     spread, report = summarise(cine.samples), cine.function

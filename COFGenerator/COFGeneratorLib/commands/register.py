@@ -2,17 +2,14 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from COFGeneratorLib.cases.register import compute
 from COFGeneratorLib.cases.request import RegisterRequest
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.jobs.session import Session, session
 from COFGeneratorLib.results.folder import ResultFolder
 from COFGeneratorLib.results.manifest import write_manifest
-
-if TYPE_CHECKING:
-    from COFGeneratorLib.cine import Cine
 
 
 def add(commands: Commands) -> None:
@@ -58,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def write(cine: "Cine", folder: Path, current: Session) -> None:
+def write(cine: Cine, folder: Path, current: Session) -> None:
     """Write scene and function."""
     from COFGeneratorLib.results.writer import write_read_outs
     from COFGeneratorLib.scene import write_scene

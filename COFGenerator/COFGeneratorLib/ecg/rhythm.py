@@ -26,12 +26,7 @@ class Rhythm:
 
 
 def assess_rhythm(beats: AlignedBeats, marks: Fiducials) -> Rhythm:
-    """Judge the rhythm from R times, likeness of the beats, and the P wave of the average.
-
-    Args:
-        beats: The beats, whose R times rise.
-        marks: Fiducials of their average (P already judged).
-    """
+    """Judge the rhythm from R times, which rise, likeness of the beats, and the P wave of the average."""
     accepted = beats.accepted
     rr = np.diff(beats.r_peaks_s)
     median = float(np.median(rr))

@@ -14,10 +14,6 @@ def summary(record: EcgRecord, cycle: EcgCycle) -> dict[str, Any]:
     What is not known is None. ``hr_bpm`` is the ventricular rate over the whole record, as devices state it, and
     ``cycle_hr_bpm`` that of the interval taken. ``representative_beat`` tells which that is, why, and how alike the
     others are.
-
-    Args:
-        record: The record.
-        cycle: What ``analyse_ecg`` found in it.
     """
     rr = 1000.0 * np.diff(cycle.r_peaks_s)
     usual = cycle.accepted[:-1] & cycle.accepted[1:]

@@ -58,16 +58,10 @@ def _networks(models: Path, facts: dict[str, Any]) -> tuple[EcgFlowModel, PlaneS
 def save_ecgflow_bundle(
     folder: Path, model: EcgFlowModel, segmenter: PlaneSegmenter | None, facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write a bundle: weights in half precision, configurations, checksums.
+    """Write a bundle: weights in half precision, configurations, checksums; returns its metadata.
 
-    Args:
-        folder: New folder, or one whose bundle is replaced.
-        model: The model.
-        segmenter: Of the plane, where there is one.
-        facts: ``name``, ``version``, ``description``, ``licence``, ``intended_use``, ``training``.
-
-    Returns:
-        The metadata written.
+    The folder is new, or its bundle is replaced; ``facts`` are ``name``, ``version``, ``description``, ``licence``,
+    ``intended_use``, ``training``.
     """
     cof: dict[str, Any] = {
         "engine": ENGINE,

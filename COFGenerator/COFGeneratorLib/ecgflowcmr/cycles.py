@@ -36,13 +36,10 @@ class Cycles:
 
 
 def boundaries(sin_cos: np.ndarray) -> np.ndarray:
-    """Return where the phase passes a whole turn, (m,) in tokens.
+    """Return where the phase, (2, N) sine and cosine of any positive scale, passes a whole turn, (m,) in tokens.
 
     The phase is 0 at R, so a boundary is where the unwrapped angle crosses a multiple of 2π upwards (where φ ∈ [0, 2π)
     wraps, not where atan2 does: that would be mid-diastole). Two boundaries without a turn between them are one.
-
-    Args:
-        sin_cos: (2, N) sine and cosine, any positive scale.
     """
     sine, cosine = np.asarray(sin_cos, dtype=np.float64)
     rises = np.flatnonzero((sine[:-1] < 0) & (sine[1:] >= 0) & (cosine[:-1] + cosine[1:] > 0))

@@ -108,13 +108,9 @@ class PaMae(nn.Module):
             self.phenotype = PhenotypeHead(config.tokens, config.phenotypes, config.phenotype_hidden)
 
     def encode(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return tokens and phase of prepared signals.
+        """Return tokens (B, tokens, L/8) and phase (B, 2, L/8) of prepared signals (B, 12, L), L a multiple of 8.
 
-        Args:
-            signal: (B, 12, L), L a multiple of 8, as ``prepare_record`` gives it.
-
-        Returns:
-            (B, tokens, L/8) and (B, 2, L/8), sine and cosine of the phase, not normalised.
+        Sine and cosine of the phase are not normalised.
         """
         features = self.stages(self.stem(signal))
         return self.project(features), self.phase(features)

@@ -53,13 +53,7 @@ class PlaneReport:
 
 
 def measure_plane(areas_px: np.ndarray, pixel_mm: float, rr_ms: float, plane: str) -> PlaneReport:
-    """Measure one cine.
-
-    Args:
-        areas_px: (T, 3) pixels of LV cavity, myocardium, RV cavity.
-        pixel_mm: Pixel size.
-        rr_ms: Length of the cycle.
-        plane: Name of the plane.
+    """Measure one cine from its (T, 3) pixels of LV cavity, myocardium and RV cavity.
 
     Raises:
         FunctionError: If no LV cavity is to be seen.

@@ -95,13 +95,7 @@ def expected_sizes(person: Person, sokolow_mv: float) -> dict[str, tuple[float, 
 
 
 def template_anchor(person: Person, sokolow_mv: float, seed: int | None = None) -> TemplateAnchor:
-    """Make an anchor.
-
-    Args:
-        person: Who.
-        sokolow_mv: Sokolow–Lyon voltage of the ECG, mV; NaN where not known.
-        seed: None for the most likely sizes; else one draw from their distribution.
-    """
+    """Make an anchor of the most likely sizes, or of one draw with a seed; the voltage (mV) may be NaN."""
     drawn = draw_sizes(expected_sizes(person, sokolow_mv), seed)
     labels = _labels(drawn, drawn.pop("radius_over_length"))
     pixel_ml = float(np.prod(SPACING_MM)) / 1000.0

@@ -25,16 +25,9 @@ PULSE_MV = ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (4.0, 1.0), (4.0, 0.0), (5.0, 0.
 
 
 def write_ecg_sheet(record: EcgRecord, cycle: EcgCycle, path: str | Path, title: str = "12-lead ECG") -> Path:
-    """Draw a record with its measurements.
+    """Draw a record with its measurements, the cycle's interval on the rhythm strip; returns the PNG's path.
 
-    Args:
-        record: What is drawn.
-        cycle: What was found in it; its interval is marked on the rhythm strip.
-        path: PNG file to write.
-        title: Words at the top left; nothing that names a person belongs here.
-
-    Returns:
-        The path.
+    Nothing that names a person belongs into ``title``.
     """
     length_s = COLUMN_S * COLUMNS
     width_mm = length_s * MM_PER_S + 2 * SIDE_MM

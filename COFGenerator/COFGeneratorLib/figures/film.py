@@ -35,11 +35,7 @@ def write_film(cine: Cine, path: Path) -> None:
 def save_film(pictures: "list[Image.Image]", path: Path, delays_ms: list[int], comment: str) -> None:
     """Write pictures as a GIF that loops for ever, in one palette, so that nothing flickers.
 
-    Args:
-        pictures: RGB, all of one size.
-        path: The file.
-        delays_ms: How long each stays, ms, multiples of 10.
-        comment: Words inside the file.
+    All are RGB of one size; delays are multiples of 10 ms.
     """
     from PIL import Image
 

@@ -27,11 +27,7 @@ LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
 def draw_location(sheet: Sheet, cine: Cine, view: HeartView, box_px: tuple[float, float, float, float]) -> None:
     """Draw both pictures, the heart's centre, what the other pictures show, and the region of interest.
 
-    Args:
-        sheet: Where to draw.
-        cine: What is drawn.
-        view: How its slices are shown.
-        box_px: (left, top, width, height) on the sheet.
+    ``box_px`` is (left, top, width, height) on the sheet.
     """
     left, top, width, height = box_px
     anchor = cine.anchor

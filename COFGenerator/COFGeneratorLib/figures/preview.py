@@ -32,15 +32,7 @@ LABELS_FROM = {
 
 
 def write_preview(cine: Cine, directory: str | Path) -> tuple[Path, Path]:
-    """Draw a cine.
-
-    Args:
-        cine: What is drawn; contours and curves are drawn where its labels are known.
-        directory: Where to write; must exist.
-
-    Returns:
-        Paths of ``preview.png`` and ``preview.gif``.
-    """
+    """Draw a cine, contours and curves where it has labels; returns the paths of ``preview.png`` and ``.gif``."""
     sheet, film = Path(directory) / "preview.png", Path(directory) / "preview.gif"
     write_sheet(cine, sheet)
     write_film(cine, film)

@@ -55,13 +55,7 @@ class HeartView:
 
 
 def choose_view(anchor: SaxStack, labels: np.ndarray | None, slices: int) -> HeartView:
-    """Choose how to look at a cine.
-
-    Args:
-        anchor: The stack; its intensities fix the grey levels of all frames.
-        labels: (T, D, H, W) labels of all frames, or None.
-        slices: How many slices to show at most.
-    """
+    """Choose how to look at a cine (labels (T, D, H, W) or None): its slices, and the grey levels of the anchor."""
     depth = anchor.shape[0]
     seen = labels if labels is not None and (labels[0] == 1).any() else None
     frame = _frame(anchor, None if seen is None else seen[0])

@@ -112,10 +112,7 @@ def build_bundle(
 ) -> Bundle:
     """Return a verified bundle with its networks.
 
-    Args:
-        folder: The bundle.
-        metadata: From ``read_metadata``.
-        networks: ``(folder of the weights, metadata["cof"]) → (model, segmenter or None)`` of its engine.
+    ``networks`` is ``(folder of the weights, metadata["cof"]) → (model, segmenter or None)`` of its engine.
 
     Raises:
         BundleError: If the weights do not fit the configuration.
@@ -227,16 +224,9 @@ def save_bundle(
 def write_bundle(
     folder: Path, states: "dict[str, dict[str, torch.Tensor]]", facts: dict[str, Any], cof: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write weights and metadata, the checksums of all files under ``models`` with them.
+    """Write weights (by the name of their file) and metadata, the checksums of all files under ``models`` with them.
 
-    Args:
-        folder: New folder, one whose bundle is replaced, or one with further files under ``models``.
-        states: Weights by the name of their file.
-        facts: Of the metadata.
-        cof: Configuration of the networks, for the metadata.
-
-    Returns:
-        The metadata written.
+    The folder is new, has a bundle to be replaced, or further files under ``models``. Returns the metadata.
     """
     from COFGeneratorLib.weights import save_weights
 

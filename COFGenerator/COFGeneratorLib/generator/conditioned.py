@@ -59,12 +59,7 @@ def prepare_anchor(
     roi: Roi | None = None,
     complete: bool = False,
 ) -> Conditioned:
-    """Find the heart, bring its labels onto the motion grid, and read the ECG.
-
-    Args:
-        anchor, cycle, bundle, labels, roi: As for ``pipeline.generate``.
-        device: Where the motion model runs.
-        complete: Let the segmenter add the wall and the right ventricle where given labels lack them.
+    """Find the heart, bring its labels onto the motion grid, and read the ECG; arguments as for ``pipeline.generate``.
 
     Raises:
         AnatomyError: If there is no heart in view or in the region of interest, or the labels lie on another grid.
@@ -107,11 +102,7 @@ def relabelled(
 ) -> Conditioned:
     """Return an anchor with the labels (D, H, W) of the same heart at another phase.
 
-    Args:
-        ready: The anchor as it was prepared.
-        labels: On the same stack.
-        ijk_to_ras: (4, 4) geometry of the stack.
-        model_grid: The model's motion grid, to find the heart's frame and grid anew; they are kept where None.
+    The heart's frame and grid are found anew where the model's motion grid is given.
 
     Raises:
         AnatomyError: If no heart's frame is found in the labels.

@@ -18,15 +18,10 @@ RIDGE = 1e-3
 
 
 def keep_wall_volume(velocity: torch.Tensor, fine_maps: torch.Tensor, wall_ratio: np.ndarray) -> torch.Tensor:
-    """Return corrected velocities.
+    """Return velocities (T, 3, D, H, W), voxels of the motion grid, corrected so that the wall keeps its volume.
 
-    Args:
-        velocity: (T, 3, D, H, W) voxels of the motion grid, zero at the R wave.
-        fine_maps: (3, D', H', W') refined anatomy maps (LV, wall, RV).
-        wall_ratio: (T,) the wall's volume under this velocity relative to the anchor's, measured on the native grid.
-
-    Returns:
-        (T, 3, D, H, W); the input where there is no wall.
+    ``fine_maps`` are refined anatomy maps (3, D', H', W'); ``wall_ratio`` (T,) is the wall's volume under these
+    velocities relative to the anchor's, measured on the native grid. Without a wall they stay as they are.
     """
     if float(fine_maps[1].sum()) < 1.0 or not np.isfinite(wall_ratio).all():
         return velocity

@@ -15,13 +15,7 @@ def provenance(
 ) -> dict[str, Any]:
     """Return the facts of a generated cine, JSON-able.
 
-    Args:
-        record: The ECG.
-        bundle: The model.
-        notice: What the cine must not be taken for.
-        seconds: Wall time by stage.
-        warnings: What a careful reader should know.
-        **facts: Of the engine and of this run.
+    ``notice`` says what it must not be taken for, ``seconds`` the wall time by stage; ``facts`` are of engine and run.
     """
     return {
         "synthetic": True,

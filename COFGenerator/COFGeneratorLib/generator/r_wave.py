@@ -72,15 +72,7 @@ def frame_at(phase: float, frames: int) -> int:
 def at_the_r_wave(
     model: MotionModel, ready: Conditioned, anchor: SaxStack, frames: int, still: int, **options: Any
 ) -> RWave:
-    """Return the heart at the R wave.
-
-    Args:
-        model: The model.
-        ready: The anchor and its ECG.
-        anchor: The stack.
-        frames: Frames of one cycle.
-        still: The frame that the anchor is; with 0 it is at the R wave, and returned as it is.
-        **options: Solver and steps.
+    """Return the heart at the R wave; ``still`` is the frame that the anchor is, with 0 it is returned as it is.
 
     Raises:
         AnatomyError: If the estimated labels hold no heart.

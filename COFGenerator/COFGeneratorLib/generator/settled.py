@@ -23,15 +23,8 @@ def settled(
 ) -> torch.Tensor:
     """Return velocities under which the LV ejects what the ECG states and the myocardium keeps its volume.
 
-    Both are measured once on the anchor's own grid, and followed from there on the motion grid.
-
-    Args:
-        model: The model.
-        velocity: (T, 3, D, H, W) voxels of the motion grid.
-        ready: Anchor and ECG.
-        anchor: The stack.
-        wanted_ef: Ejection fraction 0…1; None leaves it as it is.
-        keep_wall: Whether to keep the wall's volume, which changes neither cavity's.
+    Velocities are (T, 3, D, H, W), voxels of the motion grid. Both are measured once on the anchor's own grid, and
+    followed from there on the motion grid. ``wanted_ef`` 0…1; None leaves it. Keeping the wall changes neither cavity.
     """
     if wanted_ef is None and not keep_wall:
         return velocity

@@ -130,9 +130,7 @@ class EventWriter:
     def progress(self, stage: str, done: float, total: float) -> None:
         """Say how far a stage is; this is also where a job notices that it should stop.
 
-        Args:
-            stage: Short words for the user, e.g. ``"sampling"``.
-            done, total: Steps done and in all; ``total`` 0 where it is not known.
+        ``stage`` is short words for the user; ``total`` is 0 where it is not known.
 
         Raises:
             JobCancelled: If the job was asked to stop.
@@ -184,8 +182,7 @@ class EventWriter:
 def job_events(path: str | os.PathLike | None) -> Iterator[EventWriter]:
     """Give an event writer for the time of a job; its end is ``done`` or ``error`` whatever happens.
 
-    Args:
-        path: ``events.jsonl`` of the job folder, or None to write nothing.
+    It writes to ``events.jsonl`` of the job folder, or nothing where the path is None.
     """
     events = EventWriter(path)
     try:

@@ -60,11 +60,9 @@ def is_running(pid: int, started: str | None) -> bool:
 
 
 def end_tree(pid: int, force: bool) -> None:
-    """End a process that ``start_detached`` made, and all its descendants.
+    """End a process that ``start_detached`` made, and all its descendants; ``force`` kills at once instead of asking.
 
-    Args:
-        pid: Its id; the caller has checked that it is still that process or a group it left behind.
-        force: Kill at once instead of asking.
+    The caller has checked that it is still that process or a group it left behind.
     """
     if WINDOWS:
         command = ["taskkill", "/T", "/PID", str(pid), *(["/F"] if force else [])]

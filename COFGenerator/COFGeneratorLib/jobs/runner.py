@@ -258,10 +258,7 @@ def run_to_end(
 ) -> None:
     """Follow a started job to its end; for scripts, where the caller has nothing else to do.
 
-    Args:
-        runner: A started job.
-        on_update: Called with every update.
-        pump: Called between looks, e.g. to keep an application's windows alive.
+    ``pump`` is called between looks, e.g. to keep an application's windows alive.
 
     Raises:
         JobError: If it did not succeed.
@@ -282,12 +279,7 @@ def run_to_end(
 
 
 def find_jobs(root: str | os.PathLike, kind: str | None = None) -> list[Path]:
-    """Return the folders of jobs directly under ``root``, newest first.
-
-    Args:
-        root: Folder that holds job folders.
-        kind: Only jobs of this kind.
-    """
+    """Return the folders of jobs (of one kind, where given) directly under ``root``, newest first."""
     found = []
     for path in Path(root).glob("*/job.json"):
         try:

@@ -171,12 +171,7 @@ def resize(field: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 def periodic_matrix(phases: int, positions: np.ndarray) -> np.ndarray:
-    """Return the (len(positions), phases) matrix of periodic cubic-spline interpolation.
-
-    Args:
-        phases: Number of equidistant phases of one cycle.
-        positions: Phases 0…1 of the cycle, any number.
-    """
+    """Return the (len(positions), phases) matrix of periodic cubic-spline interpolation at phases 0…1 of the cycle."""
     knots = np.arange(phases + 1) / phases
     values = np.vstack([np.eye(phases), np.eye(phases)[:1]])
     return CubicSpline(knots, values, bc_type="periodic")(np.mod(np.asarray(positions, dtype=float), 1.0))

@@ -15,33 +15,18 @@ less (``Testing/Benchmarks/relative_motion.py``)."""
 
 
 def at_phase(fields: torch.Tensor, phase: float) -> torch.Tensor:
-    """Return the field of any phase, (…, 1, 3, D, H, W), between equidistant ones (…, T, 3, D, H, W) of a beat.
-
-    Args:
-        fields: Velocities or displacements.
-        phase: 0…1 of the beat.
-    """
+    """Return the field of any phase 0…1, (…, 1, 3, D, H, W), between equidistant ones (…, T, 3, D, H, W) of a beat."""
     weights = torch.as_tensor(periodic_matrix(fields.shape[-5], np.array([phase]))[0], dtype=fields.dtype)
     return torch.einsum("t,...tcdhw->...cdhw", weights.to(fields.device), fields).unsqueeze(-5)
 
 
 def relative_displacement(displacement: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-    """Return φ_s⁻¹ ∘ φ_t as displacements (T, 3, D, H, W), voxels.
-
-    Args:
-        displacement: (T, 3, D, H, W) of φ_t, voxels.
-        inverse: (1, 3, D, H, W) of φ_s⁻¹, voxels.
-    """
+    """Return φ_s⁻¹ ∘ φ_t as displacements, voxels, of φ_t (T, 3, D, H, W) and φ_s⁻¹ (1, 3, D, H, W)."""
     return compose(inverse.expand_as(displacement), displacement)
 
 
 def relative_velocity(velocity: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
-    """Return velocities (T, 3, D, H, W) whose exponentials are φ_s⁻¹ ∘ φ_t at the grid's nodes.
-
-    Args:
-        velocity: (T, 3, D, H, W) of φ_t, voxels.
-        anchor: (1, 3, D, H, W) of φ_s, voxels.
-    """
+    """Return velocities, of φ_t (T, 3, D, H, W) and φ_s (1, …), whose exponentials are φ_s⁻¹ ∘ φ_t at the nodes."""
     return logarithm(relative_displacement(exponential(velocity), exponential(-anchor)), SWEEPS)
 
 

@@ -77,9 +77,7 @@ class TeacherNetwork(torch.nn.Module):
     def forward(self, anchor: torch.Tensor, target: torch.Tensor, pitch_mm: torch.Tensor) -> torch.Tensor:
         """Return the velocity, mm, (B, 3, D, H/2, W/2) along the grid's (k, j, i).
 
-        Args:
-            anchor, target: (B, 1, D, H, W), scaled to 0…1 by the anchor's percentiles.
-            pitch_mm: (B,) slice pitch, mm.
+        Images (B, 1, D, H, W) are scaled to 0…1 by the anchor's percentiles.
         """
         if anchor.shape != target.shape or anchor.ndim != 5 or tuple(anchor.shape[3:]) != self.config.plane:
             raise MotionError(

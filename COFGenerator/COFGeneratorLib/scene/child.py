@@ -44,13 +44,7 @@ OURS = Child()
 def child_environment(
     base: Mapping[str, str], device: str = "auto", packages: Sequence[ModuleType] = (COFGeneratorLib,)
 ) -> dict[str, str]:
-    """Return an environment in which a child finds our libraries; ``base`` is not changed.
-
-    Args:
-        base: ``os.environ``, or Slicer's start-up environment for an interpreter that is not Slicer's own.
-        device: With ``"cpu"`` the child sees no GPU at all.
-        packages: The libraries.
-    """
+    """Return an environment in which a child finds our libraries; with the device ``"cpu"`` it sees no GPU at all."""
     paths = [str(Path(str(package.__file__)).resolve().parents[1]) for package in packages]
     paths += filter(None, base.get("PYTHONPATH", "").split(os.pathsep))
     environment = {**base, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
@@ -107,13 +101,7 @@ def inputs_of(runner: JobRunner) -> Path:
 
 
 def label_arguments(labels: Any, label_mapping: str, anchor: Any, inputs: Path) -> list[str]:
-    """Write labels for a command and return its arguments about them.
-
-    Args:
-        labels: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode of the anchor, or None.
-        label_mapping: ``lv=…, myo=…, rv=…``; guessed from the names where empty.
-        anchor: vtkMRMLScalarVolumeNode.
-        inputs: Where to write.
+    """Write labels (a node or None) for a command and return its arguments about them; see ``parse_label_mapping``.
 
     Raises:
         SceneError: If they cannot be used.

@@ -46,11 +46,7 @@ def why_not_an_anchor(volume: Any) -> str:
 
 
 def export_volume(volume: Any, path: str | os.PathLike) -> None:
-    """Write a volume node with its geometry.
-
-    Args:
-        volume: vtkMRMLScalarVolumeNode (or a label map).
-        path: Where to; the ending says the format, ``.nrrd`` keeps everything.
+    """Write a volume node with its geometry; the ending says the format, ``.nrrd`` keeps everything.
 
     Raises:
         SceneError: If the node cannot be an anchor or the file cannot be written.
@@ -111,13 +107,9 @@ def parse_label_mapping(text: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def export_labels(node: Any, mapping: Mapping[str, str], reference: Any, path: str | os.PathLike) -> str:
-    """Write labels for a child process and return the text of its ``--label-map`` option.
+    """Write labels as NRRD on the reference's grid, for a child; returns the text of its ``--label-map`` option.
 
-    Args:
-        node: vtkMRMLSegmentationNode or vtkMRMLLabelMapVolumeNode.
-        mapping: Structure → segment name or code, from ``parse_label_mapping``.
-        reference: The anchor volume, whose grid a segmentation is brought onto.
-        path: Where to, ``.nrrd``.
+    ``mapping`` is structure → segment name or code, from ``parse_label_mapping``.
 
     Raises:
         SceneError: If the labels cannot be exported.

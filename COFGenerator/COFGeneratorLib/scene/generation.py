@@ -114,12 +114,7 @@ def start_generation(
 
 
 def start_ecg(folder: str | os.PathLike, ecg: Any, child: Child = OURS) -> JobRunner:
-    """Start a child process that reads and measures an ECG: ``ecg.json`` and ``trace.json`` in ``result/ecg``.
-
-    Args:
-        folder: The job's folder, new.
-        ecg: Path of an ECG file, or a vtkMRMLTableNode with twelve leads.
-        child: What runs it.
+    """Start a child that reads and measures an ECG file or table: ``ecg.json``, ``trace.json`` in ``result/ecg``.
 
     Raises:
         SceneError: If there is no such file or the table is no ECG.

@@ -52,11 +52,7 @@ class StoredMotion:
 
 
 def fit_motion_grid(displacement_mm: Callable[[int], np.ndarray], n_frames: int) -> StoredMotion:
-    """Choose box and thinning for a motion and return it on that grid.
-
-    Args:
-        displacement_mm: Function frame → (3, D, H, W) mm, components (k, j, i).
-        n_frames: T.
+    """Choose box and thinning for a motion, frame → (3, D, H, W) mm along (k, j, i), and return it on that grid.
 
     Raises:
         SceneError: If a displacement is not finite or too large to be a heart's.
@@ -77,15 +73,7 @@ def fit_motion_grid(displacement_mm: Callable[[int], np.ndarray], n_frames: int)
 
 
 def motion_sequence(scene: Any, name: str, grid: StoredMotion, indices: list[str], ijk_to_ras: np.ndarray) -> Any:
-    """Add the motion as a sequence of grid transforms and return the sequence node.
-
-    Args:
-        scene: vtkMRMLScene.
-        name: Node name.
-        grid: From ``fit_motion_grid``.
-        indices: T index strings.
-        ijk_to_ras: (4, 4) geometry of the anchor, mm.
-    """
+    """Add the motion as a sequence of grid transforms, and return the sequence node."""
     slicer = import_slicer()
     spacing, directions, origin = _grid_geometry(grid, ijk_to_ras)
     direction_matrix = np.eye(4)

@@ -176,11 +176,7 @@ def link_result(
 
 
 def find_results(scene: Any = None) -> list[ResultNodes]:
-    """Return the results that a scene holds, in the order of their browsers.
-
-    Args:
-        scene: vtkMRMLScene; the application's own where none is given.
-    """
+    """Return the results that a scene (the application's own where None) holds, in the order of their browsers."""
     scene = resolve_scene(scene)
     by_result: dict[str, dict[str, Any]] = {}
     parts = set(ResultNodes.__dataclass_fields__) - {"extra"}

@@ -16,12 +16,7 @@ OPACITY = {1: 1.0, 2: 0.35, 3: 0.6}
 
 
 def show_surfaces(scene: Any, nodes: ResultNodes) -> list:
-    """Add one model for each label of the shown frame and return them; those of an earlier frame are replaced.
-
-    Args:
-        scene: vtkMRMLScene.
-        nodes: A result with labels.
-    """
+    """Add one model for each label of the shown frame and return them; those of an earlier frame are replaced."""
     import vtk
 
     result_id = nodes.browser.GetAttribute(names.RESULT)

@@ -30,13 +30,10 @@ INDICES = (
 
 
 def function_table(scene: Any, name: str, function: Mapping[str, Any]) -> Any:
-    """Add the table of indices and return it.
+    """Add the table of indices of ``function.json`` and return it.
 
-    Args:
-        scene: vtkMRMLScene.
-        name: Node name.
-        function: Facts of ``function.json``. What changes over the frames is shown by its mean; intervals come
-            from ``samples``, where several draws were made, and that of EF from the model where it states one.
+    What changes over the frames is shown by its mean; intervals come from ``samples``, where several draws were made,
+    and that of EF from the model where it states one.
     """
     draws = function.get("samples") or {}
     if function.get("ef_interval_percent"):  # conformal, stated by the model itself
@@ -70,14 +67,7 @@ def volume_table(scene: Any, name: str, function: Mapping[str, Any]) -> Any:
 
 
 def volume_chart(scene: Any, name: str, table: Any, cursor: Any) -> Any:
-    """Add line series of the volume table, a cursor, and their chart; return the chart.
-
-    Args:
-        scene: vtkMRMLScene.
-        name: Node name of the chart.
-        table: From ``volume_table``.
-        cursor: From ``cursor_table``.
-    """
+    """Add line series of ``volume_table``, the cursor of ``cursor_table``, and their chart; return the chart."""
     chart = volumes_over_time(scene, name, name)
     columns = [table.GetColumnName(index) for index in range(table.GetNumberOfColumns())]
     lines = [(table, title, title, colour) for _, title, colour in CURVES if title in columns]
@@ -119,16 +109,9 @@ def add_series(
 
 
 def add_beat_to_chart(scene: Any, name: str, nodes: Any, ecg: Any, rr_ms: float) -> Any:
-    """Draw lead II of the beat whose length drove the motion under the volume curves; return its table.
+    """Draw lead II of the beat whose R–R comes closest to ``rr_ms`` under the volume curves; return its table.
 
     The trace is scaled into the lowest fifth of the chart, since the axis is that of the volumes.
-
-    Args:
-        scene: vtkMRMLScene.
-        name: Node name.
-        nodes: ``ResultNodes`` with volumes, cursor and chart.
-        ecg: ``EcgTrace`` on the time axis of its record.
-        rr_ms: Length of the cycle, ms; the beat is the one whose R–R comes closest.
     """
     peaks_ms = np.asarray(ecg.r_peaks_ms, float)
     start_ms = peaks_ms[np.argmin(np.abs(np.diff(peaks_ms) - rr_ms))] if len(peaks_ms) > 1 else 0.0
@@ -168,9 +151,7 @@ def move_cursor(table: Any, time_ms: float) -> None:
 def clicked_frame(nodes: Any, points: Sequence[tuple[str, list[int]]]) -> int | None:
     """Return the frame next to a point that was clicked in the chart of a result; None if it was none of its curves.
 
-    Args:
-        nodes: ``ResultNodes`` with cursor and chart.
-        points: (ID of a plot series node, selected rows) of everything that is selected now.
+    ``points`` are (ID of a plot series node, selected rows) of everything that is selected now.
     """
     times_ms = index_values(nodes.cine)
     rr_ms = float(nodes.cine.GetAttribute("COF.rr_ms"))

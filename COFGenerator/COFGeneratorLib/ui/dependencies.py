@@ -53,14 +53,7 @@ def constraints() -> str:
 
 
 def install(file: Path, folder: Path) -> bool:
-    """Install what is missing after one question that lists all of it.
-
-    Args:
-        file: Requirements.
-        folder: Where the constraints file may be written.
-
-    Returns:
-        False if the user declined or has to restart first.
+    """Install what is missing after one question that lists it; False if declined or a restart comes first.
 
     Raises:
         JobError: If the installation cannot go on.
@@ -126,13 +119,7 @@ def describe(facts: Mapping[str, Any]) -> str:
 
 
 def fill_devices(selector: Any, found: Sequence[Mapping[str, Any]], kept: str) -> None:
-    """Offer the automatic choice, the CPU and what a probe has found; choose what was chosen before.
-
-    Args:
-        selector: QComboBox.
-        found: Devices of a probe.
-        kept: Id of the device that was chosen.
-    """
+    """Offer the automatic choice, the CPU and what a probe has found; choose the device that was chosen before."""
     selector.blockSignals(True)
     selector.clear()
     selector.addItem(_("Automatic"), "auto")

@@ -125,12 +125,7 @@ class EcgPreview:
 
 
 def summary(facts: Mapping[str, Any], beat: int | None = None) -> str:
-    """Return the measurements of ``ecg.json`` in words.
-
-    Args:
-        facts: Content of ``ecg.json``.
-        beat: Index of the chosen beat; its R–R is told where it is not the one that the analysis chose.
-    """
+    """Return the measurements of ``ecg.json`` in words, with the R–R of a chosen beat that is not the analysis' own."""
     parts = [
         _("{name} {value:.0f} {unit}").format(name=name, value=facts[key], unit=unit)
         for name, key, unit in (

@@ -25,11 +25,7 @@ def is_alone(node: Any) -> bool:
 def why_no_start(node: Any, ecg_path: str, ecg: EcgPreview, registers: bool) -> str:
     """Return what of the patient's part of the panel cannot be used, in words with what to do; empty if all can.
 
-    Args:
-        node: The parameter node.
-        ecg_path: The chosen file.
-        ecg: What has been read of it.
-        registers: Whether the motion of the anchor's own cine is measured.
+    ``registers``: whether the motion of the anchor's own cine is measured.
     """
     alone = is_alone(node)
     reason = "" if alone else export.why_not_an_anchor(node.anchorVolume)
@@ -60,15 +56,7 @@ def why_no_start(node: Any, ecg_path: str, ecg: EcgPreview, registers: bool) -> 
 def start_generating(
     logic: Any, node: Any, computer: ComputerView, *, ecg: Any, rr_ms: float | None, registers: bool
 ) -> JobRunner:
-    """Start what the panel describes.
-
-    Args:
-        logic: ``COFGeneratorLogic``.
-        node: The parameter node.
-        computer: Model, device, Python.
-        ecg: Path of a file, or a table node.
-        rr_ms: R–R of the ECG, if it has been read.
-        registers: Measure the motion of the anchor's own cine instead of generating one.
+    """Start what the panel describes: a generation, or (``registers``) measuring the motion of the anchor's own cine.
 
     Raises:
         SceneError, JobError: If an input cannot be used or the process cannot be started.

@@ -78,14 +78,10 @@ def check_cohort(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Check a cohort.
+    """Check a cohort, also against others that must not share anybody with it.
 
-    Args:
-        cohort: What to check.
-        others: Cohorts that must not share anybody with it (held-out sets, what the segmenter was trained on).
-        read: Open all files; else only their presence is checked, and duplicates are found by the manifest's hashes.
-        workers: Processes that read.
-        progress: Called with (subjects done, subjects).
+    With ``read`` all files are opened; else only their presence is checked, and duplicates are found by the manifest's
+    hashes.
     """
     report = Report(cohort)
     used = cohort.used()

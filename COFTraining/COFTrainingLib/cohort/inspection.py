@@ -39,13 +39,7 @@ class Finding:
 
 
 def inspect(cohort: Cohort, subject: Subject, read: bool = True) -> Finding:
-    """Look at one subject.
-
-    Args:
-        cohort: Its cohort.
-        subject: Its line of the manifest.
-        read: Open every file and compare what it holds; else only look whether it is there.
-    """
+    """Look at one subject: open every file and compare what it holds; without ``read`` only look for the files."""
     finding = Finding(subject.id)
     for need in cohort.header.needs:
         choices = (need,) if isinstance(need, str) else need

@@ -195,14 +195,7 @@ def write_cohort(cohort: Cohort) -> Path:
 
 
 def make_cohort(out: Path, subjects: Iterable[Subject], *, data: Path | None = None, **header: Any) -> Cohort:
-    """Write the manifest of a new cohort.
-
-    Args:
-        out: Folder of the manifest.
-        subjects: Everybody.
-        data: Folder that their files are relative to; that of the manifest where None.
-        **header: Fields of ``CohortHeader``.
-    """
+    """Write the manifest of a new cohort; its files lie relative to ``data``, ``header`` fills ``CohortHeader``."""
     root = "" if data is None else relative_path(data.resolve(), out.resolve())
     cohort = Cohort(out, CohortHeader(root=root, made_with=__version__, **header), tuple(subjects))
     write_cohort(cohort)

@@ -10,11 +10,11 @@ from COFGeneratorLib.commands import Commands
 from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.jobs.session import Session, session
 
+from COFTrainingLib.cohort.check import Report, check_cohort, exclude_problems
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort
 from COFTrainingLib.commands import cohort_options
 
 if TYPE_CHECKING:  # they bring what --help does without
-    from COFTrainingLib.cohort.check import Report
     from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
 
 
@@ -101,7 +101,6 @@ def check(arguments: argparse.Namespace) -> int:
     Raises:
         CohortError: If something is wrong.
     """
-    from COFTrainingLib.cohort.check import check_cohort, exclude_problems
     from COFTrainingLib.cohort.people import PEOPLE, refuse_leaks
 
     cohort = read_cohort(arguments.cohort)
@@ -167,7 +166,7 @@ def label(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show(report: "Report", json_file: str | None, current: Session) -> None:
+def _show(report: Report, json_file: str | None, current: Session) -> None:
     """Print what was found, and write it where asked."""
     for line in report.lines():
         current.say(line)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from COFGeneratorLib.commands import options
+from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.jobs.session import session
 
 if TYPE_CHECKING:
     import torch
-    from COFGeneratorLib.generator.bundle import Bundle
 
     from COFTrainingLib.studies.ecgflowcmr.downstream import DownstreamTask
     from COFTrainingLib.training.ecgflowcmr.settings import DataSettings
@@ -280,7 +280,7 @@ def score(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _data(bundle: "Bundle", body: int) -> "DataSettings":
+def _data(bundle: Bundle, body: int) -> "DataSettings":
     """Return the data settings of phantoms as a bundle's model saw them."""
     from COFTrainingLib.training.ecgflowcmr.settings import DataSettings
 

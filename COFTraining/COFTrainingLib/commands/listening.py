@@ -12,10 +12,7 @@ TOLD_BESIDE = ("samples_per_s", "peak_memory_mb")
 def listener(current: Session, stage: str, steps: int = 0) -> Callable[[dict[str, Any]], None]:
     """Return what passes a training loop's events on: to the watching program, and as lines to the terminal.
 
-    Args:
-        current: Where to.
-        stage: Words for the user.
-        steps: Steps in all, where the events do not say it (``"of"``).
+    ``steps`` counts where the events do not say it (``"of"``).
     """
     told = [-1]
 

@@ -8,13 +8,7 @@ from COFTrainingLib.cohort.manifest import Cohort, read_cohort
 
 
 def add_training(parser: argparse.ArgumentParser, *, cohort: str, out: str, config: str, configs: str) -> None:
-    """Add where a training begins, goes to and computes.
-
-    Args:
-        parser: Of the kind of training.
-        cohort, out: Words on these two.
-        config, configs: The default configuration, and words on all.
-    """
+    """Add where a training begins, goes to and computes; ``cohort``, ``out`` and ``configs`` are words of the help."""
     parser.add_argument("--cohort", metavar="DIR", help=cohort)
     parser.add_argument("--out", required=True, metavar="RUN", help=out)
     parser.add_argument("--config", default=config, metavar="NAME|FILE", help=configs)

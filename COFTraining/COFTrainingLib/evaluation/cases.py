@@ -124,11 +124,9 @@ class EvaluationCase:
         return self.label_frames[:: max(1, len(self.label_frames) // TIMING_FRAMES)]
 
     def half_times(self, labels: np.ndarray, frames: list[int]) -> np.ndarray:
-        """Return when each AHA segment has made half of its inward motion, (17,) phase.
+        """Return when each AHA segment of labels (F, d, h, w) has made half of its inward motion, (17,) phase.
 
-        Args:
-            labels: (F, d, h, w).
-            frames: Which frames of the cycle they are of; ``timing_frames`` are among them.
+        ``frames`` says which of the cycle they are; ``timing_frames`` are among them.
         """
         chosen = [frames.index(frame) for frame in self.timing_frames]
         curves = excursion_curves(labels[chosen], self.near.ijk_to_ras, self.frame)

@@ -17,11 +17,9 @@ WIDE_QRS_MS, LONG_PR_MS, LONG_QTC_MS, SOKOLOW_MV, IRREGULAR_CV = 120.0, 200.0, 4
 
 
 def ecg_group(ecg: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> str:
-    """Return the group of an ECG.
+    """Return the group of an ECG; an infarct is taken from the manifest, since intervals do not show one.
 
-    Args:
-        ecg: Measurements: ``rr_ms, pr_ms, qrsd_ms, qt_ms, sokolow_mv, p_wave_present, rr_cv``.
-        facts: What the manifest says; an infarct is taken from there, since intervals do not show one.
+    Measurements are ``rr_ms, pr_ms, qrsd_ms, qt_ms, sokolow_mv, p_wave_present, rr_cv``.
     """
     facts = facts or {}
     rr, pr = as_number(ecg.get("rr_ms")), as_number(ecg.get("pr_ms"))

@@ -37,11 +37,8 @@ def check_independent(
 ) -> None:
     """Refuse an assessor that has anything in common with what it is to judge.
 
-    Args:
-        assessor: Its folder.
-        models: What is under test: bundles, runs or folders of segmenters.
-        cohort: Cohort on whose subjects it will judge, or None.
-        runs: Run folders of what is under test where recordings were trained on, for the marks of people.
+    That are bundles, runs or folders of segmenters, and a cohort's subjects; ``runs`` are run folders where recordings
+    were trained on, for the marks of people.
 
     Raises:
         CohortError: If it is not independent; names everything that is shared.

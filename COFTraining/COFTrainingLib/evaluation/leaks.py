@@ -11,12 +11,7 @@ from COFTrainingLib.cohort.people import people_sha256
 
 
 def check_no_leak(cohort: Cohort, subjects: Sequence[Subject], models: Sequence[tuple[str, Path]]) -> None:
-    """Refuse subjects that a model's metadata says it was trained or calibrated on.
-
-    Args:
-        cohort: The cohort.
-        subjects: Those that would be used.
-        models: (name, folder) of bundles.
+    """Refuse subjects that the metadata of models, (name, folder), say they were trained or calibrated on.
 
     Raises:
         CohortError: If there is overlap.

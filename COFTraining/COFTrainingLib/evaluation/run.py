@@ -97,14 +97,7 @@ def _workplace() -> Workplace:
 
 
 def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], reference: bool) -> list[Row]:
-    """Return the results of one subject; what fails is a row with the reason.
-
-    Args:
-        work: The process's workplace.
-        name: The subject.
-        wanted: Methods to run.
-        reference: Also describe the subject itself.
-    """
+    """Return the results of one subject, with ``reference`` also its description; what fails is a row with why."""
     rows: list[Row] = []
     try:
         case = work.case(name)
@@ -151,14 +144,7 @@ def _in_process(task: tuple[str, tuple[str, ...], bool]) -> list[Row]:
 
 
 def run_plan(plan: Plan, store: Store, workers: int = 1, progress: Progress | None = None) -> None:
-    """Do what the store lacks.
-
-    Args:
-        plan: What is wanted.
-        store: Where results go; this process alone writes.
-        workers: Processes.
-        progress: Called with (subjects done, subjects).
-    """
+    """Do what the store lacks; this process alone writes into it."""
     if not plan.subjects:
         raise CohortError("An evaluation needs at least one subject; found none in this split. Choose another one.")
     identities = {method.name: method.identity for method in build_methods(plan)}

@@ -38,11 +38,7 @@ def earlier_visit(cohort: Cohort, subject: Subject) -> Subject | None:
 def phantom_prior(cohort: Cohort, subject: Subject, frames: int, rng_extra: int = 0) -> EvaluationCase:
     """Return the earlier visit of a phantom: frame 0 as an image, labels of every frame.
 
-    Args:
-        cohort: Its cohort, whose settings the phantom was drawn with.
-        subject: The phantom.
-        frames: Of the earlier cine.
-        rng_extra: Another number, another earlier visit.
+    ``rng_extra``: another number, another earlier visit.
     """
     settings, seed = cohort.header.settings, int(subject.facts["seed"])
     prevalence = Prevalence(**settings["prevalence"])

@@ -25,15 +25,7 @@ NOTICE = "Synthetic cines, for research use only; nothing here is about the care
 
 
 def write_report(out: Path, plan: Plan, store: Store, sections: Sequence[Section], facts: dict[str, Any]) -> Path:
-    """Write everything; returns the page's path.
-
-    Args:
-        out: Folder.
-        plan: What was evaluated.
-        store: Its results.
-        sections: Of the protocols.
-        facts: More for the provenance: the command, seconds.
-    """
+    """Write everything; returns the page's path. ``facts`` are more for the provenance: the command, seconds."""
     cohort = read_cohort(plan.cohort)
     provenance = _provenance(plan, cohort, facts)
     failures = store.failures()

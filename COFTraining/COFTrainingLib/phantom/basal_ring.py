@@ -29,12 +29,7 @@ class BasalRing:
         self.thickness_mm = max(1.5, float(rng.uniform(0.35, 0.9)) * shape.wall_mm)
 
     def paint(self, tissue: np.ndarray, at: Cylinder) -> None:
-        """Draw the ring and the lumen within it, in place.
-
-        Args:
-            tissue: (n,) codes.
-            at: (n,) end-diastolic cylinder coordinates.
-        """
+        """Draw the ring and the lumen within it into codes (n,) at end-diastolic cylinder coordinates, in place."""
         shape = self.shape
         up = (shape.base_z(at.r, at.theta) - at.z) / self.height_mm  # 0 at the base plane, 1 at the ring's upper edge
         near = np.flatnonzero((up > 0) & (up < 1) & np.isin(tissue, REPLACED))

@@ -49,12 +49,7 @@ def spoiled_signal(
 
 
 def draw_contrast(rng: np.random.Generator, kind: str | None = None) -> Contrast:
-    """Draw one contrast.
-
-    Args:
-        rng: Source of randomness.
-        kind: One of ``KINDS``; drawn where None, bSSFP most often because cine mostly is.
-    """
+    """Draw one contrast, of a kind of ``KINDS`` where given; bSSFP most often because cine mostly is."""
     kind = str(rng.choice(KINDS, p=(0.6, 0.15, 0.25))) if kind is None else kind
     if kind == "random":
         mean = _random_means(rng)

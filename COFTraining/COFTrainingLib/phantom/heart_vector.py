@@ -57,14 +57,7 @@ class Waves:
         return Waves(self.vector_mv @ matrix.T, self.centre_ms, self.rise_ms, self.fall_ms)
 
     def jittered(self, rng: np.random.Generator, amplitude: float, width: float, shift_ms: float) -> "Waves":
-        """Return the waves with each one varied on its own: a person's own shape.
-
-        Args:
-            rng: Source of randomness.
-            amplitude: SD of the relative amplitude.
-            width: SD of the logarithm of each flank's width.
-            shift_ms: SD of the peak time.
-        """
+        """Return the waves with each varied on its own, a person's shape: SD of amplitude, log width and shift."""
         n = len(self.centre_ms)
         return Waves(
             self.vector_mv * (1.0 + amplitude * rng.standard_normal((n, 1))),

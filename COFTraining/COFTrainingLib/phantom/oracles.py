@@ -25,12 +25,7 @@ FRAMES = 50
 
 
 def end_systole_ms(physiology: Physiology, depth: float = 0.10) -> float:
-    """Return the centre of the plateau within ``depth`` of the stroke volume above the minimum, ms from R; exact.
-
-    Args:
-        physiology: The patient.
-        depth: Height of the plateau as a share of the stroke volume.
-    """
+    """Return the centre of the plateau within ``depth`` of the stroke volume above the minimum, ms from R; exact."""
     onset = physiology.ejection_onset_ms
     first = onset + betaincinv(*EJECTION_SHAPE, 1.0 - depth) * (physiology.t_es_ms - onset)
     opening, tau = physiology.mitral_opening_ms, physiology.filling_tau_ms

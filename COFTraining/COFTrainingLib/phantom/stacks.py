@@ -130,10 +130,8 @@ def draw_geometry(rng: np.random.Generator, scene: Scene, max_matrix: int = 288)
 def stack_axes(rng: np.random.Generator, tilt_rad: float, upright: bool = False) -> np.ndarray:
     """Draw the axes of a stack: (3, 3), rows are unit vectors of k, j, i in heart axes.
 
-    Args:
-        rng: Source of randomness.
-        tilt_rad: Standard deviation of the slice normal about the heart's long axis.
-        upright: Keep the heart's own orientation: no turn in the plane, no flips.
+    The normal tilts about the heart's long axis; ``upright`` keeps the heart's own orientation: no turn in the plane,
+    no flips.
     """
     tilt_j, tilt_i = rng.normal(0.0, tilt_rad, 2)
     normal = np.array([1.0, tilt_j, tilt_i])

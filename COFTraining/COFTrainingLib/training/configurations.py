@@ -40,11 +40,7 @@ def ablations() -> list[str]:
 
 
 def read_configuration(kind: str, name: str | Path = DEFAULT) -> Any:
-    """Return the settings of one kind of training.
-
-    Args:
-        kind: One of ``KINDS``.
-        name: A named configuration, or a TOML or JSON file.
+    """Return the settings of one kind of training, by the name of a configuration or from a TOML or JSON file.
 
     Raises:
         TrainingError: If there is no such configuration, or a key or value of it cannot be.

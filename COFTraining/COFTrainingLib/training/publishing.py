@@ -24,14 +24,9 @@ def check_place(out: Path, overwrite: bool) -> None:
 def publish(
     folder: Path, out: Path, weights_sha256: str, figures: dict[str, Any] | None, source: Path | str | None
 ) -> None:
-    """Give a finished bundle its final name, in place of what is there.
+    """Give a finished bundle, which has been loaded, its final name, in place of what is there.
 
-    Args:
-        folder: The bundle, which has been loaded: what cannot be loaded is not published.
-        out: Its final name.
-        weights_sha256: Of its weights.
-        figures: What is on its card, or None.
-        source: File of the figures, for the message.
+    ``figures`` are those on its card, ``source`` their file.
 
     Raises:
         TrainingError: If the figures on its card are of other weights.

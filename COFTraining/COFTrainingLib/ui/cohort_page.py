@@ -80,11 +80,7 @@ def ledger_file(runs: Path, cohort: Path) -> Path:
 
 
 def ledger_rows(found: dict) -> list[tuple[str, str, str]]:
-    """Return the rows of the table: the ledger, then leaks and the subjects that cannot be used.
-
-    Args:
-        found: Content of the file that ``cof cohort check --json`` writes.
-    """
+    """Return the rows of the table: the ledger, then leaks and the subjects that cannot be used."""
     ledger = found["ledger"]
     rows = [
         (_("listed"), str(ledger["subjects_listed"]), _("{n} persons").format(n=ledger["persons_listed"])),

@@ -89,12 +89,7 @@ def through_template(template: str, argv: list[str]) -> list[str]:
 def with_knobs(stage: str, configuration: str, file: Path, *, steps: int, learning_rate: float) -> str:
     """Return the configuration to train with: the named one, or a file of what the user changed in it.
 
-    Args:
-        stage: Network.
-        configuration: Name or file.
-        file: Where the file may be written.
-        steps: Of each loop; 0 as the configuration says.
-        learning_rate: 0 as the configuration says.
+    With 0 steps (of each loop) or a learning rate of 0 that of the configuration stays.
     """
     changed = [f"steps = {steps}"] if steps else []
     changed += [f"learning_rate = {learning_rate:g}"] if learning_rate else []

@@ -76,10 +76,7 @@ def read_sax(path: str | Path, frame: int = 0) -> SaxStack:
 
 
 def read_cine(path: str | Path) -> CineStack:
-    """Read all frames of a short-axis cine.
-
-    Args:
-        path: As for `read_sax`.
+    """Read all frames of a short-axis cine, from a path as for `read_sax`.
 
     Raises:
         AnatomyError: If this is no short-axis cine or is damaged.

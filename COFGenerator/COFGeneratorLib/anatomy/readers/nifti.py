@@ -42,11 +42,7 @@ def matches(start: bytes) -> bool:
 
 
 def read_header(path: Path, codec: str) -> VolumeHeader:
-    """Read geometry, type and timing.
-
-    Args:
-        path: A file whose decompressed bytes satisfy `matches`.
-        codec: "raw" or "gzip".
+    """Read geometry, type and timing of a file that `matches`; ``codec`` is ``"raw"`` or ``"gzip"``.
 
     Raises:
         AnatomyError: If the header describes no scalar volume or cine with sensible geometry.

@@ -17,17 +17,10 @@ DEFLATE_MAX_RATIO = 1032
 
 
 def read_frames(header: VolumeHeader, frame: int | None) -> np.ndarray:
-    """Return the numbers of one frame, or of all.
+    """Return the numbers of one frame (D, H, W), or of all (T, D, H, W), in the file's own type, not scaled.
 
-    The whole payload is decoded in either case, so that a truncated or damaged file is noticed, but only what was
-    asked for is kept.
-
-    Args:
-        header: What the file says it holds.
-        frame: Index of the frame, or None for all.
-
-    Returns:
-        (D, H, W) or (T, D, H, W), in the file's own type, native byte order, without slope and intercept.
+    The whole payload is decoded in either case, so that a truncated or damaged file is noticed, but only what was asked
+    for is kept.
 
     Raises:
         AnatomyError: If the file holds less than its header says, or is damaged.

@@ -57,10 +57,7 @@ def is_scene(path: Path) -> bool:
 
 @contextmanager
 def scene_image(path: Path) -> Iterator[tuple[VolumeHeader, Path]]:
-    """Give the header of the scene's one image or cine while its voxels can be read, and the file it came from.
-
-    Args:
-        path: A ``.mrb`` or ``.mrml`` file.
+    """Give the header of a scene's one image or cine while its voxels can be read, and the file it came from.
 
     Raises:
         AnatomyError: If the scene is damaged, holds no such image or several.

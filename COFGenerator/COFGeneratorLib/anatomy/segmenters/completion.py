@@ -25,12 +25,7 @@ def lacking(labels: np.ndarray) -> tuple[str, ...]:
 
 
 def completed(labels: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Return labels with the structures that they lack, taken from another map; what is labelled stays as it is.
-
-    Args:
-        labels: (D, H, W), 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity.
-        seen: The same of a segmenter.
-    """
+    """Return labels (D, H, W) with the structures that they lack taken from a segmenter's map; the others stay."""
     out, missing = labels.copy(), lacking(labels)
     # valves are not level and the apex has a cap: both may lie a slice beyond the last one labelled
     near = binary_dilation(_slices(labels > 0), np.ones((3, 1, 1)))
@@ -46,16 +41,9 @@ def completed(labels: np.ndarray, seen: np.ndarray) -> np.ndarray:
 def complete_by(
     segmenter: StackSegmenter | None, anchor: SaxStack, labels: np.ndarray, roi: Roi | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Let a segmenter add what labels lack.
+    """Let a segmenter, if there is one, add what labels (D, H, W) of an anchor lack.
 
-    Args:
-        segmenter: What adds; nothing does where it is None.
-        anchor: The stack.
-        labels: (D, H, W) on its grid.
-        roi: Where the heart is, if the user says.
-
-    Returns:
-        The labels (the same object where nothing was added), and what the user should know.
+    Returns the labels (the same object where nothing was added), and what the user should know.
     """
     missing = lacking(labels)
     if not missing or segmenter is None:

@@ -8,12 +8,7 @@ from COFGeneratorLib.errors import AnatomyError
 
 
 def read_table(folder: Path, name: str, model: str) -> dict[str, Any]:
-    """Read a JSON table of a model's folder.
-
-    Args:
-        folder: The model's.
-        name: Of the file in it.
-        model: What kind of model it is, for the message.
+    """Read a JSON table of a model's folder; ``model`` is the kind of model, for the message.
 
     Raises:
         AnatomyError: If the file does not read or holds something else.

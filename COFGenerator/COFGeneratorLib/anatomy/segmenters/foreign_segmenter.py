@@ -59,11 +59,7 @@ class ForeignSegmenter:
         return {**self.network.described, "codes": self.codes}
 
     def segment(self, stack: SaxStack, roi: Roi | None = None) -> Segmentation:
-        """Label a stack.
-
-        Args:
-            stack: Given to the network as it is stored.
-            roi: Where the heart is, if known: what lies outside is taken for background.
+        """Label a stack, which the network is given as it is stored; what lies outside ``roi`` is taken for background.
 
         Raises:
             AnatomyError: If the network gives something else than its classes, or labels no heart.

@@ -113,11 +113,7 @@ class Segmenter:
         return cls(networks["coarse"], networks["fine"], configs["coarse"], configs["fine"], device)
 
     def segment(self, stack: SaxStack, roi: Roi | None = None) -> Segmentation:
-        """Label a stack.
-
-        Args:
-            stack: Any orientation, handedness and slice order.
-            roi: Where the heart is, if known: hearts outside it are not looked at.
+        """Label a stack of any orientation, handedness and slice order; hearts outside ``roi`` are not looked at.
 
         Raises:
             AnatomyError: If no heart is in view, or none in the region of interest.
@@ -141,15 +137,8 @@ class Segmenter:
     def follow(self, stack: SaxStack, found: Segmentation, frames: np.ndarray) -> np.ndarray:
         """Return the probabilities of LV, myocardium and RV in other frames of a cine that was segmented at one.
 
-        Nothing is searched for: the fine network looks where the heart was found, once a frame.
-
-        Args:
-            stack: The frame that was segmented.
-            found: What was found in it.
-            frames: (T, D, H, W) on the stack's grid.
-
-        Returns:
-            (T, 3, D, H, W) float32.
+        Nothing is searched for: the fine network looks where the heart was found, once a frame. Frames are (T, D, H, W)
+        on the stack's grid, probabilities (T, 3, D, H, W) float32.
         """
         centre = _middle(found.labels, stack.ijk_to_ras, found.frame)
         out = np.empty((len(frames), 3, *stack.shape), dtype=np.float32)

@@ -69,12 +69,7 @@ def build_network(config: NetworkConfig) -> torch.nn.Module:
 
 
 def normalise(images: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """Scale the intensities of one stack by robust percentiles.
-
-    Args:
-        images: (D, H, W) any unit.
-        valid: (D, H, W) bool, where there is image; the rest is set to the low end.
-    """
+    """Scale intensities (D, H, W) of one stack by robust percentiles; where not ``valid`` they get the low end."""
     values = images[valid]
     if values.numel() == 0:
         return torch.zeros_like(images)

@@ -22,16 +22,11 @@ CLOCK_SIZE = 4 * HARMONICS + 1
 
 
 def condition_vector(encoder: EcgEncoder, beat_mv: torch.Tensor, scalars: torch.Tensor) -> torch.Tensor:
-    """Return the condition of a batch, (B, CONDITION_SIZE).
+    """Return the condition (B, CONDITION_SIZE) of beats (B, 12, 256) mV and raw scalars (B, 12).
 
     The encoder's *reading* (ejection fraction, infarct territory and extent, conduction, timing, filling) conditions
     the motion, not its raw embedding: what the ECG is taken to say can be looked at, and an unusual recording cannot
     push the motion network off its training distribution in directions nobody can name.
-
-    Args:
-        encoder: The ECG encoder.
-        beat_mv: (B, 12, 256) mV.
-        scalars: (B, 12) raw units.
     """
     reading = encoder.latents(encoder(beat_mv, scalars)[0])
     values = [(getattr(reading, name) - centre) / scale for name, (centre, scale) in READING_UNITS.items()]
@@ -54,14 +49,10 @@ def end_systolic_phase(condition: torch.Tensor) -> torch.Tensor:
 
 
 def clock_features(condition: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
-    """Return features of time for every phase, (B, T, CLOCK_SIZE).
+    """Return features of time, (B, T, CLOCK_SIZE), for phases 0…1, (T,) or (B, T).
 
-    Harmonics of the plain phase and of the *physiological* phase, a monotone warp that puts the end of systole at
-    one half, so that systole and diastole keep their place whatever the heart rate.
-
-    Args:
-        condition: (B, CONDITION_SIZE).
-        phases: (T,) phases 0…1, or (B, T) where every subject has its own.
+    Harmonics of the plain phase and of the *physiological* phase, a monotone warp that puts the end of systole at one
+    half, so that systole and diastole keep their place whatever the heart rate.
     """
     ends = end_systolic_phase(condition).detach().cpu().numpy()
     plain = np.broadcast_to(phases.detach().cpu().numpy(), (len(ends), phases.shape[-1]))
@@ -75,12 +66,7 @@ def clock_features(condition: torch.Tensor, phases: torch.Tensor) -> torch.Tenso
 
 
 def anchor_features(condition: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
-    """Return what tells when an anchor was taken, (B, CLOCK_SIZE): its clock less that of the R wave, there zero.
-
-    Args:
-        condition: (B, CONDITION_SIZE).
-        anchor: (B,) phases 0…1.
-    """
+    """Return what tells when anchors (B,) were taken, (B, CLOCK_SIZE): their clock less that of the R wave."""
     clock = clock_features(condition, torch.stack([torch.zeros_like(anchor), anchor], dim=1))
     return clock[:, 1] - clock[:, 0]
 

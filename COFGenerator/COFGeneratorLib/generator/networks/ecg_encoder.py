@@ -153,14 +153,9 @@ class EcgEncoder(nn.Module):
         nn.init.normal_(self.head[-1].weight, std=0.02)
 
     def forward(self, beat_mv: torch.Tensor, scalars: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode a batch.
+        """Encode beats (B, 12, 256) mV and raw scalars (B, 12): the embedding (B, 128), the tokens (B, 16, 128).
 
-        Args:
-            beat_mv: (B, 12, 256) average beats, mV.
-            scalars: (B, 12) raw units in the order of ``SCALAR_NAMES``.
-
-        Returns:
-            The embedding (B, 128) and the tokens (B, 16, 128), early to late in the beat.
+        Scalars are in the order of ``SCALAR_NAMES``; tokens run early to late in the beat.
         """
         features = self.stages(self.stem(torch.asinh(beat_mv / VOLTAGE_MV)))
         measured = (scalars - self.scalar_centre) / self.scalar_scale
@@ -186,14 +181,7 @@ class EcgEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, ecg_mv: np.ndarray, fs_hz: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode a raw record: the contract of every ECG encoder.
-
-        Args:
-            ecg_mv: (12, L) mV, leads in the order of ``LEADS``.
-            fs_hz: Sampling rate, Hz.
-
-        Returns:
-            The embedding (128,) and the tokens (16, 128).
+        """Encode a raw record (12, L) mV, as every ECG encoder does: the embedding (128,) and the tokens (16, 128).
 
         Raises:
             EcgError: If the record holds no usable beats.

@@ -52,11 +52,7 @@ class MotionGrid:
         return np.stack(np.meshgrid(*self.axes_mm(refine, refine_through), indexing="ij"), axis=-1)
 
     def window(self, rim_mm: float = RIM_MM) -> np.ndarray:
-        """Return a (D, H, W) weight that is 1 inside and falls to 0 at the in-plane edge, so that motion ends there.
-
-        Args:
-            rim_mm: Width of the rim.
-        """
+        """Return a (D, H, W) weight that is 1 inside and falls to 0 at the in-plane edge, so that motion ends there."""
         ramps = []
         for nodes, spacing in zip(self.shape, self.spacing_mm, strict=True):
             edge = np.minimum(np.arange(nodes), nodes - 1 - np.arange(nodes)) * spacing
@@ -86,16 +82,10 @@ class MotionGrid:
 
 
 def grid_for_heart(labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame, grid: MotionGrid) -> MotionGrid:
-    """Return the motion grid, enlarged where a heart is too large for it.
+    """Return the motion grid, enlarged where a heart, labels (D, H, W), is too large for it.
 
     A dilated right ventricle that reaches over the rim would be moved in part and fold there. On an enlarged grid the
     network sees the heart in the size that it knows; velocities are in nodes, so strains stay what they are.
-
-    Args:
-        labels: (D, H, W) labels of the anchor.
-        ijk_to_ras: (4, 4) geometry of the stack.
-        frame: The heart's frame.
-        grid: The model's motion grid.
     """
     to_heart = frame.kji_to_heart(ijk_to_ras)
     points = np.argwhere(labels > 0) @ to_heart[:3, :3].T + to_heart[:3, 3]
@@ -159,13 +149,9 @@ def hard_labels(fractions: np.ndarray) -> np.ndarray:
 def moved_labels(
     fractions: np.ndarray, anchor_labels: np.ndarray, still: int = 0, box: tuple[slice, ...] = EVERYWHERE
 ) -> np.ndarray:
-    """Return hard labels (T, D, H, W) uint8 of a moved anchor.
+    """Return hard labels (T, D, H, W) uint8 of a moved anchor, from (T, 3, D, H, W) occupancies.
 
-    Args:
-        fractions: (T, 3, D, H, W) occupancies in every frame.
-        anchor_labels: (D, H, W) labels of the anchor as given.
-        still: The frame that is the anchor.
-        box: The part (D, H, W) that moves.
+    Frame ``still`` is the anchor as it was labelled; only ``box`` (D, H, W) moves.
     """
     labels = np.repeat(anchor_labels[None].astype(np.uint8), len(fractions), axis=0)
     labels[(slice(None), *box)] = hard_labels(fractions[(slice(None), slice(None), *box)])

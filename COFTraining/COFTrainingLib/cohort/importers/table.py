@@ -25,14 +25,7 @@ OTHERS = ("id", "person", "label_map", "exclude")
 def import_table(
     table: Path | str, out: Path | str, *, name: str = "", licence: str = "not stated", splits: SplitRule | None = None
 ) -> Cohort:
-    """Write the manifest of the files that a table names; the files stay where they are.
-
-    Args:
-        table: CSV file.
-        out: Folder of the manifest.
-        name: Of the cohort; the table's name where empty.
-        licence: Terms of the data.
-        splits: Rule of the splits.
+    """Write the manifest of the files that a CSV table names; the files stay where they are.
 
     Raises:
         CohortError: If the table cannot be read or a row cannot be used.

@@ -67,15 +67,7 @@ def import_pairs(
     splits: SplitRule | None = None,
     labels: Path | str | None = None,
 ) -> Cohort:
-    """Write the manifest of the cines of one field with the ECGs of the same visit.
-
-    Args:
-        data: Folder of the downloads.
-        out: Folder of the manifest.
-        cine_field: Number of the field of the cines.
-        facts: What holds of every subject.
-        name, licence, splits: Of the cohort.
-        labels: Folder of labelled cines, named as the cines are.
+    """Write the manifest of the cines of one field with the ECGs of the same visit; ``facts`` hold of every subject.
 
     Raises:
         CohortError: If the folder holds no file of these fields, or no label belongs to one.

@@ -95,17 +95,7 @@ def planned_subject(seed: int, options: PhantomOptions, split: str) -> Subject:
 
 
 def write_subject(root: Path, seed: int, options: PhantomOptions, split: str) -> Subject:
-    """Write the folder of a subject, complete or not at all, unless it is there already.
-
-    Args:
-        root: The cohort's folder.
-        seed: The subject's.
-        options: What to write.
-        split: Its split.
-
-    Returns:
-        Its line of the manifest.
-    """
+    """Write a subject's folder, complete or not at all, unless it is there; returns its line of the manifest."""
     name = subject_id(seed)
     folder = root / "subjects" / name
     line = folder / "subject.json"

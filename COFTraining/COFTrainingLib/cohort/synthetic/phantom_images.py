@@ -55,9 +55,7 @@ class CaseRenderer:
     def frame(self, time_ms: float, still_mm: np.ndarray) -> np.ndarray:
         """Return the next image of the scan, (D, H, W) int16 in a scanner's arbitrary unit; noise is new in each.
 
-        Args:
-            time_ms: Time from the R wave.
-            still_mm: (D, H, W, 3) where the tissue in every voxel was at the R wave, the phantom's (k, j, i) mm.
+        ``still_mm`` (D, H, W, 3) is where the tissue in every voxel was at the R wave, the phantom's (k, j, i) mm.
         """
         tissues = sample_tissues(self._scene, self._geometry, time_ms, self._slab, self._bodies)
         generator = torch.Generator().manual_seed(self._seed)

@@ -51,14 +51,7 @@ def write_visits(
 def write_visit(folder: Path, seed: int, options: PhantomOptions, labels: bool = False) -> list[Path]:
     """Write the files of a phantom's visit, complete or not at all, unless they are there.
 
-    Args:
-        folder: Where to.
-        seed: The phantom's.
-        options: Prevalence, frames and spacing.
-        labels: Also write the labels of all frames.
-
-    Returns:
-        The zip of the cine and the XML of the ECG, and the labels where they are asked for.
+    Returns the zip of the cine, the XML of the ECG, and the labels of all frames where they are asked for.
     """
     person = person_of(seed)
     cine, ecg = folder / f"{person}_20209_{VISIT}_0.zip", folder / f"{person}_20205_{VISIT}_0.xml"

@@ -28,12 +28,7 @@ FILE = "motions.npz"
 
 
 def condense(cache: FlowCache, out: Path, subjects: int = MOST_SUBJECTS) -> Path:
-    """Condense a cache of examples into one file, unless it is there already; returns its path.
-
-    Args:
-        cache: The examples.
-        out: Folder of the file.
-        subjects: At most so many examples are used, from the first on.
+    """Condense a cache's first examples into one file, unless it is there already; returns its path.
 
     Raises:
         CohortError: If there are too few complete examples.

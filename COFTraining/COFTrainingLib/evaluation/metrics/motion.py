@@ -10,12 +10,7 @@ from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, parts
 
 
 def endpoint_error(found_mm: np.ndarray, true_mm: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Return the mean and 95th percentile of the distance of displacement vectors within a mask, mm.
-
-    Args:
-        found_mm, true_mm: (3, D, H, W), components along the same axes.
-        mask: (D, H, W) bool.
-    """
+    """Return the mean and 95th percentile of the distance of displacements (3, D, H, W) within a mask, mm."""
     if not mask.any():
         return {"mean": float("nan"), "p95": float("nan"), "true": float("nan")}
     difference = np.linalg.norm((found_mm - true_mm.astype(np.float32))[:, mask], axis=0)
@@ -56,9 +51,7 @@ def compare_motion(
 def jacobian_stats(displacement_voxels: torch.Tensor, mask: np.ndarray) -> dict[str, float]:
     """Return the share of folded voxels (percent) and the smallest Jacobian within a mask (D, H, W).
 
-    Args:
-        displacement_voxels: (N, 3, D, H, W).
-        mask: (D, H, W) bool.
+    Displacements are (N, 3, D, H, W), voxels.
     """
     determinant = jacobian_determinant(displacement_voxels)[:, torch.from_numpy(np.ascontiguousarray(mask))]
     if determinant.numel() == 0:

@@ -62,13 +62,7 @@ def shift_back(prediction: Prediction, frame: int, image_step: int) -> Predictio
 
 
 def predict_told(bundle: Bundle, shifted: EvaluationCase, frame: int) -> Prediction:
-    """Return the cine, from the R wave, of an anchor of which the model is told that it is some frame of the cycle.
-
-    Args:
-        bundle: The model.
-        shifted: The case that begins at that frame.
-        frame: Which, of the cycle from the R wave; one of ``image_frames``.
-    """
+    """Return the cine, from the R wave, of a case that begins at a frame of the cycle, which the model is told."""
     model, labels, near = bundle.model, shifted.near_labels, shifted.near
     ready = prepare_anchor(near, shifted.cycle, bundle, labels, torch.device("cpu"))
     begin = at_the_r_wave(model, ready, near, shifted.frames, frame)

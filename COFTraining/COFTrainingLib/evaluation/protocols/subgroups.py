@@ -22,11 +22,7 @@ AGES = (55.0, 65.0, 75.0)
 
 
 def groupings(rows: dict[str, Row]) -> dict[str, dict[str, str]]:
-    """Return grouping → subject → group.
-
-    Args:
-        rows: Reference rows by subject, with ``ecg`` and ``facts``.
-    """
+    """Return grouping → subject → group, of reference rows with ``ecg`` and ``facts``."""
     rates = np.array([row["ecg"]["hr_bpm"] for row in rows.values()], dtype=float)
     low, high = np.percentile(rates, [100 / 3, 200 / 3])
 

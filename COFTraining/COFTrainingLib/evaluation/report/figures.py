@@ -70,11 +70,7 @@ def webp(figure: "Drawn", dpi: int = 100, quality: int = 60) -> bytes:
 def radar(names: list[str], values: dict[str, list[float]], lower_is_better: list[bool], title: str) -> bytes:
     """Draw a radar plot after direction-aware min–max: outside is best among those shown, inside worst.
 
-    Args:
-        names: Metrics.
-        values: Method → one number a metric; a method with an unknown number is left out.
-        lower_is_better: Direction of each metric.
-        title: Title.
+    A method with an unknown number is left out.
     """
     shown = {name: row for name, row in values.items() if np.isfinite(row).all()}
     figure, axes = new_figure(6.4, 5.2, polar=True)

@@ -114,14 +114,7 @@ def run_knock_outs(
 ) -> list[dict[str, Any]]:
     """Judge the finished model of a run with one thing taken away at a time; nothing is trained.
 
-    Args:
-        run: A finished run.
-        config: Its settings.
-        subjects: Held-out phantoms.
-        say: Told how far it is.
-
-    Returns:
-        One row a knock-out: ``name``, those of ``arm_row``, ``own_against_shuffled``.
+    Returns one row a knock-out: ``name``, those of ``arm_row``, ``own_against_shuffled``.
     """
     model = assemble_ecgflow_model(run, config)
     whole, template = model.amdf, model.template
@@ -147,19 +140,10 @@ def run_ablations(
     run: Path, out: Path, config: EcgFlowTraining, *, steps: int, subjects: int, say: Callable[[str], None],
     variants: Sequence[Variant] = VARIANTS,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Train and judge every variant.
+    """Train small flows, so many steps each, and judge every variant.
 
-    Args:
-        run: A finished run.
-        out: Folder of the small trainings.
-        config: The run's settings.
-        steps: Of each training.
-        subjects: Held-out phantoms.
-        say: Told how far it is.
-        variants: Which.
-
-    Returns:
-        One row a variant: ``name``, those of ``arm_row``, ``own_against_shuffled``, ``parameters`` of the transformer.
+    Returns one row a variant: ``name``, those of ``arm_row``, ``own_against_shuffled``, ``parameters`` of the
+    transformer.
     """
     config = _small(config, steps)
     examples, held_out = examples_of(run, config)

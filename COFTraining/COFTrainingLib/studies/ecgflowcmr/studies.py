@@ -36,12 +36,7 @@ def phantom_clips(data: DataSettings, first: int, count: int, keep: Path | None 
 
 
 def phantom_studies(truths: torch.Tensor, wanted: list[str], seed: int) -> list[DownstreamTask]:
-    """Return labelled studies of phantoms.
-
-    Args:
-        truths: (N, len(TRUTHS)) of real cines.
-        wanted: Names among ``CLASSES`` and ``NUMBERS``.
-        seed: Of the choice of controls.
+    """Return labelled studies of phantoms' truths (N, len(TRUTHS)), by names among ``CLASSES`` and ``NUMBERS``.
 
     Raises:
         CohortError: If a name is not known, or a class has fewer than ten cases.
@@ -128,12 +123,7 @@ def synthetic_clips(
 ) -> torch.Tensor:
     """Generate cines from the ECGs of phantoms that are in no study, (count, T, H, W) uint8.
 
-    Args:
-        bundle: The model.
-        count: Cines.
-        data: The plane.
-        say: Told how far it is.
-        keep: Folder from which they are taken where this model made them before.
+    They are taken from ``keep`` where this model made them before.
     """
     facts = {"weights_sha256": bundle.weights_sha256, "grid": asdict(data.grid), "first_seed": SYNTHETIC_SEED}
     return kept(keep, "synthetic", facts, count, lambda: {"clips": _generate(bundle, count, say)})["clips"]

@@ -21,11 +21,8 @@ def velocity_arms(
 ) -> dict[str, Velocities | None]:
     """Return the arms by name; None where the model has no such part.
 
-    Args:
-        bundle: The model.
-        population: (T, 3, D, H, W) mean velocity of training subjects in the heart's frame.
-        shuffled: For every case's seed, the case whose ECG it is given.
-        seed: Of the random draw.
+    ``population`` (T, 3, D, H, W) is the mean velocity of training subjects in the heart's frame; ``shuffled`` gives
+    for every case's seed the case whose ECG it is given.
     """
     model = bundle.model
     direct = replace(model, flow=None, gain=1.0, ef_z90=None)

@@ -21,14 +21,7 @@ def write_card(
     figures: dict[str, Any] | None,
     real_hearts: dict[str, Any] | None = None,
 ) -> str:
-    """Return the card in Markdown.
-
-    Args:
-        metadata: The bundle's.
-        commands: That train it again.
-        figures: What ``--metrics`` gave, or None.
-        real_hearts: What ``Testing/Benchmarks/real_hearts.py --json`` wrote, or None.
-    """
+    """Return the card in Markdown: ``commands`` train the bundle again; figures may be None."""
     training, cof = metadata["training"], metadata["cof"]
     arms = (figures or {}).get("arms", {})
     return card(

@@ -126,13 +126,10 @@ def assemble_motion_model(run: Path | str) -> MotionModel:
 
 
 def write_docs(folder: Path, metadata: dict[str, Any], settings: dict[str, Any], figures: dict[str, Any]) -> None:
-    """Write the card, the configuration to train it again, and the figures.
+    """Write the card, the configuration file of the commands that train it again, and the figures.
 
-    Args:
-        folder: The bundle.
-        metadata: Of the bundle; ``training.commands`` train it again.
-        settings: Configuration file of these commands.
-        figures: ``metrics`` of held-out subjects and ``real_hearts``, as their benches write them; any may be missing.
+    ``figures`` has ``metrics`` of held-out subjects and ``real_hearts``, as their benches write them; any may be
+    missing.
     """
     docs = folder / "docs"
     docs.mkdir(exist_ok=True)

@@ -208,9 +208,7 @@ def _segmenters_subjects(run: Path, configuration: dict[str, Any]) -> list[dict[
 def teacher_of(run: Path, given: Path | str | None) -> tuple[Path, dict[str, Any]] | None:
     """Return the folder of the registration teacher's files and how it was trained; None where there is none.
 
-    Args:
-        run: Run of Stage 2; ``RUN/teacher`` is taken where nothing is given.
-        given: Run folder of ``cof train teacher``.
+    ``RUN/teacher`` is taken where nothing is given.
 
     Raises:
         TrainingError: If what is given is no finished training of a teacher.
@@ -239,10 +237,7 @@ def retraining_commands(
 ) -> list[str]:
     """Return the commands that train a model again from an empty folder, given its ``docs/configuration.json``.
 
-    Args:
-        config: The run's frozen configuration.
-        metadata: The bundle's.
-        segmenter, teacher: Whether the configuration says how to train these, too.
+    ``segmenter``, ``teacher``: whether the configuration says how to train these, too.
     """
     facts, name = metadata["training"], metadata["name"]
     if recorded(config):

@@ -39,11 +39,7 @@ def with_cycles(
 ) -> dict[str, torch.Tensor]:
     """Add to a batch what the phenotype head needs: ``bounds``, ``real``, and the ``phenotypes`` (B, names).
 
-    Args:
-        batch: From ``whole`` or ``cut``.
-        cycles: Of each ECG of the batch, (n, 2) tokens.
-        truths: (B, 8) in the order of ``TRUTHS``.
-        names: Phenotypes, among ``TRUTHS``.
+    Cycles are (n, 2) tokens of each ECG; truths (B, 8) are in the order of ``TRUTHS``.
     """
     bounds, real = padded_bounds([Cycles(part) for part in cycles], MOST_CYCLES)
     if not bounds.shape[1]:  # none has a cycle: one that is not real
@@ -54,17 +50,9 @@ def with_cycles(
 def cut(
     examples: Examples, index: np.ndarray, cycles: list[np.ndarray], samples: int, rng: np.random.Generator
 ) -> tuple[dict[str, torch.Tensor], list[np.ndarray]]:
-    """Cut one window from each ECG, around a random cycle of it.
+    """Cut one window from each ECG of ``index`` (B,), around a random cycle of it.
 
-    Args:
-        examples: The ECGs.
-        index: (B,) which of them.
-        cycles: Of every ECG of ``examples``.
-        samples: Length of a window.
-        rng: Source of randomness.
-
-    Returns:
-        The batch, and the cycles of each window that lie in it, (n, 2) tokens from its start, a little moved.
+    Returns the batch, and the cycles of each window that lie in it, (n, 2) tokens from its start, a little moved.
     """
     length, total = samples // TOKEN_SAMPLES, examples.phase.shape[2]
     parts: dict[str, list[torch.Tensor]] = {"signal": [], "phase": [], "known": []}

@@ -56,14 +56,10 @@ def draw_anchor(rng: np.random.Generator) -> float:
 def displacement_on_grid(
     subject: PhantomSubject, to_phantom: np.ndarray, grid: MotionGrid, phases: np.ndarray, anchor: float = 0.0
 ) -> torch.Tensor:
-    """Return exact displacements fitted to the motion grid, (P, 3, D, H, W) in grid voxels.
+    """Return exact displacements fitted to the motion grid, (P, 3, D, H, W) in grid voxels, at phases (P,).
 
-    Args:
-        subject: The subject.
-        to_phantom: (4, 4) from the estimated heart frame to the phantom's own coordinates, mm.
-        grid: The motion grid.
-        phases: (P,) phases 0…1 of the cycle.
-        anchor: Phase of the anchor that is moved.
+    ``to_phantom`` (4, 4) leads from the estimated heart frame to the phantom's own coordinates, mm; ``anchor`` is the
+    phase of the anchor that is moved.
     """
     rr_ms, nodes = subject.physiology.rr_ms, grid.points_mm(REFINE)
 
@@ -83,12 +79,7 @@ def displacement_on_grid(
 def fitted_to_grid(exact: np.ndarray, grid: MotionGrid) -> np.ndarray:
     """Return the coarse spline fitted to displacements at ``grid.points_mm(REFINE)``, ending at the grid's rim.
 
-    Args:
-        exact: (T, D, H', W', 3) mm along the heart's axes.
-        grid: The motion grid.
-
-    Returns:
-        (T, 3, D, H, W) mm.
+    Displacements (T, D, H', W', 3) become (T, 3, D, H, W), mm along the heart's axes.
     """
     sizes = zip(grid.shape, exact.shape[1:4], strict=True)
     fits = [np.linalg.pinv(spline_matrix(nodes, np.linspace(0, nodes - 1, fine))) for nodes, fine in sizes]

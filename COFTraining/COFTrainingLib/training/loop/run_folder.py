@@ -33,11 +33,7 @@ FREE_TO_DIFFER = frozenset({
 def open_run(out_dir: Path | str, config: dict[str, Any], resume: bool, defaults: dict[str, Any] | None = None) -> Path:
     """Create a run folder and freeze its configuration, or check that a resumed run continues the same one.
 
-    Args:
-        out_dir: The folder.
-        config: What is asked for.
-        resume: Whether it may hold a run.
-        defaults: What settings were before they existed, see ``config_diff``.
+    ``defaults`` are what settings were before they existed, see ``config_diff``.
 
     Raises:
         TrainingError: If the folder already holds a run, or the configuration of a resumed run differs.

@@ -11,11 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def compiled(model: nn.Module, backend: str) -> nn.Module:
-    """Return what calls a model through ``torch.compile``; its parameters stay the model's own.
-
-    Args:
-        model: The model.
-        backend: Of ``torch.compile`` (``"inductor"`` is its usual one); empty for none.
+    """Return what calls a model through ``torch.compile``, if a backend is named; parameters stay the model's own.
 
     Raises:
         TrainingError: If there is no such backend.

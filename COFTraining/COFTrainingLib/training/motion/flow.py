@@ -178,12 +178,7 @@ def rate_loss(
 ) -> tuple[torch.Tensor, dict]:
     """Return the loss of the rate of change over the beat, given the motion so far (COF v1's physical time).
 
-    Args:
-        model: The velocity network with ``prediction = "rate"``.
-        clean: (B, T, 4·D, H, W) packs; their confidence plays no part.
-        weight: (B, 4·D, H, W).
-        maps, condition, phases: As for the network.
-        generator: Of the path's noise.
+    Packs ``clean`` are (B, T, 4·D, H, W), their confidence plays no part; ``weight`` is (B, 4·D, H, W).
     """
     motion = clean.clone()
     motion[:, :, 3 * clean.shape[2] // 4 :] = 0.0

@@ -24,11 +24,8 @@ SEED = 0
 def write_sample(path: Path, data: FlowData, maps: torch.Tensor, velocity: torch.Tensor) -> Path:
     """Write a beating anatomy as a ``.seq.nrrd`` on the motion grid.
 
-    Args:
-        path: File.
-        data: Whose grid, phases and scale are meant.
-        maps: (1, 3, D, H, W) occupancies of LV, wall and RV.
-        velocity: (1, T, 3, D, H, W) in units of the pack.
+    ``maps`` (1, 3, D, H, W) are occupancies of LV, wall and RV; ``velocity`` (1, T, 3, D, H, W) is in units of the
+    pack.
     """
     moved = moved_maps(data, {"maps": maps, "velocity": velocity})[0].float().cpu().numpy()
     share = np.clip((moved + 1.0) / 2.0, 0.0, 1.0)  # (T, 3, D, H, W)

@@ -116,15 +116,9 @@ def train_assessor(
 
 
 def write_assessor(run: Path | str, out: Path | str, config: AssessorTraining) -> Path:
-    """Write the assessor of a finished run: its weights in eight bits, and ``assessor.json`` that says all about it.
+    """Write the assessor of a finished run: weights in eight bits, and ``assessor.json`` that says all about it.
 
-    Args:
-        run: Run folder of ``train_assessor``.
-        out: Folder to write; what is in it is replaced.
-        config: The run's settings.
-
-    Returns:
-        ``out``.
+    What is in ``out`` is replaced; returns ``out``.
     """
     run, out = Path(run), Path(out)
     out.mkdir(parents=True, exist_ok=True)
