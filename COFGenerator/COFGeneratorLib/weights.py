@@ -5,7 +5,7 @@ channel's largest weight); vectors (biases, norms) stay in half precision.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from COFGeneratorLib.files import replacing
 
@@ -43,6 +43,21 @@ def save_weights(state: "dict[str, torch.Tensor]", path: Path, eight_bits: bool 
         else:
             stored[name] = value.to(torch.float16).contiguous()
     save_file(stored, path)
+
+
+def read_foreign(path: Path) -> Any:
+    """Read what others stored, ``.safetensors`` or a PyTorch checkpoint, as tensors alone: nothing in it is run.
+
+    Raises:
+        Exception: Of the file system's, safetensors' and torch's own kinds, if the file does not read so.
+    """
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_weights(path: Path) -> "dict[str, torch.Tensor]":

@@ -10,10 +10,16 @@ result/       what the job makes
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib.errors import JobError
+
+
+def _below(name: str) -> cached_property[Path]:
+    """Return an attribute: the path of that name in the job's folder."""
+    return cached_property(lambda folder: folder.root / name)
 
 
 @dataclass(frozen=True)
@@ -26,29 +32,12 @@ class JobFolder:
 
     root: Path
 
-    @property
-    def job(self) -> Path:
-        return self.root / "job.json"
-
-    @property
-    def status(self) -> Path:
-        return self.root / "status.json"
-
-    @property
-    def events(self) -> Path:
-        return self.root / "events.jsonl"
-
-    @property
-    def log(self) -> Path:
-        return self.root / "log.txt"
-
-    @property
-    def cancel(self) -> Path:
-        return self.root / "cancel"
-
-    @property
-    def result(self) -> Path:
-        return self.root / "result"
+    job = _below("job.json")
+    status = _below("status.json")
+    events = _below("events.jsonl")
+    log = _below("log.txt")
+    cancel = _below("cancel")
+    result = _below("result")
 
     def create(self) -> None:
         """Make an empty job folder.

@@ -151,7 +151,7 @@ def _teacher(arguments: argparse.Namespace, config: "TeacherTraining", cohort: C
         pairs, held_out = cohort_pairs(cohort, config, segmenter, Path(arguments.out) / "frames")
         write_people(Path(arguments.out) / PEOPLE, cohort)
     told = listener(current, "teacher", config.loop.steps)
-    return train_teacher(pairs, arguments.out, config, arguments.resume, held_out=held_out, progress=told).run
+    return train_teacher(pairs, arguments.out, config, held_out=held_out, resume=arguments.resume, progress=told).run
 
 
 def _segmenter(

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.files import sha256_of
 from COFGeneratorLib.generator.encoders.signals import ForeignEcgEncoder, State
+from COFGeneratorLib.weights import read_foreign
 
 KINDS = ("ecgfounder", "st-mem", "ecg-fm")
 WRAPPERS = ("state_dict", "model", "encoder")
@@ -65,10 +65,7 @@ def _read(file: Path, expected: str | None) -> tuple[State, str]:
             "publisher."
         )
     try:
-        if file.suffix == ".safetensors":
-            content = load_file(file)
-        else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        content = read_foreign(file)
     except Exception as error:  # safetensors and torch each raise their own kinds
         raise BundleError(
             f"Weights are read without running anything in them; {file.name} does not read so "

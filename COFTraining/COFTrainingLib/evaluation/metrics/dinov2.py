@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from COFGeneratorLib.errors import CohortError
+from COFGeneratorLib.weights import read_foreign
 from torch.nn.functional import conv2d, gelu, interpolate, layer_norm, linear, scaled_dot_product_attention
 
 SIDE, PATCH, HEAD_SIZE = 224, 14, 64
@@ -25,12 +26,7 @@ def load_dinov2(path: Path) -> "DinoV2":
     """
     path = Path(path)
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            weights = load_file(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights = read_foreign(path)
         missing = [name for name in NEEDED if name not in weights]
     except Exception as error:  # torch, safetensors and the file system each raise their own kinds
         raise CohortError(

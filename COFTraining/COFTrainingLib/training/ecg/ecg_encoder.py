@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import torch
 from COFGeneratorLib.ecg.cycle import SCALAR_NAMES
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from COFTrainingLib.phantom.lead_field import DOWER, twelve_leads
 from COFTrainingLib.training.ecg.ecg_cohort import OVERSAMPLED, EcgCohort
-from COFTrainingLib.training.loop.loop import LoopConfig, Progress, TrainedRun, train
+from COFTrainingLib.training.loop.loop import LoopConfig, Loss, RunOptions, TrainedRun, train
 
 WEIGHTS = {
     "contractility": 1.0,
@@ -32,20 +32,12 @@ def train_ecg_encoder(
     batch: int,
     encoder: EcgEncoderConfig,
     loop: LoopConfig,
-    resume: bool = False,
-    progress: Progress | None = None,
+    **options: Unpack[RunOptions],
 ) -> TrainedRun:
     """Train an encoder; the run folder's ``model.safetensors`` holds its weights.
 
-    Args:
-        out_dir: Run folder.
-        cohort: Synthetic records; the last of them elect the best weights.
-        records: How many of them are to train on, for the run's configuration.
-        batch: Records a step.
-        encoder: Size of the network.
-        loop: Settings of the loop; its seed is that of weights and augmentation.
-        resume: Go on with the run in ``out_dir``.
-        progress: Called with every event.
+    The last of the cohort's records elect the best weights; ``records``, those to train on, is for the configuration.
+    The loop's seed is that of weights and augmentation.
     """
     seed = loop.seed
     count = len(cohort) - min(HELD_OUT, len(cohort) // 5)
@@ -56,9 +48,7 @@ def train_ecg_encoder(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         return _pick(cohort, torch.randint(count, (batch,), generator=generator))
 
-    def loss_fn(
-        model: EcgEncoder, batch: dict[str, torch.Tensor], generator: torch.Generator
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    def loss_fn(model: EcgEncoder, batch: dict[str, torch.Tensor], generator: torch.Generator) -> Loss:
         beat = augment(batch["beat_mv"], generator)
         reading = model.latents(model(beat, jitter_scalars(batch["scalars"], generator))[0])
         return encoder_loss(reading, batch, weight=0.25)
@@ -75,13 +65,11 @@ def train_ecg_encoder(
     settings = {"encoder": asdict(encoder), "records": records, "batch": batch, "prevalence": asdict(OVERSAMPLED)}
     return train(
         model, loss_fn, batches, out_dir, loop,
-        model_config=settings, validate=validate, resume=resume, progress=progress,
+        model_config=settings, validate=validate, **options,
     )  # fmt: skip
 
 
-def encoder_loss(
-    reading: EcgReading, targets: dict[str, torch.Tensor], weight: float = 1.0
-) -> tuple[torch.Tensor, dict[str, Any]]:
+def encoder_loss(reading: EcgReading, targets: dict[str, torch.Tensor], weight: float = 1.0) -> Loss:
     """Return the loss of a reading and its parts.
 
     EF enters as the likelihood of a normal distribution with the variance that the head states, so that the stated

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from COFTrainingLib.training.ecgflowcmr.train_pa_mae import phase_loss, phenotyp
 from COFTrainingLib.training.ecgflowcmr.train_vae import as_input
 from COFTrainingLib.training.ecgflowcmr.warm_start import State, take_over
 from COFTrainingLib.training.ecgflowcmr.windows import whole, with_cycles
-from COFTrainingLib.training.loop.loop import Progress, TrainedRun, train
+from COFTrainingLib.training.loop.loop import Loss, RunOptions, TrainedRun, train
 
 ENCODE_BATCH = 16
 
@@ -109,21 +109,14 @@ def train_amdf(
     data: ClipLatents,
     held_out: ClipLatents,
     *,
-    resume: bool = False,
-    progress: Progress | None = None,
     start: State | None = None,
     network: type[Amdf] = Amdf,
+    **options: Unpack[RunOptions],
 ) -> tuple[Amdf, TrainedRun]:
-    """Train the flow; returns the network with the best weights, and the run.
+    """Train the flow and fine-tune the encoder; returns the network with the best weights, and the run.
 
-    Args:
-        out: Folder of the stage.
-        config: All settings.
-        pa_mae: The pre-trained encoder; fine-tuned with the flow.
-        data, held_out: From ``flow_data``.
-        resume, progress: Of the loop.
-        start: Weights to begin from; the encoder is always that of the run.
-        network: Class to build, for ablations.
+    Data are from ``flow_data``; weights to begin from (``start``) are the flow's alone, the encoder is that of the run;
+    ``network`` is the class to build, for ablations.
     """
     settings = config.amdf
     torch.manual_seed(settings.loop.seed)
@@ -149,8 +142,7 @@ def train_amdf(
         return {"score": float(np.mean(values)), "flow_mse": float(np.mean(values))}
 
     run = train(
-        model, loss, batches, out, settings.loop, model_config=asdict(config.dit()), validate=validate, resume=resume,
-        progress=progress,
+        model, loss, batches, out, settings.loop, model_config=asdict(config.dit()), validate=validate, **options,
     )  # fmt: skip
     return model.eval(), run
 
@@ -171,9 +163,7 @@ def amdf_loss(config: EcgFlowTraining, template: torch.Tensor) -> Callable[..., 
     """Return the loop's loss; with ``still`` nothing is varied or dropped (validation)."""
     settings = config.amdf
 
-    def loss(
-        model: Amdf, batch: dict[str, torch.Tensor], generator: torch.Generator, still: bool = False
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    def loss(model: Amdf, batch: dict[str, torch.Tensor], generator: torch.Generator, still: bool = False) -> Loss:
         for norm in model.pa_mae.modules():
             if isinstance(norm, nn.BatchNorm1d):
                 norm.eval()  # fine-tuning keeps the statistics that pre-training found

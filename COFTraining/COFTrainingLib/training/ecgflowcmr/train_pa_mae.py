@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from COFTrainingLib.training.ecgflowcmr.data import Examples
 from COFTrainingLib.training.ecgflowcmr.settings import PaMaeTraining
 from COFTrainingLib.training.ecgflowcmr.warm_start import State, take_over
 from COFTrainingLib.training.ecgflowcmr.windows import cut, true_cycles, whole, with_cycles
-from COFTrainingLib.training.loop.loop import Progress, TrainedRun, train
+from COFTrainingLib.training.loop.loop import Loss, RunOptions, TrainedRun, train
 
 VALIDATION_BATCH = 16
 EDGE_TOKENS = 12
@@ -32,9 +32,8 @@ def train_pa_mae(
     examples: Examples,
     held_out: Examples,
     *,
-    resume: bool = False,
-    progress: Progress | None = None,
     start: State | None = None,
+    **options: Unpack[RunOptions],
 ) -> tuple[PaMae, TrainedRun]:
     """Train PA-MAE, from ``start`` where given; returns it with the best weights, and its run."""
     torch.manual_seed(config.loop.seed)
@@ -57,7 +56,7 @@ def train_pa_mae(
 
     run = train(
         model, pa_mae_loss(config), batches, out, config.loop, model_config=asdict(config.network),
-        validate=validate, resume=resume, progress=progress,
+        validate=validate, **options,
     )  # fmt: skip
     return model.eval(), run
 
@@ -66,9 +65,7 @@ def pa_mae_loss(config: PaMaeTraining) -> Callable[..., Any]:
     """Return the loop's loss: restoration of the masked patches from masked input; phase and phenotypes from the
     unmasked pass."""
 
-    def loss(
-        model: PaMae, batch: dict[str, torch.Tensor], generator: torch.Generator
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    def loss(model: PaMae, batch: dict[str, torch.Tensor], generator: torch.Generator) -> Loss:
         signal = vary(batch["signal"], generator, config.variation)
         part = signal[: max(round(config.masked_share * len(signal)), 1)]
         masked = model.draw_mask(len(part), part.shape[2], generator)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from COFTrainingLib.training.ecgflowcmr.data import Examples
 from COFTrainingLib.training.ecgflowcmr.settings import SegmenterTraining, VaeTraining
 from COFTrainingLib.training.ecgflowcmr.vae_losses import PatchCritic, Perceptual, adaptive_weight, hinge
 from COFTrainingLib.training.ecgflowcmr.warm_start import State, take_over
-from COFTrainingLib.training.loop.loop import Progress, TrainedRun, train
+from COFTrainingLib.training.loop.loop import Loss, RunOptions, TrainedRun, train
 
 VALIDATION_CLIPS = 16
 
@@ -41,9 +41,8 @@ def train_vae(
     examples: Examples,
     held_out: Examples,
     *,
-    resume: bool = False,
-    progress: Progress | None = None,
     start: State | None = None,
+    **options: Unpack[RunOptions],
 ) -> tuple[VideoVae, TrainedRun]:
     """Train the VAE, from ``start`` where given; returns it with the best weights, and its run."""
     torch.manual_seed(config.loop.seed)
@@ -70,7 +69,7 @@ def train_vae(
 
     run = train(
         model, vae_loss(config, perceptual), batches, out, config.loop, model_config=asdict(config.network),
-        validate=validate, resume=resume, progress=progress,
+        validate=validate, **options,
     )  # fmt: skip
     return model.vae.eval(), run
 
@@ -78,9 +77,7 @@ def train_vae(
 def vae_loss(config: VaeTraining, perceptual: Perceptual | None) -> Callable[..., Any]:
     """Return the loop's loss; VAE and critic take one step together, each from its own part of the sum."""
 
-    def loss(
-        model: VaeWithCritic, batch: dict[str, torch.Tensor], generator: torch.Generator
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    def loss(model: VaeWithCritic, batch: dict[str, torch.Tensor], generator: torch.Generator) -> Loss:
         clip = batch["clip"]
         mean, log_variance = model.vae.encode(clip)
         noise = torch.randn(mean.shape, generator=generator, device=generator.device).to(mean)
@@ -112,9 +109,8 @@ def train_plane_segmenter(
     examples: Examples,
     held_out: Examples,
     *,
-    resume: bool = False,
-    progress: Progress | None = None,
     start: State | None = None,
+    **options: Unpack[RunOptions],
 ) -> tuple[PlaneSegmenter, TrainedRun]:
     """Train the plane segmenter on true labels, from ``start`` where given; returns it with the best weights, and its
     run."""
@@ -129,9 +125,7 @@ def train_plane_segmenter(
         image = cines[subject, frame][:, None].float() / 255.0
         return {"image": image, "labels": labels[subject, frame].long()}
 
-    def loss(
-        network: nn.Module, batch: dict[str, torch.Tensor], generator: torch.Generator
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    def loss(network: nn.Module, batch: dict[str, torch.Tensor], generator: torch.Generator) -> Loss:
         # The decoder's images are a little smoother than scans: show such ones too.
         image = batch["image"]
         blur = torch.rand((len(image), 1, 1, 1), generator=generator, device=generator.device).to(image)
@@ -154,8 +148,7 @@ def train_plane_segmenter(
         return {"score": 1.0 - float(np.mean(scores)), "dice_lv": lv, "dice_myocardium": wall, "dice_rv": rv}
 
     run = train(
-        model, loss, batches, out, config.loop, model_config=asdict(config.network), validate=validate, resume=resume,
-        progress=progress,
+        model, loss, batches, out, config.loop, model_config=asdict(config.network), validate=validate, **options,
     )  # fmt: skip
     return model.eval(), run
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.weights import read_foreign
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
@@ -65,12 +66,7 @@ class Perceptual(nn.Module):
         super().__init__()
         file = Path(file)
         try:
-            if file.suffix == ".safetensors":
-                from safetensors.torch import load_file
-
-                state = load_file(file)
-            else:
-                state = torch.load(file, map_location="cpu", weights_only=True)
+            state = read_foreign(file)
             convolutions, inside, index = [], 3, 0
             for width in _VGG:
                 if width == _POOL:

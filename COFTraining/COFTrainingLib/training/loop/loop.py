@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from COFGeneratorLib.errors import TrainingError
@@ -32,13 +32,22 @@ from COFTrainingLib.training.loop.tensorboard import TensorBoardLog
 
 logger = logging.getLogger(__name__)
 
-LossFn = Callable[[torch.nn.Module, Any, torch.Generator], tuple[torch.Tensor, dict[str, Any]]]
+Loss = tuple[torch.Tensor, dict[str, Any]]
+"""A scalar, and metrics: numbers or 0-d tensors."""
+LossFn = Callable[[torch.nn.Module, Any, torch.Generator], Loss]
 Batches = Callable[[int], Any]
 Validate = Callable[[torch.nn.Module, int], dict[str, float]]
 Progress = Callable[[dict[str, Any]], None]
 """Takes every event of a training."""
 Emit = Callable[..., None]
 """Takes the name of an event and its facts as keywords."""
+
+
+class RunOptions(TypedDict, total=False):
+    """What trainings hand on to ``train``: to go on with the run in the folder, and who is called with every event."""
+
+    resume: bool
+    progress: Progress | None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from COFGeneratorLib.errors import TrainingError
@@ -19,7 +19,7 @@ from torch import nn
 
 from COFTrainingLib.training.examples.flow_data import FlowData
 from COFTrainingLib.training.examples.flow_samples import volume_phases
-from COFTrainingLib.training.loop.loop import LoopConfig, TrainedRun, train
+from COFTrainingLib.training.loop.loop import LoopConfig, Loss, RunOptions, TrainedRun, train
 from COFTrainingLib.training.loop.precision import full_precision, to_device
 
 PATH_NOISE = 0.05
@@ -59,7 +59,7 @@ def _drop(condition: torch.Tensor, share: float, generator: torch.Generator) -> 
 
 def motion_loss(
     predicted: torch.Tensor, batch: dict, scale: PackScale, grid: MotionGrid, config: StageTwoConfig
-) -> tuple[torch.Tensor, dict]:
+) -> Loss:
     """Return the loss of predicted normalised velocities (B, T, 3, D, H, W).
 
     Weighted mean square plus the squared error of the relative volumes of LV, wall and RV about end-systole, linearised
@@ -87,7 +87,7 @@ def train_mean(
     network: MeanConfig,
     initial: dict[str, torch.Tensor] | None = None,
     preview: Preview | None = None,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> tuple[MotionMean, TrainedRun]:
     """Train the regression network, from ``initial`` weights where given; returns it with its averaged weights.
 
@@ -99,9 +99,7 @@ def train_mean(
     if initial is not None:
         model.load_state_dict(initial)
 
-    def loss_fn(
-        model: nn.Module, batch: dict[str, Any], generator: torch.Generator
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    def loss_fn(model: nn.Module, batch: dict[str, Any], generator: torch.Generator) -> Loss:
         condition = _drop(batch["condition"], config.condition_dropout, generator)
         predicted = model(batch["maps"], condition, data.phases, batch.get("anchor"))
         return motion_loss(predicted, batch, data.scale, data.cache.grid, config)
@@ -175,7 +173,7 @@ def rate_loss(
     condition: torch.Tensor,
     phases: torch.Tensor,
     generator: torch.Generator,
-) -> tuple[torch.Tensor, dict]:
+) -> Loss:
     """Return the loss of the rate of change over the beat, given the motion so far (COF v1's physical time).
 
     Packs ``clean`` are (B, T, 4·D, H, W), their confidence plays no part; ``weight`` is (B, 4·D, H, W).
@@ -211,7 +209,7 @@ def train_flow(
     mean: MotionMean | None = None,
     tau_draw: str = "logit-normal",
     spread: tuple[float, float, float] | None = None,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> tuple[VelocityUNet, tuple[float, float, float], TrainedRun]:
     """Train the velocity network by rectified flow (COF v2, eq. 8–9): x_τ = (1 − τ)·x0 + τ·x1, target x1 − x0.
 
@@ -232,9 +230,7 @@ def train_flow(
         spread = residual_spread(data, mean) if mean is not None else (1.0, 1.0, 1.0)
     widths = torch.tensor(spread)
 
-    def loss_fn(
-        model: nn.Module, batch: dict[str, Any], generator: torch.Generator
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    def loss_fn(model: nn.Module, batch: dict[str, Any], generator: torch.Generator) -> Loss:
         condition = _drop(batch["condition"], config.condition_dropout, generator)
         frames = network.target == "frames"
         clean, centre = flow_target(data, batch, mean, condition, widths.to(condition.device), frames)

@@ -8,20 +8,19 @@ import json
 import shutil
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig, build_network
 from COFGeneratorLib.files import write_json
 
 from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects
-from COFTrainingLib.training.loop.loop import LoopConfig, Progress, TrainedRun, train
+from COFTrainingLib.training.loop.loop import LoopConfig, Loss, Progress, RunOptions, TrainedRun, train
 from COFTrainingLib.training.loop.precision import full_precision
 from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig, SegmenterBatches, coarse_batches
 from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache
 
 VALIDATION_SEED_OFFSET = 1_000_003
-Loss = tuple[torch.Tensor, dict[str, Any]]
 STARTED_FROM = "started_from.json"
 """In the run folder of a training that began with other weights: whom those had met."""
 
@@ -79,21 +78,12 @@ def train_on_tissues(
     *,
     validation_batches: int,
     described: dict[str, Any],
-    resume: bool = False,
-    progress: Progress | None = None,
+    **options: Unpack[RunOptions],
 ) -> TrainedRun:
-    """Train a network to label images.
+    """Train a network, built from the loop's seed, to label images.
 
-    Args:
-        network: Built from the loop's seed.
-        batches: How images are made of tissues.
-        caches: Patients to train on, and those that elect the best weights.
-        out_dir: Run folder.
-        loop: Its loop.
-        validation_batches: How many batches elect the best weights.
-        described: Frozen into the run's configuration.
-        resume: Go on with a run that was stopped.
-        progress: Called with every event.
+    ``caches`` are patients to train on, and those of whom ``validation_batches`` elect the best weights; ``described``
+    is frozen into the run's configuration.
     """
     drawn, held_out = (SegmenterBatches(cache, batches) for cache in caches)
 
@@ -110,15 +100,12 @@ def train_on_tissues(
                 totals[name] = totals.get(name, 0.0) + float(value) / validation_batches
         return totals
 
-    return train(
-        network, loss_fn, drawn, out_dir, loop, model_config=described, validate=validate, resume=resume,
-        progress=progress,
-    )  # fmt: skip
+    return train(network, loss_fn, drawn, out_dir, loop, model_config=described, validate=validate, **options)
 
 
 def train_scale(
     scale: str, config: SegmenterConfig, caches: tuple[TissueCache, TissueCache], out_dir: Path,
-    *, resume: bool = False, start_from: Path | None = None, progress: Progress | None = None,
+    *, start_from: Path | None = None, **options: Unpack[RunOptions],
 ) -> TrainedRun:  # fmt: skip
     """Train the ``"fine"`` or the ``"coarse"`` network; ``start_from`` is a file of weights to begin with."""
     network_config, loop = getattr(config, scale), getattr(config, f"{scale}_loop")
@@ -132,7 +119,7 @@ def train_scale(
     described = {"network": network_config.to_json(), "batches": asdict(batches), "cache": asdict(config.cache)}
     return train_on_tissues(
         network, batches, caches, out_dir, loop, validation_batches=config.validation_batches, described=described,
-        resume=resume, progress=progress,
+        **options,
     )  # fmt: skip
 
 

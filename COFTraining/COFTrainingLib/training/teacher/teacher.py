@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from COFGeneratorLib.motion.fields import folded_fraction, warp
@@ -17,7 +17,7 @@ from COFGeneratorLib.registration.teacher_network import (
 )
 from torch.nn.functional import avg_pool3d, max_pool3d
 
-from COFTrainingLib.training.loop.loop import Batches, LoopConfig, LossFn, Progress, TrainedRun, train
+from COFTrainingLib.training.loop.loop import Batches, LoopConfig, Loss, LossFn, RunOptions, TrainedRun, train
 from COFTrainingLib.training.loop.precision import full_precision
 from COFTrainingLib.training.teacher.teacher_pairs import PairsConfig, PhantomPairs
 
@@ -63,9 +63,7 @@ class TeacherTraining:
 def teacher_loss(objective: Objective) -> LossFn:
     """Return the loss function of the loop: λ_rec (1 − NCC) + λ_seg Dice + regularisers (COF v2, eqs. 4–6)."""
 
-    def loss_fn(
-        model: TeacherNetwork, batch: dict[str, Any], generator: torch.Generator
-    ) -> tuple[torch.Tensor, dict[str, Any]]:
+    def loss_fn(model: TeacherNetwork, batch: dict[str, Any], generator: torch.Generator) -> Loss:
         velocity = model(batch["anchor"], batch["target"], batch["pitch_mm"])
         with full_precision(velocity.device):
             return objective_of(objective, model.config, velocity, batch)
@@ -73,9 +71,7 @@ def teacher_loss(objective: Objective) -> LossFn:
     return loss_fn
 
 
-def objective_of(
-    objective: Objective, config: TeacherConfig, velocity_mm: torch.Tensor, batch: dict[str, Any]
-) -> tuple[torch.Tensor, dict[str, Any]]:
+def objective_of(objective: Objective, config: TeacherConfig, velocity_mm: torch.Tensor, batch: dict[str, Any]) -> Loss:
     """Return the objective of velocities (B, 3, D, h, w) mm and what it is made of."""
     node_mm = node_spacing_mm(config, batch["pitch_mm"])
     displacement = displace(velocity_mm, node_mm)
@@ -118,20 +114,14 @@ def train_teacher(
     pairs: Batches | None,
     out_dir: Path | str,
     config: TeacherTraining,
-    resume: bool = False,
     *,
     held_out: Batches | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[RunOptions],
 ) -> TrainedRun:
     """Train a registration teacher; ``out_dir/teacher`` then holds what ``RegistrationTeacher.load`` reads.
 
-    Args:
-        pairs: ``step → batch`` as ``PhantomPairs`` makes them; None for phantoms drawn by the configuration.
-        out_dir: Run folder.
-        config: Settings.
-        resume: Go on with the run in ``out_dir``.
-        held_out: ``index → batch`` for validation; None for phantoms of other seeds.
-        progress: Called with every event.
+    Pairs are ``step → batch`` as ``PhantomPairs`` makes them; None for phantoms drawn by the configuration, and to
+    validate on for phantoms of other seeds.
     """
     pairs = pairs or PhantomPairs(config.pairs, config.network, config.loop.seed)
     if config.epochs:
@@ -164,8 +154,7 @@ def train_teacher(
         model_config={key: value for key, value in asdict(config).items() if key != "loop"},
         model_defaults=asdict(TeacherTraining()),
         validate=validate,
-        resume=resume,
-        progress=progress,
+        **options,
     )
     RegistrationTeacher(network.to("cpu")).save(Path(out_dir) / "teacher")
     return result
