@@ -31,10 +31,15 @@ def main() -> int:
     import torch
     from COFGeneratorLib.generator import load_bundle
     from COFTrainingLib.evaluation.comparators.library import population_of
-    from COFTrainingLib.evaluation.written_result import written_result
     from COFTrainingLib.phantom.oracles import oracle_floors
-    from COFTrainingLib.studies.heldout.counterfactual_bars import COUNTERFACTUAL_BARS, run_counterfactuals
-    from COFTrainingLib.studies.heldout.heldout import BARS, failed_bars, run_heldout
+    from COFTrainingLib.studies.heldout.heldout import (
+        BARS,
+        COUNTERFACTUAL_BARS,
+        failed_bars,
+        run_counterfactuals,
+        run_heldout,
+    )
+    from written_result import written_result
 
     start = time.perf_counter()
     bundle = load_bundle(options.bundle)

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from COFGeneratorLib.cases import case as batch_case
-from COFGeneratorLib.cases.pool import run_cases
+from COFGeneratorLib.cases.case import run_cases
 from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.cases.table import Case, read_table
 from COFGeneratorLib.errors import ChainOfFlowError

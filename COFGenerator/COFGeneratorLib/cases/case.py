@@ -1,8 +1,9 @@
-"""One case of a batch, run in whatever process: its result or its failure, never an exception."""
+"""Cases of a batch, each run in whatever process: its result or its failure, never an exception."""
 
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from COFGeneratorLib.files import sha256_of
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.jobs.events import EventWriter
 from COFGeneratorLib.jobs.session import Session
+from COFGeneratorLib.jobs.workers import spread
 from COFGeneratorLib.results.folder import read_manifest
 
 SUMMARY_COLUMNS = (
@@ -46,6 +48,21 @@ class Outcome:
     kind: str = ""
     message: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
+
+
+def run_cases(
+    work: Callable[[Case], Outcome], cases: Sequence[Case], *, workers: int = 1, scheduler: str | None = None
+) -> Iterator[Outcome]:
+    """Yield the outcome of every case, in the order in which they end; a worker that dies takes one case with it.
+
+    ``work`` is importable, so that local processes, which share the cores, or those of a Dask scheduler find it.
+    """
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    return spread(work, cases, workers=workers, scheduler=scheduler, lost=_lost, threads=threads)
+
+
+def _lost(case: Case, why: str) -> Outcome:
+    return Outcome(case.name, "failed", "internal", why)
 
 
 def run_case(case: Case, shared: GenerateRequest) -> Outcome:

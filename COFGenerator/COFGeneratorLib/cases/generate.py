@@ -13,8 +13,7 @@ from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.files import sha256_of
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.jobs.session import Session
-from COFGeneratorLib.results.folder import ResultFolder
-from COFGeneratorLib.results.manifest import write_manifest
+from COFGeneratorLib.results.folder import ResultFolder, write_manifest
 from COFGeneratorLib.results.writer import write_result
 
 

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from COFGeneratorLib.cases.request import PlaneRequest
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.jobs.session import Session
-from COFGeneratorLib.results.folder import ResultFolder
-from COFGeneratorLib.results.manifest import write_manifest
+from COFGeneratorLib.results.folder import ResultFolder, write_manifest
 
 if TYPE_CHECKING:
     from COFGeneratorLib.ecgflowcmr.generate import PlaneCine

@@ -5,8 +5,7 @@ from dataclasses import replace
 from COFGeneratorLib.cases.request import TemplateRequest
 from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.jobs.session import Session
-from COFGeneratorLib.results.folder import ResultFolder
-from COFGeneratorLib.results.manifest import write_manifest
+from COFGeneratorLib.results.folder import ResultFolder, write_manifest
 from COFGeneratorLib.results.writer import write_result
 
 FEWEST_DRAWS = 8

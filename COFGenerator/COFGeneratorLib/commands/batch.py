@@ -4,8 +4,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from COFGeneratorLib.cases.case import SUMMARY_COLUMNS, Outcome, run_case
-from COFGeneratorLib.cases.pool import run_cases
+from COFGeneratorLib.cases.case import SUMMARY_COLUMNS, Outcome, run_case, run_cases
 from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.cases.table import OPTIONAL, REQUIRED, read_table
 from COFGeneratorLib.commands import Commands, options

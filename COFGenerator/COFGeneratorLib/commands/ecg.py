@@ -7,8 +7,7 @@ from pathlib import Path
 from COFGeneratorLib.cases.generate import chosen_beat
 from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.jobs.session import session
-from COFGeneratorLib.results.folder import ResultFolder
-from COFGeneratorLib.results.manifest import write_manifest
+from COFGeneratorLib.results.folder import ResultFolder, write_manifest
 
 
 def add(commands: Commands) -> None:

@@ -9,8 +9,7 @@ from COFGeneratorLib.cases.generate import generate_into
 from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.commands import Commands, options
-from COFGeneratorLib.commands.generate_from_ecg import add_engine, need_anchor, run_ecgflowcmr
-from COFGeneratorLib.commands.generate_from_template import run_template
+from COFGeneratorLib.commands.generate_without_anchor import add_engine, need_anchor, run_ecgflowcmr, run_template
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.jobs.session import Session, session
 

@@ -8,8 +8,7 @@ from COFGeneratorLib.cases.request import RegisterRequest
 from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.jobs.session import Session, session
-from COFGeneratorLib.results.folder import ResultFolder
-from COFGeneratorLib.results.manifest import write_manifest
+from COFGeneratorLib.results.folder import ResultFolder, write_manifest
 
 
 def add(commands: Commands) -> None:

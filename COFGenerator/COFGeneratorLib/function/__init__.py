@@ -2,9 +2,15 @@
 
 from COFGeneratorLib.function.curve import EndSystole, end_systole
 from COFGeneratorLib.function.regional import RegionalReport, measure_regional
-from COFGeneratorLib.function.report import FunctionReport, findings, measure_function, report_from_curves, summarise
+from COFGeneratorLib.function.report import (
+    FunctionReport,
+    findings,
+    measure_function,
+    report_from_curves,
+    summarise,
+    write_function,
+)
 from COFGeneratorLib.function.volumes import VolumeCurves, volume_curves
-from COFGeneratorLib.function.writers import write_function
 
 __all__ = [
     "EndSystole",

@@ -1,13 +1,17 @@
-"""The read-outs of one cine, under the names that the outside relies on."""
+"""The read-outs of one cine, under the names that the outside relies on, and as files."""
 
+import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from COFGeneratorLib.errors import FunctionError
 from COFGeneratorLib.function.curve import check_curve, end_systole, smooth_periodic
+from COFGeneratorLib.function.regional import RegionalReport
 from COFGeneratorLib.function.volumes import VolumeCurves, volume_curves
 
 MIN_EDV_ML = 10.0
@@ -18,6 +22,8 @@ ED_TOLERANCE = 0.01
 
 INTERVAL_PERCENT = 90.0
 """Level of the interval reported over several draws."""
+
+CSV_COLUMNS = ("frame", "time_ms", "lv_volume_ml", "rv_volume_ml", "myocardial_mass_g")
 
 
 @dataclass(frozen=True)
@@ -220,3 +226,31 @@ def plain(value: Any, digits: int = 6) -> Any:
     if np.issubdtype(array.dtype, np.integer):
         return int(array)
     return round(float(array), digits) if np.isfinite(array) else None
+
+
+def write_function(
+    report: FunctionReport,
+    directory: str | Path,
+    *,
+    samples: Sequence[FunctionReport] = (),
+    regional: RegionalReport | None = None,
+) -> tuple[Path, Path]:
+    """Write ``function.json`` (everything) and ``function.csv`` (one row a frame) into a folder; returns their paths.
+
+    ``samples`` are random draws for the same patient, of which the JSON has mean, SD and interval of every number;
+    ``regional`` the AHA-17 segments, under ``segments``.
+    """
+    values = report.as_dict()
+    content = dict(values)
+    if samples:
+        content["samples"] = summarise(samples)
+    if regional is not None:
+        content["segments"] = regional.as_dict()
+    json_path, csv_path = Path(directory) / "function.json", Path(directory) / "function.csv"
+    json_path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    with csv_path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(CSV_COLUMNS)
+        for frame, row in enumerate(zip(*(values[name] for name in CSV_COLUMNS[1:]), strict=True)):
+            writer.writerow([frame, *("" if value is None else value for value in row)])
+    return json_path, csv_path

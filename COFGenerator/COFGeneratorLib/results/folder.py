@@ -1,15 +1,21 @@
 """A folder of results that is either complete or does not appear.
 
 Files are written into a hidden folder beside the final one and moved when all are there; ``run.json`` comes last, so a
-folder with ``run.json`` is a complete result.
+folder with ``run.json`` is a complete result. That file holds what is needed to repeat a run and to trust it; it names
+no person, no input file and no folder.
 """
 
 import json
 import os
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 from COFGeneratorLib.errors import ChainOfFlowError
+from COFGeneratorLib.files import write_json
+from COFGeneratorLib.jobs.stopwatch import Stopwatch
+from COFGeneratorLib.machine import peak_memory_mb, versions
 
 MANIFEST = "run.json"
 PRODUCT = "ChainOfFlow"
@@ -79,6 +85,27 @@ class ResultFolder:
                 folder.rmdir()
             except OSError:
                 break
+
+
+def write_manifest(folder: Path, command: str, facts: dict[str, Any], watch: Stopwatch, warnings: list[str]) -> Path:
+    """Write ``run.json`` for the files now in a folder; call it last."""
+    content = {
+        "product": PRODUCT,
+        "command": command,
+        "created_utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "versions": versions(),
+        **facts,
+        "timings_s": watch.as_dict(),
+        "peak_memory_mb": peak_memory_mb(),
+        "warnings": list(dict.fromkeys(warnings)),
+        "files": [
+            *sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()),
+            MANIFEST,
+        ],
+    }
+    path = folder / MANIFEST
+    write_json(path, content)
+    return path
 
 
 def read_manifest(folder: str | os.PathLike) -> dict | None:

@@ -120,8 +120,7 @@ def import_cines(arguments: argparse.Namespace) -> int:
 def downstream(arguments: argparse.Namespace) -> int:
     """Run the downstream studies; returns the exit code."""
     from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
-    from COFGeneratorLib.results.folder import ResultFolder
-    from COFGeneratorLib.results.manifest import write_manifest
+    from COFGeneratorLib.results.folder import ResultFolder, write_manifest
 
     from COFTrainingLib.evaluation.store import Store
     from COFTrainingLib.studies.ecgflowcmr.downstream import FOLDS, run_studies, table
@@ -190,8 +189,7 @@ def ablate(arguments: argparse.Namespace) -> int:
     """Judge the model, and small flows where asked for, without one component each; returns the exit code."""
     import tempfile
 
-    from COFGeneratorLib.results.folder import ResultFolder
-    from COFGeneratorLib.results.manifest import write_manifest
+    from COFGeneratorLib.results.folder import ResultFolder, write_manifest
 
     from COFTrainingLib.studies.ecgflowcmr.ablations import run_ablations, run_knock_outs, table
     from COFTrainingLib.training.ecgflowcmr.export import settings_of

@@ -46,18 +46,6 @@ def body_mask(anchor: np.ndarray) -> np.ndarray:
     return mask if mask.any() else np.ones(anchor.shape, dtype=bool)
 
 
-def psnr(one: np.ndarray, other: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """Return the peak signal-to-noise ratio of arrays in 0…1, dB; infinite where they are equal.
-
-    Args:
-        one, other: Arrays of one shape.
-        mask: Which elements count, broadcast over leading axes.
-    """
-    square = (np.asarray(one, dtype=np.float64) - other) ** 2
-    mean = square.mean() if mask is None else square[np.broadcast_to(mask, square.shape)].mean()
-    return float("inf") if mean == 0 else float(-10.0 * np.log10(mean))
-
-
 @dataclass(frozen=True)
 class Local:
     """What similarity needs of one image alone, computed once where several are compared with it.
@@ -167,8 +155,8 @@ def compare_cines(known: ReferenceImages, generated: np.ndarray, heart: np.ndarr
             changes.append(known_mean(ssim_map(*step)))
     count = len(reference)
     return {
-        "psnr_db": _decibel(square / count),
-        "psnr_heart_db": _decibel(heart_square / count),
+        "psnr_db": decibel(square / count),
+        "psnr_heart_db": decibel(heart_square / count),
         "ssim": known_mean(similar),
         "ssim_heart": known_mean(similar_heart),
         "motion_correlation": known_mean(correlation),
@@ -177,7 +165,8 @@ def compare_cines(known: ReferenceImages, generated: np.ndarray, heart: np.ndarr
     }
 
 
-def _decibel(mean_square: float) -> float:
+def decibel(mean_square: float) -> float:
+    """Return the peak signal-to-noise ratio of a mean square error of arrays in 0…1, dB."""
     if not np.isfinite(mean_square):
         return float("nan")
     return LARGEST_DB if mean_square == 0 else min(LARGEST_DB, float(-10.0 * np.log10(mean_square)))

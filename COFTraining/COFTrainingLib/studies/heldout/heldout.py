@@ -9,7 +9,7 @@ import torch
 from COFGeneratorLib.function import FunctionReport
 from COFGeneratorLib.generator.bundle import Bundle
 
-from COFTrainingLib.evaluation.counterfactuals import FRAMES
+from COFTrainingLib.evaluation.counterfactuals import FRAMES, heart_rate_shift, infarct_territories
 from COFTrainingLib.evaluation.metrics.function import circular
 from COFTrainingLib.evaluation.statistics import known_mean
 from COFTrainingLib.phantom.cases import draw_case
@@ -27,6 +27,12 @@ BARS = {
     "ef_ratio_to_best_without_ecg": ("<=", 0.70),
     "ef_cost_of_shuffled_ecg": (">=", 1.8),
     "folded_percent": ("<=", 0.1),
+}
+COUNTERFACTUAL_BARS = {
+    "hr_shift_error_frames": ("<=", 1.5),
+    "infarct_anterior_share": (">=", 0.6),
+    "infarct_inferior_share": (">=", 0.6),
+    "infarct_lateral_share": (">=", 0.6),
 }
 
 
@@ -139,6 +145,12 @@ def _summarise(errors: dict[str, Errors], truth_ef: np.ndarray) -> dict[str, flo
 def _coverage(covered: list[bool]) -> dict[str, float]:
     """Return how often the stated 90 % interval holds the true EF; nothing for a model that states none."""
     return {"ef_interval_coverage_percent": 100 * float(np.mean(covered))} if covered else {}
+
+
+def run_counterfactuals(bundle: Bundle, subjects: int, seed: int) -> dict[str, float]:
+    """Return the figures of counterfactual ECGs, which have bars of their own."""
+    with torch.inference_mode():
+        return {**heart_rate_shift(bundle, subjects, seed), **infarct_territories(bundle, subjects, seed)}
 
 
 def failed_bars(summary: dict[str, float], bars: dict[str, tuple[str, float]] = BARS) -> list[str]:

@@ -1,11 +1,13 @@
-"""``cof generate --engine ecgflowcmr``: a cine from the ECG alone."""
+"""``cof generate`` without an anchor: from the ECG alone, or on the population's heart; neither is the patient's."""
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from COFGeneratorLib.cases.plane import generate_plane_into
-from COFGeneratorLib.cases.request import PlaneRequest
+from COFGeneratorLib.cases.request import PlaneRequest, TemplateRequest
+from COFGeneratorLib.cases.template import generate_template_into
+from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.errors import AnatomyError, BundleError
 from COFGeneratorLib.jobs.session import Session, session
 
@@ -59,11 +61,11 @@ def run_ecgflowcmr(arguments: argparse.Namespace) -> int:
         )
     with session(arguments) as current:
         cine = generate_plane_into(PlaneRequest.of(arguments), current)
-        _describe(cine, Path(arguments.out), current)
+        _describe_plane(cine, Path(arguments.out), current)
     return 0
 
 
-def _describe(cine: "PlaneCine", out: Path, current: Session) -> None:
+def _describe_plane(cine: "PlaneCine", out: Path, current: Session) -> None:
     current.say("NOTE: the anatomy in this cine is synthetic and NOT the patient's. Research use only.")
     if cine.plane is not None:
         report = cine.plane
@@ -74,4 +76,37 @@ def _describe(cine: "PlaneCine", out: Path, current: Session) -> None:
     current.say(f"Synthetic cine of {len(cine.time_ms)} frames of one plane, in {out}")
     for path in sorted(out.iterdir()):
         current.say(f"  {path.name}")
+    current.say_warnings()
+
+
+def run_template(arguments: argparse.Namespace) -> int:
+    """Generate on a template and write; returns the exit code.
+
+    Raises:
+        AnatomyError: If an image or labels are given as well.
+    """
+    beside = ("anchor", "labels", "anchor_phase")
+    given = [name.replace("_", "-") for name in beside if getattr(arguments, name, None)]
+    if given:
+        raise AnatomyError(
+            f"A template takes the place of the patient's volume; found --{given[0]} as well. Leave one of them out."
+        )
+    with session(arguments) as current:
+        _describe_template(generate_template_into(TemplateRequest.of(arguments), current), Path(arguments.out), current)
+    return 0
+
+
+def _describe_template(cine: Cine, out: Path, current: Session) -> None:
+    from COFGeneratorLib.function import summarise
+
+    spread, report = summarise(cine.samples), cine.function
+    assert report is not None  # a template has labels
+    current.say("NOTE: TEMPLATE ANATOMY, NOT the patient's. Sizes are the population's for sex, age and body size.")
+    current.say(f"EF {report.ef_percent:.0f} %   end-systole at {report.es_time_ms:.0f} ms   {report.hr_bpm:.0f} bpm")
+    for name, words in (("edv_ml", "EDV"), ("esv_ml", "ESV"), ("sv_ml", "SV")):
+        low, high = spread[name]["interval"]
+        current.say(
+            f"{words} {getattr(report, name):.0f} mL ({spread['interval_percent']:.0f} %: {low:.0f} … {high:.0f})"
+        )
+    current.say(f"Synthetic cine of {len(cine.time_ms)} frames, in {out}")
     current.say_warnings()

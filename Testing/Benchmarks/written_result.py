@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from COFGeneratorLib.generator import generate
 from COFGeneratorLib.generator.bundle import Bundle
-
 from COFTrainingLib.phantom.cases import PhantomCase
 
 FRAMES = 6
