@@ -16,11 +16,7 @@ CYCLE_TOKENS = 50
 
 
 class PaMaeEncoder:
-    """A trained PA-MAE as ``AnyEcgEncoder``; tokens are those of the mean complete cycle, token 0 at R.
-
-    Args:
-        pa_mae: The network, e.g. of a bundle of the engine ecgflowcmr.
-    """
+    """A trained PA-MAE as ``AnyEcgEncoder``; tokens are those of the mean complete cycle, token 0 at R."""
 
     def __init__(self, pa_mae: PaMae) -> None:
         self.pa_mae = pa_mae.eval()

@@ -12,12 +12,7 @@ if TYPE_CHECKING:
 
 
 class Sheet:
-    """A matplotlib figure without pyplot (no global state, no window).
-
-    Args:
-        width_px, height_px: Size.
-        dpi: Pixels per inch, which sets how large a font's points are.
-    """
+    """A matplotlib figure without pyplot (no global state, no window); ``dpi`` sets how large a font's points are."""
 
     def __init__(self, width_px: int, height_px: int, dpi: int) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -53,9 +53,7 @@ class JobCancelled(Exception):
 class EventLog:
     """An append-only file of events, each on disk at once, so that another process can follow it.
 
-    Args:
-        path: File to append to.
-        keep_until_step: On resume, the step of the checkpoint; later lines belong to work that is done again and go.
+    Lines after ``keep_until_step``, a resumed run's checkpoint, belong to work that is done again, and go.
     """
 
     def __init__(self, path: Path, keep_until_step: int | None = None) -> None:
@@ -109,8 +107,7 @@ def parse_event(line: str) -> dict[str, Any]:
 class EventWriter:
     """Says how a job goes; with no file it does nothing, so that library code need not ask whether anybody listens.
 
-    Args:
-        path: ``events.jsonl`` of the job folder, or None. A file named ``cancel`` beside it asks the job to stop.
+    Its file is ``events.jsonl`` of the job folder; one named ``cancel`` beside it asks the job to stop.
     """
 
     def __init__(self, path: str | os.PathLike | None) -> None:

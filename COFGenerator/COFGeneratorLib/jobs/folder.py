@@ -24,11 +24,7 @@ def _below(name: str) -> cached_property[Path]:
 
 @dataclass(frozen=True)
 class JobFolder:
-    """Paths of a job's files and their reading and writing.
-
-    Args:
-        root: The job's folder.
-    """
+    """Paths of a job's files and their reading and writing."""
 
     root: Path
 

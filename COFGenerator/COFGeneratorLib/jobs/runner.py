@@ -64,11 +64,7 @@ class JobUpdate:
 
 
 class JobRunner:
-    """One job.
-
-    Args:
-        directory: The job's folder; made by ``start``.
-    """
+    """One job, in a folder that ``start`` makes."""
 
     def __init__(self, directory: str | os.PathLike) -> None:
         self.folder = JobFolder(Path(directory).absolute())

@@ -10,12 +10,7 @@ from COFGeneratorLib.jobs.stopwatch import Stopwatch
 
 
 class Session:
-    """What a sub-command tells while it works.
-
-    Args:
-        events: Where the watching program reads.
-        quiet: Print nothing but errors.
-    """
+    """What a sub-command tells while it works; with ``quiet`` it prints nothing but errors."""
 
     def __init__(self, events: EventWriter, quiet: bool) -> None:
         self.events, self.quiet = events, quiet

@@ -9,11 +9,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Stopwatch:
-    """Adds up wall time by stage, s.
-
-    Args:
-        progress: Told when a stage begins and when it is done.
-    """
+    """Adds up wall time by stage, s; ``progress`` is told when a stage begins and when it is done."""
 
     def __init__(self, progress: Progress | None = None) -> None:
         self.progress, self.seconds = progress, dict[str, float]()

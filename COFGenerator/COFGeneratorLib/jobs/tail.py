@@ -11,11 +11,7 @@ MAX_CHUNK_BYTES = 1 << 20
 
 
 class TextTail:
-    """Gives what was added to a text file since the last look, as UTF-8 whatever the bytes are.
-
-    Args:
-        path: The file; it may not exist yet.
-    """
+    """Gives what was added since the last look to a text file that may not exist yet, as UTF-8 whatever its bytes."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._offset = path, 0

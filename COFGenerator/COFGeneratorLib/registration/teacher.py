@@ -84,12 +84,7 @@ class Registration:
 
 
 class RegistrationTeacher:
-    """A trained registration network with what is needed to use it on stacks.
-
-    Args:
-        network: Trained weights.
-        device: Where to compute.
-    """
+    """A trained registration network with what is needed to use it on stacks."""
 
     def __init__(self, network: TeacherNetwork, device: torch.device | str = "cpu") -> None:
         self.network = network.to(device).eval()

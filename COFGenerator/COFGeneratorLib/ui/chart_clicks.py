@@ -9,11 +9,7 @@ SELECTED = "dataSelected(vtkStringArray*,vtkCollection*)"
 
 
 class ChartClicks:
-    """Listens to the plot views of the layout.
-
-    Args:
-        on_points: Called with a list of (ID of a plot series node, selected rows).
-    """
+    """Listens to the plot views of the layout: (ID of a plot series node, selected rows) of what is clicked."""
 
     def __init__(self, on_points: Callable[[list[tuple[str, list[int]]]], None]) -> None:
         self._on_points, self._views = on_points, []

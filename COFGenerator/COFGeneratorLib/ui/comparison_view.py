@@ -14,13 +14,7 @@ from COFGeneratorLib.ui.result_view import ResultView
 
 
 class ComparisonView:
-    """Works on the widgets of the page.
-
-    Args:
-        ui: Widgets of the module by name.
-        logic: ``COFGeneratorLogic``.
-        result: ``ResultView`` whose result is compared.
-    """
+    """Works on the widgets of the page; compares the result that a ``ResultView`` shows."""
 
     def __init__(self, ui: Any, logic: Any, result: ResultView) -> None:
         self._ui, self._logic, self._result, self._real = ui, logic, result, None

@@ -20,12 +20,7 @@ CHOSEN, MARK, REFUSED, WORDS = "#cfe3f6", "#1f6fb4", "#b0a8a4", "#6d6660"
 
 
 class EcgPlot:
-    """Draws onto a pixmap and knows which beat lies where.
-
-    Args:
-        trace: ``fs_hz`` and ``leads`` of ``trace.json``.
-        beats: ``beats`` of ``ecg.json``.
-    """
+    """Draws the beats of ``ecg.json`` on a record's ``trace.json`` onto a pixmap, and knows which beat lies where."""
 
     def __init__(self, trace: Mapping[str, Any], beats: list[dict[str, Any]]) -> None:
         self._fs_hz, self._leads, self.beats = float(trace["fs_hz"]), trace["leads"], beats

@@ -8,11 +8,7 @@ import qt
 
 
 class EventFilter(qt.QObject):
-    """Passes events of some types on to functions.
-
-    Args:
-        handlers: Event type → function of the event that returns whether the event is dealt with.
-    """
+    """Passes events of some types on to functions, which return whether the event is dealt with."""
 
     def __init__(self, handlers: dict[int, Callable[[object], bool]]) -> None:
         qt.QObject.__init__(self)

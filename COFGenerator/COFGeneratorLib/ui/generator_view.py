@@ -37,13 +37,7 @@ class PanelState(Enum):
 
 
 class GeneratorView:
-    """Controls the widgets of ``COFGenerator.ui``.
-
-    Args:
-        ui: Widgets by name.
-        logic: ``COFGeneratorLogic``.
-        requirements: File that lists what generation needs.
-    """
+    """Controls the widgets of ``COFGenerator.ui``, with ``COFGeneratorLogic`` and a file of what generation needs."""
 
     def __init__(self, ui: Any, logic: Any, requirements: Path) -> None:
         self._ui, self._logic, self._node = ui, logic, None

@@ -12,12 +12,7 @@ INTERVAL_MS = 200
 
 
 class JobMonitor:
-    """Polls one job and passes on what is new, on the main thread.
-
-    Args:
-        on_update: Called with every ``JobUpdate``, the last one included.
-        on_end: Called once with the runner when the job has ended, however it ended.
-    """
+    """Polls one job on the main thread: passes on every ``JobUpdate``, and once its runner when it has ended."""
 
     def __init__(self, on_update: Callable[[JobUpdate], None], on_end: Callable[[JobRunner], None]) -> None:
         self._on_update, self._on_end = on_update, on_end

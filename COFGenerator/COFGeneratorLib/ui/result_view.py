@@ -21,11 +21,7 @@ MIN_BULLSEYE_WIDTH = 340
 
 
 class ResultView:
-    """Works on the widgets of the result section.
-
-    Args:
-        ui: Widgets of the module by name.
-    """
+    """Works on the widgets of the result section."""
 
     def __init__(self, ui: Any) -> None:
         self._ui, self._nodes, self._tag = ui, None, None

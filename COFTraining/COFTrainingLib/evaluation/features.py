@@ -22,11 +22,7 @@ Encoder = Callable[[torch.Tensor], torch.Tensor]
 
 
 class SegmenterFeatures:
-    """The encoder of the segmenter of a bundle: channels of its bottleneck, averaged over the slice.
-
-    Args:
-        network: MONAI's ``DynUNet``.
-    """
+    """The encoder of a bundle's segmenter (MONAI's ``DynUNet``): channels of its bottleneck, means over the slice."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         self.network = network
@@ -42,10 +38,9 @@ class SegmenterFeatures:
 
 
 class CineFeatures:
-    """Vectors of a cine: ``image`` for distances of images, ``temporal`` and its control for distances of motion.
+    """Vectors of a cine by an encoder of slices, (N, h, w) in 0…1 → (N, d).
 
-    Args:
-        encoder: Slices (N, h, w) in 0…1 → (N, d).
+    ``image`` is for distances of images, ``temporal`` and its control for distances of motion.
     """
 
     def __init__(self, encoder: Encoder) -> None:

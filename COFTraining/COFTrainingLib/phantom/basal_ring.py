@@ -15,12 +15,7 @@ REPLACED = (Tissue.VESSEL_WALL, Tissue.EPICARDIAL_FAT, Tissue.LV_ORIFICE, Tissue
 
 
 class BasalRing:
-    """One drawn ring.
-
-    Args:
-        rng: Source of randomness.
-        shape: The heart it belongs to.
-    """
+    """One drawn ring of a heart."""
 
     def __init__(self, rng: np.random.Generator, shape: AnyShape) -> None:
         self.shape = shape

@@ -11,12 +11,7 @@ from COFTrainingLib.phantom.varied_shape import AnyShape
 
 
 class GreatVessels:
-    """One drawn set of atria and great vessels.
-
-    Args:
-        rng: Source of randomness.
-        shape: The heart they belong to; sizes follow its LV radius and RV depth.
-    """
+    """One drawn set of atria and great vessels; sizes follow the heart's LV radius and RV depth."""
 
     def __init__(self, rng: np.random.Generator, shape: AnyShape) -> None:
         size = shape.radius_mm

@@ -15,12 +15,7 @@ PAPILLARY_ANGLES_RAD = (-0.7, 2.0)
 
 
 class Interior:
-    """One drawn set of papillary muscles and trabeculae.
-
-    Args:
-        rng: Source of randomness.
-        shape: The heart they belong to.
-    """
+    """One drawn set of papillary muscles and trabeculae of a heart."""
 
     def __init__(self, rng: np.random.Generator, shape: AnyShape) -> None:
         self.shape = shape

@@ -103,11 +103,7 @@ def _harmonic(rng: np.random.Generator, order: int, largest: float) -> tuple[int
 
 
 class TabulatedShape:
-    """A heart shape read from tables of its three functions: within 0.2 mm of the shape, several times faster.
-
-    Args:
-        shape: Any heart shape; its other attributes are passed through.
-    """
+    """A heart shape read from tables of its three functions: within 0.2 mm of the shape, several times faster."""
 
     ANGLES = 360
     STEP_MM = 0.4

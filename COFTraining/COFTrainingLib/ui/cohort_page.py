@@ -17,12 +17,7 @@ ROW_PX, MOST_ROWS_SEEN, MOST_PROBLEMS = 24, 12, 200
 
 
 class CohortPage:
-    """Works on the widgets of the page.
-
-    Args:
-        ui: Widgets by name.
-        on_change: Called when another source is chosen.
-    """
+    """Works on the widgets of the page; ``on_change`` is called when another source is chosen."""
 
     def __init__(self, ui: Any, on_change: Callable[..., None]) -> None:
         self._ui = ui

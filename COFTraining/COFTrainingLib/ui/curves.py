@@ -9,11 +9,7 @@ COLOURS = ((0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15
 
 
 class RunCurves:
-    """Collects the ``metric`` events of a job and draws them.
-
-    Args:
-        name: Start of node names.
-    """
+    """Collects the ``metric`` events of a job and draws them."""
 
     def __init__(self, name: str = "Training") -> None:
         self._name = name

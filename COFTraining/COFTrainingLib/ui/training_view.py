@@ -29,12 +29,7 @@ MIN_CURVES_WIDTH = 340
 
 
 class TrainingView:
-    """Controls the widgets of ``COFTraining.ui``.
-
-    Args:
-        ui: Widgets by name.
-        logic: ``COFTrainingLogic``.
-    """
+    """Controls the widgets of ``COFTraining.ui``, with ``COFTrainingLogic``."""
 
     def __init__(self, ui: Any, logic: Any) -> None:
         self._ui, self._logic, self._node = ui, logic, None

@@ -102,11 +102,7 @@ class MonaiBundle:
 
 
 class Turn:
-    """Orders and flips the axes of an image so that they point as near as can be to given directions, and back.
-
-    Args:
-        axcodes: Where the first, second and third axis point to, such as "RAS" (right, anterior, superior).
-    """
+    """Orders and flips an image's axes so that they point as near as can be to directions such as "RAS", and back."""
 
     def __init__(self, axcodes: str = "RAS", **_: Any) -> None:
         self.wanted = [DIRECTIONS[letter] for letter in axcodes]

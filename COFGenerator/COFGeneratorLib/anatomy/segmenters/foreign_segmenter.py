@@ -43,12 +43,7 @@ class ClassNetwork(Protocol):
 
 
 class ForeignSegmenter:
-    """A network of others as a ``StackSegmenter``.
-
-    Args:
-        network: What labels a stack.
-        codes: Its class of "lv", "myo" and "rv"; classes that are not named count as background.
-    """
+    """A network of others as a ``StackSegmenter``; classes without a code for "lv", "myo" or "rv" are background."""
 
     def __init__(self, network: ClassNetwork, codes: Mapping[str, int]) -> None:
         self.network, self.codes = network, dict(codes)

@@ -67,13 +67,7 @@ class StackSegmenter(Protocol):
 
 
 class Segmenter:
-    """The segmenter of this product.
-
-    Args:
-        coarse, fine: Networks, (B, 1, D, H, W) → (B, 4, D, H, W) logits.
-        coarse_config, fine_config: Their settings.
-        device: Where they run.
-    """
+    """The segmenter of this product: two networks, (B, 1, D, H, W) → (B, 4, D, H, W) logits, with their settings."""
 
     def __init__(
         self,

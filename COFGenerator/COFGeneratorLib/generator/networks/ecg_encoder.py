@@ -111,11 +111,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 class EcgEncoder(nn.Module):
-    """Encode an average beat and its scalars.
-
-    Args:
-        config: Size; the default has about 0.9 million parameters.
-    """
+    """Encode an average beat and its scalars; of the default size it has about 0.9 million parameters."""
 
     def __init__(self, config: EcgEncoderConfig | None = None) -> None:
         super().__init__()

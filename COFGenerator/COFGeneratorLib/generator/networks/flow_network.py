@@ -90,12 +90,7 @@ class TimeAttention(nn.Module):
 
 
 class VelocityUNet(nn.Module):
-    """Predict x0 or v of a noisy flow pack.
-
-    Args:
-        grid: The motion grid.
-        config: Size and objective.
-    """
+    """Predict x0 or v of a noisy flow pack on a motion grid."""
 
     def __init__(self, grid: MotionGrid, config: FlowConfig | None = None) -> None:
         super().__init__()

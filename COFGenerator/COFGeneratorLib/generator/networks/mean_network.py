@@ -98,12 +98,7 @@ def plane_coordinates(grid: MotionGrid) -> torch.Tensor:
 
 
 class MotionMean(nn.Module):
-    """Expected stationary velocity of every phase, given anatomy and ECG.
-
-    Args:
-        grid: The motion grid.
-        config: Size.
-    """
+    """Expected stationary velocity of every phase on a motion grid, given anatomy and ECG."""
 
     def __init__(self, grid: MotionGrid, config: MeanConfig | None = None) -> None:
         super().__init__()

@@ -21,9 +21,7 @@ LARGEST = 30_000
 class CaseRenderer:
     """One scan of a case: contrast, coil and artefacts stay, the texture of tissue moves with it.
 
-    Args:
-        case: Subject, stack and geometry; ``case.labels`` are the exact labels of the frame at 0 ms.
-        slab: Samples through the thickness of a slice.
+    ``case.labels`` are the exact labels of the frame at 0 ms; ``slab`` counts samples through a slice's thickness.
     """
 
     def __init__(self, case: PhantomCase, slab: int = SLAB) -> None:

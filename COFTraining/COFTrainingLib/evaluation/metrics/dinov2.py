@@ -42,11 +42,7 @@ def load_dinov2(path: Path) -> "DinoV2":
 
 
 class DinoV2:
-    """The class token after the last norm.
-
-    Args:
-        weights: Tensors by their released names.
-    """
+    """The class token after the last norm, of tensors by their released names."""
 
     def __init__(self, weights: dict[str, torch.Tensor]) -> None:
         self.weights = weights

@@ -44,12 +44,7 @@ class StudySettings:
 
 
 class CineEncoder(nn.Module):
-    """A vision transformer over squares of a cine's motion; what fills no whole square is left out.
-
-    Args:
-        settings: Its size.
-        shape: Frames, rows and columns of a cine.
-    """
+    """A vision transformer over squares of a cine's motion; what fills no whole square is left out."""
 
     def __init__(self, settings: StudySettings, shape: tuple[int, int, int]) -> None:
         super().__init__()

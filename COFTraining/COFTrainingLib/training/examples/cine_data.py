@@ -21,15 +21,7 @@ SHOWN = 3
 
 
 class CineCache:
-    """The examples of a cohort in a store, indexed 0 … N − 1.
-
-    Args:
-        store: Folder of the store.
-        cohort: The cohort.
-        made: What became of its subjects.
-        grid: The motion grid.
-        any_anchor: Whether the examples' anchors are of any phase.
-    """
+    """The examples of a cohort in a store, indexed 0 … N − 1."""
 
     def __init__(
         self, store: Path, cohort: Cohort, made: dict[str, Made], grid: MotionGrid, any_anchor: bool = False

@@ -22,12 +22,7 @@ PATIENCE = timedelta(hours=4)
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together.
-
-    Args:
-        rank: 0 … size − 1; the first one alone writes.
-        size: How many there are.
-    """
+    """This process among the ``size`` that train together; the first one, of rank 0, alone writes."""
 
     rank: int = 0
     size: int = 1

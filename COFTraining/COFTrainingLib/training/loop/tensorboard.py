@@ -12,9 +12,7 @@ NOT_NUMBERS_OF_INTEREST = frozenset({"event", "step", "eta_s"})
 class TensorBoardLog:
     """Writes every number of ``progress`` and ``metric`` events to ``RUN/tensorboard``.
 
-    Args:
-        run: The run folder.
-        first_step: On resume, the step of the checkpoint; what was written of later steps is hidden.
+    On resume, what was written of steps later than the checkpoint's (``first_step``) is hidden.
 
     Raises:
         TrainingError: If TensorBoard is not installed.

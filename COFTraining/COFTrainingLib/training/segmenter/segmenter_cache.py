@@ -168,12 +168,7 @@ def _make_part(folder: Path, config: CacheConfig, part: int) -> None:
 
 
 class TissueCache:
-    """Read access to the first subjects of a cache, memory-mapped.
-
-    Args:
-        folder: The cache.
-        subjects: How many; all that are there where None.
-    """
+    """Read access to the first subjects of a cache (all where None), memory-mapped."""
 
     def __init__(self, folder: Path | str, subjects: int | None = None) -> None:
         folder = Path(folder)
