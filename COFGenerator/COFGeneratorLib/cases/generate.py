@@ -1,7 +1,6 @@
 """Generates one case: reads its files, computes the cine and writes the result folder."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,7 @@ def generate_into(
         cine = compute(request, current, bundle)
         current.warn(*write_result(cine, folder, current.watch, current.progress))
         write_manifest(folder, command, run_facts(cine, request) | dict(facts or {}), current.watch, current.warnings)
-    for path in sorted(Path(request.out).iterdir()):
-        current.events.artifact(path)
+    current.tell_files(request.out)
     return cine
 
 
@@ -75,12 +73,7 @@ def compute(request: GenerateRequest, current: Session, bundle: Bundle | None = 
         record,
         bundle,
         labels=labels,
-        frames=request.frames,
-        solver=request.solver,
-        steps=request.steps,
-        samples=request.samples,
-        seed=request.seed,
-        device=request.device,
+        **request.drawing,
         cycle=cycle,
         roi=roi,
         segmenter=segmenter,
@@ -88,9 +81,7 @@ def compute(request: GenerateRequest, current: Session, bundle: Bundle | None = 
         anchor_phase=phase_of(anchor, request.anchor_phase),
         progress=lambda stage, done, total: current.progress(done, total, stage),
     )
-    for stage, seconds in cine.provenance["seconds"].items():
-        current.watch.add(stage, seconds)
-    current.warn(*cine.provenance["warnings"])
+    current.take_over(cine.provenance)
     return cine
 
 

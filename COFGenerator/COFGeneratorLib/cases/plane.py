@@ -33,8 +33,7 @@ def generate_plane_into(request: PlaneRequest, current: Session) -> "PlaneCine":
             "inputs": {"ecg": {"sha256": record.source_sha256, "format": record.source_format}},
         }
         write_manifest(folder, "generate", facts, current.watch, current.warnings)
-    for path in sorted(Path(request.out).iterdir()):
-        current.events.artifact(path)
+    current.tell_files(request.out)
     return cine
 
 
@@ -53,19 +52,12 @@ def _compute(request: PlaneRequest, current: Session) -> "PlaneCine":
     cine = generate_from_ecg(
         record,
         bundle,
-        frames=request.frames,
-        solver=request.solver,
-        steps=request.steps,
-        samples=request.samples,
-        seed=request.seed,
+        **request.drawing,
         alpha=request.alpha,
         guidance=request.guidance,
-        device=request.device,
         progress=lambda stage, done, total: current.progress(done, total, stage),
     )
-    for stage, seconds in cine.provenance["seconds"].items():
-        current.watch.add(stage, seconds)
-    current.warn(*cine.provenance["warnings"])
+    current.take_over(cine.provenance)
     return cine
 
 

@@ -46,6 +46,12 @@ class Drawing(Request):
     samples: int = 1
     seed: int = 0
 
+    @property
+    def drawing(self) -> dict[str, Any]:
+        """What each engine takes of it, by name."""
+        names = ("frames", "solver", "steps", "samples", "seed", "device")
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(frozen=True)
 class GenerateRequest(Drawing):

@@ -2,8 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from COFGeneratorLib.jobs.events import EventWriter, job_events
 from COFGeneratorLib.jobs.stopwatch import Stopwatch
@@ -32,6 +34,17 @@ class Session:
             if message not in self.warnings:
                 self.warnings.append(message)
                 self.events.warning(message)
+
+    def take_over(self, provenance: Mapping[str, Any]) -> None:
+        """Take the ``seconds`` by stage and the ``warnings`` of something computed for one's own."""
+        for stage, seconds in provenance["seconds"].items():
+            self.watch.add(stage, seconds)
+        self.warn(*provenance["warnings"])
+
+    def tell_files(self, folder: str) -> None:
+        """Tell the watching program which files a result has."""
+        for path in sorted(Path(folder).iterdir()):
+            self.events.artifact(path)
 
     def say(self, text: str = "") -> None:
         """Print a line of the result."""

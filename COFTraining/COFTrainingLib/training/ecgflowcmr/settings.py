@@ -1,6 +1,7 @@
 """Every setting of this engine's training, with the paper's values as defaults, and the named configurations."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ DEFAULT = "ecgflowcmr-small"
 SHELF = Shelf(FOLDER, DEFAULT)
 
 
-def _loop(**changes: Any) -> LoopConfig:
-    return LoopConfig(**{"steps": 1000, "weight_decay": 1e-4, "final_factor": 0.01, "checkpoint_every": 500, **changes})
+def _loop(**changes: Any) -> partial[LoopConfig]:
+    return partial(LoopConfig, **{"weight_decay": 1e-4, "final_factor": 0.01, "checkpoint_every": 500, **changes})
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,7 @@ class PaMaeTraining:
     near_r: float = 0.0
     variation: float = 1.0
     loop: LoopConfig = field(
-        default_factory=lambda: _loop(
-            steps=92_000, learning_rate=1e-4, weight_decay=0.05, betas=(0.9, 0.95), clip_norm=3.0
-        )
+        default_factory=_loop(steps=92_000, learning_rate=1e-4, weight_decay=0.05, betas=(0.9, 0.95), clip_norm=3.0)
     )
 
 
@@ -108,9 +107,7 @@ class VaeTraining:
     adversarial_from: int = 10_000
     outlier: float = 1.0
     loop: LoopConfig = field(
-        default_factory=lambda: _loop(
-            steps=294_900, learning_rate=5e-5, weight_decay=0.02, betas=(0.5, 0.9), clip_norm=3.0
-        )
+        default_factory=_loop(steps=294_900, learning_rate=5e-5, weight_decay=0.02, betas=(0.5, 0.9), clip_norm=3.0)
     )
 
 
@@ -120,7 +117,7 @@ class SegmenterTraining:
 
     network: PlaneSegmenterConfig = field(default_factory=PlaneSegmenterConfig)
     batch: int = 16
-    loop: LoopConfig = field(default_factory=lambda: _loop(steps=3000, learning_rate=2e-3))
+    loop: LoopConfig = field(default_factory=_loop(steps=3000, learning_rate=2e-3))
 
 
 @dataclass(frozen=True)
@@ -158,9 +155,7 @@ class AmdfTraining:
     encoder_gradient: float = 1.0
     moving: float = 0.0
     sampler: FlowDefaults = field(default_factory=FlowDefaults)
-    loop: LoopConfig = field(
-        default_factory=lambda: _loop(steps=73_700, learning_rate=1e-4, weight_decay=1e-4, clip_norm=1.0)
-    )
+    loop: LoopConfig = field(default_factory=_loop(steps=73_700, learning_rate=1e-4, weight_decay=1e-4, clip_norm=1.0))
 
 
 @dataclass(frozen=True)
