@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "COFGenerator"), str(ROOT / "COFTraining")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("COFGenerator", "COFTraining", "Testing/Benchmarks")]
 TRAINING_SEEDS = range(100_000, 2_000_000)
 WRITTEN_BARS = {"frame0_is_anchor": (">=", 1), "geometry_error_mm": ("<=", 1e-3)}
 

@@ -30,7 +30,7 @@ def fit_gain(
 ) -> float:
     """Return the factor on velocities that takes the mean EF error off validation subjects.
 
-    Regression shrinks motion (feasibility.md §6.1), and a coarse grid blurs it a little; one scalar mends most of
+    Regression shrinks motion, and a coarse grid blurs it a little; one scalar mends most of
     both. EF is nearly linear in the gain, so two evaluations and a secant are enough.
 
     Args:

@@ -37,7 +37,7 @@ class StageTwoConfig:
 
     Args:
         batch: Subjects a step.
-        volume_weight: Weight of the linear volume loss (remedy against under-contraction; feasibility.md §6).
+        volume_weight: Weight of the linear volume loss (remedy against under-contraction).
         condition_dropout: Share of examples without an ECG, which makes "no ECG" a condition of its own.
         background_weight: Weight of velocities away from the heart, relative to those within.
         deficit_share: Share of what the coarse grid loses in volume of LV, wall and RV that the network is to make up
