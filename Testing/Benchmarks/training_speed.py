@@ -141,7 +141,7 @@ def _stage_two(name: str, config, cache: str) -> dict:
             if config.mean is not None:
                 mean = flow.MotionMean(data.cache.grid, config.mean).eval()
             loop = replace(config.flow_loop, device="cpu")
-            flow.train_flow(data, Path("."), loop, config.stage, config.flow, mean, config.tau_draw)
+            flow.train_flow(data, Path("."), loop, config.stage, config.flow, mean, tau_draw=config.tau_draw)
     finally:
         flow.train = before
     return taken

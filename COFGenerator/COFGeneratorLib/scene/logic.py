@@ -32,6 +32,7 @@ class GenerationLogic:
         self,
         anchorVolumeNode: Any,
         ecgFilePath: Any,
+        *,
         frames: int = 50,
         segmentationNode: Any = None,
         labelMapping: str = "",
@@ -105,6 +106,7 @@ class GenerationLogic:
         self,
         anchorVolumeNode: Any,
         ecg: Any,
+        *,
         segmentationNode: Any = None,
         labelMapping: str = "",
         roiNode: Any = None,
@@ -127,6 +129,7 @@ class GenerationLogic:
     def startRegistration(
         self,
         anchorVolumeNode: Any,
+        *,
         segmentationNode: Any = None,
         labelMapping: str = "",
         cycleMs: float | None = None,

@@ -12,8 +12,8 @@ from slicer.util import VTKObservationMixin
 class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """Connects the widgets of a ``.ui`` file, a parameter node and a view.
 
-    A module's own widget makes its logic and its view, and adds what only it does on entering or on closing a scene.
-    The view has ``set_parameter_node``, ``on_parameters`` and ``close``.
+    A module's own widget has ``makeLogic`` and ``makeView`` (``ui`` and ``logic`` are there then), and adds what only it
+    does on entering or on closing a scene. The view has ``set_parameter_node``, ``on_parameters`` and ``close``.
     """
 
     LIBRARIES: tuple[str, ...] = ("COFGeneratorLib",)
@@ -26,14 +26,6 @@ class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.view: Any = None
         self._parameterNode: Any = None
         self._parameterNodeGuiTag: Any = None
-
-    def makeLogic(self) -> Any:
-        """Return the module's logic."""
-        raise NotImplementedError
-
-    def makeView(self) -> Any:
-        """Return what controls the widgets ``self.ui``; the logic is there already."""
-        raise NotImplementedError
 
     def setup(self) -> None:
         """Build the panel when the module is opened for the first time."""

@@ -51,10 +51,10 @@ def read_case(cohort: Cohort, subject: Subject) -> EvaluationCase:
     if "displacement" in files:
         displacement = np.load(cohort.path(subject, "displacement"), mmap_mode="r")
     return EvaluationCase(
-        subject.id, subject.person, facts, anchor, labels, cycle, frames,
-        _cycle_length(known, truth, cycle), reference, reference_labels, displacement,
-        np.array(truth["function"]["lv_volume_ml"]) if "function" in truth else None,
-        truth.get("expected_from_ecg", {}),
+        id=subject.id, person=subject.person, facts=facts, anchor=anchor, labels=labels, cycle=cycle, frames=frames,
+        rr_ms=_cycle_length(known, truth, cycle), reference=reference, reference_labels=reference_labels,
+        displacement=displacement, expected=truth.get("expected_from_ecg", {}),
+        closed_form=np.array(truth["function"]["lv_volume_ml"]) if "function" in truth else None,
     )  # fmt: skip
 
 

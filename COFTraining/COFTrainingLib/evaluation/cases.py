@@ -22,7 +22,7 @@ DISTANCE_FRAMES = 4
 TIMING_FRAMES = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationCase:
     """One subject.
 

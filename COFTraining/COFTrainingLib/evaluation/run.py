@@ -154,7 +154,7 @@ def run_plan(plan: Plan, store: Store, workers: int = 1, progress: Progress | No
         reference = not store.has(name, REFERENCE, REFERENCE)
         if wanted or reference:
             tasks.append((name, wanted, reference))
-    _work_off(_in_process, tasks, len(plan.subjects), plan, store, workers, progress)
+    _work_off(_in_process, tasks, plan, store, total=len(plan.subjects), workers=workers, progress=progress)
 
 
 def _protocol_work(task: tuple[OwnWork, str]) -> list[Row]:
@@ -173,11 +173,12 @@ def _protocol_work(task: tuple[OwnWork, str]) -> list[Row]:
 def collect(plan: Plan, store: Store, own: OwnWork, workers: int = 1, progress: Progress | None = None) -> None:
     """Do a protocol's own work on subjects that the store lacks; arguments as for ``run_plan``."""
     missing = [name for name in own.subjects if not store.has(name, plan.main, own.kind, own.identity)]
-    _work_off(_protocol_work, [(own, name) for name in missing], len(own.subjects), plan, store, workers, progress)
+    tasks = [(own, name) for name in missing]
+    _work_off(_protocol_work, tasks, plan, store, total=len(own.subjects), workers=workers, progress=progress)
 
 
 def _work_off(
-    work: Callable[[Any], list[Row]], tasks: list[Any], total: int, plan: Plan, store: Store, workers: int,
+    work: Callable[[Any], list[Row]], tasks: list[Any], plan: Plan, store: Store, *, total: int, workers: int,
     progress: Progress | None,
 ) -> None:  # fmt: skip
     """Do tasks in processes that each have a workplace, and store their rows; what lacks of ``total`` is done."""

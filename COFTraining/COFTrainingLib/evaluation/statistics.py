@@ -125,7 +125,10 @@ def compare_pair(first: Values, second: Values) -> Paired:
     moved = difference[difference != 0]
     wilcoxon = float(stats.wilcoxon(moved).pvalue) if len(moved) else 1.0
     ties = int((difference == 0).sum())
-    return Paired(wins, losses, ties, sign_test(wins, losses), float("nan"), wilcoxon, bca_interval(difference))
+    return Paired(
+        wins, losses, ties, p_sign=sign_test(wins, losses), p_holm=float("nan"), p_wilcoxon=wilcoxon,
+        difference=bca_interval(difference),
+    )  # fmt: skip
 
 
 def compare_family(first: Mapping[str, Values], second: Mapping[str, Values]) -> dict[str, Paired]:

@@ -67,8 +67,8 @@ def phantom_prior(cohort: Cohort, subject: Subject, frames: int, rng_extra: int 
     flat = SaxStack(labels[0].astype(np.float32), plan.ijk_to_ras)
     image = render_case(PhantomCase(earlier, plan, flat, labels[0], record, cycle), np.zeros(1))[0]
     return EvaluationCase(
-        f"{subject.id} earlier", subject.person, {}, SaxStack(image.astype(np.float32), plan.ijk_to_ras), labels[0],
-        cycle, frames, physiology.rr_ms, None, labels,
+        id=f"{subject.id} earlier", person=subject.person, facts={}, labels=labels[0], cycle=cycle, frames=frames,
+        anchor=SaxStack(image.astype(np.float32), plan.ijk_to_ras), rr_ms=physiology.rr_ms, reference_labels=labels,
     )  # fmt: skip
 
 

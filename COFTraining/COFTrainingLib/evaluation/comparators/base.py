@@ -139,7 +139,7 @@ def from_velocity(
         images = motion(case.anchor, len(case.image_frames)).warp_all(case.anchor.voxels[None])[:, 0]
     return Prediction(
         moved_labels(moved, case.near_labels), curves.lv_ml, curves.myocardium_ml, rr_ms, images,
-        None if len(frames) == case.frames else tuple(frames), fields,
+        labelled=None if len(frames) == case.frames else tuple(frames), displacement_voxels=fields,
     )  # fmt: skip
 
 

@@ -30,8 +30,8 @@ class CopyAnchor:
             np.repeat(curves.myocardium_ml, len(frames)),
             case.cycle.rr_ms,
             None if case.reference is None else np.repeat(case.anchor.voxels[None], len(case.image_frames), axis=0),
-            tuple(frames),
-            dict.fromkeys(case.motion_frames, still),
+            labelled=tuple(frames),
+            displacement_voxels=dict.fromkeys(case.motion_frames, still),
         )
 
 

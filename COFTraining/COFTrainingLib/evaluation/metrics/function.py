@@ -49,8 +49,8 @@ def true_function(lv_ml: np.ndarray, rr_ms: float, source: str) -> TrueFunction:
     report = report_of_curve(lv_ml, rr_ms)
     es = report.es_time_ms / rr_ms * len(lv_ml)
     return TrueFunction(
-        lv_ml, rr_ms, report.edv_ml, report.esv_ml, report.ef_percent, es,
-        float(report.es_argmin_frame), source,
+        lv_ml, rr_ms, edv_ml=report.edv_ml, esv_ml=report.esv_ml, ef_percent=report.ef_percent, es_frame=es,
+        es_argmin_frame=float(report.es_argmin_frame), source=source,
     )  # fmt: skip
 
 

@@ -87,7 +87,7 @@ def run_heldout(
             covered.append(low <= truth.ef_percent <= high)
         for name, arm in arms.items():
             velocity, wanted_ef = arm(case, ready)
-            native = move(bundle, case, ready, velocity, FRAMES, name == MAIN, wanted_ef)
+            native = move(bundle, case, ready, velocity, FRAMES, keep_wall=name == MAIN, wanted_ef=wanted_ef)
             rr_ms = case.cycle.rr_ms if name != "shuffled ECG" else shuffled[case.subject.seed].cycle.rr_ms
             found = measure(case, native, FRAMES, rr_ms, folded=name == MAIN)
             collected[name].append(_compare(found, truth))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from COFGeneratorLib.ecg.beats import cycle_from_peaks
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.files import write_json
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.jobs.workers import spread
 from COFGeneratorLib.machine import one_thread
@@ -126,14 +127,23 @@ def build_flow_cache(
         folder.mkdir(parents=True, exist_ok=True)
         for name, (shape, kind) in _layout(grid, subjects, anchor).items():
             np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=kind, shape=shape).flush()
-        marker.write_text(json.dumps(facts, indent=1))
+        write_json(marker, facts)
     cache = FlowCache(folder)
-    for flag, work in (("moved", _make_motion), ("heard", _make_ecg)):
-        missing = np.flatnonzero(cache.arrays[flag][:, 0] == 0).tolist()
-        for done, _ in enumerate(spread(partial(work, folder), missing, workers=workers), start=1):
-            if progress:
-                progress(flag, done, len(missing))
+    missing = {flag: np.flatnonzero(cache.arrays[flag][:, 0] == 0).tolist() for flag in ("moved", "heard")}
+    tasks = [(flag, index) for flag, places in missing.items() for index in places]
+    done = dict.fromkeys(missing, 0)
+    for flag in spread(partial(_make, folder), tasks, workers=workers):
+        done[flag] += 1
+        if progress:
+            progress(flag, done[flag], len(missing[flag]))
     return FlowCache(folder)
+
+
+def _make(folder: Path, task: tuple[str, int]) -> str:
+    """Make one part of one example and return which."""
+    flag, index = task
+    (_make_motion if flag == "moved" else _make_ecg)(folder, index)
+    return flag
 
 
 def _make_motion(folder: Path, index: int) -> None:

@@ -207,6 +207,7 @@ def train_flow(
     config: StageTwoConfig,
     network: FlowConfig,
     mean: MotionMean | None = None,
+    *,
     tau_draw: str = "logit-normal",
     spread: tuple[float, float, float] | None = None,
     **options: Unpack[RunOptions],

@@ -18,6 +18,7 @@ def move(
     ready: Conditioned,
     velocity: torch.Tensor,
     frames: int,
+    *,
     keep_wall: bool = False,
     wanted_ef: float | None = None,
 ) -> NativeMotion:

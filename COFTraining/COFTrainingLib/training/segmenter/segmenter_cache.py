@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.files import replacing
+from COFGeneratorLib.files import replacing, write_json
 from COFGeneratorLib.jobs.workers import spread
 from scipy.ndimage import binary_dilation
 
@@ -144,7 +144,7 @@ def make_cache(
             "Choose another folder, or delete this one."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    marker.write_text(json.dumps(wanted), encoding="utf-8")
+    write_json(marker, wanted)
     parts = range(-(-config.subjects // config.part))
     missing = [part for part in parts if not _part(folder, part).exists()]
     made = spread(partial(_make_part, folder, config), missing, workers=workers)

@@ -52,7 +52,7 @@ class CohortPairs:
     """
 
     def __init__(
-        self, cohort: Cohort, subjects: Sequence[Subject], config: TeacherTraining, seed: int, vary: bool = True,
+        self, cohort: Cohort, subjects: Sequence[Subject], config: TeacherTraining, seed: int, *, vary: bool = True,
         segmenter: str = "", cache: Path | None = None,
     ) -> None:  # fmt: skip
         self.segmenter, self.cache = segmenter, cache
