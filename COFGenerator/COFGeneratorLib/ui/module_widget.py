@@ -12,7 +12,7 @@ from slicer.util import VTKObservationMixin
 class ModuleWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """Connects the widgets of a ``.ui`` file, a parameter node and a view.
 
-    A module's own widget has ``makeLogic`` and ``makeView`` (``ui`` and ``logic`` are there then), and adds what only it
+    A module's own widget has ``makeLogic`` and ``makeView`` (``ui`` and ``logic`` are there), and adds what only it
     does on entering or on closing a scene. The view has ``set_parameter_node``, ``on_parameters`` and ``close``.
     """
 
