@@ -88,6 +88,12 @@ def test_every_process_is_prepared_once(tmp_path):
     assert list(spread(remembered, range(4), workers=2, prepare=partial(remember, 9))) == [9, 9, 9, 9]
 
 
+def test_what_preparing_raises_is_the_caller_s():
+    for count in (1, 2):
+        with pytest.raises(CohortError, match="three"):
+            list(spread(squared, range(4), workers=count, prepare=partial(refused, 3)))
+
+
 def test_a_death_costs_its_own_item_where_the_caller_says_what_stands_for_it():
     results = spread(deadly_at_two, range(5), workers=2, lost=lambda number, why: -number, ordered=True)
     assert list(results) == [0, 1, -2, 3, 4]

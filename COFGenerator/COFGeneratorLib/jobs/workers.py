@@ -100,7 +100,7 @@ def _in_processes(
             with _pool(workers, prepare, threads) as pool:
                 while running or following is not None:
                     while following is not None and len(running) < AHEAD * workers:
-                        running[pool.submit(work, following[1])] = following
+                        running[pool.submit(_prepared, work, following[1])] = following
                         following = next(left, None)
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         result = future.result()
@@ -118,7 +118,7 @@ def _in_processes(
 def _alone(work: Callable, item: Any, prepare: Prepare | None, lost: Callable, threads: int) -> Any:
     try:
         with _pool(1, prepare, threads) as pool:
-            return pool.submit(work, item).result()
+            return pool.submit(_prepared, work, item).result()
     except BrokenProcessPool:
         return lost(item, "The process died (out of memory, or a fault in a library). Run this alone to see more.")
 
@@ -141,12 +141,23 @@ def _pool(workers: int, prepare: Prepare | None, threads: int) -> Iterator[Proce
             alive.close()
 
 
+_preparing: list[Prepare] = []
+"""In a process of a pool: what is still to be called before its first item."""
+
+
 def _begin(alive: Connection, prepare: Prepare | None) -> None:
     """Begin a process's life: an interrupt of the terminal is the parent's affair, its end is ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
-    if prepare is not None:
-        prepare()
+    _preparing[:] = [] if prepare is None else [prepare]
+
+
+def _prepared(work: Callable, item: Any) -> Any:
+    """Do an item's work; what preparing raises comes back to the caller like what the work raises."""
+    if _preparing:
+        _preparing[0]()
+        _preparing.clear()
+    return work(item)
 
 
 def _end_with(alive: Connection) -> None:
