@@ -117,6 +117,24 @@ def test_rooms_stand_on_lower_ones_alone(package, rooms):
     assert house.arrows_up(house.graph(), package, rooms) == []
 
 
+BESIDE = {"Benchmarks", "slicer_host", "static", "support"}
+"""What lies in ``Testing`` beside the rooms; ``slicer_host`` tests the modules and the rooms ``ui``."""
+
+
+def test_tests_live_in_rooms_of_the_product_s_names():
+    testing = house.ROOT / "Testing"
+    rooms = {path.parent.relative_to(testing).as_posix() for path in testing.rglob("test_*.py")} - {"."}
+    rooms = {room for room in rooms if room.split("/")[0] not in BESIDE}
+    assert [room for room in rooms if not any((floor / room).is_dir() for floor in (GENERATOR, TRAINING))] == []
+    untested = {
+        room.name
+        for floor in (GENERATOR, TRAINING)
+        for room in floor.iterdir()
+        if room.is_dir() and any(room.rglob("*.py")) and room.name not in {path.split("/")[0] for path in rooms}
+    }
+    assert untested == {"ui"}
+
+
 PUT_BACK = [
     ("COFGeneratorLib.cli", 'import importlib\nimportlib.import_module("COFTrainingLib.cli")'),
     ("COFGeneratorLib.commands.bundle", 'NAME = "export"\nWHERE = f"COFTrainingLib.commands.{NAME}"'),
