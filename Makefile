@@ -3,6 +3,9 @@
 #   make test    every test
 #   make check   style, types and the quick tests
 #   make lint    style alone
+#   make types   types alone
+#   make install the environment alone
+#   make clean   takes away what these made
 
 # A name on PATH may be a shim without an interpreter behind it, so each candidate has to prove itself.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \

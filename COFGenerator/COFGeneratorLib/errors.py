@@ -1,4 +1,4 @@
-"""The error families of ChainOfFlow, one a room.
+"""The error families of ChainOfFlow, by what they are about.
 
 Messages follow one form: what was expected – what was found – what to do. The command line prints them without a
 traceback and exits with code 2; everything else is an internal failure (exit code 1).

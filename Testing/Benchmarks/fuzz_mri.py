@@ -1,6 +1,6 @@
 """Thousands of damaged images through every MRI reader: no crash, hang, memory hunger or foreign error.
 
-    python Testing/Benchmarks/fuzz_mri.py --count 2000 [--real ../shared/data/mri] [--only nifti] [--first 0]
+    python Testing/Benchmarks/fuzz_mri.py --count 2000 [--real FOLDER] [--only nifti] [--first 0]
 
 Each reader family (NIfTI, NRRD, MetaImage, DICOM, zip, Slicer scene) gets ``--count`` damaged inputs, spread over files
 made for it and, with ``--real``, over the real ones in that folder. Prints outcomes, the slowest case and peak memory;

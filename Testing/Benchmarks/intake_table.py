@@ -1,6 +1,6 @@
 """Every file of a folder of recordings as the product reads it, as Markdown tables.
 
-    python Testing/Benchmarks/intake_table.py --data ../shared/data [--write Resources/Docs/intake.md]
+    python Testing/Benchmarks/intake_table.py --data FOLDER [--write Resources/Docs/intake.md]
 
 The folder has ``ecg/`` and ``mri/``. Files that belong together (a WFDB header and its samples, the DICOM files of a
 folder) share a row. Heart rates are compared with what the files themselves state. Exit code 1 where a file cannot be

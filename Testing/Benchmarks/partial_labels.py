@@ -2,7 +2,7 @@
 
     cof cohort synthesize --subjects 8 --seed 7000000 --cines --spacing 10,2 --out COHORT
     python Testing/Benchmarks/partial_labels.py --cohort COHORT
-    python Testing/Benchmarks/partial_labels.py --cases ../shared/data/real_cases.json
+    python Testing/Benchmarks/partial_labels.py --cases FILE
 
 Each heart is generated with all its labels, with its LV cavity alone, with the same completed, and with the
 segmenter's labels. Printed is the distance at end-systole, mean over a structure, from the motion that all labels give.

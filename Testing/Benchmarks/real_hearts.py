@@ -1,6 +1,6 @@
 """Measure the product on real hearts that it never met in training.
 
-    python Testing/Benchmarks/real_hearts.py --cases ../shared/data/real_cases.json --json out/real_hearts.json
+    python Testing/Benchmarks/real_hearts.py --cases FILE --json out/real_hearts.json
 
 ``--cases`` is a list of objects: ``name``, ``image``, ``label_map`` ({"lv": 3, "myo": 2, "rv": 1}; ``rv`` may be
 missing), ``ed`` and perhaps ``es``, each with ``labels`` and perhaps ``frame``. Paths are relative to that file. The
@@ -51,7 +51,7 @@ def read_cases(path: Path) -> list[dict]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the sections; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=Path, required=True, help="list of cases, like shared/data/real_cases.json")
+    parser.add_argument("--cases", type=Path, required=True, help="list of cases, see the docstring")
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--sections", nargs="*", help="run these only")
     parser.add_argument("--segmenter", type=Path, help="segmenter folder; by default the shipped one")

@@ -6,9 +6,7 @@ from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
 from COFTrainingLib.cohort.synthetic.synthesis import synthesize
 from COFTrainingLib.phantom.subject import ENRICHED
-
-SEED = 431_000
-OPTIONS = PhantomOptions(ENRICHED, spacing_mm=(14.0, 2.4))
+from support.small_cohort import OPTIONS, SEED
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,7 @@ from COFTrainingLib.cohort.synthetic.synthesis import synthesize
 from COFTrainingLib.phantom.cases import draw_case
 from COFTrainingLib.phantom.physiology import NATURAL
 from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
-
-from .conftest import OPTIONS, SEED
+from support.small_cohort import OPTIONS, SEED
 
 LABELS = {"lv": 1, "myo": 2, "rv": 3}
 

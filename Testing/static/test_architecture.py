@@ -145,6 +145,7 @@ PUT_BACK = [
         "COFTrainingLib.training.loop.run_state",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from COFTrainingLib.training.loop.loop import train",
     ),
+    ("COFGeneratorLib.ecg.cycle", "def f():\n    from COFGeneratorLib import generate"),
     ("COFGeneratorLib.ecg.record", "def f():\n    from COFGeneratorLib.anatomy.stack import SaxStack"),
     ("COFTrainingLib.phantom.heart", "from COFTrainingLib.cohort.manifest import Cohort"),
     ("COFTrainingLib.training.loop.loop", "from COFTrainingLib.training.motion import stage_two"),

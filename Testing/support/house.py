@@ -49,6 +49,7 @@ STAGES = (
 )
 """Rooms inside ``training``."""
 
+FLOOR_FACES = ("COFGeneratorLib", "COFTrainingLib")
 MODULE = re.compile(r"COF(?:Generator|Training)Lib(?:\.\w+)+")
 
 
@@ -86,6 +87,9 @@ def imports_in(source: str, known: dict[str, Path]) -> set[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module in FLOOR_FACES:
+            handed = names_handed_on(known[node.module]) if node.module in known else {}
+            found |= {handed.get(alias.name, f"{node.module}.{alias.name}") for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= (names & known.keys()) or {node.module}
@@ -97,6 +101,19 @@ def imports_in(source: str, known: dict[str, Path]) -> set[str]:
             if MODULE.match(str(start)):
                 found.add(_longest_known(str(start).rstrip("."), known))
     return {module for module in found if module in known} - {""}
+
+
+@functools.cache
+def names_handed_on(face: Path) -> dict[str, str]:
+    """Return name → module of a face's table (``lazy.public``): who takes the name stands on that module."""
+    tables = [node for node in ast.walk(ast.parse(face.read_text("utf-8"))) if isinstance(node, ast.Dict)]
+    pairs = [(key, value) for table in tables for key, value in zip(table.keys, table.values, strict=True)]
+    return {
+        name: key.value
+        for key, value in pairs
+        if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
+        for name in value.value.split()
+    }
 
 
 def _longest_known(name: str, known: dict[str, Path]) -> str:

@@ -1,1 +1,1 @@
-"""Many cases from one table: read, run over workers, resume, and account for every row."""
+"""The script that runs `cof batch` from the Slicer application without a window."""

@@ -26,8 +26,7 @@ def add(commands: Commands) -> None:
     how.add_argument("--workers", type=options.positive, default=1, metavar="N", help="local processes (default 1)")
     how.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler to use instead")
     parser.add_argument("--out", required=True, metavar="DIR", help="gets one folder a case, summary.csv, failures.csv")
-    parser.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    options.add_reporting(parser)
     options.add_generation(parser)
     parser.set_defaults(run=run)
 

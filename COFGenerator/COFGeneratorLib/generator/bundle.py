@@ -130,8 +130,13 @@ def build_bundle(
 
 
 def configured(kind: Callable[..., Made], facts: dict[str, Any]) -> Made:
-    """Return a configuration from what a bundle states of it; JSON knows no tuples."""
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()})
+    """Return a configuration from what a bundle states of it."""
+    return kind(**with_tuples(facts))
+
+
+def with_tuples(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they were before they went through JSON, which knows no tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
 
 
 def filled(network: Network, path: Path) -> Network:

@@ -1,4 +1,4 @@
-"""Work in child processes that outlive whoever started them: job folders, events, runner.
+"""Work and how it goes: jobs that outlive who started them, processes that do not, events, progress, times.
 
 Knows neither Qt nor Slicer nor torch, so it serves the module, the command line and tests alike.
 """

@@ -35,7 +35,7 @@ MIN_INTERVAL_S = 0.05
 HINTS = {
     "oom": "Choose the CPU, fewer samples, or close other programs that use the GPU.",
     "no_gpu": "Choose the CPU, or check the graphics driver.",
-    "missing_package": "Install what is missing on the Dependencies page, then try again.",
+    "missing_package": "Install what is missing on the page Model and computer, then try again.",
     "disk": "Free some space or choose another folder, then try again.",
     "bad_input": "",
     "internal": "The log has the details; please report it with the log.",
@@ -61,7 +61,7 @@ class EventLog:
         self._full = False
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-        if keep_until_step is not None and path.exists():
+        if keep_until_step is not None:
             events = read_events(path)
             kept = [event for event in events if event.get("step", 0) <= keep_until_step and event["event"] != "done"]
             write_text(path, "".join(json.dumps(event) + "\n" for event in kept))
@@ -185,7 +185,7 @@ def job_events(path: str | os.PathLike | None) -> Iterator[EventWriter]:
     try:
         yield events
         events.emit("done")
-    except JobCancelled:
+    except (JobCancelled, KeyboardInterrupt):
         events.emit("cancelled")
         raise
     except BaseException as error:

@@ -78,7 +78,7 @@ def has_orphans(pid: int) -> bool:
     An id is not reused while a group of that id exists; a running process of that id therefore means that the group is
     somebody else's by now.
     """
-    if WINDOWS or start_time(pid) is not None:
+    if WINDOWS or pid <= 0 or start_time(pid) is not None:  # 0 would be our own group
         return False
     if sys.platform == "linux":  # zombies still count for killpg, so look at the states
         for entry in Path("/proc").iterdir():

@@ -30,7 +30,7 @@ def run_safely(work: Callable[[], int | None]) -> int:
         print(f"cof: {error}", file=sys.stderr)
         return 2
     except (JobCancelled, KeyboardInterrupt):
-        print("cof: stopped on request; nothing was written.", file=sys.stderr)
+        print("cof: stopped on request; what was complete stays.", file=sys.stderr)
         return CANCELLED_EXIT_CODE
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:

@@ -4,15 +4,18 @@ Processes are spawned, since a forked child of a process that has used torch's t
 pipe that their parent holds: when the work is cancelled, and when the parent ends in whatever way, they end at once.
 """
 
+import _thread
 import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import Any, TypeVar
 
 from COFGeneratorLib.errors import JobError
@@ -29,6 +32,13 @@ CONNECT_S = 30
 """How long a scheduler may take to answer."""
 WORKER_MEMORY = "4GiB"
 """A worker of the local cluster that grows beyond this is restarted by Dask."""
+DIED = (
+    "All workers must live until the work is done; one did not start, or was ended by the system, most likely for want "
+    "of memory"
+)
+AGAIN = "Run it again with fewer workers: what is done is kept."
+GRACE_S = 3.0
+"""What a process that is to end may take to clean up."""
 THREADS = "OMP_NUM_THREADS"
 """Read by numerical libraries when they start."""
 
@@ -107,10 +117,7 @@ def _in_processes(
                         yield running.pop(future)[0], result
         except BrokenProcessPool as error:
             if lost is None:
-                raise JobError(
-                    f"All {workers} workers must live until the work is done; one was ended by the system, most likely "
-                    "for want of memory. Run it again with fewer workers: what is done is kept."
-                ) from error
+                raise JobError(f"{DIED}. {AGAIN}") from error
             for place, item in running.values():  # one of them killed its process; alone, each can only harm itself
                 yield place, _alone(work, item, prepare, lost, threads)
 
@@ -146,9 +153,15 @@ _preparing: list[Prepare] = []
 
 
 def _begin(alive: Connection, prepare: Prepare | None) -> None:
-    """Begin a process's life: an interrupt of the terminal is the parent's affair, its end is ours."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
+    """Begin a process's life, which ends with its parent's pipe; the terminal's interrupt is the parent's affair."""
+    ending = threading.Event()
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        if ending.is_set():
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupted)
+    threading.Thread(target=_end_with, args=(alive, ending), daemon=True).start()
     _preparing[:] = [] if prepare is None else [prepare]
 
 
@@ -160,15 +173,20 @@ def _prepared(work: Callable, item: Any) -> Any:
     return work(item)
 
 
-def _end_with(alive: Connection) -> None:
-    alive.poll(None)  # nothing is ever sent: it ends when the other side is closed
+def _end_with(alive: Connection, ending: threading.Event) -> None:
+    """End when the other side of a pipe is closed: what is begun may clean up after itself, but not for long."""
+    with contextlib.suppress(OSError):
+        alive.poll(None)  # nothing is ever sent
+    ending.set()
+    _thread.interrupt_main()
+    time.sleep(GRACE_S)
     os._exit(1)
 
 
 @contextlib.contextmanager
 def _threads_of_children(threads: int) -> Iterator[None]:
     before = os.environ.get(THREADS)
-    os.environ[THREADS] = before or str(threads)
+    os.environ.setdefault(THREADS, str(threads))
     try:
         yield
     finally:
@@ -204,6 +222,7 @@ def _on_dask(
                 f"A Dask scheduler was expected at {scheduler}; reaching it failed ({error}). Start `dask scheduler` "
                 "and workers, or give --scheduler local."
             ) from error
+        client.wait_for_workers(1, timeout=CONNECT_S)
         client.run(_begin_on_dask, prepare)
         left = enumerate(items)
         running: dict[Any, tuple[int, Any]] = {}
@@ -220,10 +239,12 @@ def _on_dask(
         for future in queue:
             at, item = running.pop(future)
             failure = future.exception()
-            if isinstance(failure, KilledWorker) and lost is not None:
+            if not isinstance(failure, KilledWorker):
+                yield at, future.result()
+            elif lost is not None:
                 yield at, lost(item, str(failure))
             else:
-                yield at, future.result()
+                raise JobError(f"{DIED} ({failure}). {AGAIN}") from failure
             hand_out()
 
 

@@ -1,1 +1,1 @@
-
+"""The mathematics of fields: velocity to displacement, warping, composition, volume."""

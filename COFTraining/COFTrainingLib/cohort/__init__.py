@@ -1,1 +1,1 @@
-
+"""Cohorts: one manifest for all, splits by person, checks, labelling."""

@@ -46,7 +46,7 @@ def label_cohort(
         cohort: The cohort; its cines stay as they are, labels go to ``labels/`` beside the manifest.
         segmenter: Folder of a segmenter's own files.
         split: Only subjects of this split; all where None.
-        workers, scheduler: See ``cohort.work.spread``.
+        workers, scheduler: See ``jobs.workers.spread``.
         progress: Called with (subjects done, subjects).
 
     Returns:

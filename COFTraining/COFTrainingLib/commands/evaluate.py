@@ -61,9 +61,8 @@ def add(commands: argparse._SubParsersAction) -> None:
                         "ships)")  # fmt: skip
     parser.add_argument("--no-model", action="store_true", help="judge --predictions alone")
     parser.add_argument("--seed", type=options.natural, default=0, help="seed of random draws (default 0)")
-    parser.add_argument("--workers", type=options.positive, default=1, metavar="N", help="processes (default 1)")
-    parser.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
-    parser.add_argument("--quiet", action="store_true", help="print errors only")
+    options.add_workers(parser)
+    options.add_reporting(parser)
     parser.set_defaults(run=evaluate)
 
 

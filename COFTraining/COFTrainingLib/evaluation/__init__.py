@@ -1,1 +1,1 @@
-
+"""Evaluation of a model, or of anyone's cines, on a cohort, beside all baselines."""

@@ -1,4 +1,4 @@
-"""What an evaluation evaluates, small enough that every process is handed it."""
+"""The plan of an evaluation, which every process is handed."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

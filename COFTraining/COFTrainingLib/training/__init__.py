@@ -1,1 +1,1 @@
-
+"""Training of every network, by stage."""

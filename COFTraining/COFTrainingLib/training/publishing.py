@@ -1,6 +1,8 @@
 """A finished bundle gets its card and its place: whole, of known weights, and never over other files."""
 
-import shutil
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,22 @@ def check_place(out: Path, overwrite: bool) -> None:
         )
 
 
+@contextlib.contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """Give a folder, on the disk of the final one, to make a bundle in; what is not published goes away."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
+        folder = Path(beside) / "bundle"
+        (folder / "models").mkdir(parents=True)
+        yield folder
+
+
 def publish(
     folder: Path, out: Path, weights_sha256: str, figures: dict[str, Any] | None, source: Path | str | None
 ) -> None:
-    """Give a finished bundle, which has been loaded, its final name, in place of what is there.
+    """Give a finished bundle, which has been loaded, its final name, in place of the bundle that is there, if any.
+
+    ``folder`` is from ``staged``. Other files in the final folder stay.
 
     ``figures`` are those on its card, ``source`` their file.
 
@@ -36,8 +50,13 @@ def publish(
             f"Figures on a card are of the model's own weights; {source} was measured on weights "
             f"{figures['weights_sha256'][:12]}…, these are {weights_sha256[:12]}…. Measure this model."
         )
-    shutil.rmtree(out, ignore_errors=True)
+    replaced = folder.with_name("replaced")
+    if out.exists():
+        out.rename(replaced)
     folder.rename(out)
+    for other in replaced.iterdir() if replaced.exists() else ():
+        if not (out / other.name).exists():
+            other.rename(out / other.name)
 
 
 def card(template: Path, **facts: Any) -> str:

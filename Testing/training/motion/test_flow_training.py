@@ -13,8 +13,8 @@ from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 from COFTrainingLib.phantom.subject import draw_subject
 from COFTrainingLib.training.examples.flow_cache import FlowCache, build_flow_cache
 from COFTrainingLib.training.examples.flow_samples import displacement_on_grid, flow_example
-from COFTrainingLib.training.loop.loop import LoopConfig
 from COFTrainingLib.training.motion.flow import StageTwoConfig, train_flow, train_mean
+from support.loops import loop
 
 TINY_MEAN = MeanConfig(widths=(16, 16, 16), blocks=1, modes=3, hidden=16)
 TINY_FLOW = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16)
@@ -56,11 +56,6 @@ def test_a_killed_cache_is_finished_not_made_again(data, grid, tmp_path):
     build_flow_cache(cache.folder, subjects=10, first_seed=40, grid=grid, workers=1)
     assert np.array_equal(before, cache.arrays["velocity"][3])
     assert np.abs(cache.arrays["velocity"][7]).max() > 0
-
-
-def loop(steps, **options):
-    return LoopConfig(steps=steps, learning_rate=3e-3, ema_decay=0.5, checkpoint_every=10, log_every=5, device="cpu",
-                      threads=1, **options)  # fmt: skip
 
 
 def test_the_mean_learns_and_resumes_on_the_same_curve(data, tmp_path):

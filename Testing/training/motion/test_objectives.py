@@ -12,8 +12,7 @@ from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.pack import unpack
 from COFGeneratorLib.generator.networks.sampler import RATE_SCALE, diffusion_scales, integrate
 from COFTrainingLib.training.motion.flow import StageTwoConfig, moved_maps, train_flow
-
-from .test_flow_training import loop
+from support.loops import loop
 
 GRID = MotionGrid(shape=(4, 8, 8), spacing_mm=(30.0, 18.0, 18.0), phases=5)
 SMALL = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16, residual=False)

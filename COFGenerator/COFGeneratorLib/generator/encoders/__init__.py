@@ -1,5 +1,5 @@
 """ECG encoders of others, from weights that the user holds; the contract is that of our own encoder."""
 
-from COFGeneratorLib.generator.encoders.contract import KINDS, load_foreign_encoder
+from COFGeneratorLib.lazy import public
 
-__all__ = ["KINDS", "load_foreign_encoder"]
+__getattr__, __all__ = public(__name__, {"COFGeneratorLib.generator.encoders.contract": "KINDS load_foreign_encoder"})

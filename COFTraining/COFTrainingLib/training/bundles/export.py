@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.bundle import load_bundle, save_bundle
+from COFGeneratorLib.generator.bundle import load_bundle, save_bundle, with_tuples
 from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
@@ -26,9 +25,8 @@ from COFTrainingLib.training.bundles.provenance import (
     without_place,
 )
 from COFTrainingLib.training.ecg.ecg_training import WEIGHTS, encoder_facts, load_encoder
-from COFTrainingLib.training.loop.settings import with_tuples
 from COFTrainingLib.training.motion.stage_two import POPULATION
-from COFTrainingLib.training.publishing import check_place, publish
+from COFTrainingLib.training.publishing import check_place, publish, staged
 
 DESCRIPTION = "Motion of both ventricles over one R–R interval, from the anatomy of an anchor and a 12-lead ECG."
 INTENDED_USE = (
@@ -74,10 +72,7 @@ def export_bundle(
     check_place(out, overwrite)
     figures = read_figures(metrics)
     model = assemble_motion_model(run)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
-        folder = Path(beside) / "bundle"
-        (folder / "models").mkdir(parents=True)
+    with staged(out) as folder:
         shutil.copyfile(run / POPULATION, folder / "models" / POPULATION)
         described: dict[str, Any] = {
             "name": name, "version": __version__, "description": DESCRIPTION, "licence": LICENCE,

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from COFTrainingLib.training.bundles.provenance import retraining_commands, segm
 from COFTrainingLib.training.motion.ef_interval import fit_ef_interval
 from COFTrainingLib.training.motion.stage_two import POPULATION
 from COFTrainingLib.training.motion.stage_two_settings import Calibration
-from COFTrainingLib.training.publishing import check_place, publish
+from COFTrainingLib.training.publishing import check_place, publish, staged
 
 FIGURES = ("metrics", "real_hearts")
 
@@ -75,9 +74,7 @@ def renew_bundle(
         model = replace(model, ef_shift=fitted.shift, ef_z90=fitted.z90)
         settings.setdefault("flow", {}).setdefault("calibration", {})["records"] = interval_records
     facts["training"] = {**facts["training"], "commands": _commands(facts, settings)}
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
-        folder = Path(beside) / "bundle"
-        (folder / "models").mkdir(parents=True)
+    with staged(out) as folder:
         shutil.copyfile(source / "models" / POPULATION, folder / "models" / POPULATION)
         parts = [files[name] if files[name].is_dir() else None for name in ("segmenter", "teacher")]
         metadata = save_bundle(folder, model, facts, *parts)

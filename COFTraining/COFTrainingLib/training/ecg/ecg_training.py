@@ -9,7 +9,7 @@ from typing import Any
 
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import replacing, write_json
-from COFGeneratorLib.generator.bundle import METADATA, read_metadata
+from COFGeneratorLib.generator.bundle import METADATA, read_metadata, with_tuples
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
 from safetensors.torch import load_file
 
@@ -17,7 +17,6 @@ from COFTrainingLib.training.ecg.ecg_cohort import OVERSAMPLED, EcgCohort, synth
 from COFTrainingLib.training.ecg.ecg_encoder import train_ecg_encoder
 from COFTrainingLib.training.loop.loop import LoopConfig, Progress, TrainedRun
 from COFTrainingLib.training.loop.ranks import first_rank_first
-from COFTrainingLib.training.loop.settings import with_tuples
 
 WEIGHTS, CONFIG, SOURCE, RECORDS = "model.safetensors", "config.json", "source.json", "cohort.safetensors"
 BUNDLED = Path("models", "ecg.safetensors")

@@ -42,7 +42,7 @@ class Examples:
     """Examples in memory; ``clips`` and ``labels`` are None for ECGs alone.
 
     Attributes:
-        signals: (N, 12, 5000) float16, see ``pa_mae.prepare``.
+        signals: (N, 12, 5000) float16, see ``pa_mae.prepare_record``.
         phase, known: (N, 2, 625) float16 and (N, 625) uint8, see ``pa_mae.phase_labels``.
         owner: (N,) which subject (and clip) each ECG belongs to.
         clips, labels: (M, T, H, W) uint8.

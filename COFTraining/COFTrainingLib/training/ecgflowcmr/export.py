@@ -1,7 +1,6 @@
 """From a finished run of ECGFlowCMR to a bundle with its card."""
 
 import json
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from COFGeneratorLib.errors import TrainingError
 from COFTrainingLib.training.ecgflowcmr.settings import EcgFlowTraining
 from COFTrainingLib.training.ecgflowcmr.stages import SETTINGS, STAGES, assemble_ecgflow_model, load_segmenter
 from COFTrainingLib.training.loop.settings import applied
-from COFTrainingLib.training.publishing import card, check_place, publish
+from COFTrainingLib.training.publishing import card, check_place, publish, staged
 
 DESCRIPTION = "A cine of one plane of a synthetic heart, over one R–R interval, from a 12-lead ECG alone."
 INTENDED_USE = (
@@ -74,9 +73,7 @@ def export_ecgflow(
         "name": name, "version": __version__, "description": DESCRIPTION, "licence": LICENCE,
         "intended_use": INTENDED_USE, "training": training,
     }  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
-        folder = Path(beside) / "bundle"
+    with staged(out) as folder:
         metadata = save_ecgflow_bundle(folder, assemble_ecgflow_model(run, config), load_segmenter(run, config), facts)
         docs = folder / "docs"
         docs.mkdir()

@@ -110,7 +110,7 @@ def fill_store(
         cohort: The cohort.
         recipe: How examples are made.
         copies: How many examples a subject is to have.
-        workers, scheduler: See ``cohort.work.spread``.
+        workers, scheduler: See ``jobs.workers.spread``.
         progress: Called with (subjects done, subjects to do).
 
     Returns:

@@ -14,6 +14,7 @@ import numpy as np
 from COFGeneratorLib.ecg.beats import cycle_from_peaks
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import write_json
+from COFGeneratorLib.generator.bundle import with_tuples
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.jobs.workers import spread
 from COFGeneratorLib.machine import one_thread
@@ -23,7 +24,6 @@ from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import Prevalence
 from COFTrainingLib.phantom.subject import ENRICHED, PhantomSubject, draw_subject
 from COFTrainingLib.training.examples.flow_samples import flow_example, volume_phases
-from COFTrainingLib.training.loop.settings import with_tuples
 
 SENSITIVITY_SCALE = 1000.0
 """Sensitivities are stored ×1000, so that half precision keeps them."""

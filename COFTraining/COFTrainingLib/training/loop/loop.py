@@ -277,7 +277,7 @@ def _finish(state: RunState, ring: CheckpointRing, run: Path, validated: bool, r
         elected = ring.load(best["step"]) if best and best["step"] in ring.steps() else None
         final = state.ema if elected is None else elected.ema
         try:
-            save_exact(final, path, {"step": str(best["step"] if best else state.step)})
+            save_exact(final, path, {"step": str(elected.step if elected else state.step)})
         except Exception as error:
             raise TrainingError(
                 f"The trained weights should go to {path}; writing failed: {error}. Free some space and resume the "

@@ -8,6 +8,7 @@ final name and renamed, so that a process killed at any moment leaves either the
 import errno
 import json
 import logging
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,7 +144,7 @@ class CheckpointRing:
             self._prune(keep=1)
             path = self._write(checkpoint)
         best = self.best()
-        if score is not None and (best is None or score < best["score"]):
+        if score is not None and math.isfinite(score) and (best is None or score < best["score"]):
             write_json(self.folder / "best.json", {"step": checkpoint.step, "score": score})
         self._prune(self.keep_last)
         return path

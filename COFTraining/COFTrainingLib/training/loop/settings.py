@@ -89,11 +89,6 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def with_tuples(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return settings as they were before they went through JSON: lists as tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
-
-
 def applied(settings: Any, table: dict[str, Any], where: str = "") -> Any:
     """Return a dataclass tree with the values of a table.
 

@@ -61,7 +61,7 @@ class Sources:
             model's where None.
         cache: Folder of the examples, to share them between runs; in the run folder where None.
         workers: Processes that make examples and records.
-        scheduler: Dask scheduler that makes the examples of recorded cines, see ``cohort.work.spread``.
+        scheduler: Dask scheduler that makes the examples of recorded cines, see ``jobs.workers.spread``.
         samples: Write a small cine of a validation subject to ``RUN/samples`` at each validation and at the end.
     """
 
