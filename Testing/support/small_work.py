@@ -24,8 +24,13 @@ def refused(number: int) -> int:
 
 
 def slow(folder: str, number: int) -> int:
-    (Path(folder) / f"{number}-{os.getpid()}").touch()
-    time.sleep(60.0 if number else 0.0)
+    mark = Path(folder) / f"{number}-{os.getpid()}"
+    try:
+        mark.touch()
+        time.sleep(60.0 if number else 0.0)
+    except KeyboardInterrupt:
+        mark.with_name(f"cleaned-{number}").touch()
+        raise
     return number
 
 

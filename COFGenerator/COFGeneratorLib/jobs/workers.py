@@ -8,6 +8,7 @@ import _thread
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -150,35 +151,45 @@ def _pool(workers: int, prepare: Prepare | None, threads: int) -> Iterator[Proce
 
 _preparing: list[Prepare] = []
 """In a process of a pool: what is still to be called before its first item."""
+_at_work, _ending = threading.Event(), threading.Event()
+"""In a process of a pool: whether it has an item, and whether it is to end."""
 
 
 def _begin(alive: Connection, prepare: Prepare | None) -> None:
     """Begin a process's life, which ends with its parent's pipe; the terminal's interrupt is the parent's affair."""
-    ending = threading.Event()
 
     def interrupted(number: int, frame: FrameType | None) -> None:
-        if ending.is_set():
+        if _ending.is_set() and _at_work.is_set():
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupted)
-    threading.Thread(target=_end_with, args=(alive, ending), daemon=True).start()
+    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
     _preparing[:] = [] if prepare is None else [prepare]
 
 
 def _prepared(work: Callable, item: Any) -> Any:
     """Do an item's work; what preparing raises comes back to the caller like what the work raises."""
-    if _preparing:
-        _preparing[0]()
-        _preparing.clear()
-    return work(item)
+    _at_work.set()
+    try:
+        if _ending.is_set():  # what was handed out before the end was near
+            raise KeyboardInterrupt
+        if _preparing:
+            _preparing[0]()
+            _preparing.clear()
+        return work(item)
+    finally:
+        _at_work.clear()
 
 
-def _end_with(alive: Connection, ending: threading.Event) -> None:
+def _end_with(alive: Connection) -> None:
     """End when the other side of a pipe is closed: what is begun may clean up after itself, but not for long."""
     with contextlib.suppress(OSError):
         alive.poll(None)  # nothing is ever sent
-    ending.set()
-    _thread.interrupt_main()
+    _ending.set()
+    if _at_work.is_set() and sys.platform == "win32":
+        _thread.interrupt_main()
+    elif _at_work.is_set():  # a real signal, which ends waits as well
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     time.sleep(GRACE_S)
     os._exit(1)
 
