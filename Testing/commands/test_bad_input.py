@@ -1,6 +1,8 @@
 """Every bad input gets its own clear message, exit code 2, no traceback, and leaves nothing behind."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -208,3 +210,15 @@ def test_a_bundle_without_a_segmenter_needs_labels(refused):
 )
 def test_settings_out_of_range(refused, option, value, message):
     refused(message, **{option: value})
+
+
+def test_what_cannot_be_read_is_refused_before_anything_heavy_is_loaded(repository, tmp_path):
+    script = (
+        "import sys; from COFGeneratorLib.cli import main; "
+        f"code = main(['generate', '--anchor', 'no.nrrd', '--ecg', 'no.hea', '--out', {str(tmp_path / 'r')!r}]); "
+        "print(code, sorted({'torch', 'monai', 'matplotlib', 'slicer'} & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=repository / "COFGenerator", capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "2 []"

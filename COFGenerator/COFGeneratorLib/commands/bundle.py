@@ -7,9 +7,9 @@ from pathlib import Path
 from COFGeneratorLib.commands import Commands
 
 
-def add(commands: Commands) -> Commands:
+def add(commands: Commands, words: str = "look at or verify a model bundle") -> Commands:
     """Add the sub-command with its verbs, and return the place for more verbs."""
-    parser = commands.add_parser("bundle", help="look at or verify a model bundle")
+    parser = commands.add_parser("bundle", help=words)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     for name, work, words in (
         ("info", info, "print what a bundle says of itself"),

@@ -9,7 +9,7 @@ from COFGeneratorLib.jobs.session import session
 
 def add(commands: Commands) -> None:
     """Add the sub-command with the generator's verbs and two more."""
-    verbs = bundle.add(commands)
+    verbs = bundle.add(commands, "look at, verify, export or renew a model bundle")
     verb = verbs.add_parser("export", help="make a bundle from a training run", description="Make a bundle.")
     verb.add_argument("--run", required=True, dest="training_run", metavar="RUN", help="finished run of cof train flow")
     verb.add_argument("--segmenter", metavar="RUN", help="finished run of cof train segmenter (default: RUN/segmenter)")

@@ -4,13 +4,17 @@ Many contours are of the LV cavity alone. What is not labelled does not beat in 
 by the map of all three structures.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.ndimage import binary_dilation
 
 from COFGeneratorLib.anatomy.roi import Roi
-from COFGeneratorLib.anatomy.segmenters.segmenter import StackSegmenter
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.errors import AnatomyError
+
+if TYPE_CHECKING:  # it loads torch, and bad labels are refused before that
+    from COFGeneratorLib.anatomy.segmenters.segmenter import StackSegmenter
 
 MIN_AGREEMENT = 0.5
 """Dice of the given LV cavity with the segmenter's, in the slices where one is given, below which they are not of one
@@ -39,7 +43,7 @@ def completed(labels: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def complete_by(
-    segmenter: StackSegmenter | None, anchor: SaxStack, labels: np.ndarray, roi: Roi | None
+    segmenter: "StackSegmenter | None", anchor: SaxStack, labels: np.ndarray, roi: Roi | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Let a segmenter, if there is one, add what labels (D, H, W) of an anchor lack.
 
