@@ -91,7 +91,7 @@ def _draw_areas(axes: "Axes", cine: PlaneCine) -> None:
     axes.set_ylim(0, None)
     axes.set_ylabel("area, cm²", color=MUTED, fontsize=9)
     axes.set_xlabel("time from R, ms", color=MUTED, fontsize=9)
-    axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor="linecolor", ncols=2)
+    axes.legend(loc="lower center", frameon=False, fontsize=9, labelcolor="linecolor", ncols=2)
 
 
 def _numbers(sheet: Sheet, cine: PlaneCine, left: float, top: float) -> None:
