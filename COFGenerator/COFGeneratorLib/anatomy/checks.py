@@ -16,7 +16,11 @@ LOST_ORIENTATION = 0.9999
 
 
 def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
-    """Refuse what cannot be a short-axis stack (D, H, W) with its (4, 4) geometry; return what merely looks odd.
+    """Refuse what cannot be a short-axis stack; return what merely looks odd.
+
+    Args:
+        voxels: (D, H, W) intensities.
+        ijk_to_ras: (4, 4) geometry, mm.
 
     Raises:
         AnatomyError: If there are too few slices or pixels, or no contrast.

@@ -137,9 +137,16 @@ def check_on_stack(roi: Roi, shape: tuple[int, int, int], ijk_to_ras: np.ndarray
 
 
 def check_heart_in(roi: Roi, labels: np.ndarray, ijk_to_ras: np.ndarray, source: str) -> tuple[str, ...]:
-    """Check that a labelled heart (D, H, W) is the one the user means; returns a warning where part of it lies outside.
+    """Check that a labelled heart is the one the user means.
 
-    ``source``, ``"user"`` or ``"segmenter"``, is for the message.
+    Args:
+        roi: The box.
+        labels: (D, H, W), 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity.
+        ijk_to_ras: (4, 4) their geometry.
+        source: ``"user"`` or ``"segmenter"``, for the message.
+
+    Returns:
+        A warning where part of the heart lies outside.
 
     Raises:
         AnatomyError: If the LV's centre is outside.

@@ -62,10 +62,15 @@ def average_beat(
 
 
 def align_beats(signal: ConditionedSignal, r_peaks_s: np.ndarray, accepted: np.ndarray | None = None) -> AlignedBeats:
-    """Align all beats by correlation of their QRS, pick those alike (where ``accepted`` is None), and average them.
+    """Align all beats by correlation of their QRS, pick those alike, and average them.
 
-    R of the average is where the length of the vector over the leads peaks, so that it does not depend on who found the
-    peaks (s) or in which lead.
+    R of the average is where the length of the vector over the leads peaks, so that it does not depend on who found
+    the peaks or in which lead.
+
+    Args:
+        signal: The conditioned record, 12 leads.
+        r_peaks_s: (n,) R times, s.
+        accepted: (n,) bool; chosen here when None.
 
     Raises:
         EcgError: If there is no beat.

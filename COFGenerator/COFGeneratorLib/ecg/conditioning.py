@@ -48,9 +48,16 @@ class ConditionedSignal:
 
 
 def condition(signal_mv: np.ndarray, fs_hz: float) -> ConditionedSignal:
-    """Filter and resample (n, L) mV to about ``GRID_HZ`` in one Fourier step.
+    """Filter and resample (n, L) mV in one Fourier step.
 
     The gain is real, so the phase of every component, and with it the timing of every wave, stays.
+
+    Args:
+        signal_mv: (n, L) mV.
+        fs_hz: Rate, Hz.
+
+    Returns:
+        The conditioned record at about ``GRID_HZ``.
     """
     length = signal_mv.shape[1]
     pad = min(int(PAD_S * fs_hz), length - 1)

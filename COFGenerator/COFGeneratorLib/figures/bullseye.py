@@ -15,7 +15,13 @@ counter-clockwise from the anterior wall as the segments' numbers do."""
 
 
 def draw_bullseye(axes: "Axes", values: np.ndarray, low: float, high: float) -> None:
-    """Draw the 17 values, NaN empty, as colours with their numbers; ``low`` and ``high`` end the colour scale."""
+    """Draw the 17 values as colours with their numbers.
+
+    Args:
+        axes: Where to draw.
+        values: (17,) by segment number; NaN is left empty.
+        low, high: Values of the ends of the colour scale.
+    """
     from matplotlib import colormaps
     from matplotlib.patches import Wedge
 

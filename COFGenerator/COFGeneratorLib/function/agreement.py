@@ -46,9 +46,14 @@ class Agreement:
 def on_grid(
     frames: np.ndarray, ijk_to_ras: np.ndarray, shape: Sequence[int], to_ijk_to_ras: np.ndarray, order: int
 ) -> np.ndarray:
-    """Return frames (T, d, h, w) on another grid (D, H, W), float32; outside their own grid they repeat their border.
+    """Return frames on another grid, (T, D, H, W) float32; outside their own grid they repeat their border.
 
-    ``order`` is 1 (linear) or 0 (nearest neighbour, for labels).
+    Args:
+        frames: (T, d, h, w).
+        ijk_to_ras: (4, 4) of the frames, mm.
+        shape: (D, H, W) of the new grid.
+        to_ijk_to_ras: (4, 4) of the new grid, mm.
+        order: 1 linear, 0 nearest neighbour (labels).
     """
     if frames.shape[1:] == tuple(shape) and np.allclose(ijk_to_ras, to_ijk_to_ras, atol=1e-3):
         return frames.astype(np.float32)

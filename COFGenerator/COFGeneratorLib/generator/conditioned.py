@@ -102,7 +102,11 @@ def relabelled(
 ) -> Conditioned:
     """Return an anchor with the labels (D, H, W) of the same heart at another phase.
 
-    The heart's frame and grid are found anew where the model's motion grid is given.
+    Args:
+        ready: The anchor as it was prepared.
+        labels: On the same stack.
+        ijk_to_ras: (4, 4) geometry of the stack.
+        model_grid: The model's motion grid, to find the heart's frame and grid anew; they are kept where None.
 
     Raises:
         AnatomyError: If no heart's frame is found in the labels.

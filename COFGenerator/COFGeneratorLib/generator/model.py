@@ -167,9 +167,13 @@ class MotionModel:
 
     @torch.inference_mode()
     def displacements_mm(self, velocity: torch.Tensor, grid: MotionGrid) -> torch.Tensor:
-        """Return exp(v) of grid voxels (B, T, 3, D, H, W), refined by ``REFINE``, mm along the heart's axes.
+        """Return exp(v) on ``grid`` refined by ``REFINE``, mm along the heart's axes, (B, T, 3, D, H', W').
 
         Velocities, not displacements, are brought to zero at the edge: what is exponentiated cannot fold there.
+
+        Args:
+            velocity: (B, T, 3, D, H, W) in voxels of the motion grid.
+            grid: The motion grid of this heart.
         """
         fine = grid.refined(REFINE)
         velocity = velocity.float() * torch.from_numpy(grid.window(EDGE_NODES * min(grid.spacing_mm[1:]))).to(velocity)

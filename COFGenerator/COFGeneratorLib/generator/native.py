@@ -161,9 +161,15 @@ def _bounding_box(inside: np.ndarray, shape: tuple[int, int, int]) -> tuple[slic
 def native_motion(
     model: MotionModel, velocity: torch.Tensor, ready: Conditioned, anchor: SaxStack, frames: int, still: int = 0
 ) -> NativeMotion:
-    """Return the motion of velocities (T, 3, D, H, W), motion grid, from the R wave, on the anchor's grid.
+    """Return the motion of velocities on the anchor's grid.
 
-    ``still`` is the frame that the anchor is; all others are relative to it.
+    Args:
+        model: The model.
+        velocity: (T, 3, D, H, W) voxels of the motion grid, from the R wave.
+        ready: The heart at the R wave.
+        anchor: The stack.
+        frames: Frames of one cycle.
+        still: The frame that the anchor is; all others are relative to it.
     """
     grid = ready.fine_grid
     displacement = model.displacements_mm(velocity[None], ready.grid)[0]

@@ -26,7 +26,12 @@ def relative_displacement(displacement: torch.Tensor, inverse: torch.Tensor) -> 
 
 
 def relative_velocity(velocity: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
-    """Return velocities, of φ_t (T, 3, D, H, W) and φ_s (1, …), whose exponentials are φ_s⁻¹ ∘ φ_t at the nodes."""
+    """Return velocities (T, 3, D, H, W) whose exponentials are φ_s⁻¹ ∘ φ_t at the grid's nodes.
+
+    Args:
+        velocity: (T, 3, D, H, W) of φ_t, voxels.
+        anchor: (1, 3, D, H, W) of φ_s, voxels.
+    """
     return logarithm(relative_displacement(exponential(velocity), exponential(-anchor)), SWEEPS)
 
 

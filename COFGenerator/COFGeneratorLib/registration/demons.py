@@ -12,9 +12,13 @@ ITERATIONS, LEVELS, SIGMA_VOXELS = 60, (2, 1), 1.5
 
 
 def demons(anchor: np.ndarray, target: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """Return how an anchor (D, H, W) moves to become a target: pull displacement, (3, D, H, W) mm along (k, j, i).
+    """Return how an anchor moves to become a target: pull displacement, (3, D, H, W) mm along (k, j, i).
 
     Intensities are matched first; the pyramid shrinks in-plane only, because there are few slices.
+
+    Args:
+        anchor, target: (D, H, W).
+        spacing_mm: (3,) along k, j, i.
     """
     import SimpleITK as sitk
 

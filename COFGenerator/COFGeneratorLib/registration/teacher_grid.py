@@ -89,7 +89,14 @@ class TeacherGrid:
 def heart_centred_grid(
     config: TeacherConfig, stack_shape: Sequence[int], stack_to_ras: np.ndarray, frame: HeartFrame | None
 ) -> TeacherGrid:
-    """Return the grid of a stack; without the heart's frame the view is the stack's own, about its middle."""
+    """Return the grid of a stack.
+
+    Args:
+        config: Plane and pixel.
+        stack_shape: (D, H, W).
+        stack_to_ras: (4, 4) ijk → RAS, mm.
+        frame: The heart's frame; without one the view is the stack's own, about its middle.
+    """
     slices = stack_shape[0]
     columns = stack_to_ras[:3, :3]
     normal = np.cross(columns[:, 0], columns[:, 1])

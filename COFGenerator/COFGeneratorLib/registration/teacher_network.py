@@ -77,7 +77,9 @@ class TeacherNetwork(torch.nn.Module):
     def forward(self, anchor: torch.Tensor, target: torch.Tensor, pitch_mm: torch.Tensor) -> torch.Tensor:
         """Return the velocity, mm, (B, 3, D, H/2, W/2) along the grid's (k, j, i).
 
-        Images (B, 1, D, H, W) are scaled to 0…1 by the anchor's percentiles.
+        Args:
+            anchor, target: (B, 1, D, H, W), scaled to 0…1 by the anchor's percentiles.
+            pitch_mm: (B,) slice pitch, mm.
         """
         if anchor.shape != target.shape or anchor.ndim != 5 or tuple(anchor.shape[3:]) != self.config.plane:
             raise MotionError(

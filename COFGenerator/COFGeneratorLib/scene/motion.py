@@ -73,7 +73,15 @@ def fit_motion_grid(displacement_mm: Callable[[int], np.ndarray], n_frames: int)
 
 
 def motion_sequence(scene: Any, name: str, grid: StoredMotion, indices: list[str], ijk_to_ras: np.ndarray) -> Any:
-    """Add the motion as a sequence of grid transforms, and return the sequence node."""
+    """Add the motion as a sequence of grid transforms and return the sequence node.
+
+    Args:
+        scene: vtkMRMLScene.
+        name: Node name.
+        grid: From ``fit_motion_grid``.
+        indices: T index strings.
+        ijk_to_ras: (4, 4) geometry of the anchor, mm.
+    """
     slicer = import_slicer()
     spacing, directions, origin = _grid_geometry(grid, ijk_to_ras)
     direction_matrix = np.eye(4)

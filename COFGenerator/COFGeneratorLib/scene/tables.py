@@ -109,9 +109,16 @@ def add_series(
 
 
 def add_beat_to_chart(scene: Any, name: str, nodes: Any, ecg: Any, rr_ms: float) -> Any:
-    """Draw lead II of the beat whose R–R comes closest to ``rr_ms`` under the volume curves; return its table.
+    """Draw lead II of the beat whose length drove the motion under the volume curves; return its table.
 
     The trace is scaled into the lowest fifth of the chart, since the axis is that of the volumes.
+
+    Args:
+        scene: vtkMRMLScene.
+        name: Node name.
+        nodes: ``ResultNodes`` with volumes, cursor and chart.
+        ecg: ``EcgTrace`` on the time axis of its record.
+        rr_ms: Length of the cycle, ms; the beat is the one whose R–R comes closest.
     """
     peaks_ms = np.asarray(ecg.r_peaks_ms, float)
     start_ms = peaks_ms[np.argmin(np.abs(np.diff(peaks_ms) - rr_ms))] if len(peaks_ms) > 1 else 0.0

@@ -24,9 +24,18 @@ MIN_INTEGER_LEVELS = 200
 def volume_sequence(
     scene: Any, name: str, frames: np.ndarray, indices: list[str], ijk_to_ras: np.ndarray, labels: bool = False
 ) -> Any:
-    """Add a sequence of scalar (or label map) volumes (T, D, H, W) to a scene and return its node.
+    """Add a sequence of scalar (or label map) volumes to a scene.
 
-    Frames are of a type that VTK knows (int16, uint8, float32, …); see ``attributes.index_strings`` for indices.
+    Args:
+        scene: vtkMRMLScene.
+        name: Node name.
+        frames: (T, D, H, W) of a type that VTK knows (int16, uint8, float32, …).
+        indices: T index strings, see ``attributes.index_strings``.
+        ijk_to_ras: (4, 4), mm.
+        labels: Make label map volumes.
+
+    Returns:
+        vtkMRMLSequenceNode.
 
     Raises:
         SceneError: If frames and indices do not match.
@@ -62,10 +71,14 @@ def index_values(sequence: Any) -> np.ndarray:
 
 
 def compact_frames(frames: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-    """Return frames (T, D, H, W) as int16 where the anchor itself holds integers, else as float32.
+    """Return frames as int16 where the anchor itself holds integers, else as float32.
 
     A scanner's volume is integer, so the generated frames lose at most half a grey level and halve in size; frame 0
     stays the anchor exactly.
+
+    Args:
+        frames: (T, D, H, W) float.
+        anchor: (D, H, W) voxels of the anchor.
     """
     low, high = float(anchor.min()), float(anchor.max())
     whole = bool((anchor == np.rint(anchor)).all())

@@ -39,7 +39,13 @@ class _Target:
 
 
 def bullseye(segments: Sequence[Mapping[str, Any]], measure: str, width: int) -> Any:
-    """Return a QPixmap of one measure, a key of ``MEASURES``, of the 17 ``segments`` of ``function.json``."""
+    """Return a QPixmap of one measure.
+
+    Args:
+        segments: ``segments`` of ``function.json``: 17 rows with ``segment`` and the measures, None where unknown.
+        measure: Key in ``MEASURES``.
+        width: Of the picture, pixels.
+    """
     words, low, high = MEASURES[measure]
     values = {row["segment"]: row.get(measure) for row in segments}
     pixmap = qt.QPixmap(width, SIZE)

@@ -12,6 +12,11 @@ MOST_LOST = 0.1
 def onto_grid(labelled: CineStack, ijk_to_ras: np.ndarray, shape: tuple[int, int, int], name: str) -> CineStack:
     """Return labels on a grid, through RAS by nearest neighbour; exact where only the order of voxels differs.
 
+    Args:
+        labelled: (T, D, H, W) codes, 0 for background.
+        ijk_to_ras, shape: Geometry and (D, H, W) of the wanted grid.
+        name: Whose labels, for the message.
+
     Raises:
         CohortError: If they lie elsewhere.
     """

@@ -100,9 +100,12 @@ class Assessor:
 
     @torch.inference_mode()
     def assess(self, frames: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame) -> Assessment:
-        """Label all frames (T, D, H, W) of a cine, each normalised by itself, and return their features.
+        """Label all frames of a cine and return their features.
 
-        Geometry, of any orientation and handedness, and the heart's frame are the same for all.
+        Args:
+            frames: (T, D, H, W), any intensity unit; each frame is normalised by itself.
+            ijk_to_ras: (4, 4) their geometry, of any orientation and handedness.
+            frame: The heart's frame, the same for all frames.
         """
         window, shape = self.window(ijk_to_ras, frame), frames.shape[1:]
         spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()

@@ -137,7 +137,13 @@ class Physiology:
 def expected_ef(
     qrsd_ms: float | np.ndarray, infarct_extent: float | np.ndarray, contractility: float | np.ndarray
 ) -> np.ndarray:
-    """Return the ejection fraction that is expected from what the ECG can show, before noise; a fraction."""
+    """Return the ejection fraction that is expected from what the ECG can show, before noise; a fraction.
+
+    Args:
+        qrsd_ms: QRS duration, ms (scalar or array).
+        infarct_extent: Fraction of the myocardium.
+        contractility: Latent k.
+    """
     widened = np.maximum(np.asarray(qrsd_ms) - NORMAL_QRSD_MS, 0.0)
     return 0.62 - 0.0010 * widened - 0.35 * np.asarray(infarct_extent) - 0.08 * np.asarray(contractility)
 

@@ -17,7 +17,12 @@ METRIC_WORDS = {"samples_per_s": "{:.1f} examples/s", "gpu_mb": "GPU {:.0f} MB",
 
 
 def curve_picture(values: Mapping[str, tuple[list[float], list[float]]], width: int) -> Any:
-    """Return a QPixmap of all curves, each on its own range, on a log scale if positive; None without any."""
+    """Return a QPixmap of all curves, or None without any; each is scaled to its own range, on a log scale if positive.
+
+    Args:
+        values: Name → (steps, values).
+        width: Of the picture, pixels.
+    """
     drawn = {name: curve for name, curve in values.items() if name not in NOT_DRAWN and len(curve[0]) > 1}
     if not drawn:
         return None

@@ -10,7 +10,12 @@ TOUCH_MM = 8.0
 
 
 def clean_labels(labels: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
-    """Return labels (D, H, W) with one connected left ventricle and an RV that touches it; spacing along k, j, i."""
+    """Return labels with one connected left ventricle and an RV that touches it.
+
+    Args:
+        labels: (D, H, W) uint8, 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity.
+        spacing_mm: (3,) along k, j, i.
+    """
     out = np.zeros_like(labels)
     cavity = _largest(labels == 1)
     if not cavity.any():

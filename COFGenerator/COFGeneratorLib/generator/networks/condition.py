@@ -49,10 +49,14 @@ def end_systolic_phase(condition: torch.Tensor) -> torch.Tensor:
 
 
 def clock_features(condition: torch.Tensor, phases: torch.Tensor) -> torch.Tensor:
-    """Return features of time, (B, T, CLOCK_SIZE), for phases 0…1, (T,) or (B, T).
+    """Return features of time for every phase, (B, T, CLOCK_SIZE).
 
-    Harmonics of the plain phase and of the *physiological* phase, a monotone warp that puts the end of systole at one
-    half, so that systole and diastole keep their place whatever the heart rate.
+    Harmonics of the plain phase and of the *physiological* phase, a monotone warp that puts the end of systole at
+    one half, so that systole and diastole keep their place whatever the heart rate.
+
+    Args:
+        condition: (B, CONDITION_SIZE).
+        phases: (T,) phases 0…1, or (B, T) where every subject has its own.
     """
     ends = end_systolic_phase(condition).detach().cpu().numpy()
     plain = np.broadcast_to(phases.detach().cpu().numpy(), (len(ends), phases.shape[-1]))
@@ -66,7 +70,12 @@ def clock_features(condition: torch.Tensor, phases: torch.Tensor) -> torch.Tenso
 
 
 def anchor_features(condition: torch.Tensor, anchor: torch.Tensor) -> torch.Tensor:
-    """Return what tells when anchors (B,) were taken, (B, CLOCK_SIZE): their clock less that of the R wave."""
+    """Return what tells when an anchor was taken, (B, CLOCK_SIZE): its clock less that of the R wave, there zero.
+
+    Args:
+        condition: (B, CONDITION_SIZE).
+        anchor: (B,) phases 0…1.
+    """
     clock = clock_features(condition, torch.stack([torch.zeros_like(anchor), anchor], dim=1))
     return clock[:, 1] - clock[:, 0]
 

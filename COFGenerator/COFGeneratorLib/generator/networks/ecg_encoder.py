@@ -177,7 +177,14 @@ class EcgEncoder(nn.Module):
 
     @torch.inference_mode()
     def encode(self, ecg_mv: np.ndarray, fs_hz: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Encode a raw record (12, L) mV, as every ECG encoder does: the embedding (128,) and the tokens (16, 128).
+        """Encode a raw record: the contract of every ECG encoder.
+
+        Args:
+            ecg_mv: (12, L) mV, leads in the order of ``LEADS``.
+            fs_hz: Sampling rate, Hz.
+
+        Returns:
+            The embedding (128,) and the tokens (16, 128).
 
         Raises:
             EcgError: If the record holds no usable beats.

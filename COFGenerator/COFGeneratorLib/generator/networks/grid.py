@@ -82,10 +82,16 @@ class MotionGrid:
 
 
 def grid_for_heart(labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame, grid: MotionGrid) -> MotionGrid:
-    """Return the motion grid, enlarged where a heart, labels (D, H, W), is too large for it.
+    """Return the motion grid, enlarged where a heart is too large for it.
 
     A dilated right ventricle that reaches over the rim would be moved in part and fold there. On an enlarged grid the
     network sees the heart in the size that it knows; velocities are in nodes, so strains stay what they are.
+
+    Args:
+        labels: (D, H, W) labels of the anchor.
+        ijk_to_ras: (4, 4) geometry of the stack.
+        frame: The heart's frame.
+        grid: The model's motion grid.
     """
     to_heart = frame.kji_to_heart(ijk_to_ras)
     points = np.argwhere(labels > 0) @ to_heart[:3, :3].T + to_heart[:3, 3]

@@ -28,7 +28,11 @@ class SliceAgreement(TypedDict):
 
 
 def confusion(reference: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Return how many voxels have label r in the reference and f in what was found, (…, 4, 4) along axis 0."""
+    """Return how many voxels have label r in the reference and f in what was found, (…, 4, 4) along axis 0.
+
+    Args:
+        reference, found: (N, …) integers 0…3.
+    """
     count = len(reference)
     joint = (reference.astype(np.int64) * CLASSES + found).reshape(count, -1)
     joint += CLASSES**2 * np.arange(count)[:, None]
@@ -49,9 +53,14 @@ def border(mask: np.ndarray) -> np.ndarray:
 
 
 def hausdorff95(reference: np.ndarray, found: np.ndarray, spacing_mm: Sequence[float] | np.ndarray) -> float:
-    """Return the 95th-percentile Hausdorff distance of two masks, 2-D or 3-D, mm.
+    """Return the 95th-percentile Hausdorff distance of two masks, mm.
 
-    NaN where both are empty; the diagonal of the field of view where one is.
+    Args:
+        reference, found: Masks of one shape, 2-D or 3-D.
+        spacing_mm: Distance of voxels along each axis.
+
+    Returns:
+        NaN where both are empty; the diagonal of the field of view where one is.
     """
     if not reference.any() and not found.any():
         return float("nan")
@@ -109,7 +118,10 @@ def compare_volumes(
 def slice_ranks(reference: np.ndarray, apex_last: bool, threshold: float = 0.25) -> list[int]:
     """Return the slices whose wall area is at least ``threshold`` of the largest, base first (COF v2, Fig. 5).
 
-    ``apex_last``: whether the stack is stored from base to apex.
+    Args:
+        reference: (D, H, W) labels of one frame.
+        apex_last: Whether the stack is stored from base to apex.
+        threshold: Share of the largest wall area.
     """
     area = (reference == STRUCTURES["myo"]).sum(axis=(1, 2))
     kept = np.flatnonzero((area >= threshold * area.max()) & (area > 0))
@@ -119,7 +131,13 @@ def slice_ranks(reference: np.ndarray, apex_last: bool, threshold: float = 0.25)
 def compare_slices(
     reference: np.ndarray, found: np.ndarray, ranks: list[int], spacing_mm: np.ndarray
 ) -> list[SliceAgreement]:
-    """Return 2-D agreement of labels (D, H, W) slice by slice, in the order of ``ranks``; spacing along k, j, i."""
+    """Return 2-D agreement slice by slice in one frame.
+
+    Args:
+        reference, found: (D, H, W) labels.
+        ranks: Slices in the order of their rank, base first.
+        spacing_mm: (3,) along k, j, i.
+    """
     table, rows = confusion(reference, found), list[SliceAgreement]()
     for rank, k in enumerate(ranks, start=1):
         for name, code in STRUCTURES.items():

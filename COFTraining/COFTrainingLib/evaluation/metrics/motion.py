@@ -10,7 +10,12 @@ from COFTrainingLib.evaluation.metrics.anatomy import STRUCTURES, parts
 
 
 def endpoint_error(found_mm: np.ndarray, true_mm: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """Return the mean and 95th percentile of the distance of displacements (3, D, H, W) within a mask, mm."""
+    """Return the mean and 95th percentile of the distance of displacement vectors within a mask, mm.
+
+    Args:
+        found_mm, true_mm: (3, D, H, W), components along the same axes.
+        mask: (D, H, W) bool.
+    """
     if not mask.any():
         return {"mean": float("nan"), "p95": float("nan"), "true": float("nan")}
     difference = np.linalg.norm((found_mm - true_mm.astype(np.float32))[:, mask], axis=0)

@@ -54,7 +54,9 @@ def excursion_curves(labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFra
 def half_time(curves: np.ndarray, phases: np.ndarray) -> np.ndarray:
     """Return when each segment first reaches half of its largest inward motion, (17,) phase 0…1; NaN where it is still.
 
-    The curves are (F, 17) mm, their first row 0, at phases that rise from 0.
+    Args:
+        curves: (F, 17) mm, first row 0.
+        phases: (F,) phases of the rows, rising from 0.
     """
     times = np.full(curves.shape[1], np.nan)
     for segment, curve in enumerate(curves.T):
@@ -72,7 +74,12 @@ def half_time(curves: np.ndarray, phases: np.ndarray) -> np.ndarray:
 
 
 def compare_timing(true: np.ndarray, found: np.ndarray, frames: int) -> dict[str, float]:
-    """Return errors of regional timing: ``timing_mae_frames`` and ``dyssynchrony_error_frames`` (SD over segments)."""
+    """Return errors of regional timing: ``timing_mae_frames`` and ``dyssynchrony_error_frames`` (SD over segments).
+
+    Args:
+        true, found: (17,) phases of ``half_time`` in the reference and in what was found.
+        frames: Frames of one cycle.
+    """
     both = np.isfinite(true) & np.isfinite(found)
     if both.sum() < 3:
         return {"timing_mae_frames": float("nan"), "dyssynchrony_error_frames": float("nan")}

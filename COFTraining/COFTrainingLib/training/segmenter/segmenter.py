@@ -56,7 +56,12 @@ class SegmenterConfig:
 
 
 def dice_and_cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> Loss:
-    """Return loss and metrics of logits (B, 4, D, H, W): soft Dice of the structures in the batch, cross-entropy."""
+    """Return the loss and metrics: soft Dice of the three structures over the batch, plus cross-entropy.
+
+    Args:
+        logits: (B, 4, D, H, W).
+        label: (B, D, H, W) int64.
+    """
     with full_precision(logits.device):
         logits = logits.float()
         cross = torch.nn.functional.cross_entropy(logits, label)
