@@ -66,6 +66,41 @@ def test_partial_volume_mixes_what_lies_within_the_slice():
     assert image[0, 0, 0] == pytest.approx(0.5 * (mean[Tissue.LUNG] + mean[Tissue.MYOCARDIUM]), abs=1e-6)
 
 
+def fat_on_muscle(tissue=Tissue.EPICARDIAL_FAT):
+    tissues = torch.full((3, 1, 32, 32), int(Tissue.MYOCARDIUM), dtype=torch.uint8)
+    tissues[..., 16:] = int(tissue)
+    return tissues
+
+
+def test_in_opposed_phase_a_black_line_is_drawn_where_fat_meets_muscle():
+    line = {}
+    for opposed in (False, True):
+        acquisition = a_plain_acquisition(blur_mm=1.0, opposed=opposed)
+        image = form_images(fat_on_muscle(), acquisition, 1.0, torch.Generator().manual_seed(0))[1, 16]
+        mean = acquisition.contrast.mean
+        assert image[[0, -1]].numpy() == pytest.approx(mean[[Tissue.MYOCARDIUM, Tissue.EPICARDIAL_FAT]], abs=1e-4)
+        line[opposed] = float(image.min()) / float(mean[Tissue.MYOCARDIUM])
+    assert line[False] == pytest.approx(1.0, abs=1e-4)  # between the two there is nothing darker than muscle
+    assert line[True] < 0.5
+
+
+def test_opposed_phase_changes_nothing_where_there_is_no_fat():
+    images = [
+        form_images(halves(), a_plain_acquisition(blur_mm=1.0, opposed=opposed), 1.0, torch.Generator().manual_seed(0))
+        for opposed in (False, True)
+    ]
+    assert torch.equal(*images)
+
+
+def test_fat_is_sometimes_as_bright_as_blood():
+    ratio = []
+    for seed in range(200):
+        mean = draw_contrast(np.random.default_rng(seed), "bssfp").mean
+        ratio.append(mean[Tissue.EPICARDIAL_FAT] / mean[Tissue.LV_BLOOD])
+    alike = np.mean((np.array(ratio) > 0.74) & (np.array(ratio) < 1.31))
+    assert 0.35 < alike < 0.85
+
+
 def test_noise_is_rician():
     tissues = torch.zeros((8, 1, 64, 64), dtype=torch.uint8)
     contrast = Contrast(np.zeros(TISSUE_COUNT, np.float32), np.zeros(TISSUE_COUNT, np.float32), "random")

@@ -7,12 +7,17 @@ import pytest
 from COFGeneratorLib.ecg import analyse_ecg, cycle_from_peaks
 from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.errors import CohortError
+from COFTrainingLib.phantom.ecg_findings import weakness
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.heart_vector import normal_qrs, qrs_bounds_ms
 from COFTrainingLib.phantom.lead_field import DOWER, draw_lead_field, draw_rotation, twelve_leads
-from COFTrainingLib.phantom.physiology import Prevalence, draw_physiology
+from COFTrainingLib.phantom.physiology import draw_physiology
+from COFTrainingLib.phantom.prevalence import Prevalence
 
-HEALTHY = Prevalence(infarct=0, bundle_branch_block=0, atrial_fibrillation=0, hypertrophy=0)
+HEALTHY = Prevalence(
+    infarct=0, bundle_branch_block=0, atrial_fibrillation=0, hypertrophy=0, cardiomyopathy=0, rv_load=0, tachycardia=0,
+    athlete=0,
+)  # fmt: skip
 
 
 def textbook(seed=0, **forced):
@@ -112,10 +117,55 @@ def test_the_q_wave_grows_with_the_extent():
     assert (np.diff(depth) < -0.05).all()
 
 
-def test_contractility_is_seen_in_t_waves_and_r_progression():
-    weak, strong = (textbook(contractility=k)[1] for k in (1.5, -1.5))
-    assert lead(weak, "V5", 150, 350).max() < 0.4 * lead(strong, "V5", 150, 350).max()
-    assert lead(weak, "V2", -50, 0).max() < lead(strong, "V2", -50, 0).max()
+def mean_beat(count=60, **forced):
+    """The mean of many people's clean beats: what is left is what the latents write."""
+    beats = []
+    for seed in range(count):
+        rng = np.random.default_rng([seed, 3])
+        patient = draw_physiology(rng, prevalence=HEALTHY, hr_bpm=60.0, **{"contractility": 0.0} | forced)
+        beats.append(cycle_from_peaks(*synthesise_ecg(patient, rng, noise=0.0, premature=0.0)))
+    return beats
+
+
+def sizes(beats, name, start_ms, stop_ms):
+    return np.array([np.ptp(lead(cycle, name, start_ms, stop_ms)) for cycle in beats])
+
+
+def test_a_weak_ventricle_is_spread_over_many_small_signs():
+    weak, strong = (textbook(contractility=k)[1] for k in (4.0, 0.0))
+    assert lead(weak, "V2", -50, 0).max() < 0.6 * lead(strong, "V2", -50, 0).max()  # R progression
+    assert lead(weak, "V1", -170, -60).min() < lead(strong, "V1", -170, -60).min() - 0.03  # left-atrial P
+    assert lead(weak, "V6", 150, 350).max() < 0.6 * lead(strong, "V6", 150, 350).max()  # T away from QRS
+    assert lead(weak, "aVF", -50, 60).max() < lead(strong, "aVF", -50, 60).max()  # small limb leads
+
+
+def test_the_size_of_t_varies_far_more_between_people_than_with_the_weakness():
+    usual, weaker = mean_beat(), mean_beat(contractility=0.7)
+    t_usual, t_weaker = (np.log(sizes(beats, "V4", 150, 380)) for beats in (usual, weaker))
+    assert t_usual.std() > 0.3
+    assert abs(t_usual.mean() - t_weaker.mean()) < 0.4 * t_usual.std()
+
+
+def test_what_infarct_and_lbbb_cost_is_not_taken_for_a_weak_muscle():
+    rng_seed = 12
+    well = draw_physiology(np.random.default_rng(rng_seed), prevalence=HEALTHY)
+    for forced in (
+        {"infarct_territory": "anterior", "infarct_extent": 0.2, "cardiomyopathy": False},
+        {"conduction": "lbbb", "qrsd_ms": 150.0},
+        {"conduction": "rbbb", "qrsd_ms": 150.0},
+    ):
+        ill = draw_physiology(np.random.default_rng(rng_seed), prevalence=HEALTHY, **forced)
+        assert weakness(ill) == pytest.approx(weakness(well), abs=0.05)
+    forced_ef = draw_physiology(np.random.default_rng(rng_seed), prevalence=HEALTHY, ef=0.28)
+    assert weakness(forced_ef) == pytest.approx(4.0, abs=0.01)  # eight points of EF each, from 60 %
+
+
+def test_pressure_load_turns_the_axis_right_and_raises_r_in_v1():
+    _, well = textbook()
+    _, loaded = textbook(rv_load="pressure")
+    assert loaded.axis_deg > well.axis_deg + 20.0
+    assert lead(loaded, "V1", -40, 70).max() > lead(well, "V1", -40, 70).max() + 0.2
+    assert lead(loaded, "V2", 180, 330).mean() < lead(well, "V2", 180, 330).mean() - 0.05
 
 
 def test_atrial_fibrillation_has_no_p_and_an_irregular_rhythm():
@@ -123,7 +173,7 @@ def test_atrial_fibrillation_has_no_p_and_an_irregular_rhythm():
     for seed in range(12):
         rng = np.random.default_rng(seed)
         patient = draw_physiology(rng, atrial_fibrillation=True, hr_bpm=75.0)
-        cycle = cycle_from_peaks(*synthesise_ecg(patient, rng))
+        cycle = cycle_from_peaks(*synthesise_ecg(patient, rng, premature=0.0))
         assert cycle.rr_cv > 0.06
         found.append(cycle.p_wave_present)
     assert sum(found) <= 3  # fibrillation waves that happen to fall in step look like P

@@ -12,7 +12,7 @@ from COFTrainingLib.phantom.tissues import Tissue
 def a_cavity():
     rng = np.random.default_rng(4)
     physiology = draw_physiology(rng)
-    shape = draw_shape(rng, physiology.sex, physiology.lv_mass_index, physiology.ef, "normal")
+    shape = draw_shape(rng, physiology, "normal")
     interior = Interior(rng, shape)
     interior.rv_compact_mm = 3.0
     count = 20_000

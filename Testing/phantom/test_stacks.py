@@ -13,7 +13,7 @@ from COFTrainingLib.phantom.tissues import LABEL_OF_TISSUE, Tissue
 def a_heart(seed):
     rng = np.random.default_rng(seed)
     physiology = draw_physiology(rng)
-    return BeatingHeart(draw_shape(rng, physiology.sex, physiology.lv_mass_index, physiology.ef), physiology)
+    return BeatingHeart(draw_shape(rng, physiology), physiology)
 
 
 def points_in_heart_frame(stack, axes_ras, origin_ras):

@@ -32,7 +32,9 @@ def test_a_loaded_right_ventricle_presses_the_septum_in_and_keeps_its_thickness(
     pressed = replace(shape, septal_flattening=0.3)
     at = np.array([np.pi, 0.0]), np.array([20.0, 20.0])
     ratio = np.sqrt(pressed.cavity_sq(*at) / shape.cavity_sq(*at))
-    assert ratio == pytest.approx([0.7, 1.0], abs=1e-6)
+    assert ratio[0] / ratio[1] == pytest.approx(0.7, abs=1e-6)
+    around = np.linspace(-np.pi, np.pi, 720, endpoint=False), np.full(720, 20.0)
+    assert pressed.cavity_sq(*around).mean() == pytest.approx(shape.cavity_sq(*around).mean(), rel=1e-2)
     assert wall_mm(pressed, np.pi, 0.0) == pytest.approx(wall_mm(shape, np.pi, 0.0))
 
 
@@ -46,6 +48,6 @@ def test_both_are_drawn_now_and_then_and_leave_the_other_draws_alone():
         np.array(values) for values in zip(*((s.scar[2], s.septal_flattening) for s in shapes), strict=True)
     )
     assert 0.04 < (scars > 0).mean() < 0.25
-    assert 0.05 < (pressed > 0).mean() < 0.40
+    assert 0.03 < (pressed > 0).mean() < 0.40
     assert all(s.septal_flattening > 0 for s in shapes if s.family == "rv_dilated")
     assert all(np.isfinite(s.rv_edv_ml) and s.mass_g > 20 for s in shapes)

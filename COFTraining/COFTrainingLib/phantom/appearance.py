@@ -3,6 +3,7 @@
 Every number is drawn from the generator handed in, so that an image is a function of tissues, contrast and seed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,10 @@ import torch
 from torch.nn import functional
 
 from COFTrainingLib.phantom.contrast import Contrast, draw_contrast
-from COFTrainingLib.phantom.tissues import BLOOD, TISSUE_COUNT, Tissue
+from COFTrainingLib.phantom.tissues import BLOOD, FAT, TISSUE_COUNT, Tissue
+
+OPPOSED = {"bssfp": 0.7, "gre": 0.3, "random": 0.4}
+"""Share of the scans of each kind of contrast in which fat and water are in opposed phase."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Acquisition:
         slice_gain: Standard deviation of the gain between slices.
         inflow: Log gain of blood at one end of the stack, its negative at the other: fresh spins flow in from one side.
         clutter: Share of the body replaced by random shapes of random signal.
+        opposed: Whether fat and water are in opposed phase, as in balanced SSFP at usual repetition times: voxels that
+            hold both lose signal, which draws a black line around every fat ("India ink").
     """
 
     contrast: Contrast
@@ -48,6 +54,7 @@ class Acquisition:
     slice_gain: float
     inflow: float
     clutter: float
+    opposed: bool = False
 
 
 def draw_acquisition(rng: np.random.Generator, kind: str | None = None, clean: bool = False) -> Acquisition:
@@ -57,9 +64,11 @@ def draw_acquisition(rng: np.random.Generator, kind: str | None = None, clean: b
     def sometimes(share: float, low: float, high: float) -> float:
         return float(rng.uniform(low, high) * often) if rng.random() < share else 0.0
 
+    own = rng.spawn(1)[0]  # so that all other draws stay as they were
     coil = rng.normal(0.0, 1.0, 10) * np.array([0] + [0.45] * 3 + [0.25] * 6) * rng.uniform(0.0, 1.2)
+    contrast = draw_contrast(rng, kind)
     return Acquisition(
-        contrast=draw_contrast(rng, kind),
+        contrast=contrast,
         blur_mm=float(rng.uniform(0.3, 1.3)),
         ringing=float(rng.uniform(0.45, 0.95)) if rng.random() < 0.4 * often else 1.0,
         coil=coil * (0.5 if clean else 1.0),
@@ -74,6 +83,7 @@ def draw_acquisition(rng: np.random.Generator, kind: str | None = None, clean: b
         slice_gain=float(rng.uniform(0.0, 0.08 if rng.random() < 0.7 else 0.3 * often + 0.08)),
         inflow=float(rng.normal(0.0, 0.6 * often)) if rng.random() < 0.5 else 0.0,
         clutter=sometimes(0.2, 0.2, 0.9),
+        opposed=not clean and bool(own.random() < OPPOSED[contrast.kind]),
     )
 
 
@@ -103,12 +113,14 @@ def form_images(
     mean, texture = _table(acquisition.contrast.mean, tissues), _table(acquisition.contrast.texture, tissues)
     if acquisition.clutter:
         index, mean, texture = _with_clutter(index, mean, texture, acquisition.clutter, generator)
+    if acquisition.opposed:
+        mean = mean.index_copy(0, _table(FAT, tissues).long(), -mean[list(FAT)])
     signal, rough = mean[index].mean(dim=1), texture[index].mean(dim=1)  # (D, H, W): partial volume through the slab
     extent_mm = max(height, width) * spacing_mm
     coarse = max(int(extent_mm / 9.0), 2)
     pattern = 0.6 * smooth_noise(generator, shape, (depth, coarse, coarse))
     pattern = pattern + 0.6 * torch.randn(shape, generator=generator, device=tissues.device)
-    signal = (signal + rough * pattern).clamp_min(0.0)
+    signal = signal.sign() * (signal.abs() + rough * pattern).clamp_min(0.0)
     signal = signal * _flow(index, shape, acquisition, generator, extent_mm)
     if acquisition.ghost:
         shift = int(acquisition.ghost_shift * height)
@@ -123,7 +135,7 @@ def form_images(
     return ((signal + noise[0]) ** 2 + noise[1] ** 2).sqrt()
 
 
-def _table(values: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+def _table(values: np.ndarray | Sequence[int], like: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(values, dtype=torch.float32, device=like.device)
 
 
@@ -204,4 +216,4 @@ def _truncate(signal: torch.Tensor, kept: float) -> torch.Tensor:
     spectrum = torch.fft.rfft2(signal)
     rows = torch.fft.fftfreq(signal.shape[1], device=signal.device).abs()[:, None] * 2
     columns = torch.fft.rfftfreq(signal.shape[2], device=signal.device).abs()[None, :] * 2
-    return torch.fft.irfft2(spectrum * ((rows <= kept) & (columns <= kept)), s=signal.shape[1:]).clamp_min(0.0)
+    return torch.fft.irfft2(spectrum * ((rows <= kept) & (columns <= kept)), s=signal.shape[1:])

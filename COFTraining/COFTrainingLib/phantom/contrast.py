@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from COFTrainingLib.phantom.tissues import BLOOD, RELAXATION, TISSUE_COUNT, Tissue
+from COFTrainingLib.phantom.tissues import BLOOD, FAT, RELAXATION, TISSUE_COUNT, Tissue
 
 KINDS = ("bssfp", "gre", "random")
 BRIGHT_BLOOD = 0.85
 """Share of the random contrasts in which blood is brighter than myocardium, as in every cine sequence."""
 
+FAT_LIKE_BLOOD = 0.35
+"""Share of the physical contrasts in which fat is about as bright as blood, as in many balanced cines: there only the
+thin dark wall between them tells the right ventricle from the fat that lies on it."""
+
 _MUSCLES = (Tissue.MYOCARDIUM, Tissue.RV_WALL, Tissue.LV_PAPILLARY, Tissue.LV_TRABECULA, Tissue.RV_TRABECULA)
 
-LATER = {Tissue.RV_ORIFICE: Tissue.RV_BLOOD}
+LATER = {Tissue.RV_ORIFICE: Tissue.RV_BLOOD, Tissue.RV_RIM: Tissue.RV_TRABECULA}
 """Tissues, the last ones, that joined after models had been trained: they take another one's draws, because a draw of
 their own would give every seed another scan."""
 
@@ -62,8 +66,11 @@ def draw_contrast(rng: np.random.Generator, kind: str | None = None) -> Contrast
             mean[list(BLOOD)] *= rng.uniform(1.6, 4.0)  # fresh spins flow in
         mean = mean * np.exp(_each(lambda count: rng.normal(0.0, 0.12, count)))
         mean[Tissue.MYOCARDIUM] *= rng.uniform(0.8, 1.5)  # scanners differ most here
-        mean[[Tissue.EPICARDIAL_FAT, Tissue.VISCERAL_FAT, Tissue.SUBCUTANEOUS_FAT]] *= rng.choice([1.0, 1.0, 0.4, 0.15])
+        mean[list(FAT)] *= rng.choice([1.0, 1.0, 0.4, 0.15])
         _share_blood(rng, mean, spread=0.10)
+        own = rng.spawn(1)[0]  # so that all other draws stay as they were
+        if own.random() < FAT_LIKE_BLOOD:
+            mean[list(FAT)] *= own.uniform(0.75, 1.3) * mean[Tissue.LV_BLOOD] / mean[Tissue.EPICARDIAL_FAT]
     _share_muscle(rng, mean)
     if rng.random() < 0.3:  # what the stomach holds is anyone's guess
         mean[Tissue.STOMACH_CONTENT] = rng.uniform(0.0, 1.2) * mean.max()
@@ -112,6 +119,7 @@ def _share_muscle(rng: np.random.Generator, mean: np.ndarray) -> None:
     mean[Tissue.MYOCARDIUM] = wall
     for mixed in (Tissue.LV_TRABECULA, Tissue.RV_TRABECULA):
         mean[mixed] = wall + rng.uniform(0.0, 0.6) * (blood - wall)
+    mean[Tissue.RV_RIM] = mean[Tissue.RV_TRABECULA]
     mean[Tissue.LV_PAPILLARY] = wall + rng.uniform(-0.1, 0.35) * (blood - wall)
     mean[Tissue.RV_WALL] = wall + rng.uniform(0.0, 0.3) * (blood - wall)
     np.clip(mean, 0.0, None, out=mean)

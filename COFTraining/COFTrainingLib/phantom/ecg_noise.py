@@ -1,10 +1,12 @@
-"""What the electrodes and the recorder add: wander, muscle, mains, gain errors and filters."""
+"""What the electrodes and the recorder add: wander, muscle, mains, steps, a bad contact, gain errors and filters."""
 
 import numpy as np
 from scipy.signal import butter, lfilter, sosfilt, sosfiltfilt
 
 LOW_PASS_HZ = (40.0, 100.0, 150.0)
 HIGH_PASS_HZ = (0.05, 0.15, 0.5)
+TROUBLED = 0.07
+"""How often a record has a step of the baseline, a burst of muscle, or one electrode in bad contact; each apart."""
 
 
 def electrode_noise(rng: np.random.Generator, samples: int, fs_hz: float, level: float = 1.0) -> np.ndarray:
@@ -32,9 +34,29 @@ def electrode_noise(rng: np.random.Generator, samples: int, fs_hz: float, level:
     hum = 0.003 * strength[2] * rng.standard_normal((9, 1))
     if mains < fs_hz / 2:
         noise += hum * np.sin(2 * np.pi * (mains * time + rng.random()))
+    noise += level * _trouble(rng, samples, fs_hz)
     right_arm, left_arm, left_leg, chest = noise[0], noise[1], noise[2], noise[3:]
     limb = np.stack([left_arm - right_arm, left_leg - right_arm])
     return np.concatenate([limb, chest - noise[:3].mean(axis=0)])
+
+
+def _trouble(rng: np.random.Generator, samples: int, fs_hz: float) -> np.ndarray:
+    """Return what befalls single electrodes now and then, (9, samples) mV."""
+    trouble = np.zeros((9, samples))
+    steps, burst, contact = rng.random(3) < TROUBLED
+    electrode, other = rng.integers(9, size=2)
+    if steps:
+        at = rng.integers(samples)
+        fall = np.exp(-np.arange(samples - at) / (rng.uniform(0.1, 0.8) * fs_hz))
+        trouble[electrode, at:] += rng.choice((-1.0, 1.0)) * rng.uniform(0.3, 1.5) * fall
+    if burst:
+        first, length = rng.integers(samples), int(rng.uniform(0.3, 2.5) * fs_hz)
+        stretch = trouble[:, first : first + length]
+        stretch += rng.uniform(0.02, 0.08) * rng.standard_normal(stretch.shape)
+    if contact:
+        walk = np.cumsum(rng.standard_normal(samples)) / np.sqrt(fs_hz)
+        trouble[other] += rng.uniform(0.1, 0.6) * walk + rng.uniform(0.01, 0.06) * rng.standard_normal(samples)
+    return trouble
 
 
 def recorder(rng: np.random.Generator, channels: np.ndarray, fs_hz: float, gain_sd: float = 0.05) -> np.ndarray:

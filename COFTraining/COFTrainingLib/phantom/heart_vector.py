@@ -111,6 +111,30 @@ def rbbb_late_vector() -> Waves:
     return Waves.of([(-0.55, -0.05, -0.50, 38, 12, 12), (-0.32, 0.05, -0.34, 58, 10, 9)])
 
 
+def paced_qrs(apical: bool) -> Waves:
+    """Return a paced ventricle: slow, notched, to the left and back; upwards from the apex, down from the outflow."""
+    y = -1.0 if apical else 1.0
+    return Waves.of(
+        [
+            (0.20, 0.30 * y, -0.10, -50, 11, 11),
+            (0.45, 0.75 * y, 0.35, -20, 14, 14),
+            (0.40, 0.80 * y, 0.75, 8, 15, 15),
+            (0.45, 0.45 * y, 0.50, 36, 13, 13),
+            (0.15, 0.10 * y, 0.15, 60, 10, 9),
+        ]
+    )
+
+
+def right_ventricular_vector() -> Waves:
+    """Return what a heavy right ventricle adds: to the right and front, when the left is nearly done."""
+    return Waves.of([(-0.30, 0.12, -0.55, 8, 13, 12), (-0.55, 0.15, -0.40, 26, 12, 12)])
+
+
+def septal_q_vector() -> Waves:
+    """Return the deep, narrow q of a thick septum: first to the right, up and front."""
+    return Waves.of([(-0.38, -0.22, -0.25, -26, 6, 6)])
+
+
 def fascicular_vector() -> Waves:
     """Return what left anterior fascicular block adds: first down and to the right, then up and to the left."""
     return Waves.of([(-0.06, 0.25, -0.05, -22, 7, 7), (0.10, -0.85, 0.08, 11, 13, 13)])
@@ -140,8 +164,8 @@ def normal_p() -> Waves:
     )
 
 
-LEFT_ATRIAL_BACKWARD = 2
-"""Row of ``normal_p`` that makes the terminal negative P in V1."""
+RIGHT_ATRIAL, LEFT_ATRIAL_BACKWARD = 0, 2
+"""Rows of ``normal_p``: the peaked first part, and the one that makes the terminal negative P in V1."""
 
 
 def qrs_bounds_ms(qrs: Waves, threshold: float = 0.022) -> tuple[float, float, float]:

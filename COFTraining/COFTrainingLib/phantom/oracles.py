@@ -1,38 +1,21 @@
 """Error floors of the phantom cohort: how well anyone can do with the ECG, and without it.
 
-A model that is given only the anchor cannot beat "without": EF and timing are drawn independently of anatomy. A model
-that reads the ECG perfectly up to the stated read-out of contractility cannot beat "with". Both belong beside every
-result on the cohort.
+A model that is given only the anchor can hardly beat "without": there EF is what the left ventricle's volume tells of
+it (dilated hearts fail), and timing a constant. A model that reads the ECG perfectly up to the stated read-out of
+contractility cannot beat "with". Both belong beside every result on the cohort.
 """
 
 import numpy as np
-from scipy.special import betaincinv
 
-from COFTrainingLib.phantom.physiology import (
-    CONTRACTILITY_SD,
-    EF_RANGE,
-    EJECTION_SHAPE,
-    NATURAL,
-    Physiology,
-    Prevalence,
-    draw_physiology,
-    expected_ef,
-)
+from COFTrainingLib.phantom.physiology import Physiology, draw_physiology
+from COFTrainingLib.phantom.prevalence import NATURAL, Prevalence
+from COFTrainingLib.phantom.pump import EF_RANGE, expected_ef
+from COFTrainingLib.phantom.shape import EDV_LOG_SD, expected_edv_ml
+from COFTrainingLib.phantom.volume_curve import end_systole_ms
 
 READ_OUT_R = 0.95
 """Correlation between contractility and what the best reader of one ECG makes of it."""
 FRAMES = 50
-
-
-def end_systole_ms(physiology: Physiology, depth: float = 0.10) -> float:
-    """Return the centre of the plateau within ``depth`` of the stroke volume above the minimum, ms from R; exact."""
-    onset = physiology.ejection_onset_ms
-    first = onset + betaincinv(*EJECTION_SHAPE, 1.0 - depth) * (physiology.t_es_ms - onset)
-    opening, tau = physiology.mitral_opening_ms, physiology.filling_tau_ms
-    passive = 1.0 if physiology.atrial_fibrillation else 1.0 - physiology.atrial_fraction
-    complete = 1.0 - np.exp(-(((physiology.rr_ms - opening) / tau) ** 1.5))
-    last = opening + tau * (-np.log(1.0 - depth * complete / passive)) ** (2.0 / 3.0)
-    return float((first + last) / 2.0)
 
 
 def oracle_floors(
@@ -42,7 +25,8 @@ def oracle_floors(
 
     With the ECG, heart rate, QT, QRS duration, rhythm and the infarct are known and contractility is read with
     correlation ``read_out_r``; EF is then its conditional mean, ES the best quadratic function of the intervals (sex
-    and the scatter of systolic intervals stay unknown). Without it, both are the best constants.
+    and the scatter of systolic intervals stay unknown). Without it, EF is the best cubic function of the left
+    ventricle's volume, ES the best constant.
 
     Args:
         n: Patients drawn to measure; as many again fit the ES predictor.
@@ -51,9 +35,9 @@ def oracle_floors(
         read_out_r: See above.
 
     Returns:
-        ``ef_mae_with_ecg_percent``, ``ef_mae_without_ecg_percent``, ``es_mae_with_ecg_frames``,
-        ``es_mae_without_ecg_frames`` (of 50 frames), the mean and SD of EF (percent) and SD of ES (frames), and
-        ``ef_win_probability``: how often the first EF is the closer one in a subject.
+        ``ef_mae_with_ecg_percent``, ``ef_mae_without_ecg_percent``, ``ef_mae_constant_percent`` (of the median),
+        ``es_mae_with_ecg_frames``, ``es_mae_without_ecg_frames`` (of 50 frames), the mean and SD of EF (percent) and SD
+        of ES (frames), and ``ef_win_probability``: how often the first EF is closer than the second in a subject.
     """
     rng = np.random.default_rng(seed)
     patients = [draw_physiology(rng, prevalence=prevalence) for _ in range(2 * n)]
@@ -61,12 +45,15 @@ def oracle_floors(
 
     ef = np.array([patient.ef for patient in patients])
     k = np.array([patient.contractility for patient in patients])
-    blur = CONTRACTILITY_SD * np.sqrt(1.0 / read_out_r**2 - 1.0)
-    read = read_out_r**2 * (k + blur * rng.standard_normal(2 * n))
-    known = [(patient.qrsd_ms, patient.infarct_extent) for patient in patients]
-    qrsd, extent = np.array(known).T
-    with_ecg = np.abs(np.clip(expected_ef(qrsd, extent, read), *EF_RANGE) - ef)[test]
-    without = np.abs(np.median(ef[fit]) - ef)[test]
+    blur = k.std() * np.sqrt(1.0 / read_out_r**2 - 1.0)
+    read = k.mean() + read_out_r**2 * (k - k.mean() + blur * rng.standard_normal(2 * n))
+    known = [(patient.infarct_extent, patient.dyssynchrony_ms) for patient in patients]
+    extent, dyssynchrony = np.array(known).T
+    with_ecg = np.abs(np.clip(expected_ef(read, extent, dyssynchrony), *EF_RANGE) - ef)[test]
+    volume = np.log([expected_edv_ml(patient) for patient in patients]) + EDV_LOG_SD * rng.standard_normal(2 * n)
+    powers = np.vander(volume - volume.mean(), 4)
+    weights, *_ = np.linalg.lstsq(powers[fit], ef[fit], rcond=None)
+    without = np.abs(powers @ weights - ef)[test]
 
     es = np.array([end_systole_ms(patient) / patient.rr_ms * FRAMES for patient in patients])
     intervals = np.array([_intervals(patient) for patient in patients])
@@ -76,6 +63,7 @@ def oracle_floors(
     return {
         "ef_mae_with_ecg_percent": 100.0 * float(with_ecg.mean()),
         "ef_mae_without_ecg_percent": 100.0 * float(without.mean()),
+        "ef_mae_constant_percent": 100.0 * float(np.abs(np.median(ef[fit]) - ef)[test].mean()),
         "es_mae_with_ecg_frames": float(es_with.mean()),
         "es_mae_without_ecg_frames": float(es_without.mean()),
         "ef_mean_percent": 100.0 * float(ef.mean()),

@@ -9,8 +9,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from COFTrainingLib.phantom.physiology import Physiology
+
 MYOCARDIAL_DENSITY_G_PER_ML = 1.05
-FAMILIES = ("normal", "dilated", "concentric", "septal", "athlete", "rv_dilated")
+FACTORS = {
+    "normal": (1.0, 1.0, 1.0),
+    "dilated": (1.05, 1.0, 1.0),
+    "concentric": (0.92, 0.95, 1.05),
+    "septal": (0.88, 0.92, 1.1),
+    "athlete": (1.28, 1.28, 1.1),
+    "rv_dilated": (0.92, 1.1, 1.0),
+}
+"""LV volume, RV volume and LV mass of the families of hearts, relative to what the physiology leads to."""
+FAMILIES = tuple(FACTORS)
+SEPTUM_WIDTH_RAD = 0.75
+LV_EDV_INDEX = {"m": 85.0, "f": 74.0}
+RV_EDV_INDEX = {"m": 86.0, "f": 71.0}
+"""mL/m² (Petersen et al., JCMR 2017; the RV's less the outflow tract above the base)."""
+EDV_LOG_SD = 0.165
+SEPTAL_FLATTENING = {"": (0.0, 0.0), "pressure": (0.0, 0.15), "volume": (0.10, 0.28)}
+"""At end-diastole: volume load flattens the septum there, pressure load above all in systole."""
+RV_LOAD_FACTOR = {"": 1.0, "pressure": 1.15, "volume": 1.5}
+"""Of RV volume: pressure load dilates late, and mostly by the fall of RVEF (van de Veerdonk et al., JACC 2011)."""
 
 
 class Cylinder(NamedTuple):
@@ -41,8 +61,9 @@ class HeartShape:
         base_tilt: (2,) slope of the LV base plane along (j, i).
         rv_base_mm: Height of the RV base above the LV base.
         rv_base_slope: How much the RV base leans away from the septum.
-        ef_rv: RV ejection fraction (fraction) at the LV's own EF of this shape's draw.
         family: One of ``FAMILIES``.
+        septal_flattening: How far the septum is pressed in by a loaded RV, share of the cavity's radius there; the
+            rest of the cavity makes up for it.
     """
 
     radius_mm: float
@@ -63,8 +84,8 @@ class HeartShape:
     base_tilt: tuple[float, float]
     rv_base_mm: float
     rv_base_slope: float
-    ef_rv: float
     family: str
+    septal_flattening: float = 0.0
 
     @property
     def edv_ml(self) -> float:
@@ -96,6 +117,11 @@ class HeartShape:
         shape: float | np.ndarray = 1.0
         for order, amplitude, angle in self.harmonics:
             shape = shape + amplitude * np.cos(order * (theta - angle))
+        if self.septal_flattening:
+            away = np.angle(np.exp(1j * (theta - self.rv_angle_rad))) / SEPTUM_WIDTH_RAD
+            pressed = (1.0 - self.septal_flattening * np.exp(-(away**2))) ** 2
+            lost = np.sqrt(np.pi) * self.septal_flattening * (2.0 - self.septal_flattening / np.sqrt(2.0))
+            shape = shape * pressed / (1.0 - SEPTUM_WIDTH_RAD / (2 * np.pi) * lost)
         return self.radius_mm**2 * taper * shape
 
     def epicardium(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -115,11 +141,31 @@ class HeartShape:
 
     @property
     def rv_edv_ml(self) -> float:
-        """RV end-diastolic volume below the LV base plane, mL (quadrature)."""
-        theta, z, weight = quadrature(self.length_mm)
-        epi = self.epicardium(theta, z)
+        """RV end-diastolic volume, mL: what is labelled so, down from the RV's own base (quadrature)."""
+        theta, z, share, weight = self.crescent_quadrature()
         depth = self.rv_depth_mm * self.rv_profile(theta, z)
-        return float((0.5 * ((epi + depth) ** 2 - epi**2) * weight).sum() / 1000.0)
+        return float(((self.epicardium(theta, z) + share * depth) * depth * weight).sum() / 1000.0)
+
+    def crescent_quadrature(
+        self, angles: int = 48, levels: int = 64, nodes: int = 5
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return (θ, z, share, weight) for integrals ∫∫∫ f dθ dz dshare over the RV cavity below its base.
+
+        Each is (levels, angles, nodes); ``share`` runs from the septum (0) to the free wall (1), by Gauss and Legendre.
+        The weight is 0 above the RV's leaning base, and in cells that it cuts the share below it.
+        """
+        above_mm = max(self.rv_base_mm, 0.0) + 1.0
+        step = (self.length_mm + above_mm) / levels
+        node, node_weight = np.polynomial.legendre.leggauss(nodes)
+        z, theta, share = np.meshgrid(
+            (np.arange(levels) + 0.5) * step - above_mm,
+            (np.arange(angles) + 0.5) / angles * 2 * np.pi,
+            0.5 * (node + 1.0),
+            indexing="ij",
+        )
+        beyond = share * self.rv_depth_mm * self.rv_profile(theta, z)
+        below = np.clip((z + self.rv_base_mm - self.rv_base_slope * beyond) / step + 0.5, 0.0, 1.0)
+        return theta, z, share, below * 0.5 * node_weight * step * 2 * np.pi / angles
 
     @property
     def mass_g(self) -> float:
@@ -137,40 +183,49 @@ def quadrature(length_mm: float, angles: int = 48, levels: int = 48) -> tuple[np
     return theta, z, 2 * np.pi / angles * length_mm / levels
 
 
-def draw_shape(
-    rng: np.random.Generator, sex: str, mass_index: float, ef: float, family: str | None = None
-) -> HeartShape:
-    """Draw an end-diastolic anatomy.
+def expected_edv_ml(physiology: Physiology) -> float:
+    """Return the LV end-diastolic volume that a physiology leads to, mL, before a person's own scatter.
 
-    Volumes follow UK Biobank's means (Petersen 2017; the RV's without its outflow tract), widened by families of
-    disease, and are drawn independently of contractility, so that the anchor alone does not give EF away.
+    A ventricle that empties badly dilates: its volume index doubles towards an EF of 15 %, less after a mere infarct.
+    """
+    dilation = 1.9 if physiology.cardiomyopathy else 1.2
+    return LV_EDV_INDEX[physiology.sex] * physiology.bsa_m2 * float(np.exp(dilation * max(0.50 - physiology.ef, 0.0)))
+
+
+def _family(rng: np.random.Generator, physiology: Physiology) -> str:
+    first = rng.random() < 0.5
+    if physiology.cardiomyopathy:
+        return "dilated"
+    if physiology.hypertrophy:
+        return "concentric" if first else "septal"
+    if physiology.rv_load:
+        return "rv_dilated"
+    return "athlete" if physiology.athlete else "normal"
+
+
+def draw_shape(rng: np.random.Generator, physiology: Physiology, family: str | None = None) -> HeartShape:
+    """Draw an end-diastolic anatomy that belongs to a physiology.
 
     Args:
         rng: Source of randomness.
-        sex: ``"m"`` or ``"f"``.
-        mass_index: LV mass index, g/m².
-        ef: The LV's ejection fraction, which the RV's follows loosely.
-        family: One of ``FAMILIES``; drawn where None.
+        physiology: Of the patient: sex, body surface, EF, RV, mass and findings shape the heart.
+        family: One of ``FAMILIES``; that of the findings where None.
     """
-    if family is None:
-        family = str(rng.choice(FAMILIES, p=(0.55, 0.13, 0.09, 0.07, 0.08, 0.08)))
-    male = sex == "m"
-    edv = rng.normal(*((166.0, 32.0) if male else (124.0, 21.0)))
-    rv_edv = rng.normal(*((165.0, 33.0) if male else (118.0, 22.0)))
-    factors = {
-        "dilated": (1.55, 1.15, 1.15),
-        "concentric": (0.9, 1.0, 1.5),
-        "septal": (0.92, 1.0, 1.35),
-        "athlete": (1.25, 1.25, 1.2),
-        "rv_dilated": (0.95, 1.55, 1.0),
-    }.get(family, (1.0, 1.0, 1.0))
-    edv = float(np.clip(edv * factors[0], 60.0, 360.0))
-    rv_edv = float(np.clip(rv_edv * factors[1] * (edv / 145.0) ** 0.35, 60.0, 360.0))
-    mass = mass_index * (1.98 if male else 1.71) * factors[2] * rng.normal(1.15, 0.15)
-    mass = float(np.clip(mass * (edv / (166.0 if male else 124.0)) ** 0.35, 45.0, 320.0))
+    sex, ef = physiology.sex, physiology.ef
+    family = _family(rng, physiology) if family is None else family
+    factors = FACTORS[family]
+    edv = expected_edv_ml(physiology) * factors[0] * np.exp(EDV_LOG_SD * rng.normal())
+    edv = float(np.clip(edv, 55.0, 420.0))
+    rv_edv = RV_EDV_INDEX[sex] * physiology.bsa_m2 * factors[1] * RV_LOAD_FACTOR[physiology.rv_load]
+    rv_edv *= np.exp(1.0 * max(0.50 - physiology.rv_ef, 0.0) + 0.16 * rng.normal())
+    usual = LV_EDV_INDEX[sex] * physiology.bsa_m2
+    rv_edv = float(np.clip(rv_edv * (edv / usual) ** 0.2, 55.0, 380.0))
+    mass = physiology.lv_mass_index * physiology.bsa_m2 * factors[2] * rng.normal(1.03, 0.12)
+    mass = float(np.clip(mass * (edv / usual) ** 0.35, 45.0, 380.0))
 
     power = rng.uniform(1.9, 3.2)
-    sphericity = np.clip(rng.normal(0.30, 0.025) * (1.12 if family == "dilated" else 1.0), 0.23, 0.42)
+    # a failing ventricle rounds out: short over long axis .60 at an EF of 60 %, .73 at 20 %
+    sphericity = np.clip(rng.normal(0.30, 0.022) * (1.0 + 0.7 * max(0.50 - ef, 0.0)), 0.23, 0.42)
     length = (edv * 1000.0 * (power + 1) / (np.pi * sphericity**2 * power)) ** (1 / 3)
     harmonics = (
         (2, float(rng.uniform(0.0, 0.16)), float(rng.uniform(0, np.pi))),
@@ -192,8 +247,8 @@ def draw_shape(
         "base_tilt": tuple(rng.normal(0.0, 0.08, 2).tolist()),
         "rv_base_mm": float(rng.uniform(-8.0, 10.0)),
         "rv_base_slope": float(rng.uniform(-0.1, 0.25)),
-        "ef_rv": float(np.clip(0.53 + 0.35 * (ef - 0.6) + rng.normal(0.0, 0.035), 0.2, 0.68)),
         "family": family,
+        "septal_flattening": float(rng.uniform(*SEPTAL_FLATTENING[physiology.rv_load])),
     }
     return _fit_rv(_fit_wall(values, mass), rv_edv)
 
@@ -209,11 +264,10 @@ def _fit_wall(values: dict[str, Any], mass_g: float) -> dict[str, Any]:
 
 
 def _fit_rv(values: dict[str, Any], rv_edv_ml: float) -> HeartShape:
-    """Choose the crescent's depth d that gives the RV volume: ½Σ(2·epi·p·d + p²d²)w is quadratic in d."""
-    shape = HeartShape(**values, rv_depth_mm=0.0)
-    theta, z, weight = quadrature(shape.length_mm)
-    profile = shape.rv_profile(theta, z)
-    linear = (shape.epicardium(theta, z) * profile * weight).sum()
-    square = (0.5 * profile**2 * weight).sum()
-    depth = (-linear + np.sqrt(linear**2 + 4 * square * rv_edv_ml * 1000.0)) / (2 * square)
-    return HeartShape(**values, rv_depth_mm=float(depth))
+    """Choose the crescent's depth that gives the RV volume (bisection; volume grows with depth)."""
+    low, high = 2.0, 160.0
+    for _ in range(20):
+        depth = 0.5 * (low + high)
+        shape = HeartShape(**values, rv_depth_mm=depth)
+        low, high = (depth, high) if shape.rv_edv_ml < rv_edv_ml else (low, depth)
+    return shape

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 
 from COFTrainingLib.phantom.heart import BeatingHeart
-from COFTrainingLib.phantom.physiology import NATURAL, Physiology, Prevalence, draw_physiology
+from COFTrainingLib.phantom.physiology import Physiology, draw_physiology
+from COFTrainingLib.phantom.prevalence import NATURAL, Prevalence
 from COFTrainingLib.phantom.shape import draw_shape
-
-ENRICHED = Prevalence(infarct=0.45, bundle_branch_block=0.2, atrial_fibrillation=0.05, hypertrophy=0.12)
-"""Rare causes are oversampled in training: at their natural 20 % infarct territories are not learned."""
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,15 @@ def draw_subject(
     """Draw a subject.
 
     Args:
-        seed: Subject number; anatomy and physiology come from separate streams of it, so that forcing one field of the
-            physiology (``overrides``) leaves the anatomy alone.
+        seed: Subject number; anatomy and physiology come from separate streams of it, so that forcing a field of the
+            physiology (``overrides``) changes of the anatomy only what follows from that field.
         prevalence: How often findings occur.
         family: Anatomy family, see ``shape.FAMILIES``.
         **overrides: Forced fields of ``Physiology``.
     """
     body, anatomy = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
     physiology = draw_physiology(body, prevalence=prevalence, **overrides)
-    shape = draw_shape(anatomy, physiology.sex, physiology.lv_mass_index, physiology.ef, family)
+    shape = draw_shape(anatomy, physiology, family)
     return PhantomSubject(seed, physiology, BeatingHeart(shape, physiology))
 
 

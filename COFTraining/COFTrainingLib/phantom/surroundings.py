@@ -15,6 +15,8 @@ HEART_REACH_MM = 32.0
 """How far beyond the heart's outer surface fat and great vessels are looked for."""
 VALVE_MM = 7.0
 """Above the base plane the orifices are this deep; what lies higher is atrium or vessel by its own shape."""
+VALVE_RING_MM = 3.0
+"""The right ventricle's muscle ends this far above the plane of its valve."""
 
 _FROM_HEART = np.zeros(len(TISSUES), dtype=np.uint8)
 for _name, _tissue in {
@@ -68,6 +70,9 @@ class Scene:
         self.coronaries = Blobs(rng, 18.0, (0.8, 2.8), 0.6, 3.0)
         self.valves_mm = (rng.uniform(0, 14), rng.uniform(0, 35)) if outflow else None
         self.ring = BasalRing(rng.spawn(1)[0], heart.shape) if outflow else None  # all other draws stay as they were
+        own = rng.spawn(1)[0]
+        self.rv_fat_mm = own.choice([0.0, own.uniform(0.0, 4.0), own.uniform(3.0, 12.0)])
+        self.epicardium_mm = own.uniform(0.0, 1.4)
 
     def tissue_at(self, points_mm: np.ndarray, time_ms: float = 0.0, body: np.ndarray | None = None) -> np.ndarray:
         """Return the tissue at heart-frame points.
@@ -139,18 +144,20 @@ class Scene:
         return tissue
 
     def _paint_sac(self, tissue: np.ndarray, still: np.ndarray, gap: np.ndarray, at: Cylinder) -> None:
-        """Paint fat of varying thickness and the pericardium around the heart."""
+        """Paint fat of varying thickness between the two layers of the pericardium."""
         shape = self.heart.shape
         relief = self.relief(still)
         beside_rv = np.abs(np.abs(np.angle(np.exp(1j * (at.theta - shape.rv_angle_rad)))) - shape.rv_half_width_rad)
         groove = self.groove_mm * (np.exp(-((beside_rv / 0.25) ** 2)) + np.exp(-((at.z / 9.0) ** 2)))
-        fat = np.clip(self.fat_mm * (1.0 + 0.9 * relief) + groove, 0.0, None)
+        rv_side = (0.5 + 0.5 * np.cos(at.theta - shape.rv_angle_rad)) ** 2  # most of a heart's fat lies on the right
+        fat = np.clip((self.fat_mm + self.rv_fat_mm * rv_side) * (1.0 + 0.9 * relief) + groove, 0.0, None)
         pad = (gap < fat + 14.0) & (relief > self.pad_threshold)  # epipericardial fat pads
         tissue[pad] = Tissue.VISCERAL_FAT
         tissue[gap < fat + self.pericardium_mm] = Tissue.PERICARDIUM
         inside = gap < fat
         tissue[inside] = Tissue.EPICARDIAL_FAT
         tissue[inside & self.coronaries(still)] = Tissue.CORONARY
+        tissue[gap < self.epicardium_mm] = Tissue.PERICARDIUM  # the dark line that readers leave outside
 
     def _paint_heart(self, tissue: np.ndarray, still: np.ndarray, at: Cylinder) -> None:
         own = self.heart.tissue_at(still)
@@ -168,3 +175,14 @@ class Scene:
         ventricle = known > 0
         ventricle &= (own != TISSUES.index("rv_wall")) | above
         tissue[ventricle] = known[ventricle]
+        self._thin_atrial_wall(tissue, own, at)
+
+    def _thin_atrial_wall(self, tissue: np.ndarray, own: np.ndarray, at: Cylinder) -> None:
+        """Paint what bounds the right heart above the tricuspid valve: a thin wall in the fat of the groove."""
+        shape = self.heart.shape
+        wall = np.flatnonzero((own == TISSUES.index("rv_wall")) & (tissue == Tissue.RV_WALL))
+        r, theta, z = at.taken(wall)
+        beyond = r - shape.epicardium(theta, z)
+        atrial = z < -shape.rv_base_mm + shape.rv_base_slope * beyond - VALVE_RING_MM
+        thin = beyond < shape.rv_depth_mm * shape.rv_profile(theta, z) + self.vessels.wall_mm
+        tissue[wall[atrial]] = np.where(thin, Tissue.VESSEL_WALL, Tissue.EPICARDIAL_FAT)[atrial]

@@ -42,6 +42,7 @@ class Tissue(IntEnum):
     SKIN = 31
     LV_ORIFICE = 32
     RV_ORIFICE = 33
+    RV_RIM = 34
 
 
 TISSUE_COUNT = len(Tissue)
@@ -49,7 +50,8 @@ TISSUE_COUNT = len(Tissue)
 LABEL_OF_TISSUE = np.zeros(256, dtype=np.uint8)
 """(256,) label of each tissue code: 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity.
 
-Papillary muscles and trabeculae belong to their cavities, as in clinical contours (Schulz-Menger et al., JCMR 2020).
+Papillary muscles and trabeculae belong to their cavities, as in clinical contours (Schulz-Menger et al., JCMR 2020);
+those along the right ventricle's wall in systole, ``RV_RIM``, do not.
 """
 LABEL_OF_TISSUE[[Tissue.LV_BLOOD, Tissue.LV_PAPILLARY, Tissue.LV_TRABECULA]] = 1
 LABEL_OF_TISSUE[Tissue.MYOCARDIUM] = 2
@@ -70,6 +72,9 @@ BLOOD = (
 )
 """Tissues through which blood flows: they share one intensity, up to oxygenation and inflow."""
 
+FAT = (Tissue.EPICARDIAL_FAT, Tissue.VISCERAL_FAT, Tissue.SUBCUTANEOUS_FAT)
+"""Tissues whose protons are those of fat: in opposed phase they cancel the water that shares their voxel."""
+
 _BLOOD, _HEART_MUSCLE, _FAT = (1.0, 1500.0, 230.0), (0.85, 1030.0, 46.0), (1.0, 300.0, 75.0)
 _PROTON_T1_T2_MS = {
     **dict.fromkeys((Tissue.MYOCARDIUM, Tissue.LV_PAPILLARY, Tissue.RV_WALL), _HEART_MUSCLE),
@@ -77,7 +82,7 @@ _PROTON_T1_T2_MS = {
     Tissue.AIR: (0.004, 1000.0, 50.0),
     Tissue.LUNG: (0.08, 1200.0, 30.0),
     Tissue.LV_TRABECULA: (0.85, 1030.0, 55.0),
-    Tissue.RV_TRABECULA: (0.85, 1030.0, 60.0),
+    **dict.fromkeys((Tissue.RV_TRABECULA, Tissue.RV_RIM), (0.85, 1030.0, 60.0)),
     Tissue.PERICARDIUM: (0.3, 900.0, 25.0),
     Tissue.VESSEL_WALL: (0.6, 1000.0, 40.0),
     Tissue.LIVER: (0.85, 580.0, 46.0),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from COFTrainingLib.phantom.physiology import Physiology
-from COFTrainingLib.phantom.shape import FAMILIES, HeartShape, draw_shape
+from COFTrainingLib.phantom.shape import HeartShape, draw_shape
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class VariedShape(HeartShape):
         rv_ridges: ((order, amplitude, angle_rad), …) undulation of the free wall.
         rv_taper: How much the crescent's angular width narrows towards its apex, 0…1.
         wall_harmonics: ((order, amplitude, angle_rad), …) of wall thickness.
-        septal_flattening: How far the septum is pressed in by a loaded RV, share of the cavity's radius there.
         scar: (angle_rad, level 0…1, thinning 0…1) of an old infarct's thin wall; no thinning, no scar.
     """
 
@@ -33,13 +32,7 @@ class VariedShape(HeartShape):
     rv_ridges: tuple[tuple[int, float, float], ...] = ()
     rv_taper: float = 0.0
     wall_harmonics: tuple[tuple[int, float, float], ...] = ()
-    septal_flattening: float = 0.0
     scar: tuple[float, float, float] = (0.0, 0.5, 0.0)
-
-    def cavity_sq(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Return r0²(θ, z), mm², pressed in at the septum."""
-        away = np.angle(np.exp(1j * (theta - self.rv_angle_rad))) / 0.75
-        return super().cavity_sq(theta, z) * (1.0 - self.septal_flattening * np.exp(-(away**2))) ** 2
 
     def rv_profile(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return the crescent's depth beyond the epicardium relative to ``rv_depth_mm``."""
@@ -67,8 +60,7 @@ class VariedShape(HeartShape):
 
 def draw_varied_shape(rng: np.random.Generator, physiology: Physiology) -> VariedShape:
     """Draw an end-diastolic anatomy from the wider family; ED volumes follow ``draw_shape`` loosely."""
-    family = str(rng.choice(FAMILIES, p=(0.4, 0.18, 0.12, 0.08, 0.08, 0.14)))
-    plain = asdict(draw_shape(rng, physiology.sex, physiology.lv_mass_index, physiology.ef, family))
+    plain = asdict(draw_shape(rng, physiology))
     size = rng.uniform(0.78, 1.1)  # small adults, children, animals
     for name in ("radius_mm", "length_mm", "wall_mm", "apex_wall_mm", "rv_depth_mm"):
         plain[name] *= size
@@ -83,11 +75,11 @@ def draw_varied_shape(rng: np.random.Generator, physiology: Physiology) -> Varie
     plain["rv_length"] = float(rng.uniform(0.7, 1.05))
     plain["harmonics"] = (*plain["harmonics"], (4, float(rng.uniform(0.0, 0.04)), float(rng.uniform(0, np.pi))))
     own = rng.spawn(1)[0]  # so that all other draws stay as they were
-    flattening = own.uniform(0.1, 0.35) if family == "rv_dilated" or own.random() < 0.06 else 0.0
+    if physiology.rv_load or own.random() < 0.06:
+        plain["septal_flattening"] = float(own.uniform(0.1, 0.35))
     thinning = own.uniform(0.3, 0.65) if own.random() < 0.12 else 0.0
     return VariedShape(
         **plain,
-        septal_flattening=float(flattening),
         scar=(float(own.uniform(0.0, 2 * np.pi)), float(own.uniform(0.3, 0.9)), float(thinning)),
         rv_edge=float(rng.uniform(1.3, 4.0)),
         rv_fullness=float(rng.uniform(0.45, 1.1)),
