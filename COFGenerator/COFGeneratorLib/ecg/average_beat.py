@@ -13,7 +13,10 @@ LEAD_IN = 40
 """Samples kept before the 256 of the beat, so that a P wave of a long PR is still seen (−400 ms)."""
 ALIKE = 0.90
 """Correlation over QRS and all leads above which a beat is like the template."""
-_QRS_HALF = 30
+UNLIKE = 0.8
+"""Below this correlation a beat is of another shape; its R is its own longest vector."""
+_QRS_HALF, _QUIET = 30, 5
+"""Samples on each side of R that are looked at, and those at the outer ends that lie before QRS."""
 MEAN_R_SAMPLE = LEAD_IN + BEAT_R_SAMPLE
 """Of the average beat with its lead-in."""
 
@@ -28,7 +31,7 @@ class AlignedBeats:
         accepted: (n,) bool.
         likeness: (n,) correlation of each beat's QRS with the average, all leads together.
         noise_mv: (12,) mV, scatter of single accepted beats about the average.
-        p_coherence: Share of the beats' power before QRS that the average explains: near 1 with a P wave in step.
+        single_mv: (n, 12, LEAD_IN + BEAT_SAMPLES) mV, each beat, baseline at its PQ level.
     """
 
     mean_mv: np.ndarray
@@ -36,7 +39,7 @@ class AlignedBeats:
     accepted: np.ndarray
     likeness: np.ndarray
     noise_mv: np.ndarray
-    p_coherence: float
+    single_mv: np.ndarray
 
 
 def average_beat(
@@ -91,20 +94,23 @@ def align_beats(signal: ConditionedSignal, r_peaks_s: np.ndarray, accepted: np.n
         likeness = _likeness(qrs, np.median(qrs[chosen], axis=0))
         chosen = _premature(r, likeness >= min(ALIKE, np.median(likeness)))
 
-    r = r + _centre(np.median(_qrs(signal, r[chosen]), axis=0))
+    qrs = _qrs(signal, r)
+    usual = np.median(qrs[chosen], axis=0)
+    # What is far larger than the lead's usual QRS is cut: an artefact of one lead does not move R.
+    most = 2.0 * np.abs(usual).max(axis=1, keepdims=True)
+    r = r + np.where(likeness < UNLIKE, _centre(np.clip(qrs, -most, most), 25), _centre(usual[None], 16))
     beats = _extract(signal, r)
     mean = _average(beats, chosen, signal, r)
-    onset_ms, _ = find_qrs(mean, MEAN_R_SAMPLE)
+    near = slice(MEAN_R_SAMPLE - 60, MEAN_R_SAMPLE + 100)
+    apart = (beats[chosen] - mean)[:, :, near]
+    onset_ms, _ = find_qrs(mean, MEAN_R_SAMPLE, apart.std(axis=2).mean(axis=0))
     onset = round(MEAN_R_SAMPLE + onset_ms * BEAT_FS_HZ / 1000.0)
     level = slice(max(0, onset - 7), max(1, onset - 1))  # 24 ms of PQ segment
     mean -= mean[:, level].mean(axis=1, keepdims=True)
-    single = beats[chosen] - beats[chosen][:, :, level].mean(axis=2, keepdims=True)
+    single = beats - beats[:, :, level].mean(axis=2, keepdims=True)
     window = slice(max(0, onset - 40), MEAN_R_SAMPLE + 100)
-    noise = np.sqrt(np.mean((single - mean)[:, :, window] ** 2, axis=(0, 2)))
-    coherence = _coherence(single[:, INDEPENDENT, max(0, onset - 40) : onset])
-    return AlignedBeats(
-        mean_mv=mean, r_peaks_s=r, accepted=chosen, likeness=likeness, noise_mv=noise, p_coherence=coherence
-    )
+    noise = np.sqrt(np.mean((single[chosen] - mean)[:, :, window] ** 2, axis=(0, 2)))
+    return AlignedBeats(mean_mv=mean, r_peaks_s=r, accepted=chosen, likeness=likeness, noise_mv=noise, single_mv=single)
 
 
 def _extract(signal: ConditionedSignal, r: np.ndarray) -> np.ndarray:
@@ -175,23 +181,17 @@ def _average(beats: np.ndarray, chosen: np.ndarray, signal: ConditionedSignal, r
     return (picked * weight[:, None, :]).sum(axis=0) / weight.sum(axis=0)
 
 
-def _centre(qrs: np.ndarray) -> float:
-    """Return the offset in s (within ±60 ms) of the peak of the vector length from the nominal R in (8, 60)."""
-    middle = _QRS_HALF
-    level = np.median(qrs[:, : middle - 15], axis=1, keepdims=True)
-    length = np.sqrt(((qrs - level) ** 2).sum(axis=0))[middle - 16 : middle + 17]
-    best = int(np.clip(length.argmax(), 1, len(length) - 2))
-    a, b, c = length[best - 1 : best + 2]
+def _centre(qrs: np.ndarray, reach: int) -> np.ndarray:
+    """Return the offset in s of the peak of the vector length from the nominal R in beats (n, 8, 60).
+
+    At most ``reach`` samples are looked at on each side: at high rates T is not far.
+    """
+    level = np.median(qrs[:, :, :_QUIET], axis=2, keepdims=True)
+    length = np.sqrt(((qrs - level) ** 2).sum(axis=1))
+    first, last = _QRS_HALF - reach, _QRS_HALF + reach + 1
+    best = first + np.clip(length[:, first:last].argmax(axis=1), 1, last - first - 2)
+    rows = np.arange(len(length))
+    a, b, c = length[rows, best - 1], length[rows, best], length[rows, best + 1]
     curve = a - 2 * b + c
-    fraction = 0.5 * (a - c) / curve if curve < -1e-12 else 0.0
-    return (best - 16 + float(np.clip(fraction, -0.5, 0.5))) / BEAT_FS_HZ
-
-
-def _coherence(before: np.ndarray) -> float:
-    """Share of the power of single beats (k, 8, w) that their mean explains, corrected for the number of beats."""
-    if len(before) < 2 or before.shape[2] < 4:
-        return 1.0
-    power = (before**2).mean()
-    shared = (before.mean(axis=0) ** 2).mean()
-    k = len(before)
-    return float(np.clip((k * shared - power) / ((k - 1) * power + 1e-12), 0.0, 1.0))
+    fraction = np.where(curve < -1e-12, 0.5 * (a - c) / np.where(curve < -1e-12, curve, -1.0), 0.0)
+    return (best - _QRS_HALF + np.clip(fraction, -0.5, 0.5)) / BEAT_FS_HZ

@@ -5,29 +5,26 @@ from dataclasses import replace
 import numpy as np
 
 from COFGeneratorLib.ecg.average_beat import LEAD_IN, MEAN_R_SAMPLE, AlignedBeats, align_beats
+from COFGeneratorLib.ecg.calibration import calibration_pulses, without_pulses
 from COFGeneratorLib.ecg.conditioning import condition
-from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ, EcgCycle
+from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ, MOST_SINGLE, EcgCycle
 from COFGeneratorLib.ecg.delineation import Fiducials, delineate
-from COFGeneratorLib.ecg.exchanged_leads import suspected_exchanges
-from COFGeneratorLib.ecg.pacing import find_spikes, without_spikes
-from COFGeneratorLib.ecg.record import LEADS, EcgRecord
-from COFGeneratorLib.ecg.rhythm import COHERENT_P, assess_rhythm
+from COFGeneratorLib.ecg.electrodes import suspicions
+from COFGeneratorLib.ecg.p_waves import ON_TIME, SEEN, on_time, p_coherence
+from COFGeneratorLib.ecg.pacing import drives_beats, find_spikes, without_spikes
+from COFGeneratorLib.ecg.record import LEADS, Doubt, EcgRecord
+from COFGeneratorLib.ecg.rhythm import assess_rhythm
+from COFGeneratorLib.ecg.usable import UNUSABLE, check_usable, judge
 from COFGeneratorLib.errors import EcgError
 
-SHORTEST_S = 0.6
-"""Shorter records hold no whole beat."""
 RR_MS = (240.0, 3000.0)
 """R–R of a record with one interval only: 250 down to 20 a minute. With several, the median guards against nonsense."""
-UNUSABLE = 0.05
-"""Quality below which what was found is noise; recordings that can be read by eye have 0.3 and more."""
-FLAT_MV = 0.02
-"""A lead whose 1st–99th percentile range is smaller is flat (electrode off)."""
 
 
 def analyse_ecg(record: EcgRecord, beat: int | None = None, at_s: float | None = None) -> EcgCycle:
-    """Find the beats of a record (NeuroKit2, consensus of leads) and measure its representative cycle.
+    """Find the beats of a record and measure its representative cycle.
 
-    Pacing spikes are bridged before, so that they are neither beats nor part of QRS.
+    Pacing spikes and calibration pulses are bridged before, so that they are neither beats nor part of QRS.
 
     Args:
         record: The 12-lead record.
@@ -40,22 +37,32 @@ def analyse_ecg(record: EcgRecord, beat: int | None = None, at_s: float | None =
     from COFGeneratorLib.ecg.detection import find_r_peaks
 
     check_usable(record)
+    notes: list[str] = []
+    pulses = calibration_pulses(record.signal_mv, record.fs_hz)
+    if pulses:
+        record = replace(record, signal_mv=without_pulses(record.signal_mv, record.fs_hz, pulses))
+        notes.append(f"{len(pulses)} calibration pulse(s) were left out.")
     spikes = find_spikes(record.signal_mv, record.fs_hz)
-    if len(spikes):
-        record = replace(record, signal_mv=without_spikes(record.signal_mv, record.fs_hz, spikes))
-    peaks_s = find_r_peaks(record)
+    bridged = (
+        replace(record, signal_mv=without_spikes(record.signal_mv, record.fs_hz, spikes)) if len(spikes) else record
+    )
+    peaks_s = find_r_peaks(bridged)
     if at_s is not None and beat is None:
         beat = _beat_at(peaks_s, at_s)
-    cycle = cycle_from_peaks(record, peaks_s * record.fs_hz, beat)
+    cycle = _measured(bridged, peaks_s * record.fs_hz, beat, paced=len(spikes) > 0)
+    paced = drives_beats(spikes / record.fs_hz, cycle.r_peaks_s)
+    if len(spikes) and not paced:
+        cycle = _measured(record, peaks_s * record.fs_hz, beat, paced=False)
     if cycle.quality < UNUSABLE:
         raise EcgError(
             f"An ECG whose beats resemble each other is needed; found a quality of {cycle.quality:.2f} (below "
             f"{UNUSABLE:g}), as noise has. Check leads and gain, and record again."
         )
-    if len(spikes) >= 0.5 * len(peaks_s):
-        note = f"Pacing spikes: {len(spikes)} narrow deflections, bridged before measuring."
-        return replace(cycle, rhythm="paced rhythm suspected", warnings=(*cycle.warnings, note))
-    return cycle
+    if paced:
+        notes.append(f"Pacing spikes: {len(spikes)} narrow deflections, bridged before measuring.")
+        doubts = tuple(sorted({*cycle.doubts, Doubt.PACED}))
+        cycle = replace(cycle, rhythm="paced rhythm suspected", doubts=doubts)
+    return replace(cycle, warnings=(*cycle.warnings, *notes))
 
 
 def _beat_at(r_peaks_s: np.ndarray, at_s: float) -> int:
@@ -74,42 +81,6 @@ def _beat_at(r_peaks_s: np.ndarray, at_s: float) -> int:
     return beat
 
 
-def check_usable(record: EcgRecord) -> None:
-    """Refuse a record that is too short or has flat leads.
-
-    Raises:
-        EcgError: See above.
-    """
-    if record.duration_s < SHORTEST_S:
-        raise EcgError(
-            f"At least one whole beat, {SHORTEST_S:g} s of ECG, is needed; found {record.duration_s:.2f} s. Use a "
-            "rhythm recording, usually 10 s."
-        )
-    flat = flat_leads(record)
-    if len(flat) > 1 or {"I", "II"} & set(flat):
-        raise EcgError(
-            f"Twelve leads with a signal are needed; found flat lead(s) {', '.join(flat)}. "
-            "Check the electrodes and cables (an arm's cable on the right leg empties a limb lead) and record again."
-        )
-
-
-def flat_leads(record: EcgRecord) -> list[str]:
-    """Name the leads without signal. III and the augmented leads may be small by their axis; I and II tell those."""
-    # A thousand sorted samples tell the percentiles as well as all do, in a tenth of the time.
-    thin = np.sort(record.signal_mv[:, :: max(1, record.signal_mv.shape[1] // 1000)], axis=1)
-    edge = thin.shape[1] // 100
-    spread = thin[:, -1 - edge] - thin[:, edge]
-    peak = record.signal_mv.max(axis=1) - record.signal_mv.min(axis=1)
-    derived = ("III", "aVR", "aVL", "aVF")
-    return [
-        name
-        for i, name in enumerate(LEADS)
-        if spread[i] < FLAT_MV
-        and (peak[i] < 2 * FLAT_MV or spread[i] < 0.1 * FLAT_MV)
-        and not (name in derived and peak[i] > 0.1 * FLAT_MV)
-    ]
-
-
 def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int | None = None) -> EcgCycle:
     """Measure the representative cycle of a record whose R peaks are known.
 
@@ -121,6 +92,11 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
     Raises:
         EcgError: If no R–R interval is known, or ``beat`` does not exist.
     """
+    return _measured(record, r_peaks_samples, beat, paced=False)
+
+
+def _measured(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int | None, paced: bool) -> EcgCycle:
+    """Measure a record; beats that are paced point anywhere and say nothing of the electrodes."""
     r = np.sort(np.asarray(r_peaks_samples, dtype=np.float64)) / record.fs_hz
     r = r[(r >= 0) & (r <= record.duration_s)]
     _check_beats(record, r)
@@ -145,20 +121,26 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
             "`cof ecg` lists the beats."
         )
 
-    marks = delineate(aligned.mean_mv, float(np.median(rr[usable])), MEAN_R_SAMPLE)
-    if aligned.p_coherence < COHERENT_P:
-        marks = replace(marks, p_onset_ms=np.nan, p_offset_ms=np.nan)
+    timely = on_time(r, aligned.accepted)
+    aligned = _with_timely_p(aligned, timely)
     mean = aligned.mean_mv
+    marks = delineate(mean, float(np.median(rr[usable])), MEAN_R_SAMPLE, aligned.noise_mv)
+    shortest_ms = ON_TIME * float(np.percentile(rr, 75))
+    single = aligned.single_mv[timely[: len(aligned.single_mv)]]
+    coherence = p_coherence(single, marks.qrs_onset_ms, marks.t_end_ms, shortest_ms)
+    if coherence < SEEN:
+        marks = replace(marks, p_onset_ms=np.nan, p_offset_ms=np.nan)
     axis, sokolow, cornell = _voltages(mean, marks)
     nn = rr[usable]
     rr_cv = float(nn.std() / nn.mean()) if len(nn) > 1 else 0.0
-    quality, notes = _quality(record, aligned, rr_cv, signal.hum, marks)
+    quality, doubted, notes = judge(record, aligned, rr_cv, signal.hum)
+    misplaced, words = ((), ()) if paced else suspicions(mean, marks)
     if chosen and not usable[beat]:
         notes.append(
             f"The chosen interval (beat {beat}) begins or ends with a beat that is unlike the others or early; it sets "
             "the R–R interval, while the average of the usual beats gives the shape of the waves."
         )
-    rhythm = assess_rhythm(aligned, marks)
+    rhythm = assess_rhythm(aligned, marks, coherence)
     return EcgCycle(
         cycle_mv=_interval(record, r[beat], r[beat + 1], marks),
         beat_mv=mean[:, LEAD_IN:].astype(np.float32),
@@ -179,10 +161,32 @@ def cycle_from_peaks(record: EcgRecord, r_peaks_samples: np.ndarray, beat: int |
         rr_cv=rr_cv,
         quality=quality,
         t_end_source=marks.t_end_source,
-        warnings=(*record.warnings, *notes, *rhythm.notes),
+        warnings=(*record.warnings, *notes, *words, *rhythm.notes),
         rhythm=rhythm.name,
         likeness=aligned.likeness,
+        single_mv=_single(aligned),
+        kinds=rhythm.kinds,
+        doubts=tuple(sorted({*record.doubts, *doubted, *misplaced})),
     )
+
+
+def _with_timely_p(aligned: AlignedBeats, timely: np.ndarray) -> AlignedBeats:
+    """Take what precedes QRS from the beats that come on time: early ones have a P wave of their own, on another T."""
+    if timely.sum() == aligned.accepted.sum():
+        return aligned
+    mean = aligned.mean_mv.copy()
+    # Both averages are zero at the PQ level, which ends about here.
+    last = MEAN_R_SAMPLE - round(0.04 * BEAT_FS_HZ)
+    own = np.median(aligned.single_mv[timely], axis=0)[:, :last]
+    share = np.clip((last - np.arange(last)) / 5.0, 0.0, 1.0)
+    mean[:, :last] = share * own + (1.0 - share) * mean[:, :last]
+    return replace(aligned, mean_mv=mean)
+
+
+def _single(aligned: AlignedBeats) -> np.ndarray:
+    """Return the first accepted beats (k, 12, BEAT_SAMPLES), mV; a beat that the file alone states has no samples."""
+    known = aligned.accepted[: len(aligned.single_mv)]
+    return aligned.single_mv[known][:MOST_SINGLE, :, LEAD_IN:].astype(np.float32)
 
 
 def _check_beats(record: EcgRecord, r: np.ndarray) -> None:
@@ -256,40 +260,3 @@ def _voltages(mean: np.ndarray, marks: Fiducials) -> tuple[float, float, float]:
     at = LEADS.index
     sokolow = down[at("V1")] + max(up[at("V5")], up[at("V6")])
     return axis, float(sokolow), float(up[at("aVL")] + down[at("V3")])
-
-
-def _quality(
-    record: EcgRecord, aligned: AlignedBeats, rr_cv: float, hum: bool, marks: Fiducials
-) -> tuple[float, list[str]]:
-    """Return quality 0…1 and the findings in words."""
-    notes = []
-    flat = flat_leads(record)
-    amplitude = np.ptp(aligned.mean_mv[:, MEAN_R_SAMPLE - 25 : MEAN_R_SAMPLE + 25], axis=1)
-    noise = float(np.median(aligned.noise_mv / np.maximum(amplitude, 0.1)))
-    count, good = len(aligned.accepted), int(aligned.accepted.sum())
-    quality = float(np.clip(np.median(aligned.likeness[aligned.accepted]), 0, 1)) if good else 0.0
-    quality *= float(np.clip(1.15 - 2.0 * noise, 0.1, 1.0)) * (0.5 + 0.5 * good / count)
-    if flat:
-        notes.append(f"Lead {flat[0]} is flat (electrode off?); what it would tell is missing.")
-        quality *= 0.7
-    if noise > 0.15:
-        notes.append(f"Noise: single beats differ from the average by {100 * noise:.0f} % of the QRS (median lead).")
-    if hum:
-        notes.append("Mains hum was removed.")
-    if good < 5:
-        notes.append(f"Few beats: the average rests on {good}.")
-        quality *= 0.8 if good >= 3 else 0.6 if good == 2 else 0.4
-    if count == 2 and good == 1:
-        notes.append("One beat only: its R–R interval is what the file states.")
-    if rr_cv > 0.12:
-        notes.append(f"Irregular rhythm: R–R varies by {100 * rr_cv:.0f} %; one cycle does not stand for all.")
-    if count - good > 0:
-        notes.append(f"{count - good} of {count} beats are unlike the others or early, and left out of the average.")
-    p_wave = None
-    if marks.p_wave_present:
-        first, last = (
-            max(int(MEAN_R_SAMPLE + at * BEAT_FS_HZ / 1000), 0) for at in (marks.p_onset_ms, marks.p_offset_ms)
-        )
-        p_wave = aligned.mean_mv[:, first : max(last, first + 2)]
-    notes += suspected_exchanges(aligned.mean_mv[:, MEAN_R_SAMPLE - 15 : MEAN_R_SAMPLE + 16], p_wave)
-    return float(np.clip(quality, 0.0, 1.0)), notes

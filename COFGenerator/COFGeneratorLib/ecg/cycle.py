@@ -4,10 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from COFGeneratorLib.ecg.record import Doubt
+
 BEAT_FS_HZ = 250.0
 BEAT_SAMPLES = 256
 BEAT_R_SAMPLE = 60
 """The average beat is 256 samples at 250 Hz (4 ms), R at sample 60: 240 ms before R to 784 ms after it."""
+
+MOST_SINGLE = 12
+"""Single beats that are kept beside the average one."""
 
 SCALAR_NAMES = (
     "rr_ms", "pr_ms", "qrsd_ms", "qt_ms", "t_end_over_rr", "axis_cos", "axis_sin", "sokolow_mv", "cornell_mv",
@@ -41,6 +46,10 @@ class EcgCycle:
         warnings: Findings in words.
         rhythm: What the rhythm looks like, in words; a suspicion, not a diagnosis.
         likeness: (n,) correlation of each beat's QRS with the average beat; empty where not known.
+        single_mv: (k, 12, BEAT_SAMPLES) mV, the first accepted beats one by one, at most ``MOST_SINGLE``.
+        kinds: (n,) what each beat is: ``"usual"``, ``"early"`` (of the usual shape), ``"ventricular"`` (wide, of
+            another shape) or ``"other"``; empty where not known.
+        doubts: What of the ECG may not be what it seems; see ``Doubt``.
     """
 
     cycle_mv: np.ndarray
@@ -65,6 +74,9 @@ class EcgCycle:
     warnings: tuple[str, ...] = ()
     rhythm: str = ""
     likeness: np.ndarray = field(default_factory=lambda: np.empty(0))
+    single_mv: np.ndarray = field(default_factory=lambda: np.empty((0, 0, BEAT_SAMPLES), dtype=np.float32))
+    kinds: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def hr_bpm(self) -> float:
@@ -90,6 +102,12 @@ class EcgCycle:
     def qt_ms(self) -> float:
         """QRS onset to T end, ms."""
         return self.t_end_ms - self.qrs_onset_ms
+
+    def rr_ratios(self) -> np.ndarray:
+        """Return R–R before and after each of ``single_mv`` over the record's median, (k, 2); 1 where not known."""
+        rr = np.diff(self.r_peaks_s) / np.median(np.diff(self.r_peaks_s))
+        around = np.stack([np.concatenate([[1.0], rr]), np.concatenate([rr, [1.0]])], axis=1)
+        return around[np.flatnonzero(self.accepted)[: len(self.single_mv)]]
 
     def scalars(self) -> np.ndarray:
         """Return the scalar side channel, (len(SCALAR_NAMES),) float32, raw units, 0 where a wave is absent.

@@ -24,6 +24,8 @@ ONSET_SHARE, OFFSET_SHARE = 0.025, 0.035
 LATE_LOBE = 0.38
 """A second lobe of T this high, relative to the first, belongs to T."""
 T_CORNER_REACH_MS = 150
+NOISY, FAINT_MV = 4.0, 0.05
+"""A lead whose beats scatter so many times more than those of the median lead, and more than this, is not measured."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,17 @@ def qt_from_rate_ms(rr_ms: float) -> float:
     return float(np.clip(516.0 - 1.9 * 60000.0 / rr_ms, 220.0, 480.0))
 
 
-def find_qrs(beat_mv: np.ndarray, r_sample: int = BEAT_R_SAMPLE) -> tuple[float, float]:
-    """Return QRS onset and offset in ms from R of a beat (12, n) at ``BEAT_FS_HZ``."""
-    time_ms, _, velocity = _fine(beat_mv, r_sample)
+def find_qrs(
+    beat_mv: np.ndarray, r_sample: int = BEAT_R_SAMPLE, noise_mv: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Return QRS onset and offset in ms from R of a beat (12, n) at ``BEAT_FS_HZ``; noisy leads as in ``delineate``."""
+    time_ms, _, velocity = _fine(beat_mv, r_sample, noise_mv)
     return _qrs(time_ms, velocity)
 
 
-def delineate(beat_mv: np.ndarray, rr_ms: float, r_sample: int = BEAT_R_SAMPLE) -> Fiducials:
+def delineate(
+    beat_mv: np.ndarray, rr_ms: float, r_sample: int = BEAT_R_SAMPLE, noise_mv: np.ndarray | None = None
+) -> Fiducials:
     """Delineate an average beat.
 
     When T end cannot be found reliably (flat T, implausible QT), it is QRS onset + ``qt_from_rate_ms(rr_ms)`` and
@@ -68,11 +74,12 @@ def delineate(beat_mv: np.ndarray, rr_ms: float, r_sample: int = BEAT_R_SAMPLE) 
         beat_mv: (12, n) mV at ``BEAT_FS_HZ``, baseline at the PQ level.
         rr_ms: R–R length, ms; waves are sought within one cycle.
         r_sample: Sample of R.
+        noise_mv: (12,) mV, scatter of the single beats; leads far noisier than most are not looked at.
 
     Returns:
         The fiducials.
     """
-    time_ms, fine, velocity = _fine(beat_mv, r_sample)
+    time_ms, fine, velocity = _fine(beat_mv, r_sample, noise_mv)
     onset, offset = _qrs(time_ms, velocity)
     t_peak, t_end = _t_wave(time_ms, fine, onset, offset, rr_ms)
     expected = onset + qt_from_rate_ms(rr_ms)
@@ -93,9 +100,12 @@ def delineate(beat_mv: np.ndarray, rr_ms: float, r_sample: int = BEAT_R_SAMPLE) 
     )
 
 
-def _fine(beat_mv: np.ndarray, r_sample: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return a 1-ms grid (m,), the independent leads on it (8, m) mV, and their spatial velocity (m,) mV/ms."""
+def _fine(beat_mv: np.ndarray, r_sample: int, noise_mv: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a 1-ms grid (m,), the quiet independent leads on it (≤ 8, m) mV, and their spatial velocity (m,) mV/ms."""
     leads = np.asarray(beat_mv, dtype=np.float64)[INDEPENDENT]
+    if noise_mv is not None:
+        noise = np.asarray(noise_mv)[INDEPENDENT]
+        leads = leads[noise <= max(NOISY * float(np.median(noise)), FAINT_MV)]
     step = 1000.0 / BEAT_FS_HZ
     knots = (np.arange(leads.shape[1]) - r_sample) * step
     spline = CubicSpline(knots, leads, axis=1)

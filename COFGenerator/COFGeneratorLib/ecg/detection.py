@@ -1,132 +1,158 @@
-"""R peaks by NeuroKit2 on several leads, and the vote among them."""
+"""R peaks by what most leads see at once, each lead on its own scale.
 
-import warnings
+A lead's artefact stays its own: leads are brought to one height by their usual QRS, what is higher is cut, and the
+leads that show most at an instant do not count there. Peaks that are unlike the beat of the record and are not seen
+by most leads are dropped.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import signal as sps
 
 from COFGeneratorLib.ecg.delineation import INDEPENDENT
-from COFGeneratorLib.ecg.record import LEADS, EcgRecord
+from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.errors import EcgError
 
 DETECT_HZ = 250
-BAND_HZ = (9.0, 35.0)
-LEAD_IN = DETECT_HZ
-SAME_BEAT_S = 0.10
-LOWEST = 0.25
-"""A QRS whose magnitude (all leads) is below this share of the usual one is noise or a T wave."""
-REFRACTORY_S = 0.24
-"""Shortest R–R, s: 250 beats per minute."""
+BAND_HZ = (7.0, 35.0)
+REFRACTORY_S = 0.19
+"""Shortest R–R, s: couplings of 0.2 s and 250 beats per minute are heard."""
+BLOCK_S = 2.2
+"""Each stretch of this length holds a beat, down to 30 a minute."""
+LOWEST = 0.22
+"""A peak whose height is below this share of the usual one is noise or a T wave."""
+CUT = 1.6
+"""Heights are cut at this many usual QRS."""
+ALIKE = 0.75
+"""Correlation of a peak with the record's beat above which it is one of them."""
+SHOWN = 0.48
+"""A beat of another shape has this share of the usual QRS at least, as a mean over the leads that counts none twice."""
+LATEST_T_S = 0.42
+SILENCED = 2
+"""So many of the eight independent leads, those that show most, do not count at an instant."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A record as the detector sees it, at ``DETECT_HZ``: leads (8, m) in usual QRS, and how much most of them show."""
+
+    leads: np.ndarray
+    weight: np.ndarray
+    shown: np.ndarray
 
 
 def find_r_peaks(record: EcgRecord) -> np.ndarray:
-    """Return R times (n,) in s, agreed by most of: leads I, II, V5 and the vector magnitude (two detectors).
+    """Return R times (n,) in s.
 
     Raises:
-        EcgError: If no detector finds beats.
+        EcgError: If there are no beats.
     """
-    filtered = _detection_signal(record)  # (12, m) at DETECT_HZ
-    magnitude = np.sqrt((filtered[INDEPENDENT] ** 2).sum(axis=0))
-    energy = sps.sosfiltfilt(sps.butter(2, 12, "lowpass", fs=DETECT_HZ, output="sos"), magnitude)
-    voters = [_detect(filtered[LEADS.index(name)], "neurokit") for name in ("I", "II", "V5")]
-    voters += [_detect(energy, "neurokit"), _detect(energy, "elgendi2010"), _threshold(energy)]
-    voters = [peaks for peaks in voters if len(peaks) >= 2] or [peaks for peaks in voters if len(peaks)]
-    if not voters:
+    seen = _look(_detection_signal(record))
+    peaks = _candidates(seen.shown)
+    if len(peaks) == 0:
         raise EcgError(
             f"Heart beats are needed to time the cycle; found none in {record.duration_s:.1f} s. "
             "Check the leads, the gain and the unit of the recording."
         )
-    peaks = _vote(voters, energy)
+    peaks = _kept(seen, peaks)
     if len(peaks) == 0:
         raise EcgError(
             "Heart beats that the leads agree on are needed; found none. The recording is too noisy: record it again."
         )
-    return peaks
+    return peaks / DETECT_HZ
 
 
 def _detection_signal(record: EcgRecord) -> np.ndarray:
-    """Band-pass to QRS, not T, and resample to ``DETECT_HZ``; (12, m)."""
-    x = record.signal_mv.astype(np.float64)
+    """Band-pass to QRS, not T, and resample to ``DETECT_HZ``; (8, m)."""
+    x = record.signal_mv[INDEPENDENT].astype(np.float64)
     high = min(BAND_HZ[1], 0.45 * record.fs_hz)
     sos = sps.butter(2, [BAND_HZ[0], high], "bandpass", fs=record.fs_hz, output="sos")
     x = sps.sosfiltfilt(sos, x, axis=1, padlen=min(x.shape[1] - 1, int(record.fs_hz)))
     count = round(x.shape[1] * DETECT_HZ / record.fs_hz)
-    old = np.arange(x.shape[1]) / record.fs_hz
-    new = np.arange(count) / DETECT_HZ
     if record.fs_hz < DETECT_HZ:
         return sps.resample(x, count, axis=1)
+    old = np.arange(x.shape[1]) / record.fs_hz
+    new = np.arange(count) / DETECT_HZ
     return np.stack([np.interp(new, old, row) for row in x])
 
 
-def _detect(x: np.ndarray, method: str) -> np.ndarray:
-    """Run one NeuroKit2 detector on one signal (m,); returns times in s, empty where it fails."""
-    import neurokit2 as nk
-
-    spread = np.percentile(np.abs(x), 99)
-    if spread < 0.01:
-        return np.empty(0)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            # Detectors ignore the first and last beat of what they get; silence before and after gives them a lead-in.
-            padded = np.pad(x / spread, LEAD_IN)
-            _, info = nk.ecg_peaks(padded, sampling_rate=DETECT_HZ, method=method)
-    except (ValueError, IndexError, ZeroDivisionError, KeyError):
-        # The detectors raise these on too few or odd peaks; the other voters decide.
-        return np.empty(0)
-    peaks = np.asarray(info["ECG_R_Peaks"], dtype=np.float64) - LEAD_IN
-    return peaks[np.isfinite(peaks) & (peaks >= 0) & (peaks < len(x))] / DETECT_HZ
+def _blocks(x: np.ndarray) -> np.ndarray:
+    """Return the largest value of each block of ``BLOCK_S``, (..., blocks)."""
+    count = max(1, int(x.shape[-1] / (BLOCK_S * DETECT_HZ)))
+    size = x.shape[-1] // count
+    return x[..., : count * size].reshape(*x.shape[:-1], count, size).max(axis=-1)
 
 
-def _threshold(energy: np.ndarray) -> np.ndarray:
-    """Peaks of the magnitude above a third of its usual maximum; one voter that has no memory."""
-    blocks = [block.max() for block in np.array_split(energy, max(1, len(energy) // (2 * DETECT_HZ))) if len(block)]
-    height = 0.35 * float(np.median(blocks))
-    peaks, _ = sps.find_peaks(energy, height=height, distance=int(REFRACTORY_S * DETECT_HZ))
-    return peaks / DETECT_HZ
+def _look(x: np.ndarray) -> _Seen:
+    size = np.abs(x)
+    usual = np.median(_blocks(size), axis=1)
+    quiet = np.median(size, axis=1)
+    # The largest of noise alone is some four times its median; a QRS is ten and more.
+    weight = np.clip((usual / np.maximum(quiet, 1e-9) - 4.0) / 6.0, 0.05, 1.0) * (usual > 0.005)
+    leads = x / np.maximum(usual, 0.005)[:, None]
+    power = np.sort(np.minimum(np.abs(leads), CUT) ** 2 * weight[:, None], axis=0)
+    shown = np.sqrt(power[: len(power) - SILENCED].mean(axis=0))
+    smooth = sps.sosfiltfilt(_SMOOTH, shown, padlen=min(len(shown) - 1, DETECT_HZ))
+    return _Seen(leads, weight, smooth)
 
 
-def _vote(voters: list[np.ndarray], energy: np.ndarray) -> np.ndarray:
-    """Keep the groups of peaks (within ``SAME_BEAT_S``) that at least half of the voters saw."""
-    times = np.concatenate(voters)
-    owner = np.concatenate([np.full(len(p), i) for i, p in enumerate(voters)])
-    order = np.argsort(times)
-    times, owner = times[order], owner[order]
-    groups: list[list[int]] = []
-    for i in range(len(times)):
-        if groups and times[i] - times[groups[-1][0]] <= SAME_BEAT_S:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    found, votes = [], []
-    for group in groups:
-        count = len(set(owner[group]))
-        if 2 * count >= len(voters):
-            found.append(_peak_near(energy, float(np.median(times[group]))))
-            votes.append(count)
-    # Noise that fools several detectors (their thresholds fall where nothing else is) is still small in the magnitude.
-    heights = np.array([_height(energy, time) for time in found])
-    high = heights > LOWEST * np.median(heights) if len(heights) else []
-    found = [time for time, tall in zip(found, high, strict=True) if tall]
-    votes = [count for count, tall in zip(votes, high, strict=True) if tall]
-    keep: list[int] = []
-    for i, time in enumerate(found):
-        if keep and time - found[keep[-1]] < REFRACTORY_S:
-            stronger = _height(energy, time) > _height(energy, found[keep[-1]])
-            if (votes[i], stronger) > (votes[keep[-1]], not stronger):
-                keep[-1] = i
-        else:
-            keep.append(i)
-    return np.asarray([found[i] for i in keep])
+_SMOOTH = sps.butter(2, 12, "lowpass", fs=DETECT_HZ, output="sos")
 
 
-def _height(energy: np.ndarray, time_s: float) -> float:
-    return float(energy[min(round(time_s * DETECT_HZ), len(energy) - 1)])
+def _candidates(shown: np.ndarray) -> np.ndarray:
+    """Return the peaks of what is shown that are high enough, samples (n,)."""
+    usual = float(np.median(_blocks(shown)))
+    if usual <= 0.0:
+        return np.empty(0, dtype=int)
+    edge = np.pad(shown, 1)  # a beat may be cut by the end of the record
+    peaks, _ = sps.find_peaks(edge, height=LOWEST * usual, distance=int(REFRACTORY_S * DETECT_HZ))
+    return peaks - 1
 
 
-def _peak_near(energy: np.ndarray, time_s: float, reach_s: float = 0.06) -> float:
-    """Return the time of the highest magnitude within ``reach_s``."""
-    centre, reach = round(time_s * DETECT_HZ), int(reach_s * DETECT_HZ)
-    start = max(0, centre - reach)
-    part = energy[start : centre + reach + 1]
-    return (start + int(np.argmax(part))) / DETECT_HZ if len(part) else time_s
+def _kept(seen: _Seen, peaks: np.ndarray) -> np.ndarray:
+    """Drop what is unlike the beat and not shown by most leads, and T waves."""
+    half = int(0.06 * DETECT_HZ)
+    padded = np.pad(np.clip(seen.leads, -CUT, CUT) * np.sqrt(seen.weight)[:, None], ((0, 0), (half, half)))
+    windows = np.stack([padded[:, at : at + 2 * half + 1] for at in peaks])  # (n, 8, w)
+    height = seen.shown[peaks]
+    usual = float(np.median(_blocks(seen.shown)))
+    tall = height >= 0.6 * min(usual, height.max())
+    template = np.median(windows[tall], axis=0)
+    like = _likeness(windows, template)
+    own = np.abs(windows).max(axis=2)  # (n, 8)
+    share = np.minimum(own / np.maximum(np.abs(template).max(axis=1), 1e-9), 1.0)
+    shown = (share * seen.weight).sum(axis=1) / seen.weight.sum()
+    own_kind = (like > ALIKE) & (height > 0.3 * usual)
+    other = ~own_kind & (shown >= SHOWN) & (height > 0.34 * usual)
+    # More strange peaks than this are noise; among them a tall one may still be a beat.
+    other &= (height > 0.55 * usual) | (other.sum() <= own_kind.sum())
+    keep = own_kind | other
+    keep &= ~_t_waves(peaks / DETECT_HZ, height, like)
+    return peaks[keep]
+
+
+def _t_waves(time_s: np.ndarray, height: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Tell T waves (n,) bool: lower than the beat before, unlike the usual, and as a rule at one delay after a beat."""
+    gap = np.diff(time_s, prepend=-np.inf)
+    share = height / np.concatenate([[np.inf], height[:-1]])
+    late = (gap < LATEST_T_S) & (share < np.where(like < ALIKE, 0.8, 0.65))
+    if not late.any():
+        return late
+    middle = np.median(gap[late])
+    regular = late & (np.abs(gap - middle) < 0.04)
+    soon = late & (like < ALIKE) & ((share < 0.4) & (gap < 0.3) | (share < 0.65) & (gap < 0.22))
+    return soon | regular if regular.sum() >= 0.4 * (~late).sum() else soon
+
+
+def _likeness(windows: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """Return the largest correlation (n,) of windows (n, 8, w) with a template, shifted by up to 20 ms."""
+    reach = int(0.02 * DETECT_HZ)
+    inner = template[:, reach:-reach]
+    best = np.zeros(len(windows))
+    norm = np.sqrt((inner**2).sum())
+    for shift in range(2 * reach + 1):
+        part = windows[:, :, shift : shift + inner.shape[1]]
+        score = (part * inner).sum(axis=(1, 2)) / (np.sqrt((part**2).sum(axis=(1, 2))) * norm + 1e-9)
+        best = np.maximum(best, score)
+    return best

@@ -3,12 +3,18 @@
 import numpy as np
 from scipy.ndimage import median_filter
 
-SPIKE_MV = 0.35
-"""Height over a running median, in at least two leads, from which a 1–4 ms deflection is taken for a pacing spike."""
-WIDEST_MS = 5.0
+SPIKE_MV = 0.3
+"""Height over a running median, in at least two leads, from which a narrow deflection is taken for a pacing spike."""
+WIDEST_MS = 8.0
+"""A stimulus of 0.5–2 ms, as a recorder's low-pass leaves it."""
 LOWEST_RATE_HZ = 400.0
 """Slower recordings smear the spike into the QRS; nothing is looked for there."""
 MOST_PER_S = 7.0
+LEAD_S = (0.02, 0.35)
+"""How long before R a stimulus of the ventricles or atria comes."""
+LEAD_SHARE = 0.5
+"""The same as a share of R–R: earlier is the beat before."""
+STEADY_S = 0.012
 
 
 def find_spikes(signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
@@ -30,15 +36,29 @@ def find_spikes(signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
 
 
 def _stands_alone(signal_mv: np.ndarray, centre: int, narrow: int) -> bool:
-    """Tell whether the level before the deflection and after it differ little from each other next to its height."""
+    """Tell whether the level beside the deflection stays what it is, and differs little between before and after it."""
     before, after = centre - narrow - 1, centre + narrow + 1
-    if before < 1 or after >= signal_mv.shape[1] - 1:
+    if before < narrow or after >= signal_mv.shape[1] - narrow:
         return False
     lead = int(np.argmax(np.abs(signal_mv[:, centre] - 0.5 * (signal_mv[:, before] + signal_mv[:, after]))))
     x = signal_mv[lead]
     height = abs(x[centre] - 0.5 * (x[before] + x[after]))
-    slope = max(abs(x[before] - x[before - 1]), abs(x[after + 1] - x[after]))
-    return abs(x[after] - x[before]) < 0.4 * height and slope < 0.2 * height
+    # The flanks of a steep, narrow QRS still fall where the foot of a spike is flat.
+    foot = abs(x[before] - x[before - narrow])
+    return abs(x[after] - x[before]) < 0.4 * height and foot < 0.2 * height
+
+
+def drives_beats(spikes_s: np.ndarray, r_peaks_s: np.ndarray) -> bool:
+    """Tell whether spikes precede at least half of the beats by one and the same time; what muscles make does not."""
+    if len(spikes_s) < 2 or len(r_peaks_s) < 2:
+        return False
+    longest = min(LEAD_S[1], LEAD_SHARE * float(np.median(np.diff(r_peaks_s))))
+    last = np.searchsorted(spikes_s, r_peaks_s - LEAD_S[0]) - 1
+    lead = r_peaks_s[last >= 0] - spikes_s[last[last >= 0]]
+    lead = lead[lead <= longest]
+    if len(lead) < max(2, 0.5 * len(r_peaks_s)):
+        return False
+    return bool(np.mean(np.abs(lead - np.median(lead)) < STEADY_S) > 0.7)
 
 
 def without_spikes(signal_mv: np.ndarray, fs_hz: float, spikes: np.ndarray) -> np.ndarray:

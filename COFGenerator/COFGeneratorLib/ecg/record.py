@@ -1,6 +1,7 @@
 """The one clean form of a 12-lead electrocardiogram, whatever file it came from."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import numpy as np
 
@@ -8,6 +9,21 @@ from COFGeneratorLib.errors import EcgError
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 """Order of the rows of every 12-lead array of this project."""
+
+
+class Doubt(StrEnum):
+    """What of an ECG may not be what it seems; who states a measure from it widens or withholds it."""
+
+    LEADS = "leads"
+    """Leads or electrodes may be exchanged, or contradict each other."""
+    POLARITY = "polarity"
+    """All leads may be upside down."""
+    SCALE = "scale"
+    """The file states no calibration: voltages may be wrong."""
+    PACED = "paced"
+    """A pacemaker drives the ventricles: QRS and T are not the heart's own."""
+    QUALITY = "quality"
+    """Noise, a missing lead or too few usual beats: the average may be off."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +37,7 @@ class EcgRecord:
         source_sha256: SHA-256 of the file(s) read, hexadecimal; empty for a record made in memory.
         stated: Measurements the file itself states (``hr_bpm``, ``qrsd_ms``, …), for cross-checks only.
         warnings: What the reader had to assume or repair, in words.
+        doubts: The same for programs: what of the record is in doubt.
 
     Raises:
         EcgError: If the array is not (12, L) of finite numbers or the rate is outside 50–4,000 Hz.
@@ -32,6 +49,7 @@ class EcgRecord:
     source_sha256: str = ""
     stated: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     def __post_init__(self) -> None:
         signal = np.ascontiguousarray(self.signal_mv, dtype=np.float32)

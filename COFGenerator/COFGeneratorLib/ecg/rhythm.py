@@ -4,61 +4,110 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from COFGeneratorLib.ecg.average_beat import MEAN_R_SAMPLE, AlignedBeats
+from COFGeneratorLib.ecg.average_beat import MEAN_R_SAMPLE, UNLIKE, AlignedBeats
 from COFGeneratorLib.ecg.cycle import BEAT_FS_HZ
-from COFGeneratorLib.ecg.delineation import Fiducials
+from COFGeneratorLib.ecg.delineation import INDEPENDENT, Fiducials
+from COFGeneratorLib.ecg.p_waves import SURE
 from COFGeneratorLib.ecg.record import LEADS
 
-COHERENT_P = 0.25
-"""Below this share the bump before QRS is not in step with it: no P wave (fibrillation waves average out)."""
 IRREGULAR = 0.09
 """Mean successive difference of R–R over its mean; atrial fibrillation has 0.15–0.3, respiration rarely over 0.08."""
+ALIKE_SHARE, ALIKE_RR = 0.6, 0.06
+"""Sinus rhythm with early beats keeps this share of its intervals within 6 % of one length; fibrillation does not."""
+SCATTERED = 0.36
+"""Share of intervals alike below which a P wave must be sure to be believed."""
+FASTEST_BPM = 150.0
+"""At higher rates P rides on T, and its direction is not told."""
 EARLY = 0.85
 FEWEST_BEATS = 6
+WIDER_MS = 16.0
+"""A beat of another shape that lasts so much longer than the usual ones is ventricular."""
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """Name of the rhythm, and findings in words."""
+    """Name of the rhythm, what each beat is (as ``EcgCycle.kinds``), and findings in words."""
 
     name: str
+    kinds: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def assess_rhythm(beats: AlignedBeats, marks: Fiducials) -> Rhythm:
-    """Judge the rhythm from R times, which rise, likeness of the beats, and the P wave of the average."""
-    accepted = beats.accepted
+def assess_rhythm(beats: AlignedBeats, marks: Fiducials, p_coherence: float) -> Rhythm:
+    """Judge the rhythm from R times, which rise, shape of the beats, the P wave of the average and its coherence."""
     rr = np.diff(beats.r_peaks_s)
     median = float(np.median(rr))
-    early = np.concatenate([[False], rr < EARLY * median])
-    unlike = beats.likeness < 0.8
-    ventricular = int((unlike & ~accepted).sum())
-    nn = rr[accepted[:-1] & accepted[1:]]
-    nn = nn if len(nn) >= 3 else rr
-    wobble = float(np.mean(np.abs(np.diff(nn))) / np.mean(nn)) if len(nn) >= 3 else 0.0
-    irregular = wobble > IRREGULAR and len(beats.r_peaks_s) >= FEWEST_BEATS
-    supraventricular = 0 if irregular else int((early & ~unlike).sum())
-
+    irregular, clustered = _irregular(beats, rr)
+    kinds = _kinds(beats, rr)
     notes = []
-    if irregular and not marks.p_wave_present:
+    if irregular and (not marks.p_wave_present or (p_coherence < SURE and clustered < SCATTERED)):
         name = "atrial fibrillation suspected"
-        notes.append(f"Atrial fibrillation suspected: no P wave in step with QRS, R–R changes by {100 * wobble:.0f} %.")
+        notes.append("Atrial fibrillation suspected: no P wave in step with QRS, and R–R keeps no length.")
     elif not marks.p_wave_present:
         name = "rhythm without P waves"
-        notes.append("No P wave was found; PR is not known.")
+        notes.append("No P wave was found (a junctional rhythm, or P too small for the noise); PR is not known.")
     else:
         name = _sinus(60.0 / median, irregular, _p_upright(beats.mean_mv, marks))
         if name.startswith("atrial rhythm"):
             notes.append("P points away from lead II: not from the sinus node, or limb leads exchanged.")
+    ventricular, other = kinds.count("ventricular"), kinds.count("other")
     if ventricular:
-        notes.append(f"{ventricular} beat(s) of another shape (ventricular ectopy or artefact).")
-    if supraventricular:
-        notes.append(f"{supraventricular} early beat(s) of the usual shape (supraventricular ectopy).")
-    return Rhythm(name, tuple(notes))
+        notes.append(f"{ventricular} ventricular beat(s): wide and of another shape.")
+    if other:
+        notes.append(f"{other} beat(s) of another shape (aberrant, fused or artefact).")
+    if kinds.count("early") and not irregular:
+        notes.append(f"{kinds.count('early')} early beat(s) of the usual shape (supraventricular ectopy).")
+    return Rhythm(name, kinds, tuple(notes))
+
+
+def _irregular(beats: AlignedBeats, rr: np.ndarray) -> tuple[bool, float]:
+    """Tell a rhythm whose intervals keep no length, ventricular beats left out; and the share of those alike."""
+    usual = beats.likeness >= UNLIKE
+    nn = rr[usual[:-1] & usual[1:]]
+    nn = nn if len(nn) >= 3 else rr
+    if len(nn) < 3 or len(beats.r_peaks_s) < FEWEST_BEATS:
+        return False, 1.0
+    wobble = float(np.mean(np.abs(np.diff(nn))) / np.mean(nn))
+    clustered = max(float(np.mean(np.abs(nn / length - 1.0) < ALIKE_RR)) for length in nn)
+    return wobble > IRREGULAR and clustered < ALIKE_SHARE, clustered
+
+
+def _kinds(beats: AlignedBeats, rr: np.ndarray) -> tuple[str, ...]:
+    """Tell what each beat is."""
+    unlike = beats.likeness < UNLIKE
+    early = np.concatenate([[False], rr < EARLY * np.median(rr)])
+    wide = np.zeros(len(unlike), dtype=bool)
+    if unlike.any() and len(beats.single_mv) == len(unlike):
+        width_ms = _widths_ms(beats.single_mv)
+        usual = np.median(width_ms[beats.accepted]) if beats.accepted.any() else np.median(width_ms)
+        wide = (width_ms > usual + WIDER_MS) & (_unlike_leads(beats) >= 0.5)
+    return tuple(
+        "ventricular" if odd and broad else "other" if odd else "early" if soon else "usual"
+        for odd, broad, soon in zip(unlike, wide, early, strict=True)
+    )
+
+
+def _unlike_leads(beats: AlignedBeats) -> np.ndarray:
+    """Return the share of the leads (n,) in which a beat's QRS is unlike the average: few have a lead's artefact."""
+    half = int(0.12 * BEAT_FS_HZ)
+    around = slice(MEAN_R_SAMPLE - half, MEAN_R_SAMPLE + half + 1)
+    part, usual = beats.single_mv[:, INDEPENDENT, around], beats.mean_mv[INDEPENDENT, around]
+    part = part - part.mean(axis=2, keepdims=True)
+    usual = usual - usual.mean(axis=1, keepdims=True)
+    norm = np.linalg.norm(part, axis=2) * np.linalg.norm(usual, axis=1) + 1e-12
+    return ((part * usual).sum(axis=2) / norm < UNLIKE).mean(axis=1)
+
+
+def _widths_ms(single_mv: np.ndarray) -> np.ndarray:
+    """Return how long each beat's vector over the leads is above a third of its longest within ±120 ms, ms (n,)."""
+    half = int(0.12 * BEAT_FS_HZ)
+    part = single_mv[:, INDEPENDENT, MEAN_R_SAMPLE - half : MEAN_R_SAMPLE + half + 1]
+    length = np.sqrt((part**2).sum(axis=1))
+    return (length > length.max(axis=1, keepdims=True) / 3.0).sum(axis=1) * 1000.0 / BEAT_FS_HZ
 
 
 def _sinus(rate_bpm: float, irregular: bool, upright: bool) -> str:
-    if not upright:
+    if not upright and rate_bpm <= FASTEST_BPM:
         return "atrial rhythm, not sinus"
     if irregular:
         return "irregular rhythm with P waves"

@@ -51,6 +51,7 @@ def summary(record: EcgRecord, cycle: EcgCycle) -> dict[str, Any]:
         "representative_beat": _representative(cycle, rr, nn),
         "condition": _condition(cycle),
         "stated": {name: _known(value, 3) for name, value in record.stated.items()},
+        "doubts": [str(doubt) for doubt in cycle.doubts],
         "warnings": list(dict.fromkeys((*record.warnings, *cycle.warnings))),
     }
 
@@ -84,6 +85,7 @@ def _beats(cycle: EcgCycle, rr: np.ndarray) -> list[dict[str, Any]]:
             "rr_ms": _known(rr[index]) if index < len(rr) else None,
             "likeness": _known(alike, 3),
             "accepted": bool(good),
+            "kind": cycle.kinds[index] if index < len(cycle.kinds) else None,
             "representative": index == cycle.representative,
         }
         for index, (at, good, alike) in enumerate(zip(cycle.r_peaks_s, cycle.accepted, likeness, strict=True))

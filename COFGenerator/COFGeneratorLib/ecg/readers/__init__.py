@@ -4,22 +4,29 @@ Each reader module has ``FORMAT``, ``matches(source)`` and ``read(source) -> Raw
 ``read``. They are tried in the order of ``READERS``: exact signatures first, plain text last.
 """
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 from COFGeneratorLib.ecg.readers.leads import assemble
-from COFGeneratorLib.ecg.readers.source import load
+from COFGeneratorLib.ecg.readers.source import Told, load, unit_mv
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.errors import EcgError
 
 READERS = ("dicom", "cardiosoft", "muse", "philips", "aecg", "scp", "edf", "wfdb", "matlab", "csv")
 
 
-def read_ecg(path: str | Path) -> EcgRecord:
+def read_ecg(
+    path: str | Path, leads: Sequence[str] = (), rate_hz: float | None = None, unit: str | None = None
+) -> EcgRecord:
     """Read a 12-lead ECG from any known format.
 
     Args:
         path: The file; for WFDB the header, the samples, or the record name without ending.
+        leads: Names of the leads in the order in which the file holds them: for arrays and tables without names, or to
+            put right leads that the file names wrongly.
+        rate_hz: Sampling rate, Hz, where the file states none.
+        unit: ``mV``, ``uV``, ``V`` or ``nV``, where the file states none.
 
     Returns:
         The record in mV, without anything that names a person.
@@ -27,7 +34,9 @@ def read_ecg(path: str | Path) -> EcgRecord:
     Raises:
         EcgError: If the file is no ECG, is damaged, or lacks leads.
     """
-    source = load(_existing(Path(path)))
+    if unit is not None and unit_mv(unit) is None:
+        raise EcgError("The unit of an ECG is mV, uV, V or nV; found another. Correct --unit.")
+    source = load(_existing(Path(path)), Told(tuple(leads), rate_hz, unit))
     for name in READERS:
         reader = import_module(f"{__name__}.{name}")
         if not reader.matches(source):

@@ -4,17 +4,20 @@ The rhythm series is read (not the derived representative beat): a time sequence
 the rate, each lead is an ``SLIST_PQ`` with origin, scale and digits.
 """
 
+from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count, measurements, number
+from COFGeneratorLib.ecg.readers.source import MAX_VALUES, RawEcg, Source, check_count, measurements, number, unit_mv
 from COFGeneratorLib.ecg.readers.xml_tree import parse
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "aecg"
-_UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
+MOST_SETS = 256
+_UNITS_S = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+"""Without a unit: seconds, as the standard's."""
 _STATED = {
     "MDC_ECG_HEART_RATE": "hr_bpm",
     "MDC_ECG_TIME_PD_RR": "rr_ms",
@@ -42,9 +45,11 @@ def read(source: Source) -> RawEcg:
     sets = [found for one in rhythm for found in one.iter("sequenceSet")]
     if not sets:
         raise EcgError("An annotated ECG with a rhythm series is expected; found none. Export it with waveforms.")
-    best = max(sets, key=_rank)
+    if len(sets) > MOST_SETS:
+        raise EcgError(f"Up to {MOST_SETS} sets of leads are expected; found {len(sets)}. The file is damaged.")
     raw = RawEcg({}, 0.0, _stated(root))
-    for sequence in best.iter("sequence"):
+    best = _joined(sets) if len(sets) > 1 else sets
+    for sequence in (one for part in best for one in part.iter("sequence")):
         value = sequence.find("value")
         if value is None:
             continue
@@ -54,12 +59,43 @@ def read(source: Source) -> RawEcg:
             raw.fs_hz = _rate(value)
     if not raw.fs_hz:
         raise EcgError("The time between samples must be stated; found none. Export the recording again.")
-    if len(sets) > 1 and len(raw.signals_mv) < 8:
+    return raw
+
+
+def _joined(sets: list[Element]) -> list[Element]:
+    """Return the set with the most leads, and those recorded together with it that hold the leads it lacks.
+
+    Raises:
+        EcgError: If the leads were recorded one after another, or their times are not stated.
+    """
+    best = max(sets, key=_rank)
+    together = [one for one in sets if _begin(one) is not None and _begin(one) == _begin(best)]
+    taken, found = [best], _leads(best)
+    for one in sorted(together, key=_rank, reverse=True):
+        if not _leads(one) & found and _leads(one):
+            taken.append(one)
+            found |= _leads(one)
+    if len(found) < 8:
         raise EcgError(
-            f"Leads recorded together are needed; found {len(sets)} groups of at most {len(raw.signals_mv)} leads. "
+            f"Leads recorded together are needed; found {len(sets)} groups of at most {_rank(best)[0]} leads. "
             "Export the simultaneous 12-lead rhythm."
         )
-    return raw
+    return taken
+
+
+def _leads(sequence_set: Element) -> set[str]:
+    names = (lead_name(_code(one)) for one in sequence_set.iter("sequence"))
+    return {name[0] for name in names if name}
+
+
+def _begin(sequence_set: Element) -> tuple[str, str, str] | None:
+    """Return when a set begins and its step, as written; None where it states no time."""
+    for value in sequence_set.iter("value"):
+        step, head = value.find("increment"), value.find("head")
+        if step is not None:
+            unit = step.get("unit", "")
+            return (head.get("value", "") if head is not None else "", step.get("value", ""), unit)
+    return None
 
 
 def _rank(sequence_set: Element) -> tuple[int, int]:
@@ -73,20 +109,25 @@ def _code(element: Element) -> str:
     return code.get("code", "") if code is not None else ""
 
 
-def _quantity(element: Element | None, units: dict[str, float]) -> float | None:
+def _quantity(element: Element | None, unit: Callable[[str], float | None]) -> float | None:
     if element is None:
         return None
-    value, factor = number(element.get("value")), units.get(element.get("unit", "").strip().lower())
+    value, factor = number(element.get("value")), unit(element.get("unit", ""))
     return None if value is None or factor is None else value * factor
+
+
+def _seconds(unit: str) -> float | None:
+    return _UNITS_S.get(unit.strip().lower())
 
 
 def _samples(value: Element) -> np.ndarray:
     """Decode one ``SLIST_PQ``, (L,) mV."""
-    scale, origin = _quantity(value.find("scale"), MV_PER_UNIT), _quantity(value.find("origin"), MV_PER_UNIT)
+    scale, origin = _quantity(value.find("scale"), unit_mv), _quantity(value.find("origin"), unit_mv)
     if not scale:
         raise EcgError("Each lead must state its scale in µV or mV; found none. Export the recording again.")
     digits = value.find("digits")
-    fields = ((digits.text if digits is not None else None) or "").split()
+    # Blanks separate the digits; some exporters write commas.
+    fields = ((digits.text if digits is not None else None) or "").replace(",", " ").split(None, MAX_VALUES)
     check_count(len(fields))
     try:
         return np.array(fields, dtype=np.float64) * scale + (origin or 0.0)
@@ -95,7 +136,7 @@ def _samples(value: Element) -> np.ndarray:
 
 
 def _rate(value: Element) -> float:
-    step = _quantity(value.find("increment"), _UNITS_S | {"": 1.0})  # without a unit: seconds, as the standard's
+    step = _quantity(value.find("increment"), _seconds)
     if not step or step <= 0:
         raise EcgError("The time between samples must be in s or ms; found none. Export the recording again.")
     rate = 1.0 / step

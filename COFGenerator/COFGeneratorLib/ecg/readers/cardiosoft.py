@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements, number
+from COFGeneratorLib.ecg.readers.source import MAX_VALUES, RawEcg, Source, check_count, measurements, number
 from COFGeneratorLib.ecg.readers.xml_tree import parse, text_of
 from COFGeneratorLib.errors import EcgError
 
@@ -52,7 +52,7 @@ def read(source: Source) -> RawEcg:
 
 def _integers(text: str | None) -> np.ndarray:
     """Parse comma-separated samples, (L,) float64."""
-    fields = (text or "").replace("\n", "").replace("\t", "").strip().strip(",").split(",")
+    fields = (text or "").replace("\n", "").replace("\t", "").strip().strip(",").split(",", MAX_VALUES)
     check_count(len(fields))
     try:
         return np.array([float(field) for field in fields])

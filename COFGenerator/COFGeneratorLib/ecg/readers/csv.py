@@ -1,4 +1,4 @@
-"""Comma-separated values, in a layout of ours that spreadsheets and scripts write without effort.
+"""Comma-separated values, in a layout of ours that spreadsheets and scripts write without effort, and in PhysioNet's.
 
 ::
 
@@ -8,9 +8,11 @@
     0.012,0.034,…
 
 Lines that begin with ``#`` may state ``fs_hz`` and ``unit`` (``mV``, the default, ``uV`` or ``V``); other comments are
-ignored. The first other line names the columns in any order and spelling. A unit may also stand beside a name,
-``V1 (uV)``. A column ``time_s`` or ``time_ms`` (also ``time``, ``t``: seconds) may state the rate instead of ``fs_hz``.
-Comma, semicolon (then a decimal comma is allowed) or tab separate the columns; text is UTF-8, UTF-16 or Latin-1.
+ignored. The first other line names the columns in any order and spelling, in quotes or not. A unit may also stand
+beside a name, ``V1 (uV)``, or below it in a line of units, as ``rdsamp`` and the PhysioBank ATM write. A column of time
+(``time_s``, ``time_ms``, ``time``, ``t``, ``Elapsed time``) may state the rate instead of ``fs_hz``. ``-`` is a missing
+sample. Comma, semicolon (then a decimal comma is allowed) or tab separate the columns; text is UTF-8, UTF-16 or
+Latin-1. A table of twelve numbers a line without names is an array: see ``matlab.from_array``.
 """
 
 import re
@@ -18,20 +20,32 @@ import re
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count, number
+from COFGeneratorLib.ecg.readers.matlab import from_array
+from COFGeneratorLib.ecg.readers.source import LONGEST_NAME, RawEcg, Source, Told, check_count, number, unit_mv
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "csv"
-_TIME = {"time": 1.0, "t": 1.0, "times": 1.0, "timesec": 1.0, "seconds": 1.0, "ts": 1.0, "timems": 1e-3, "ms": 1e-3}
+MOST_ROWS, MOST_COLUMNS = 600_000, 1024
+_TIME = {"time": 1.0, "t": 1.0, "times": 1.0, "timesec": 1.0, "seconds": 1.0, "ts": 1.0, "timems": 1e-3, "ms": 1e-3,
+         "elapsedtime": 1.0, "elapsedtimes": 1.0, "elapsedtimems": 1e-3}  # fmt: skip
+_SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "second": 1.0, "ms": 1e-3, "msec": 1e-3, "milliseconds": 1e-3}
+_CLOCK = re.compile(r"\[?(?:(\d{1,2}):)?(\d{1,4}):(\d{1,2}(?:\.\d{1,9})?)(?:\s[^\]]{1,20})?\]?")
+_QUOTES = " \t\"'"
 
 
 def matches(source: Source) -> bool:
-    """Tell by a header line that names at least two leads; binary files have NUL bytes or no such line."""
-    text = source.head_text(16384)
+    """Tell by a header line that names at least two leads, or by numbers alone; binary files have NUL bytes."""
     if source.data[:2] not in (b"\xff\xfe", b"\xfe\xff") and b"\x00" in source.data[:16384]:
         return False
-    header = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
-    return sum(lead_name(name) is not None for name in _split(header, _separator(header))) >= 2
+    lines = _content(source.head_text(16384))[:40]
+    if not lines:
+        return False
+    if lines[0].count(_separator(lines[0])) >= MOST_COLUMNS:
+        return False
+    cells = _split(lines[0], _separator(lines[0]))
+    if sum(lead_name(_spelt(name)[0]) is not None for name in cells) >= 2 or _single_lead(lines):
+        return True
+    return len(cells) >= 8 and all(number(cell) is not None for cell in cells)
 
 
 def read(source: Source) -> RawEcg:
@@ -40,33 +54,110 @@ def read(source: Source) -> RawEcg:
     Raises:
         EcgError: If no rate is stated, a cell is not a number, or columns are missing.
     """
-    lines = _text(source.data).splitlines()
-    comments: dict[str, str] = {}
-    start = 0
-    for start, line in enumerate(lines):  # noqa: B007 - the position after the comments is used below
+    text = _text(source.data)
+    comments = _comments(text)
+    body = _content(text)
+    separator = _separator(body[0])
+    names = _split(body[0], separator)
+    told = source.told
+    if _single_lead(body[:40]):
+        raise EcgError("Twelve standard leads are needed; found a single one, as watches record. Use a 12-lead ECG.")
+    if all(number(name) is not None for name in names):
+        return _without_names(body, separator, comments, told)
+    second = _split(body[1], separator) if len(body) > 1 else []
+    units = second if len(second) == len(names) and _are_units(second) else []
+    body = body[2 if units else 1 :]
+    check_count(len(names) * len(body))
+
+    default = unit_mv(told.unit) if told.unit else None
+    default = default or _unit(comments.get("unit", comments.get("units", "mv")))
+    leads = [(i, *_spelt(name)) for i, name in enumerate(names) if lead_name(_spelt(name)[0])]
+    values = _numbers(body, separator, len(names), [i for i, _, _ in leads])
+    raw = RawEcg({}, 0.0)
+    for (i, spelt, beside), column in zip(leads, values.T, strict=True):
+        below = unit_mv(units[i]) if units else None
+        if units and units[i] and below is None:
+            raise EcgError("The unit of each lead must be mV, uV or V; found another below its name. Correct it.")
+        raw.add(spelt, column * (beside or below or default))
+    timed = next((i for i, name in enumerate(names) if _letters(name) in _TIME), None)
+    time = None
+    if timed is not None and not told.rate_hz:
+        step = _SECONDS.get(_letters(units[timed]), 1.0) if units else _TIME[_letters(names[timed])]
+        time = step * _times(body, separator, timed)
+    raw.fs_hz = told.rate_hz or _rate(comments, time)
+    return raw
+
+
+def _without_names(body: list[str], separator: str, comments: dict[str, str], told: Told) -> RawEcg:
+    columns = len(_split(body[0], separator))
+    check_count(columns * len(body))
+    values = _numbers(body, separator, columns, list(range(columns)))
+    rate = told.rate_hz
+    time = values[:, 0]
+    if columns == (len(told.leads) or 12) + 1 and len(time) > 2 and (np.diff(time) > 0).all():
+        values = values[:, 1:]
+        rate = rate or _rate(comments, time)
+    if values.shape[1] != (len(told.leads) or 12):
+        raise EcgError(
+            f"Twelve columns are expected in a table without names; found {columns}. Name them in the first line, or "
+            "with --leads I,II,…"
+        )
+    stated = _unit(comments["unit"]) if "unit" in comments else None
+    return from_array(values.T, rate or _rate(comments, None), stated, told)
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines of a text that has no more than a record may have.
+
+    Raises:
+        EcgError: If it has.
+    """
+    if text.count("\n") + text.count("\r") > 2 * MOST_ROWS:
+        raise EcgError(f"A table of up to {MOST_ROWS:,} rows is expected; found more. Cut out the 10 s that matter.")
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _content(text: str) -> list[str]:
+    return [line for line in _lines(text) if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _comments(text: str) -> dict[str, str]:
+    """Return what the comments before the table state, by key."""
+    found: dict[str, str] = {}
+    for line in _lines(text):
         if line.strip() and not line.lstrip().startswith("#"):
             break
         key, _, value = line.lstrip("# \t").partition(":" if ":" in line else "=")
-        comments[key.strip().lower()] = value.strip()
-    separator = _separator(lines[start])
-    names = _split(lines[start], separator)
-    body = [line for line in lines[start + 1 :] if line.strip() and not line.lstrip().startswith("#")]
-    check_count(len(names) * len(body))
-    values = _numbers(body, separator, len(names))
+        found[key.strip().lower()] = value.strip()
+    return found
 
-    default = _unit(comments.get("unit", comments.get("units", "mv")))
-    raw = RawEcg({}, 0.0)
-    time = None
-    for name, column in zip(names, values.T, strict=True):
-        if lead_name(name):
-            beside = re.search(r"[(\[]\s*([^)\]]+?)\s*[)\]]|_(mv|uv|µv|v)$", name.strip().lower())
-            unit = (beside.group(1) or beside.group(2)) if beside else ""
-            spelt = re.sub(r"_(mv|uv|µv)$", "", name.strip(), flags=re.IGNORECASE)
-            raw.add(spelt, column * MV_PER_UNIT.get(unit, default))
-        elif re.sub(r"[^a-z]", "", name.lower()) in _TIME:
-            time = column * _TIME[re.sub(r"[^a-z]", "", name.lower())]
-    raw.fs_hz = _rate(comments, time)
-    return raw
+
+def _single_lead(lines: list[str]) -> bool:
+    """Tell the export of a watch: among its facts is a line ``Lead,Lead I``."""
+    cells = (_split(line, ",") for line in lines)
+    return any(len(cell) == 2 and cell[0].lower() == "lead" and lead_name(cell[1]) for cell in cells)
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name[:LONGEST_NAME].lower() if letter.isascii() and letter.isalpha())
+
+
+def _spelt(name: str) -> tuple[str, float | None]:
+    """Return the name of a column without the unit beside it, and the mV of that unit, None where there is none."""
+    name = name[: LONGEST_NAME + 1].strip()
+    for opening, closing in ("()", "[]"):
+        before, found, inside = name.partition(opening)
+        factor = unit_mv(inside.split(closing)[0]) if found else None
+        if factor is not None:
+            return before, factor
+    before, _, last = name.rpartition("_")
+    factor = unit_mv(last) if before else None
+    return (before, factor) if factor is not None else (name, None)
+
+
+def _are_units(cells: list[str]) -> bool:
+    """Tell a line of units: no numbers, and at least one voltage."""
+    return not any(number(cell) is not None for cell in cells) and any(unit_mv(cell) for cell in cells)
 
 
 def _text(data: bytes) -> str:
@@ -83,31 +174,48 @@ def _separator(header: str) -> str:
 
 
 def _split(line: str, separator: str) -> list[str]:
-    return [cell.strip().strip('"').strip() for cell in line.split(separator)]
+    return [cell.strip(_QUOTES) for cell in line.split(separator)]
 
 
-def _numbers(body: list[str], separator: str, columns: int) -> np.ndarray:
-    """Parse all rows, (L, columns)."""
+def _numbers(body: list[str], separator: str, columns: int, wanted: list[int]) -> np.ndarray:
+    """Parse the wanted columns of all rows, (L, wanted); a cell of ``-`` is a missing sample."""
     if not body:
         raise EcgError("A table of samples is expected below the lead names; found no row. Export the recording again.")
+    if any(line.count(separator) != columns - 1 for line in body):
+        raise EcgError(
+            f"Every row must have {columns} numbers as the header; found another number of cells. Export it again."
+        )
     if separator != ",":
         body = [line.replace(",", ".") for line in body]
+    body = [line.replace('"', "").replace("'", "") if '"' in line or "'" in line else line for line in body]
+    dash = re.compile(rf"(?:(?<=^)|(?<={separator}))[ \t]*-[ \t]*(?={separator}|$)")
+    if any(f"-{separator}" in line or line.rstrip().endswith("-") for line in body):
+        body = [dash.sub("nan", line) for line in body]
     try:
-        values = np.loadtxt(body, delimiter=separator, ndmin=2, comments=None, dtype=np.float64, quotechar='"')
+        return np.loadtxt(body, delimiter=separator, ndmin=2, comments=None, dtype=np.float64, usecols=wanted)
     except ValueError:
         raise EcgError(
-            f"Every row must have {columns} numbers; found an empty cell, text, or another number of cells. "
-            "Fill or cut the gap and export again."
+            f"Every row must have {columns} numbers; found an empty cell or text. Fill or cut the gap and export again."
         ) from None
-    if values.shape[1] != columns:
-        raise EcgError(
-            f"Every row must have {columns} numbers as the header; found {values.shape[1]}. Export it again."
-        )
-    return values
+
+
+def _times(body: list[str], separator: str, column: int) -> np.ndarray:
+    """Parse a column of times, (L,): numbers, or ``h:mm:ss.mmm`` in s."""
+    cells = [line.split(separator)[column].strip(_QUOTES) for line in body]
+    clocks = [_CLOCK.fullmatch(cell[:40]) for cell in cells[:1]]
+    if clocks[0] is None:
+        numbers = [number(cell) for cell in cells]
+        return np.array([np.nan if value is None else value for value in numbers])
+    out = np.full(len(cells), np.nan)
+    for i, cell in enumerate(cells):
+        clock = _CLOCK.fullmatch(cell[:40])
+        if clock is not None:
+            out[i] = 3600.0 * float(clock.group(1) or 0) + 60.0 * float(clock.group(2)) + float(clock.group(3))
+    return out
 
 
 def _unit(text: str) -> float:
-    factor = MV_PER_UNIT.get(text.strip().lower())
+    factor = unit_mv(text)
     if factor is None:
         raise EcgError("The unit must be mV, uV or V; found another. Write '# unit: mV' above the header.")
     return factor
@@ -115,15 +223,23 @@ def _unit(text: str) -> float:
 
 def _rate(comments: dict[str, str], time: np.ndarray | None) -> float:
     for key in ("fs_hz", "fs", "sampling_rate_hz", "sampling_rate", "sample_rate", "frequency"):
-        stated = number(re.sub(r"\s*hz$", "", comments.get(key, ""), flags=re.IGNORECASE), 1e-3)
+        stated = number(comments.get(key, "")[:LONGEST_NAME].lower().removesuffix("hz"), 1e-3)
         if stated:
             return stated
     if time is None or len(time) < 2:
-        raise EcgError("The sampling rate must be stated; found none. Write '# fs_hz: 500' or add a column time_s.")
+        raise EcgError(
+            "The sampling rate must be stated; found none. Write '# fs_hz: 500', add a column time_s, or state it: "
+            "--rate-hz 500."
+        )
     step = np.diff(time)
     middle = float(np.median(step))
     span = float(time[-1] - time[0])
-    if not middle > 0 or not span > 0 or np.abs(step - middle).max() > max(0.5 * middle, 0.002):
+    if (
+        not np.isfinite(span)
+        or not middle > 0
+        or not span > 0
+        or np.abs(step - middle).max() > max(0.5 * middle, 0.002)
+    ):
         raise EcgError("The time column must rise in even steps; found gaps or jumps. Export without gaps.")
     # Rounded time stamps: the whole span tells the rate better than one step.
     rate = (len(time) - 1) / span

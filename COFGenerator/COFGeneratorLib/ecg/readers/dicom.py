@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from COFGeneratorLib.ecg.readers.dicom_elements import check_elements
 from COFGeneratorLib.ecg.readers.leads import SCP_LEADS, lead_name
-from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count, measurements, number
+from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements, number, unit_mv
 from COFGeneratorLib.errors import EcgError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 FORMAT = "dicom"
-DEFLATED = b"1.2.840.10008.1.2.1.99"
+DEFLATED, BIG_ENDIAN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.2\x00"
 _SAMPLES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2", (32, "SL"): "i4", (32, "UL"): "u4"}
 _CONCEPTS = {
     "hr_bpm": ("ventricular heart rate", "heart rate", "ventricular rate"),
@@ -46,6 +47,7 @@ def read(source: Source) -> RawEcg:
 
     if DEFLATED in source.data[128:4096]:
         raise EcgError("An uncompressed DICOM file is expected; found a deflated one. Export it uncompressed.")
+    check_elements(source.data, BIG_ENDIAN in source.data[128:4096])
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         # Warnings of the library quote values of the file.
         warnings.simplefilter("ignore")
@@ -113,12 +115,21 @@ def _group(group: "Dataset", little: bool) -> RawEcg:
         name = _lead(channel)
         if not name:
             continue
-        lead = values[:, i] * _scale_mv(channel)
+        stored = number(channel.get("WaveformBitsStored"), 1, 8 * kind.itemsize)
+        lead = _signed(values[:, i], int(stored or 8 * kind.itemsize)) * _scale_mv(channel)
         baseline = number(channel.get("ChannelBaseline"))
         if baseline:
             lead = lead + baseline * _unit_mv(channel)
         raw.add(name, np.where(absent[:, i], np.nan, lead) if absent is not None else lead)
     return raw
+
+
+def _signed(values: np.ndarray, bits: int) -> np.ndarray:
+    """Read samples (L,) that fill only their lower bits, with zeros above, by the sign of the topmost stored bit."""
+    if values.dtype.kind != "i" or bits >= 8 * values.dtype.itemsize or values.min() < 0 or values.max() >> bits:
+        return values
+    wide = values.astype(np.int64)
+    return np.where(wide >> (bits - 1), wide - (1 << bits), wide)
 
 
 def _absent(values: np.ndarray, padding: object, kind: np.dtype) -> np.ndarray | None:
@@ -140,7 +151,7 @@ def _absent(values: np.ndarray, padding: object, kind: np.dtype) -> np.ndarray |
 
 def _unit_mv(channel: "Dataset") -> float:
     for unit in channel.get("ChannelSensitivityUnitsSequence") or []:
-        factor = MV_PER_UNIT.get(str(unit.get("CodeValue") or "").strip().lower())
+        factor = unit_mv(str(unit.get("CodeValue") or ""))
         if factor:
             return factor
     raise EcgError("The unit of the leads (µV or mV) must be stated; found none that is a voltage. Export it again.")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count, number
+from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, number, unit_mv
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "edf"
@@ -57,7 +57,7 @@ def read(source: Source) -> RawEcg:
     raw = RawEcg({}, samples[wanted[0]] / seconds)
     for i in wanted:
         digital = values[:, starts[i] : starts[i + 1]].reshape(-1)
-        raw.add(names[i], _physical(digital, [part[i].decode("latin-1") for part in fields[2:7]]))
+        raw.add(names[i], _physical(digital, [part[i].decode("latin-1") for part in fields[2:7]], source.told.unit))
     return raw
 
 
@@ -75,12 +75,13 @@ def _signal_fields(data: bytes, count: int) -> list[list[bytes]]:
     return out
 
 
-def _physical(digital: np.ndarray, fields: list[str]) -> np.ndarray:
-    """Convert (L,) digital values to mV by the stated ranges."""
-    unit = MV_PER_UNIT.get(fields[0].strip().lower())
+def _physical(digital: np.ndarray, fields: list[str], told: str | None) -> np.ndarray:
+    """Convert (L,) digital values to mV by the stated ranges; the unit is the user's where the file has none."""
+    unit = unit_mv(fields[0]) or (unit_mv(told) if told and not fields[0].strip() else None)
     ranges = [value for value in map(number, fields[1:]) if value is not None]
     if unit is None:
-        raise EcgError("Leads in µV, mV or V are expected; found another unit. Correct the unit of the file.")
+        found = "another unit. Correct the unit of the file" if fields[0].strip() else "no unit. State it: --unit uV"
+        raise EcgError(f"Leads in µV, mV or V are expected; found {found}.")
     if len(ranges) != 4 or ranges[3] <= ranges[2] or ranges[0] == ranges[1]:
         raise EcgError("Each lead must state its physical and digital range; found an impossible one. Damaged?")
     low, high, digital_low, digital_high = ranges

@@ -4,8 +4,10 @@ import re
 
 import numpy as np
 
-from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count
-from COFGeneratorLib.ecg.record import LEADS, EcgRecord
+from COFGeneratorLib.ecg.readers.gaps import bridged, without_padding
+from COFGeneratorLib.ecg.readers.limb_relations import LIMB, put_right
+from COFGeneratorLib.ecg.readers.source import LONGEST_NAME, RawEcg, Source, check_count
+from COFGeneratorLib.ecg.record import LEADS, Doubt, EcgRecord
 from COFGeneratorLib.errors import EcgError
 
 _SPELT = {name.lower(): name for name in LEADS}
@@ -18,9 +20,6 @@ _NOISE = re.compile(
 )
 SCP_LEADS = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", **{k + 2: f"V{k}" for k in range(1, 7)}}
 """Codes of SCP-ECG, which ISO/IEEE 11073 (MDC) and DICOM took over."""
-MIN_LIMB_RANGE_MV = 0.05
-STILL_S = 0.75
-"""All leads at rest at an end for longer than this is padding: a heart and its noise never stand still so long."""
 MAX_RANGE_MV = 60.0
 """No human surface ECG comes near; a larger range means a wrong unit or gain."""
 
@@ -31,8 +30,10 @@ def lead_name(spelt: str) -> tuple[str, float] | None:
     Returns:
         (name in ``LEADS``, +1 or −1), or None for anything else. ``"-aVR"`` (Cabrera) is (``"aVR"``, −1).
     """
-    text = spelt.strip().lower()
-    sign = -1.0 if text.startswith(("-avr", "-vr")) else 1.0
+    text = spelt.strip().strip("'\"").strip().lower()
+    if len(text) > LONGEST_NAME:
+        return None
+    sign = -1.0 if text.startswith("-") else 1.0
     text = text.split(",")[0]  # "aVR, augmented voltage, right"
     text = _NOISE.sub(" ", re.sub(r"[_\-:./]", " ", text))
     text = re.sub(r"\b[mµμu]v\b", " ", text)  # a unit beside the name, not "aVR"
@@ -48,6 +49,8 @@ def assemble(raw: RawEcg, source: Source, source_format: str) -> EcgRecord:
     """
     found: dict[str, np.ndarray] = {}
     warnings = list(raw.warnings)
+    if source.told.leads:
+        _rename(raw, source.told.leads, warnings)
     for spelt, values in raw.signals_mv.items():
         named = lead_name(spelt)
         if named is None:
@@ -72,37 +75,52 @@ def assemble(raw: RawEcg, source: Source, source_format: str) -> EcgRecord:
             f"Twelve standard leads are needed; found {len(stored)}, and {', '.join(missing)} can not be derived from "
             "them. Export all twelve leads."
         )
-    signal = _without_padding(np.stack([found[name] for name in LEADS]), float(raw.fs_hz), warnings)
+    fs_hz = _rate(raw.fs_hz, source.told.rate_hz, warnings)
+    signal = without_padding(np.stack([found[name] for name in LEADS]), fs_hz, warnings)
+    signal = bridged(signal, fs_hz, warnings)
+    doubts = set(raw.doubts)
     # Checked before the record is built, so that a wrong unit is named as such.
-    if np.isfinite(signal).all():
-        _check_voltages(signal, stored, warnings)
+    if np.isfinite(signal).all() and signal.shape[1]:
+        _check_voltages(signal)
+        if set(LIMB) <= stored:
+            signal[:6], note, doubted = put_right(signal[:6])
+            warnings += [note] if note else []
+            doubts |= {Doubt.LEADS} if doubted else set()
     return EcgRecord(
         signal,
-        float(raw.fs_hz),
+        fs_hz,
         source_format=source_format,
         source_sha256=raw.sha256 or source.sha256,
         stated=dict(raw.stated),
         warnings=tuple(warnings),
+        doubts=tuple(sorted(doubts)),
     )
 
 
-def _without_padding(signal: np.ndarray, fs_hz: float, warnings: list[str]) -> np.ndarray:
-    """Cut off both ends of (12, L) where samples are missing, or where all leads stand still."""
-    kept = np.isfinite(signal).all(axis=0)
-    if not kept.any():
-        return signal
-    missing = (int(kept.argmax()), int(kept[::-1].argmax()))
-    signal = signal[:, missing[0] : signal.shape[1] - missing[1]]
-    moving = (signal != signal[:, :1]).any(axis=0), (signal != signal[:, -1:]).any(axis=0)[::-1]
-    still = [int(moved.argmax()) if moved.any() else 0 for moved in moving]
-    longest = STILL_S * fs_hz if np.isfinite(fs_hz) else np.inf
-    still = [count - 1 if count > longest else 0 for count in still]
-    cut = missing[0] + missing[1] + sum(still)
-    if cut:
-        what = "missing samples" if not sum(still) else "padding"
-        seconds = f" ({cut / fs_hz:.2f} s)" if fs_hz > 0 else ""
-        warnings.append(f"{cut} samples{seconds} of {what} at the ends were cut off.")
-    return signal[:, still[0] : signal.shape[1] - still[1]]
+def _rename(raw: RawEcg, told: tuple[str, ...], warnings: list[str]) -> None:
+    """Give the leads of the file the names that the user gave, in the order in which the file holds them.
+
+    Raises:
+        EcgError: If there are not as many, or one is no lead.
+    """
+    held = [name for name in raw.signals_mv if lead_name(name)]
+    if len(held) != len(told) or not all(map(lead_name, told)):
+        raise EcgError(
+            f"Standard names for the {len(held)} leads of the file, in its order, are expected; found {len(told)}"
+            f"{'' if all(map(lead_name, told)) else ', some of them no lead'}. Name them all, as I,II,III,…"
+        )
+    if list(map(lead_name, held)) != list(map(lead_name, told)):
+        warnings.append("The leads were named as asked, not as the file names them.")
+    signals = dict(zip(told, [raw.signals_mv[name] for name in held], strict=True))
+    raw.signals_mv.clear()
+    for name, values in signals.items():
+        raw.add(name, values)
+
+
+def _rate(stated_hz: float, told_hz: float | None, warnings: list[str]) -> float:
+    if told_hz and stated_hz and abs(told_hz - stated_hz) > 1e-3 * stated_hz:
+        warnings.append(f"The file states {stated_hz:g} Hz; {told_hz:g} Hz was taken as asked.")
+    return float(told_hz or stated_hz)
 
 
 def _same_length(found: dict[str, np.ndarray], warnings: list[str]) -> None:
@@ -137,20 +155,10 @@ def _derive(found: dict[str, np.ndarray], warnings: list[str]) -> None:
         warnings.append(f"{', '.join(derived)} not stored; derived from the other limb leads.")
 
 
-def _check_voltages(signal: np.ndarray, stored: set[str], warnings: list[str]) -> None:
-    spread = np.ptp(signal, axis=1) if signal.shape[1] else np.zeros(len(LEADS))
-    if spread.max(initial=0.0) > MAX_RANGE_MV:
-        sorted_spread = np.sort(spread)
+def _check_voltages(signal: np.ndarray) -> None:
+    spread = np.sort(np.ptp(signal, axis=1))
+    if spread[-1] > MAX_RANGE_MV:
         raise EcgError(
-            f"Leads must lie within {MAX_RANGE_MV:g} mV; found a range of {sorted_spread[-1]:.0f} mV "
-            f"(median lead {sorted_spread[6]:.1f} mV). Check the unit and gain of the file."
+            f"Leads must lie within {MAX_RANGE_MV:g} mV; found a range of {spread[-1]:.0f} mV (median lead "
+            f"{spread[6]:.1f} mV). Check the unit and gain of the file."
         )
-    limb = {"I", "II", "III", "aVR", "aVL", "aVF"}
-    if limb <= stored and signal.shape[1]:
-        one, two, three = signal[0], signal[1], signal[2]
-        residual = float(np.std(two - one - three))
-        scale = max(float(np.std(one)), float(np.std(two)), MIN_LIMB_RANGE_MV)
-        if residual > 0.1 * scale:
-            warnings.append(
-                f"Limb leads contradict each other: II − I − III is {1000 * residual:.0f} µV (rms) instead of 0."
-            )

@@ -1,14 +1,15 @@
-"""MATLAB arrays of 12 leads (12 × N or N × 12, in the order of the standard leads), as ECG data sets share them.
+"""MATLAB arrays of 12 leads (12 × N or N × 12), as ECG data sets share them.
 
-The rate must be stated in the file (a number ``fs``, ``sampling_rate``, ``curr_sample_rate`` …). The unit may be (a
-text ``unit``); otherwise it is inferred from the size of the waves, and the record says so.
+The rate must be stated in the file (a number ``fs``, ``sampling_rate``, ``curr_sample_rate`` …) or by the user. The
+unit may be (a text ``unit``); otherwise it is inferred from the size of the waves, and the record says so. Which row
+is which lead is the user's word, or the standard order if the limb leads bear it out.
 """
 
 import numpy as np
 
+from COFGeneratorLib.ecg.readers.limb_relations import named_rows
 from COFGeneratorLib.ecg.readers.matlab_file import is_level_4, is_level_5, read_arrays
-from COFGeneratorLib.ecg.readers.source import MV_PER_UNIT, RawEcg, Source, check_count
-from COFGeneratorLib.ecg.record import LEADS
+from COFGeneratorLib.ecg.readers.source import RawEcg, Source, Told, check_count, unit_mv
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "matlab"
@@ -36,33 +37,59 @@ def read(source: Source) -> RawEcg:
     if source.data.startswith(_HDF5):
         raise EcgError("A MATLAB file of version 7 or older is expected; found 7.3 (HDF5). Save it with '-v7'.")
     arrays, texts = read_arrays(source.data)
-    values = _leads(arrays)
+    values = _leads(arrays, len(source.told.leads) or 12)
     check_count(values.size)
-    raw = RawEcg({}, _rate(arrays))
-    factor = _stated_unit(texts)
+    rate = source.told.rate_hz or _rate(arrays)
+    stated = _stated_unit(texts)
+    return from_array(values, rate, stated, source.told)
+
+
+def from_array(values: np.ndarray, rate_hz: float, stated_mv: float | None, told: Told) -> RawEcg:
+    """Make leads of an array that names none.
+
+    Args:
+        values: (leads, L); twelve rows unless the user names them.
+        rate_hz: Hz.
+        stated_mv: mV of its unit, None where the file states none.
+        told: What the user says.
+
+    Raises:
+        EcgError: If neither the user nor the limb leads tell which row is which, or no unit fits.
+    """
+    raw = RawEcg({}, rate_hz)
+    factor = (unit_mv(told.unit) if told.unit else None) or stated_mv
     if factor is None:
         factor, warning = _inferred_unit(values)
         raw.warnings.append(warning)
-    raw.signals_mv = {lead: values[i] * factor for i, lead in enumerate(LEADS)}
-    raw.warnings.append("The array names no leads; the standard order I, II, III, aVR, aVL, aVF, V1–V6 was taken.")
+    names, note = (told.leads, None) if told.leads else named_rows(values)
+    for name, row in zip(names, values, strict=True):
+        raw.add(name, row * factor)
+    if not told.leads:
+        raw.warnings.append(
+            note or "The array names no leads; the standard order I, II, III, aVR, aVL, aVF, V1–V6 was taken, which "
+            "its limb leads bear out."
+        )  # fmt: skip
     return raw
 
 
-def _leads(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Return (12, L), the array of leads."""
+def _leads(arrays: dict[str, np.ndarray], count: int) -> np.ndarray:
+    """Return (count, L), the array of leads."""
     fitting = {
-        name: values if values.shape[0] == 12 else values.T
+        name: values if values.shape[0] == count else values.T
         for name, values in arrays.items()
-        if values.ndim == 2 and 12 in values.shape and max(values.shape) > 12
+        if values.ndim == 2 and count in values.shape and max(values.shape) > count
     }
     if not fitting:
         shapes = [values.shape for values in arrays.values() if values.ndim == 2 and values.size > 1000]
         found = f"arrays {shapes[:3]}" if shapes else "none"
-        raise EcgError(f"An array of 12 leads (12 × N) is expected; found {found}. Save all twelve leads in one array.")
+        raise EcgError(
+            f"An array of {count} leads ({count} × N) is expected; found {found}. Save all twelve leads in one array, "
+            "or name those of another with --leads I,II,…"
+        )
     if len(fitting) > 1:
         preferred = [name for name in fitting if name.lower().split(".")[-1] in _PREFERRED]
         if len(preferred) != 1:
-            raise EcgError(f"One array of 12 leads is expected; found {len(fitting)}. Save the ECG alone.")
+            raise EcgError(f"One array of {count} leads is expected; found {len(fitting)}. Save the ECG alone.")
         return fitting[preferred[0]].astype(np.float64)
     return next(iter(fitting.values())).astype(np.float64)
 
@@ -72,14 +99,17 @@ def _rate(arrays: dict[str, np.ndarray]) -> float:
     for key in _RATES:
         if stated.get(key, 0.0) > 0:
             return stated[key]
-    raise EcgError("The sampling rate must be in the file; found none. Save it as a number named fs beside the array.")
+    raise EcgError(
+        "The sampling rate must be in the file; found none. Save it as a number named fs beside the array, or state "
+        "it: --rate-hz 500."
+    )
 
 
 def _stated_unit(texts: dict[str, str]) -> float | None:
     """Return the factor to mV of a stated unit, None where none is stated."""
     for name, text in texts.items():
         if name.lower().split(".")[-1] in ("unit", "units"):
-            factor = MV_PER_UNIT.get(text.strip().lower())
+            factor = unit_mv(text)
             if factor is None:
                 raise EcgError("The unit must be V, mV, uV or nV; found another. Correct it in the file.")
             return factor
@@ -88,10 +118,12 @@ def _stated_unit(texts: dict[str, str]) -> float | None:
 
 def _inferred_unit(values: np.ndarray) -> tuple[float, str]:
     """Infer the factor to mV from the median range of the leads."""
-    if not np.isfinite(values).all():
-        return 1.0, "The unit is not stated."
-    spread = float(np.median(np.ptp(values, axis=1)))
+    there = np.isfinite(values)
+    spread = np.where(there, values, -np.inf).max(axis=1) - np.where(there, values, np.inf).min(axis=1)
+    spread = float(np.median(spread[there.any(axis=1)])) if there.any() else np.nan
     for low, high, factor, unit in _INFERRED:
         if low <= spread < high:
             return factor, f"The unit is not stated; {unit} was inferred from the size of the waves."
-    raise EcgError(f"Leads in V, mV, µV or nV are expected; found a median range of {spread:.3g}. State the unit.")
+    raise EcgError(
+        f"Leads in V, mV, µV or nV are expected; found a median range of {spread:.3g}. State the unit: --unit mV."
+    )

@@ -13,14 +13,16 @@ import numpy as np
 from COFGeneratorLib.ecg.readers.source import MAX_VALUES
 from COFGeneratorLib.errors import EcgError
 
-MAX_INFLATED = 128 * 1024 * 1024
+MAX_INFLATED = 64 * 1024 * 1024
 MOST_VARIABLES = 256
+MOST_ELEMENTS = 4 * MOST_VARIABLES
+"""In a file, and in a matrix of it."""
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _V4_TYPES = {0: "f8", 1: "f4", 2: "i4", 3: "i2", 4: "u2", 5: "u1"}
 _MATRIX, _COMPRESSED = 14, 15
 _STRUCT, _CHARACTER = 2, 4
 _NUMERIC = range(6, 16)
-_Element = tuple[int, bytes]
+_Element = tuple[int, memoryview]
 
 
 def is_level_5(data: bytes) -> bool:
@@ -56,12 +58,11 @@ def read_arrays(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     if is_level_5(data):
         order = "<" if data[126:128] == b"IM" else ">"
         budget = MAX_INFLATED
-        for kind, body in _elements(data[128:], order):
+        for kind, body in _elements(memoryview(data)[128:], order):
             if kind == _COMPRESSED:
-                body = _inflate(body, budget)
-                budget -= len(body)
-                inner = next(iter(_elements(body, order)), (0, b""))
-                kind, body = inner
+                inflated = _inflate(body, budget)
+                budget -= len(inflated)
+                kind, body = next(_elements(memoryview(inflated), order), (0, body))
             if kind == _MATRIX:
                 _matrix(body, order, found, texts, depth=0)
     else:
@@ -69,7 +70,7 @@ def read_arrays(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     return found, texts
 
 
-def _inflate(body: bytes, budget: int) -> bytes:
+def _inflate(body: memoryview, budget: int) -> bytes:
     stream = zlib.decompressobj()
     try:
         out = stream.decompress(body, max(budget, 1))
@@ -82,10 +83,15 @@ def _inflate(body: bytes, budget: int) -> bytes:
     return out
 
 
-def _elements(data: bytes, order: str) -> Iterator[_Element]:
+def _elements(data: memoryview, order: str) -> Iterator[_Element]:
     """Yield (type, bytes) of the data elements; the small form keeps both in eight bytes."""
-    position = 0
+    position = count = 0
     while position + 8 <= len(data):
+        count += 1
+        if count > MOST_ELEMENTS:
+            raise EcgError(
+                f"A MATLAB file of up to {MOST_ELEMENTS} elements is expected; found more. Save the ECG alone."
+            )
         kind, size = struct.unpack_from(order + "II", data, position)
         if kind >> 16:
             kind, size = kind & 0xFFFF, kind >> 16
@@ -102,14 +108,14 @@ def _elements(data: bytes, order: str) -> Iterator[_Element]:
             position += -size % 8
 
 
-def _matrix(body: bytes, order: str, found: dict[str, np.ndarray], texts: dict[str, str], depth: int) -> None:
+def _matrix(body: memoryview, order: str, found: dict[str, np.ndarray], texts: dict[str, str], depth: int) -> None:
     """Parse one matrix: flags, dimensions, name, then what its class needs."""
     parts = list(_elements(body, order))
     if len(parts) < 4 or len(parts[0][1]) < 4 or len(found) > MOST_VARIABLES:
         return
     flags = struct.unpack_from(order + "I", parts[0][1])[0]
-    dimensions = np.frombuffer(parts[1][1], order + "i4").tolist()
-    name = parts[2][1].decode("latin-1")
+    dimensions = np.frombuffer(parts[1][1][:64], order + "i4").tolist()
+    name = bytes(parts[2][1][:64]).decode("latin-1")
     array_class, is_complex = flags & 0xFF, bool(flags & 0x0800)
     if array_class == _STRUCT and depth < 2 and dimensions == [1, 1]:
         for field, content in _fields(parts, order):
@@ -120,19 +126,19 @@ def _matrix(body: bytes, order: str, found: dict[str, np.ndarray], texts: dict[s
             found |= {f"{name}.{field}{sub}": values for sub, values in inner.items()}
             texts |= {f"{name}.{field}{sub}": text for sub, text in words.items()}
     elif array_class == _CHARACTER and len(parts[3][1]) <= 64:
-        texts[name] = parts[3][1].replace(b"\x00", b"").decode("latin-1")
+        texts[name] = bytes(parts[3][1]).replace(b"\x00", b"").decode("latin-1")
     elif array_class in _NUMERIC and not is_complex:
         _numeric(parts[3], order, dimensions, name, found)
 
 
-def _fields(parts: list[_Element], order: str) -> list[tuple[str, bytes]]:
+def _fields(parts: list[_Element], order: str) -> list[tuple[str, memoryview]]:
     """Return name and matrix of the fields of a 1 × 1 structure: length of names, names, then one matrix a field."""
     width = int.from_bytes(parts[3][1][:4], "little" if order == "<" else "big")
     if not 0 < width <= 64 or len(parts) < 5:
         return []
-    raw = parts[4][1]
+    raw = bytes(parts[4][1][: width * MOST_VARIABLES])
     names = [raw[i : i + width].split(b"\x00")[0].decode("latin-1") for i in range(0, len(raw), width)]
-    fields = zip(names[:MOST_VARIABLES], parts[5:], strict=False)
+    fields = zip(names, parts[5:], strict=False)
     return [(field, body) for field, (kind, body) in fields if kind == _MATRIX]
 
 

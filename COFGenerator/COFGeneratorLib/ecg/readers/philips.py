@@ -11,7 +11,15 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, decode_base64, measurements, number
+from COFGeneratorLib.ecg.readers.source import (
+    MAX_VALUES,
+    RawEcg,
+    Source,
+    check_count,
+    decode_base64,
+    measurements,
+    number,
+)
 from COFGeneratorLib.ecg.readers.xml_tree import parse, text_of
 from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.errors import EcgError
@@ -89,6 +97,8 @@ def _xli(data: bytes, count: int) -> Iterator[np.ndarray]:
         size = int.from_bytes(data[position : position + 4], "little", signed=True)
         start = int.from_bytes(data[position + 6 : position + 8], "little", signed=True)
         chunk = data[position + 8 : position + 8 + max(size, 0)]
+        if size > MAX_VALUES // count:
+            raise EcgError("A compressed lead is larger than any recording. The file is damaged.")
         if size <= 0 or len(chunk) < size:
             raise EcgError("A compressed lead is shorter than announced. The file is cut off.")
         position += 8 + size

@@ -18,6 +18,10 @@ from COFGeneratorLib.errors import EcgError
 
 FORMAT = "scp"
 HEADER = 16
+MOST_SAMPLES = 1_000_000
+"""Over all leads: seven minutes of eight leads at 300 Hz; the format's own limit of 64 kB a lead is below it."""
+MOST_BEATS = 50_000
+"""Over all leads."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def read(source: Source) -> RawEcg:
             raise EcgError(f"An SCP-ECG file with section {needed} ({what}) is expected; found none. Export it again.")
     coding = parse_tables(sections[2]) if 2 in sections else None
     leads, subtracted = _leads(sections[3])
-    zones = _zones(sections[4]) if 4 in sections else _Zones(0, 0, [], [])
+    zones = _zones(sections[4], leads) if 4 in sections else _Zones(0, 0, [], [])
 
     reference = _series(sections[5], len(leads)) if 5 in sections else None
     rhythm = _series(sections[6], len(leads))
@@ -113,10 +117,15 @@ def _leads(body: bytes) -> tuple[list[_Lead], bool]:
     leads = []
     for k in range(count):
         first, last, code = struct.unpack_from("<IIB", body, 2 + 9 * k)
-        if not 1 <= first <= last + 1:
+        if not first <= last:
             raise EcgError("A lead must end after it begins; found the opposite. The file is damaged.")
         check_count(last - first + 1)
         leads.append(_Lead(SCP_LEADS.get(code, ""), first, last))
+    total = sum(lead.last - lead.first + 1 for lead in leads)
+    if total > MOST_SAMPLES:
+        raise EcgError(
+            f"Up to {MOST_SAMPLES:,} samples over all leads are expected; the header claims {total:,}. Damaged?"
+        )
     return leads, bool(flags & 1)
 
 
@@ -135,14 +144,25 @@ def _begin(leads: list[_Lead]) -> int:
     return begin
 
 
-def _zones(body: bytes) -> _Zones:
-    """Parse section 4: subtraction and protected zones."""
+def _zones(body: bytes, leads: list[_Lead]) -> _Zones:
+    """Parse section 4: subtraction and protected zones.
+
+    Raises:
+        EcgError: If there are more beats than a record can have.
+    """
     if len(body) < 6:
         return _Zones(0, 0, [], [])
     length_ms, fiducial, count = struct.unpack_from("<HHH", body)
     if 6 + 14 * count > len(body):
         return _Zones(length_ms, fiducial, [], [])
+    if count * len(leads) > MOST_BEATS:
+        raise EcgError(
+            f"Up to {MOST_BEATS:,} beats over all leads are expected; found {count * len(leads):,}. Damaged?"
+        )
     beats = [struct.unpack_from("<HIII", body, 6 + 14 * k) for k in range(count)]
+    length = max(lead.last - lead.first + 1 for lead in leads)
+    if sum(max(end - begin + 1, 0) for _, begin, _, end in beats) > 2 * length:
+        raise EcgError("Beats that do not overlap are expected; found others. The file is damaged.")
     start = 6 + 14 * count
     protected = []
     if start + 8 * count <= len(body):
@@ -203,8 +223,9 @@ def _lead_values(
     check_count(total)
     if kept is None:
         values = _integers(part, total, coding)
-        # Raw data of a lead may be shorter than its definition says; coded data may not.
-        if len(values) < total and (coding is not None or len(values) < 2):
+        # Raw data of a lead may be shorter than its definition says; coded data may not, but by the one sample that
+        # writers who count from 0 leave open.
+        if len(values) < total - (lead.first == 0) and (coding is not None or len(values) < 2):
             raise EcgError(f"{total} samples of a lead are announced; found {len(values)}. The file is cut off.")
         return _undo_differences(values, difference).astype(np.float64)
     values = _integers(part, len(kept), coding)

@@ -46,6 +46,9 @@ def _default() -> list[Code]:
 def _table(codes: list[Code]) -> Table:
     """Expand the codes to a look-up of all words of the longest prefix."""
     width = max(code.prefix_bits for code in codes)
+    # Codes that are prefixes of each other would be written over and over (Kraft's inequality).
+    if sum(1 << (width - code.prefix_bits) for code in codes) > 1 << width:
+        raise EcgError("Huffman codes that tell each other apart are expected; found others. The file is damaged.")
     lookup: list[Code | None] = [None] * (1 << width)
     for code in codes:
         spare = width - code.prefix_bits
@@ -103,7 +106,7 @@ def decode_huffman(data: bytes, count: int, tables: list[Table]) -> np.ndarray:
     padded = data + b"\x00" * 8
     width, lookup = tables[0]
     out: list[int] = []
-    position = 0
+    position = switches = 0
     while len(out) < count and position < bits:
         byte, offset = position >> 3, position & 7
         window = int.from_bytes(padded[byte : byte + 8], "big")
@@ -117,6 +120,9 @@ def decode_huffman(data: bytes, count: int, tables: list[Table]) -> np.ndarray:
         if not code.is_value:
             if not 1 <= code.base <= len(tables):
                 raise EcgError("A Huffman table that does not exist is asked for. The file is damaged.")
+            switches += 1
+            if switches > count:
+                raise EcgError("Huffman tables are switched more often than values come. The file is damaged.")
             width, lookup = tables[code.base - 1]
         elif literal:
             value = (window >> (64 - offset - code.total_bits)) & ((1 << literal) - 1)

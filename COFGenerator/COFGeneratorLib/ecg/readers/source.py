@@ -2,28 +2,48 @@
 
 import base64
 import hashlib
-import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from COFGeneratorLib.ecg.record import Doubt
 from COFGeneratorLib.errors import EcgError
 
 MAX_BYTES = 32 * 1024 * 1024
 """Largest file read."""
 MAX_VALUES = 4_000_000
 """Most samples over all leads: eleven minutes at 500 Hz. Bounds memory at 400 MB and time at seconds."""
-MV_PER_UNIT = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
-"""Units of voltage in lower case; micro is written as the micro sign or the Greek letter."""
+_MV_PER_UNIT = {"nv": 1e-6, "uv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+_MV_PER_UNIT |= {f"{prefix}volt": _MV_PER_UNIT[f"{short}v"] for prefix, short in
+                 (("nano", "n"), ("micro", "u"), ("milli", "m"), ("", ""))}  # fmt: skip
+LONGEST_NAME = 80
+"""Characters of the name of a lead or unit that are looked at; no device writes longer ones."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says of a file that does not say it.
+
+    Attributes:
+        leads: Names of the leads in the order in which the file holds them; empty where the file names them.
+        rate_hz: Sampling rate, Hz.
+        unit: Unit of the samples: ``mV``, ``uV``, ``V`` or ``nV``.
+    """
+
+    leads: tuple[str, ...] = ()
+    rate_hz: float | None = None
+    unit: str | None = None
 
 
 @dataclass(frozen=True)
 class Source:
-    """Bytes of the file the user named and where it lies (WFDB keeps its samples beside the header)."""
+    """Bytes of the file the user named, where it lies (WFDB keeps samples beside the header), what he says of it."""
 
     path: Path
     data: bytes
+    told: Told = Told()
 
     @property
     def sha256(self) -> str:
@@ -40,11 +60,15 @@ class Source:
     def xml_root(self) -> str:
         """Return the local name of the root element, ``""`` if the file does not look like XML."""
         text = self.head_text().lstrip("\ufeff \t\r\n")
-        if not text.startswith("<"):
-            return ""
-        text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-        found = re.search(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)", text)
-        return found.group(1) if found else ""
+        at = 0 if text.startswith("<") else -1
+        # One pass: declarations and comments are stepped over, never searched for again.
+        while at >= 0:
+            if not text.startswith(("<!", "<?"), at):
+                name = text[at + 1 : at + 1 + LONGEST_NAME].split(">")[0].split("/")[0].split()
+                return name[0].rsplit(":", 1)[-1] if name else ""
+            end = text.find("-->" if text.startswith("<!--", at) else ">", at + 2)
+            at = text.find("<", end) if end >= 0 else -1
+        return ""
 
 
 @dataclass
@@ -57,6 +81,7 @@ class RawEcg:
         stated: Measurements the file states.
         warnings: Assumptions and repairs, in words of ours: text of the file is never repeated, it may name a person.
         sha256: Of all the bytes used; of the named file when empty.
+        doubts: What of the record is in doubt.
     """
 
     signals_mv: dict[str, np.ndarray]
@@ -64,6 +89,7 @@ class RawEcg:
     stated: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     sha256: str = ""
+    doubts: set[Doubt] = field(default_factory=set)
 
     def add(self, name: str, values_mv: np.ndarray) -> None:
         """Add a signal; names that a format leaves empty are skipped.
@@ -77,7 +103,14 @@ class RawEcg:
             self.signals_mv[name] = values_mv
 
 
-def load(path: Path) -> Source:
+def unit_mv(text: str | None) -> float | None:
+    """Return the mV of a unit of voltage in any usual spelling and encoding, None for anything else."""
+    # NFKC makes the micro sign the Greek letter; UTF-8 that was taken for Latin-1 has a letter too many.
+    word = unicodedata.normalize("NFKC", (text or "")[:LONGEST_NAME].strip()).replace("Â", "").lower()
+    return _MV_PER_UNIT.get(word.removesuffix("s") if word.endswith("volts") else word)
+
+
+def load(path: Path, told: Told | None = None) -> Source:
     """Read a file of at most ``MAX_BYTES``.
 
     Raises:
@@ -98,7 +131,7 @@ def load(path: Path) -> Source:
         raise EcgError(f"The ECG file must be readable; found: {error.strerror}. Check its permissions.") from None
     if not data:
         raise EcgError("An ECG file must hold data; found an empty file. Export the recording again.")
-    return Source(path, data)
+    return Source(path, data, told or Told())
 
 
 def check_count(values: int) -> None:
