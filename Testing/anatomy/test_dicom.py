@@ -261,7 +261,7 @@ def test_long_axis_views_velocity_images_and_reports_beside_the_stack_are_left_o
     stack = read_cine(folder)
     np.testing.assert_array_equal(stack.frames, cine)
     assert any("velocity" in w for w in stack.warnings)
-    assert any("other orientations" in w for w in stack.warnings)
+    assert any("Left out: series 1 (cine, 1 slice × 12 phases): 1 slice" in w for w in stack.warnings)
 
 
 def test_the_sunnybrook_files_make_the_four_slices_that_have_both_phases(shared_data):

@@ -93,6 +93,89 @@ def test_swapped_codes_are_noticed(tmp_path, anchor, heart, write_image, swap):
         read_labels(path, anchor, dict(zip(("lv", "myo", "rv"), swap, strict=True)))
 
 
+def test_a_map_that_contradicts_the_shape_is_refused_with_the_one_that_fits(tmp_path, anchor, heart, write_image):
+    path = write_image(tmp_path / "seg.nrrd", recode(heart, 1, 2, 4), anchor.ijk_to_ras)
+    for codes in (None, {"lv": 4, "myo": 1, "rv": 2}):
+        with pytest.raises(AnatomyError, match="fits --label-map lv=1,myo=2,rv=4"):
+            read_labels(path, anchor, codes)
+
+
+def test_our_own_files_have_our_own_codes(tmp_path, anchor, heart, write_image, nifti_bytes):
+    plain = write_image(tmp_path / "seg.nrrd", heart, anchor.ijk_to_ras).read_bytes()
+    head, body = plain.split(b"\n\n", 1)
+    (tmp_path / "ours.nrrd").write_bytes(head + b"\nCOF.synthetic:=1\n\n" + body)
+    np.testing.assert_array_equal(read_labels(tmp_path / "ours.nrrd", anchor), heart)
+    marked = bytearray(nifti_bytes(heart.astype(np.int16), sform=anchor.ijk_to_ras, pixdim=anchor.spacing_mm[::-1]))
+    marked[148:179] = b"synthetic, made by ChainOfFlow\0"
+    (tmp_path / "ours.nii").write_bytes(marked)
+    np.testing.assert_array_equal(read_labels(tmp_path / "ours.nii", anchor), heart)
+
+
+@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
+def test_a_dicom_segmentation_is_read_by_the_names_of_its_segments(tmp_path, anchor, heart, kind):
+    segmentation(heart, anchor.ijk_to_ras, kind).save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    np.testing.assert_array_equal(read_labels(tmp_path / "seg.dcm", anchor), heart)
+    np.testing.assert_array_equal(read_labels(tmp_path, anchor), heart)
+    with pytest.raises(AnatomyError, match="Leave --label-map out"):
+        read_labels(tmp_path / "seg.dcm", anchor, {"lv": 3})
+
+
+def segmentation(heart, ijk_to_ras, kind):
+    """Return a DICOM segmentation: three segments with names, empty frames left out, in no order."""
+    import pydicom
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.pixels import pack_bits
+    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+    lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_ras
+    spacing = np.linalg.norm(lps[:3, :2], axis=0)
+    out = Dataset()
+    out.file_meta = FileMetaDataset()
+    out.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    out.SOPClassUID = out.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.4"
+    out.SOPInstanceUID = out.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    out.Modality, out.SegmentationType = "SEG", kind
+    out.SegmentSequence = pydicom.Sequence()
+    for number, name in ((1, "Right ventricle"), (2, "LV cavity"), (3, "Myocardium")):
+        segment = Dataset()
+        segment.SegmentNumber, segment.SegmentLabel = number, name
+        out.SegmentSequence.append(segment)
+    code = {1: 3, 2: 1, 3: 2}  # of the heart, by segment
+    planes = [k for k in range(len(heart)) if heart[k].any()][::-1]
+    frames = (
+        [(0, k) for k in planes]
+        if kind == "LABELMAP"
+        else [(n, k) for n in code for k in planes if (heart[k] == code[n]).any()]
+    )
+    groups, pixels = pydicom.Sequence(), []
+    for number, k in frames:
+        group, place, which = Dataset(), Dataset(), Dataset()
+        place.ImagePositionPatient = [round(float(x), 6) for x in lps[:3, 3] + k * lps[:3, 2]]
+        which.ReferencedSegmentNumber = number
+        group.PlanePositionSequence = pydicom.Sequence([place])
+        if kind != "LABELMAP":
+            group.SegmentIdentificationSequence = pydicom.Sequence([which])
+        groups.append(group)
+        pixels.append(np.array([0, 2, 3, 1], np.uint8)[heart[k]] if kind == "LABELMAP" else heart[k] == code[number])
+    shared, axes, measures = Dataset(), Dataset(), Dataset()
+    axes.ImageOrientationPatient = [round(float(x), 8) for x in (lps[:3, :2] / spacing).T.ravel()]
+    measures.PixelSpacing = [float(spacing[1]), float(spacing[0])]
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = (
+        pydicom.Sequence([axes]),
+        pydicom.Sequence([measures]),
+    )
+    out.SharedFunctionalGroupsSequence = pydicom.Sequence([shared])
+    out.PerFrameFunctionalGroupsSequence = groups
+    out.NumberOfFrames, (out.Rows, out.Columns) = len(frames), heart.shape[1:]
+    out.SamplesPerPixel, out.PhotometricInterpretation, out.PixelRepresentation = 1, "MONOCHROME2", 0
+    bits = 1 if kind == "BINARY" else 8
+    out.BitsAllocated, out.BitsStored, out.HighBit = bits, bits, bits - 1
+    stack = np.stack(pixels).astype(np.uint8) * (200 if kind == "FRACTIONAL" else 1)
+    out.MaximumFractionalValue = 200
+    out.PixelData = pack_bits(stack, pad=True) if bits == 1 else stack.tobytes() + b"\0" * (stack.size % 2)
+    return out
+
+
 def test_intensities_are_no_labels(tmp_path, anchor, write_image):
     path = write_image(tmp_path / "image.nrrd", anchor.voxels, anchor.ijk_to_ras)
     with pytest.raises(AnatomyError, match="whole numbers"):

@@ -31,7 +31,7 @@ class ReadsGrey(torch.nn.Module):
 def a_phantom(seed=0):
     rng = np.random.default_rng(seed)
     physiology = draw_physiology(rng)
-    drawn = draw_shape(rng, physiology.sex, physiology.lv_mass_index, physiology.ef, "normal")
+    drawn = draw_shape(rng, physiology, "normal")
     heart = BeatingHeart(drawn, physiology)
     scene = Scene(rng, heart)
     matrix = np.diag([9.0, 1.6, 1.6, 1.0])

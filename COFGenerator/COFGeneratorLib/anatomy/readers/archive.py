@@ -3,14 +3,18 @@
 import zipfile
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 from COFGeneratorLib.errors import AnatomyError
 
 MAX_FILES = 20_000
 MAX_FILE_BYTES = 1 << 30
+MAX_READS = 3
+"""Times that a file is read at most: for its header, its pixels and its hash."""
 MAX_TOTAL_BYTES = 4 << 30
 """A UK Biobank short-axis zip holds about 700 files of 0.1 MB; a study with everything in it some 5,000."""
+LOCAL_HEADER_BYTES = 30
 MAX_RATIO, SMALL_BYTES = 200, 64 << 20
 """Medical images do not shrink two-hundredfold; what does is checked only where it would matter."""
 
@@ -61,11 +65,12 @@ class Zip:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._inflated = 0
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
             raise _damaged() from None
-        members = [m for m in self._zip.infolist() if not m.is_dir()]
+        members = [m for m in self._zip.infolist() if not m.filename.endswith("/")]
         if len(members) > MAX_FILES:
             raise AnatomyError(
                 f"A zip with one study holds at most {MAX_FILES:,} files; this one lists {len(members):,}. "
@@ -73,6 +78,7 @@ class Zip:
             )
         for member in members:
             _refuse_tricks(member)
+        _refuse_overlap(members)
         total = sum(m.file_size for m in members)
         packed = sum(m.compress_size for m in members)
         if total > MAX_TOTAL_BYTES or (total > SMALL_BYTES and total > MAX_RATIO * max(packed, 1)):
@@ -92,14 +98,23 @@ class Zip:
         return self._take(name, n_bytes)
 
     def read(self, name: str) -> bytes:
-        """Return a member's content, whatever its listing claims, up to the limit.
+        """Return a member's content: as much as its listing promises.
 
         Raises:
             AnatomyError: If it is damaged or larger than any image.
         """
-        content = self._take(name, MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
+        promised = self.size(name)
+        if promised > MAX_FILE_BYTES:
             raise _too_large()
+        content = self._take(name, promised + 1)
+        self._inflated += len(content)
+        if len(content) != promised:
+            raise _damaged()
+        if self._inflated > MAX_READS * MAX_TOTAL_BYTES:
+            raise AnatomyError(
+                f"A zip with one study unpacks to at most {MAX_TOTAL_BYTES >> 30} GiB; more was read of this one. Give "
+                "a zip of the short-axis cine alone."
+            )
         return content
 
     def _take(self, name: str, n_bytes: int) -> bytes:
@@ -120,13 +135,29 @@ def _refuse_tricks(member: zipfile.ZipInfo) -> None:
     name = member.filename.replace("\\", "/")
     path = PurePosixPath(name)
     link = (member.external_attr >> 16) & 0o170000 == 0o120000
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name or link:
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or "\0" in name or link:
         raise AnatomyError(
             "The files of a zip must lie inside it; this archive holds links or names that lead elsewhere. "
             "It may be harmful: make a new zip of the images."
         )
     if member.flag_bits & 1:
         raise AnatomyError("A zip of images must not be encrypted; this one is. Unpack it and give the folder.")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise AnatomyError(
+            "The files of a zip must be stored or deflated; this archive packs some in another way. Make a new zip of "
+            "the images, or give their folder."
+        )
+
+
+def _refuse_overlap(members: list[zipfile.ZipInfo]) -> None:
+    """Refuse archives that list the same bytes more than once: they unpack to many times what they hold."""
+    placed = sorted((m.header_offset, m.header_offset + LOCAL_HEADER_BYTES + m.compress_size) for m in members)
+    names = {m.filename for m in members}
+    if len(names) < len(members) or any(end > start for (_, end), (start, _) in pairwise(placed)):
+        raise AnatomyError(
+            "Every file of a zip needs a name and bytes of its own; this archive lists some twice. It may be harmful: "
+            "make a new zip of the images."
+        )
 
 
 def _too_large() -> AnatomyError:

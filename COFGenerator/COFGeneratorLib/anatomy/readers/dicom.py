@@ -1,91 +1,26 @@
-"""DICOM images, one record a frame: where it lies, when in the heart beat it was taken, how to get its pixels.
-
-Only the attributes named here are read; none of them identifies a patient, a place or a date.
-"""
+"""Headers of the DICOM images in a folder or zip, one record a frame."""
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
-from COFGeneratorLib.anatomy.geometry import affine
+from COFGeneratorLib.anatomy.readers import dicom_fields as fields
 from COFGeneratorLib.anatomy.readers.archive import Folder, Zip
-from COFGeneratorLib.anatomy.readers.header import check_sizes
+from COFGeneratorLib.anatomy.readers.dicom_image import Clocks, Image, Refused, Series, digest
+from COFGeneratorLib.anatomy.readers.header import MAX_FRAMES, MAX_SLICES, check_sizes
 from COFGeneratorLib.errors import AnatomyError
 
-if TYPE_CHECKING:
-    from pydicom import Dataset
+Dataset = Any  # pydicom's, which is loaded when used
 
-DEFLATED = b"1.2.840.10008.1.2.1.99"
+DEFLATED = "1.2.840.10008.1.2.1.99"
 DIRECTORY = "1.2.840.10008.1.3.10"
 """Class of DICOMDIR, the table of contents of a disc."""
-TAGS = [
-    "SOPClassUID", "ImageType", "Modality", "BodyPartExamined", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
-    "TriggerTime", "NominalInterval", "HeartRate", "TemporalPositionIdentifier", "ImagePositionPatient",
-    "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope",
-    "RescaleIntercept", "BitsAllocated", "CardiacRRIntervalSpecified",
-    "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Image:
-    """One image (a frame of a multi-frame file, or a whole file).
-
-    Args:
-        name: Key of its file in the folder or zip.
-        index: Frame within the file.
-        shape: (rows, columns).
-        to_lps: (4, 4) pixel (i, j, 0, 1) → LPS mm; the third column is the unit normal.
-        trigger_ms: Time from the R wave, NaN where not stated.
-        rr_ms: R–R interval, NaN where not stated.
-        order: Numbers that sort the images of one place where no trigger time is stated.
-        series: Series UID, for grouping only.
-        series_number: A later acquisition has a higher one.
-        compressed: Whether its pixels are.
-        slope, intercept: Stored number to intensity.
-    """
-
-    name: str
-    index: int
-    shape: tuple[int, int]
-    to_lps: np.ndarray
-    trigger_ms: float
-    rr_ms: float
-    order: tuple[float, float]
-    series: str
-    series_number: float
-    compressed: bool
-    slope: float
-    intercept: float
-
-    @property
-    def normal(self) -> np.ndarray:
-        """(3,) unit normal, LPS."""
-        return self.to_lps[:3, 2]
-
-    @property
-    def position(self) -> np.ndarray:
-        """(3,) centre of the first pixel, LPS mm."""
-        return self.to_lps[:3, 3]
-
-
-@dataclass
-class Refused:
-    """How many files were left out, and why; in words that hold nothing about a patient."""
-
-    not_dicom: int = 0
-    unreadable: int = 0
-    without_place: int = 0
-    other_modality: dict[str, int] = field(default_factory=dict)
-    colour: int = 0
-    velocity: int = 0
-    body_part: str = ""
 
 
 def looks_like_dicom(start: bytes) -> bool:
@@ -102,38 +37,57 @@ def read_images(source: Folder | Zip) -> tuple[list[Image], Refused]:
     images: list[Image] = []
     refused = Refused()
     for name in source.names:
-        start = source.start(name, 1024)
-        if not looks_like_dicom(start):
+        if not looks_like_dicom(source.start(name, 1024)):
             refused.not_dicom += 1
-        elif DEFLATED in start:  # would be inflated without limit
-            refused.unreadable += 1
         else:
             with quiet():
                 _read_file(source, name, images, refused)
     return images, refused
 
 
-def _read_file(source: Folder | Zip, name: str, images: list[Image], refused: Refused) -> None:
+def open_dataset(source: Folder | Zip, name: str, tags: list[str] | None, pixels: bool = False) -> "Dataset":
+    """Parse one file, of named attributes or all.
+
+    Raises:
+        ValueError: If it is deflated, which would be inflated without limit.
+    """
     import pydicom
 
+    if transfer_syntax(source.start(name, 4096)) == DEFLATED:
+        raise ValueError("deflated")
+    file = name if isinstance(source, Folder) else BytesIO(source.read(name))
+    return pydicom.dcmread(file, stop_before_pixels=not pixels, force=True, specific_tags=tags)
+
+
+def transfer_syntax(start: bytes) -> str:
+    """Return the transfer syntax of a file's parsed meta information, "" where it has none."""
+    from pydicom.filereader import read_file_meta_info
+
+    if start[128:132] != b"DICM":
+        return ""
     try:
-        file = name if isinstance(source, Folder) else BytesIO(source.read(name))
-        dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=TAGS)
+        return str(read_file_meta_info(BytesIO(start)).get("TransferSyntaxUID", ""))
+    except Exception:  # a meta group that does not parse is not read by pydicom either
+        return DEFLATED if DEFLATED.encode() in start else ""
+
+
+def _read_file(source: Folder | Zip, name: str, images: list[Image], refused: Refused) -> None:
+    try:
+        dataset = open_dataset(source, name, fields.TAGS)
         part = str(dataset.get("BodyPartExamined", "")).strip().upper()
         modality = str(dataset.get("Modality") or "MR").strip().upper()[:8] or "MR"
-        kind = {str(word).upper() for word in np.atleast_1d(dataset.get("ImageType", [])).tolist()}
         if str(dataset.get("SOPClassUID", "") or _stored_class(dataset)) == DIRECTORY:
             refused.not_dicom += 1
         elif modality != "MR":
             refused.other_modality[modality] = refused.other_modality.get(modality, 0) + 1
         elif int(dataset.get("SamplesPerPixel", 1) or 1) != 1:
             refused.colour += 1
-        elif kind & {"P", "PHASE", "PHASE MAP", "VELOCITY", "PHASE CONTRAST"}:
-            refused.velocity += 1
         else:
             found = list(_frames(dataset, name, source.size(name)))
+            moving = [im for im in found if im.series.part != fields.VELOCITY]
             refused.without_place += not found
-            images += found
+            refused.velocity += len(found) - len(moving)
+            images += moving
             refused.body_part = refused.body_part or part
     except AnatomyError:
         raise
@@ -150,99 +104,89 @@ def _frames(dataset: "Dataset", name: str, n_bytes: int) -> Iterator[Image]:
 
     Raises:
         ValueError: If the file is too small for the pixels that its header promises.
+        AnatomyError: If its sizes are absurd.
     """
     count = int(dataset.get("NumberOfFrames", 1) or 1)
     rows, columns = int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)
     if not rows or not columns:
         return
-    check_sizes("DICOM", (1, rows, columns), count, 2)
+    check_sizes("DICOM", (min(count, MAX_SLICES), rows, columns), -(-count // MAX_SLICES), 2)
     compressed = (
         dataset.file_meta.TransferSyntaxUID.is_compressed if "TransferSyntaxUID" in dataset.file_meta else False
     )
     if not compressed and rows * columns * count * int(dataset.get("BitsAllocated", 16)) // 8 > n_bytes:
         raise ValueError("truncated")
-    shared = _first(dataset, "SharedFunctionalGroupsSequence")
+    shared = fields.first(dataset, "SharedFunctionalGroupsSequence")
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    if count > max(len(per_frame), MAX_FRAMES):  # a plain multi-frame file has one place for all
+        raise ValueError("more frames than places")
+    person, study = (digest(str(dataset.get(keyword) or "")) for keyword in ("PatientID", "StudyInstanceUID"))
+    known: dict[str, Series] = {}
     for index in range(count):
         own = per_frame[index] if index < len(per_frame) else None
         groups = [g for g in (own, shared, dataset) if g is not None]
-        to_lps = _place(groups)
+        to_lps = fields.place(groups)
         if to_lps is None:
             continue
-        trigger = _number(groups, "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime")
-        interval = _number(groups, "CardiacSynchronizationSequence", "RRIntervalTimeNominal", "NominalInterval")
-        rate = _number(groups, None, None, "HeartRate")
-        if not np.isfinite(trigger):
-            trigger = _number(groups, "CardiacSynchronizationSequence", "ActualCardiacTriggerDelayTime", "TriggerTime")
-        if not 200 <= interval <= 4000:
-            interval = _number(groups, None, None, "CardiacRRIntervalSpecified")
-        if not 200 <= interval <= 4000:
-            interval = 60_000.0 / rate if 15 <= rate <= 300 else np.nan
-        phase = _number(groups, "FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier")
-        slope = _number(groups, "PixelValueTransformationSequence", "RescaleSlope", "RescaleSlope")
-        shift = _number(groups, "PixelValueTransformationSequence", "RescaleIntercept", "RescaleIntercept")
-        instance = _number(groups, None, None, "InstanceNumber")
+        slope = fields.number(groups, "PixelValueTransformationSequence", "RescaleSlope", "RescaleSlope")
+        shift = fields.number(groups, "PixelValueTransformationSequence", "RescaleIntercept", "RescaleIntercept")
+        series = _series(dataset, groups)
         yield Image(
             name=name,
             index=index,
             shape=(rows, columns),
             to_lps=to_lps,
-            trigger_ms=trigger,
-            rr_ms=interval,
-            order=(float(np.nan_to_num(phase)), float(np.nan_to_num(instance)) + index),
-            series=str(dataset.get("SeriesInstanceUID", "")),
-            series_number=float(np.nan_to_num(_number(groups, None, None, "SeriesNumber"))),
+            series=known.setdefault(f"{series.part} {series.settings}", series),
+            person=person,
+            study=study,
+            clocks=_clocks(groups, index),
+            rr_ms=fields.interval_ms(groups),
             compressed=compressed,
             slope=slope if np.isfinite(slope) and slope != 0 else 1.0,
             intercept=float(np.nan_to_num(shift)),
+            scaled=fields.cosines_off(groups),
         )
 
 
-def _first(item: "Dataset", keyword: str) -> "Dataset | None":
-    """Return the first item of a sequence, or None."""
-    sequence = item.get(keyword)
-    return sequence[0] if sequence else None
+def _series(dataset: "Dataset", groups: "list[Dataset]") -> Series:
+    text = fields.free_text(dataset)
+    echo = fields.number(groups, "MREchoSequence", "EffectiveEchoTime", "EchoTime")
+    timing = "MRTimingAndRelatedParametersSequence"
+    return Series(
+        uid=str(dataset.get("SeriesInstanceUID", "")),
+        number=float(np.nan_to_num(fields.number(groups, None, None, "SeriesNumber"))),
+        part=fields.component(groups),
+        kind=fields.kind_by_words(text),
+        view=fields.view_by_words(text),
+        text=text,
+        look=digest(re.sub(r"[\d ]+", "", text)),
+        settings=(
+            echo,
+            fields.number(groups, timing, "RepetitionTime", "RepetitionTime"),
+            fields.number(groups, timing, "FlipAngle", "FlipAngle"),
+        ),
+        contrast=bool(str(dataset.get("ContrastBolusAgent") or "").strip()),
+    )
 
 
-def _value(groups: "list[Dataset]", sequence: str | None, keyword: str | None, plain: str, n: int) -> np.ndarray | None:
-    """Find `n` numbers: in a functional group of the frame or of the file, else as a plain attribute."""
-    for item in groups:
-        inner = _first(item, sequence) if sequence else None
-        for where, name in ((inner, keyword), (item, plain)):
-            found = where.get(name) if where is not None and name else None
-            if found is None:
-                continue
-            try:
-                numbers = np.atleast_1d(np.asarray(found, dtype=float))
-            except (TypeError, ValueError):
-                continue
-            if numbers.size == n and np.isfinite(numbers).all():
-                return numbers
-    return None
-
-
-def _number(groups: "list[Dataset]", sequence: str | None, keyword: str | None, plain: str) -> float:
-    found = _value(groups, sequence, keyword, plain, 1)
-    return np.nan if found is None else float(found[0])
-
-
-def _place(groups: "list[Dataset]") -> np.ndarray | None:
-    """Return pixel (i, j) → LPS mm, or None where position, orientation or spacing is missing or impossible."""
-    position = _value(groups, "PlanePositionSequence", "ImagePositionPatient", "ImagePositionPatient", 3)
-    axes = _value(groups, "PlaneOrientationSequence", "ImageOrientationPatient", "ImageOrientationPatient", 6)
-    spacing = _value(groups, "PixelMeasuresSequence", "PixelSpacing", "PixelSpacing", 2)
-    if position is None or axes is None or spacing is None:
-        return None
-    along_row, along_column = axes[:3], axes[3:]
-    lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
-    if abs(lengths[0] - 1) > 0.01 or abs(lengths[1] - 1) > 0.01 or abs(along_row @ along_column) > 0.01:
-        return None
-    if spacing.min() <= 0.01 or spacing.max() > 20:
-        return None
-    normal = np.cross(along_row, along_column)
-    between_rows, between_columns = spacing
-    steps = (along_row / lengths[0] * between_columns, along_column / lengths[1] * between_rows)
-    return affine(np.stack([*steps, normal / np.linalg.norm(normal)], axis=1), position)
+def _clocks(groups: "list[Dataset]", index: int) -> Clocks:
+    sync, content = "CardiacSynchronizationSequence", "FrameContentSequence"
+    trigger = fields.number(groups, sync, "NominalCardiacTriggerDelayTime", "TriggerTime")
+    if not np.isfinite(trigger):
+        trigger = fields.number(groups, sync, "ActualCardiacTriggerDelayTime", None)
+    dimension = fields.numbers(groups, content, "DimensionIndexValues", None, None)
+    modifier = "MRModifierSequence"
+    return Clocks(
+        trigger_ms=trigger,
+        percent=fields.number(groups, sync, "NominalPercentageOfCardiacPhase", "NominalPercentageOfCardiacPhase"),
+        reference_ms=fields.number(groups, None, None, "FrameReferenceTime"),
+        position=fields.number(groups, content, "TemporalPositionIndex", "TemporalPositionIdentifier"),
+        dimension=() if dimension is None else tuple(float(x) for x in dimension[:16]),
+        instance=float(np.nan_to_num(fields.number(groups, None, None, "InstanceNumber"))) + index,
+        acquired_s=fields.seconds_of_day(groups[-1].get("AcquisitionTime")),
+        inversion_ms=fields.number(groups, modifier, "InversionTimes", "InversionTime"),
+        echo_ms=fields.number(groups, "MREchoSequence", "EffectiveEchoTime", "EchoTime"),
+    )
 
 
 @contextmanager

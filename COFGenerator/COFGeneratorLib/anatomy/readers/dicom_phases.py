@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from COFGeneratorLib.anatomy.readers.dicom import Image
+from COFGeneratorLib.anatomy.readers.dicom_clocks import SAME_TIME_MS
+from COFGeneratorLib.anatomy.readers.dicom_image import Image
 
-SAME_TIME_MS = 1.0
 MAX_FILLED = 0.25
 """Share of phases of one slice that its neighbours in phase may stand in for; with fewer the slice is left out."""
 
@@ -18,10 +18,10 @@ def without_doubles(slices: list[list[Image]], warnings: list[str]) -> list[list
     for images in slices:
         by_series: dict[str, list[Image]] = {}
         for image in images:
-            by_series.setdefault(image.series, []).append(image)
+            by_series.setdefault(image.series.uid, []).append(image)
         cines = [s for s in by_series.values() if len(s) > 1]
         if len(by_series) > 1 and cines:  # else every series holds one phase of all slices
-            images = max(cines, key=lambda s: (len(s), s[0].series_number))
+            images = max(cines, key=lambda s: (len(s), s[0].series.number))
             again += 1
         kept = _in_time(images)
         doubled += len(images) - len(kept)
@@ -42,27 +42,30 @@ def _in_time(images: list[Image]) -> list[Image]:
         return images
     times = [im.trigger_ms for im in images]
     if not np.isfinite(times).all() or len(set(times)) < 2:
-        return sorted((replace(im, trigger_ms=np.nan) for im in images), key=lambda im: im.order)
-    images = sorted(images, key=lambda im: (im.trigger_ms, im.series_number, im.order))
+        images = sorted((replace(im, trigger_ms=np.nan) for im in images), key=lambda im: (im.order, im.series.number))
+        return [
+            im for im, after in zip(images, [*images[1:], None], strict=True) if not after or after.order > im.order
+        ]
+    images = sorted(images, key=lambda im: (im.trigger_ms, im.series.number, im.order))
     last = [b.trigger_ms - a.trigger_ms > SAME_TIME_MS for a, b in pairwise(images)]
     return [im for im, keep in zip(images, [*last, True], strict=True) if keep]
 
 
-def phase_grid(slices: list[list[Image]], warnings: list[str]) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Choose the common phases (T,), as fractions of the R–R, and their times at the median R–R."""
+def phase_grid(slices: list[list[Image]], warnings: list[str]) -> tuple[np.ndarray, tuple[float, ...], float]:
+    """Choose the common phases (T,), as fractions of the R–R, their times, and the median R–R, NaN if unknown."""
     counts = [len(s) for s in slices if s]
     n_phases = max(set(counts), key=lambda c: (counts.count(c), c))
     if len(set(counts)) > 1:
         warnings.append(f"Slices have {min(counts)} to {max(counts)} phases; {n_phases}, the most common, are used.")
     if n_phases == 1:
-        return np.zeros(1), ()
+        return np.zeros(1), (), np.nan
     full = [s for s in slices if len(s) == n_phases]
     phases = np.median([_phases(s) for s in full], axis=0)
     intervals = np.array([_interval_ms(s) for s in slices if s])
     known = intervals[np.isfinite(intervals)]
     if not known.size:
         warnings.append("The images state neither trigger times nor a heart rate; the cine has no frame times.")
-        return phases, ()
+        return phases, (), np.nan
     if np.ptp(known) > 0.1 * np.median(known):
         warnings.append(
             f"Slices were taken at R–R intervals of {known.min():.0f} to {known.max():.0f} ms; they are matched by "
@@ -70,7 +73,7 @@ def phase_grid(slices: list[list[Image]], warnings: list[str]) -> tuple[np.ndarr
         )
     if not np.isfinite(full[0][0].trigger_ms):
         warnings.append("The images state no trigger times; phases are taken as evenly spaced over the R–R interval.")
-    return phases, tuple(float(t) for t in phases * np.median(known))
+    return phases, tuple(float(t) for t in phases * np.median(known)), float(np.median(known))
 
 
 def _interval_ms(images: list[Image]) -> float:

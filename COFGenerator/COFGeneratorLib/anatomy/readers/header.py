@@ -1,7 +1,7 @@
 """What the header of an image file says, whatever its format, and the way to its voxels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ from COFGeneratorLib.errors import AnatomyError
 MAX_BYTES = 2 * 1024**3
 """Most voxel data a file may hold, bytes. A cine of 512×512×20×60 frames in 16 bits is a quarter of this."""
 MAX_SLICES, MAX_IN_PLANE, MAX_FRAMES = 512, 2048, 1024
+MOST_COMPONENTS = 4
+AS_FRAMES = "The components of each voxel are taken for the frames of a cine."
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,21 @@ class Payload:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """One segment of a segmentation.
+
+    Args:
+        words: Its name and terminology, to be matched and never repeated.
+        code: Its number in the voxels.
+        layer: Layer that holds it, where segments overlap; they are stored as frames.
+    """
+
+    words: tuple[str, ...] = field(repr=False)
+    code: int
+    layer: int = 0
+
+
+@dataclass(frozen=True)
 class VolumeHeader:
     """Geometry, type and timing of a volume or cine, before any voxel is read.
 
@@ -46,6 +63,8 @@ class VolumeHeader:
         intercept: … plus this gives the intensity.
         frame_times_ms: (n_frames,) or empty where the file does not say.
         warnings: What had to be assumed or repaired.
+        segments: What a segmentation's codes mean; empty for a plain label map or an image.
+        ours: Whether ChainOfFlow wrote the file; its label maps have its own codes.
     """
 
     format: str
@@ -59,6 +78,8 @@ class VolumeHeader:
     intercept: float = 0.0
     frame_times_ms: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
+    segments: tuple[Segment, ...] = ()
+    ours: bool = False
 
     def __post_init__(self) -> None:
         check_sizes(self.format, self.shape, self.n_frames, self.dtype.itemsize)
@@ -74,6 +95,11 @@ def not_scalar(format_name: str, found: str) -> AnatomyError:
     return AnatomyError(f"Voxels must be single numbers; this {format_name} holds {found}. Export grey-scale MR.")
 
 
+def vector_as_frames(sizes: Sequence[int], components: int) -> bool:
+    """Whether the components of a voxel are frames: more than a displacement, a colour or a complex number has."""
+    return len(sizes) == 3 and components > MOST_COMPONENTS
+
+
 def check_axes(format_name: str, sizes: Sequence[int]) -> None:
     """Refuse what is neither a volume nor a cine.
 
@@ -81,7 +107,7 @@ def check_axes(format_name: str, sizes: Sequence[int]) -> None:
         AnatomyError: If there are not three or four axes.
     """
     if len(sizes) not in (3, 4):
-        found = "×".join(map(str, sizes)) or "nothing"
+        found = "×".join(_count(n) for n in sizes[:8]) or "nothing"
         raise AnatomyError(
             f"A short-axis stack is a volume (3-D) or cine (4-D); this {format_name} is {len(sizes)}-D ({found}). "
             "Load the whole stack, not one image."
@@ -113,15 +139,24 @@ def check_sizes(format_name: str, shape: tuple[int, ...], n_frames: int, itemsiz
         AnatomyError: If an axis is empty or absurd, or the whole would exceed `MAX_BYTES`.
     """
     depth, height, width = shape
-    total = depth * height * width * n_frames * itemsize
     if min(depth, height, width, n_frames) < 1:
         raise AnatomyError(
             f"An image needs at least one voxel along every axis; the {format_name} header says "
-            f"{width}×{height}×{depth}, {n_frames} frames. Export the volume again."
+            f"{_sizes(shape)}, {_count(n_frames)} frames. Export the volume again."
         )
+    total = depth * height * width * n_frames * itemsize
     if total > MAX_BYTES or depth > MAX_SLICES or max(height, width) > MAX_IN_PLANE or n_frames > MAX_FRAMES:
         raise AnatomyError(
             f"A short-axis stack has at most {MAX_IN_PLANE}×{MAX_IN_PLANE} pixels, {MAX_SLICES} slices, {MAX_FRAMES} "
-            f"frames and {MAX_BYTES / 1024**3:.0f} GiB; the {format_name} header claims {width}×{height}×{depth}, "
-            f"{n_frames} frames ({total / 1024**3:.3g} GiB). Crop the volume, or check the header."
+            f"frames and {MAX_BYTES / 1024**3:.0f} GiB; the {format_name} header claims {_sizes(shape)}, "
+            f"{_count(n_frames)} frames. Crop the volume, or check the header."
         )
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "×".join(_count(n) for n in shape[::-1])
+
+
+def _count(n: int) -> str:
+    """Write a count of a header, which may have thousands of digits."""
+    return str(n) if abs(n) < 10**12 else "more than 10¹²"

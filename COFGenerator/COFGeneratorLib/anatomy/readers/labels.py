@@ -1,13 +1,19 @@
-"""Labels of the anchor: another file's codes and grid, brought to ours and checked in RAS."""
+"""Labels of the anchor: another file's names, codes and grid, brought to ours and checked in RAS."""
 
 from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 
 from COFGeneratorLib.anatomy.geometry import resample, same_grid, voxel_volume_ml
-from COFGeneratorLib.anatomy.readers.header import VolumeHeader
+from COFGeneratorLib.anatomy.readers.archive import Folder
+from COFGeneratorLib.anatomy.readers.dicom_seg import is_segmentation, read_segmentation
+from COFGeneratorLib.anatomy.readers.guard import guarded
+from COFGeneratorLib.anatomy.readers.header import Segment, VolumeHeader
 from COFGeneratorLib.anatomy.readers.payload import read_frames
+from COFGeneratorLib.anatomy.readers.scene import is_scene, scene_labels
+from COFGeneratorLib.anatomy.readers.segment_names import EPICARDIUM, merged, role_of
 from COFGeneratorLib.anatomy.readers.volume import open_volume
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.errors import AnatomyError
@@ -17,39 +23,142 @@ PLAUSIBLE_ML = {"lv": (8.0, 600.0), "myo": (8.0, 600.0), "rv": (5.0, 800.0)}
 NAMES = {"lv": "LV cavity", "myo": "myocardium", "rv": "RV cavity"}
 MIN_ENCLOSED = 0.5
 """Share of the LV cavity's in-plane border that must touch myocardium, where both are labelled."""
+MIN_FITTING = 0.7
+"""The same share from which on codes are proposed."""
 MIN_INSIDE = 0.5
 """Share of a label that must lie inside the image."""
 ACDC_MAP = {"lv": 3, "myo": 2, "rv": 1}
 
 
 def read_labels(
-    path: str | Path, like: SaxStack, label_map: Mapping[str, int] = ACDC_MAP, frame: int | None = None
+    path: str | Path, like: SaxStack, label_map: Mapping[str, int] | None = None, frame: int | None = None
 ) -> np.ndarray:
     """Read labels onto the anchor's grid.
 
     Args:
-        path: A label map in any format `read_sax` reads, 3-D or 4-D.
+        path: A label map in any format `read_sax` reads, 3-D or 4-D; a Slicer segmentation (.seg.nrrd) or scene; a
+            DICOM segmentation.
         like: The anchor. The labels are brought onto its grid through RAS, by nearest neighbour.
-        label_map: Code in the file of "lv", "myo" and "rv"; "lv" is needed, absent ones are not looked for.
+        label_map: Code in the file of "lv", "myo" and "rv"; "lv" is needed, absent ones are not looked for. Where None,
+            the names of segments tell; our own files have our own codes; others are taken for lv=3, myo=2, rv=1.
         frame: Frame of a 4-D file; by default the anchor's own.
 
     Returns:
         (D, H, W) uint8 on the anchor's grid: 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity.
 
     Raises:
-        AnatomyError: If codes are missing, the frame is empty, or the labels lie elsewhere or cannot be a heart.
+        AnatomyError: If codes are missing or contradict the file's names, the frame is empty, or the labels lie
+            elsewhere or cannot be a heart.
     """
-    codes = check_label_map(label_map)
-    _, header = open_volume(path)
-    labels = _labels_of(header, codes, like.frame if frame is None else frame)
-    present = {name: labels == LABELS[name] for name in codes}
-    _check_volumes(present, header)
+    codes = None if label_map is None else check_label_map(label_map)
+    with guarded("label map"):
+        labels, matrix = _stored(Path(path), codes, like.frame if frame is None else frame)
+    present = {name: labels == code for name, code in LABELS.items() if (labels == code).any()}
+    _check_volumes(present, matrix)
     _check_arrangement(labels)
-    if same_grid(like.ijk_to_ras, like.shape, header.ijk_to_ras, header.shape):
+    if same_grid(like.ijk_to_ras, like.shape, matrix, labels.shape):
         return labels
-    out = resample(labels, header.ijk_to_ras, like.shape, like.ijk_to_ras, order=0)
-    _check_overlap(present, out, header, like)
+    out = resample(labels, matrix, like.shape, like.ijk_to_ras, order=0)
+    _check_overlap(present, out, matrix, like)
     return out
+
+
+def _stored(path: Path, codes: dict[str, int] | None, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels of a file (D, H, W) in our own codes, on its own grid, and its geometry."""
+    if path.exists() and is_segmentation(path):
+        masks, matrix = read_segmentation(Folder(path))
+        if codes is not None:
+            raise AnatomyError(
+                "The names in a DICOM segmentation say what its segments are; found a label map, too. Leave "
+                "--label-map out."
+            )
+        return merged(masks), matrix
+    if is_scene(path):
+        with scene_labels(path) as header:
+            return _by_header(header, codes, frame), header.ijk_to_ras
+    _, header = open_volume(path, "labels")
+    return _by_header(header, codes, frame), header.ijk_to_ras
+
+
+def _by_header(header: VolumeHeader, codes: dict[str, int] | None, frame: int) -> np.ndarray:
+    roles = [(segment, role) for segment in header.segments if (role := role_of(segment.words)) is not None]
+    layered = len({segment.layer for segment in header.segments}) > 1
+    if codes is not None and roles:
+        _refuse_contradiction(codes, header.segments if layered else None, roles)
+    if roles and (codes is None or layered):
+        return _by_names(header, roles)
+    if codes is None and header.segments:
+        raise AnatomyError(
+            "The segments of a segmentation are told by name (LV, myocardium, RV …); no name in this file tells one. "
+            "Rename them, or give --label-map with their codes."
+        )
+    chosen = codes or (LABELS if header.ours else ACDC_MAP)
+    try:
+        labels = _labels_of(header, chosen, frame)
+        _check_arrangement(labels)
+    except AnatomyError as error:
+        fits = _fitting_map(header, frame) if header.n_frames == 1 or frame < header.n_frames else None
+        if fits is None or fits == chosen:
+            raise
+        raise AnatomyError(f"{error} By its shape the file fits --label-map {_shown(fits)}.") from None
+    return labels
+
+
+def _by_names(header: VolumeHeader, roles: list[tuple[Segment, str]]) -> np.ndarray:
+    """Return labels by the names of segments, whichever layer they lie in."""
+    stored = read_frames(header, None).reshape(-1, *header.shape)
+    masks: dict[str, np.ndarray] = {}
+    for segment, role in roles:
+        if not 0 <= segment.layer < len(stored):
+            raise AnatomyError(
+                f"A segment lies in one of the file's {len(stored)} layers; one is said to lie in layer "
+                f"{segment.layer}. Save the segmentation again."
+            )
+        mask = stored[segment.layer] == segment.code
+        if role in masks and (role == "lv" or masks[role].any()) and mask.any():
+            inner, outer = sorted((masks[role], mask), key=np.count_nonzero)
+            if role == "lv" and (inner & outer).sum() > 0.9 * inner.sum():  # the ventricle, and its cavity within it
+                masks[EPICARDIUM], masks[role] = outer, inner
+                continue
+        masks[role] = masks.get(role, False) | mask
+    return merged(masks)
+
+
+def _refuse_contradiction(
+    codes: dict[str, int], layers: tuple[Segment, ...] | None, roles: list[tuple[Segment, str]]
+) -> None:
+    """Refuse a label map whose codes are other structures by the file's own names.
+
+    Codes repeat from layer to layer, so there the number of a segment, from 1, counts as its code.
+    """
+    numbers = {role: layers.index(segment) + 1 if layers else segment.code for segment, role in roles}
+    named = {code: "myo" if role == EPICARDIUM else role for role, code in numbers.items()}
+    if any(name != named.get(code, None if layers else name) for name, code in codes.items()):
+        fits = {name: code for code, name in named.items()}
+        raise AnatomyError(
+            f"The label map should agree with the names of the file's segments; {_shown(codes)} gives the code of "
+            f"another structure. Give --label-map {_shown(fits)}, or leave it out."
+        )
+
+
+def _fitting_map(header: VolumeHeader, frame: int) -> dict[str, int] | None:
+    """Return the only label map by which the file's codes are arranged as in a heart, or None."""
+    stored = read_frames(header, 0 if header.n_frames == 1 else frame)
+    there = [int(c) for c in np.unique(stored) if c > 0 and c == np.round(c)]
+    if len(there) != 3:
+        return None
+    voxel_ml, fitting = voxel_volume_ml(header.ijk_to_ras), []
+    for order in permutations(there):
+        codes = dict(zip(LABELS, order, strict=True))
+        masks = {name: stored == code for name, code in codes.items()}
+        sound = all(low <= masks[n].sum() * voxel_ml <= high for n, (low, high) in PLAUSIBLE_ML.items())
+        if sound and _enclosed(masks["lv"], masks["myo"]) >= MIN_FITTING:
+            fitting.append(codes)
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _shown(codes: Mapping[str, int]) -> str:
+    return ",".join(f"{name}={codes[name]}" for name in LABELS if name in codes)
 
 
 def check_label_map(label_map: Mapping[str, int]) -> dict[str, int]:
@@ -117,8 +226,8 @@ def _whole(numbers: np.ndarray) -> np.ndarray:
     return numbers
 
 
-def _check_volumes(present: dict[str, np.ndarray], header: VolumeHeader) -> None:
-    voxel_ml = voxel_volume_ml(header.ijk_to_ras)
+def _check_volumes(present: dict[str, np.ndarray], matrix: np.ndarray) -> None:
+    voxel_ml = voxel_volume_ml(matrix)
     for name, mask in present.items():
         volume = float(mask.sum() * voxel_ml)
         low, high = PLAUSIBLE_ML[name]
@@ -131,13 +240,9 @@ def _check_volumes(present: dict[str, np.ndarray], header: VolumeHeader) -> None
 
 def _check_arrangement(labels: np.ndarray) -> None:
     """Refuse swapped codes: the LV cavity lies inside the myocardium, the RV cavity and the wall itself do not."""
-    from scipy.ndimage import binary_dilation
-
     if not (labels == LABELS["myo"]).any():
         return
-    cavity = labels == LABELS["lv"]
-    border = binary_dilation(cavity, structure=np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]])) & ~cavity
-    enclosed = float((labels[border] == LABELS["myo"]).mean())
+    enclosed = _enclosed(labels == LABELS["lv"], labels == LABELS["myo"])
     if enclosed < MIN_ENCLOSED:
         raise AnatomyError(
             f"The LV cavity should be enclosed by the myocardium; only {100 * enclosed:.0f} % of its border touches "
@@ -145,9 +250,17 @@ def _check_arrangement(labels: np.ndarray) -> None:
         )
 
 
-def _check_overlap(present: dict[str, np.ndarray], out: np.ndarray, header: VolumeHeader, like: SaxStack) -> None:
+def _enclosed(cavity: np.ndarray, wall: np.ndarray) -> float:
+    """Return the share of the cavity's in-plane border that touches the wall; 0 where it has none."""
+    from scipy.ndimage import binary_dilation
+
+    border = binary_dilation(cavity, structure=np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]])) & ~cavity
+    return float(wall[border].mean()) if border.any() else 0.0
+
+
+def _check_overlap(present: dict[str, np.ndarray], out: np.ndarray, matrix: np.ndarray, like: SaxStack) -> None:
     """Compare each label's volume before and after: what is lost lies outside the image."""
-    voxel_ml = voxel_volume_ml(header.ijk_to_ras)
+    voxel_ml = voxel_volume_ml(matrix)
     for name, mask in present.items():
         before = float(mask.sum() * voxel_ml)
         after = float((out == LABELS[name]).sum() * like.voxel_volume_ml)

@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from COFGeneratorLib.anatomy.geometry import affine, check_geometry, check_spacing, lps_to_ras
-from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader, check_axes, detached, not_scalar
+from COFGeneratorLib.anatomy.readers.header import (
+    AS_FRAMES,
+    Payload,
+    VolumeHeader,
+    check_axes,
+    check_sizes,
+    detached,
+    not_scalar,
+    vector_as_frames,
+)
 from COFGeneratorLib.anatomy.readers.timing import frame_times_ms
 from COFGeneratorLib.errors import AnatomyError
 
@@ -39,23 +48,26 @@ def read_header(path: Path) -> VolumeHeader:
         sizes.pop()
     channels = _integers(fields, "ElementNumberOfChannels", [1])[0]
     kind = fields.get("ElementType", "")
-    if channels != 1 or kind not in TYPES:
+    vector = vector_as_frames(sizes, channels)
+    if (channels != 1 and not vector) or kind not in TYPES:
         of = "a known" if kind in TYPES else "another"
-        raise not_scalar(FORMAT, f"{channels} of {of} type each")
+        raise not_scalar(FORMAT, f"{channels if abs(channels) < 1000 else 'many'} of {of} type each")
     check_axes(FORMAT, sizes)
-    n_frames = sizes[3] if len(sizes) == 4 else 1
+    n_frames = channels if vector else sizes[3] if len(sizes) == 4 else 1
+    check_sizes(FORMAT, (sizes[2], sizes[1], sizes[0]), n_frames, np.dtype(TYPES[kind]).itemsize)
     matrix, step_time = _geometry(fields)
     times, warnings = frame_times_ms(step_time * np.arange(n_frames), "") if n_frames > 1 else ((), ())
+    warnings = (AS_FRAMES, *warnings) if vector else warnings
     msb = fields.get("BinaryDataByteOrderMSB", fields.get("ElementByteOrderMSB", "False")).lower() == "true"
     shape = (sizes[2], sizes[1], sizes[0])
     dtype = np.dtype((">" if msb else "<") + TYPES[kind])
-    total = int(np.prod(sizes, dtype=object)) * dtype.itemsize
+    total = int(np.prod(shape, dtype=object)) * n_frames * dtype.itemsize
     payload = _payload(path, fields, offset, total)
     return VolumeHeader(
         format=FORMAT,
         shape=shape,
         n_frames=n_frames,
-        frames_fastest=False,
+        frames_fastest=vector,
         dtype=dtype,
         ijk_to_ras=matrix,
         payload=payload,

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from COFGeneratorLib.anatomy.geometry import affine, check_geometry, check_spacing, spaced, spacing_ijk_mm
-from COFGeneratorLib.anatomy.readers.header import Payload, VolumeHeader, check_axes, not_scalar
+from COFGeneratorLib.anatomy.readers.header import (
+    AS_FRAMES,
+    Payload,
+    VolumeHeader,
+    check_axes,
+    check_sizes,
+    not_scalar,
+    vector_as_frames,
+)
 from COFGeneratorLib.anatomy.readers.payload import decode
 from COFGeneratorLib.anatomy.readers.timing import frame_times_ms
 from COFGeneratorLib.errors import AnatomyError
@@ -52,12 +60,18 @@ def read_header(path: Path, codec: str) -> VolumeHeader:
     sizes = [int(n) for n in field["dim"][1 : field["dim"][0] + 1]] if 1 <= field["dim"][0] <= 7 else []
     while len(sizes) > 3 and sizes[-1] <= 1:  # a singleton fourth axis is no cine
         sizes.pop()
+    said: tuple[str, ...] = ()
+    if len(sizes) == 5 and sizes[3] == 1 and vector_as_frames(sizes[:3], sizes[4]):
+        sizes, said = [*sizes[:3], sizes[4]], (AS_FRAMES,)
     if field["datatype"] not in TYPES:
         kind = NOT_SCALAR.get(field["datatype"], f"type code {field['datatype']}")
         raise not_scalar(FORMAT, f"{kind} voxels")
     check_axes(FORMAT, sizes)
     n_frames = sizes[3] if len(sizes) == 4 else 1
+    dtype = np.dtype(field["endian"] + TYPES[field["datatype"]])
+    check_sizes(FORMAT, (sizes[2], sizes[1], sizes[0]), n_frames, dtype.itemsize)
     matrix, warnings = _geometry(field)
+    warnings += said
     times: tuple[float, ...] = ()
     if n_frames > 1:
         step, unit = field["pixdim"][4], TIME_UNIT.get(field["xyzt_units"] & 0x38, "")
@@ -74,13 +88,14 @@ def read_header(path: Path, codec: str) -> VolumeHeader:
         shape=(sizes[2], sizes[1], sizes[0]),
         n_frames=n_frames,
         frames_fastest=False,
-        dtype=np.dtype(field["endian"] + TYPES[field["datatype"]]),
+        dtype=dtype,
         ijk_to_ras=matrix,
         payload=payload,
         slope=slope,
         intercept=intercept,
         frame_times_ms=times,
         warnings=tuple(warnings),
+        ours=b"ChainOfFlow" in field["descrip"],
     )
 
 
@@ -96,6 +111,7 @@ def _fields(start: bytes) -> dict[str, Any]:
         where = {
             "dim": ("8h", 40), "datatype": ("h", 70), "pixdim": ("8f", 76), "vox_offset": ("f", 108),
             "scl_slope": ("f", 112), "scl_inter": ("f", 116), "xyzt_units": ("B", 123), "toffset": ("f", 136),
+            "descrip": ("80s", 148),
             "qform_code": ("h", 252), "sform_code": ("h", 254), "quatern": ("3f", 256), "qoffset": ("3f", 268),
             "srow": ("12f", 280),
         }  # fmt: skip
@@ -106,6 +122,7 @@ def _fields(start: bytes) -> dict[str, Any]:
         where = {
             "dim": ("8q", 16), "datatype": ("h", 12), "pixdim": ("8d", 104), "vox_offset": ("q", 168),
             "scl_slope": ("d", 176), "scl_inter": ("d", 184), "xyzt_units": ("i", 500), "toffset": ("d", 216),
+            "descrip": ("80s", 240),
             "qform_code": ("i", 344), "sform_code": ("i", 348), "quatern": ("3d", 352), "qoffset": ("3d", 376),
             "srow": ("12d", 400),
         }  # fmt: skip

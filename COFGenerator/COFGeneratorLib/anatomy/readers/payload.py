@@ -1,6 +1,7 @@
 """Voxels out of a file, with memory bounded by what the header promised and the file can hold."""
 
 import bz2
+import warnings
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -12,6 +13,8 @@ from COFGeneratorLib.errors import AnatomyError
 
 CHUNK = 1 << 20
 MAX_CHUNKS_BEYOND = 8
+MOST_DIGITS = 32
+"""Most characters of a number as text, white space included."""
 DEFLATE_MAX_RATIO = 1032
 """No deflate stream expands further (zlib technical details, "Maximum expansion factor")."""
 
@@ -163,18 +166,26 @@ def _bunzip(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _text_numbers(header: VolumeHeader, count: int) -> np.ndarray:
-    """Read numbers written as text, or bytes written as hexadecimal digits."""
+    """Read numbers written as text, or bytes written as hexadecimal digits; no more text than they can take."""
     payload = header.payload
+    n_bytes = count * header.dtype.itemsize
     if payload.path.stat().st_size - payload.offset < count:
-        raise _truncated(header.format, count * header.dtype.itemsize, "the text is shorter")
-    text = payload.path.read_bytes()[payload.offset :]
+        raise _truncated(header.format, n_bytes, "the text is shorter")
+    with payload.path.open("rb") as file:
+        file.seek(payload.offset)
+        text = file.read(MOST_DIGITS * (n_bytes if payload.codec == "hex" else count))
     try:
         if payload.codec == "hex":
-            flat = np.frombuffer(bytes.fromhex(text.decode("ascii")), header.dtype)
+            digits = text.translate(None, b" \t\r\n")[: 2 * n_bytes]
+            flat = np.frombuffer(
+                bytes.fromhex(digits.decode("ascii")), header.dtype, len(digits) // 2 // header.dtype.itemsize
+            )
         else:
-            flat = np.array(text.split(), dtype=np.float64).astype(header.dtype)
-    except (ValueError, UnicodeDecodeError):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # text that is no number is told as a warning
+                flat = np.fromstring(text, dtype=np.float64, count=-1, sep=" ")[:count].astype(header.dtype)
+    except (ValueError, UnicodeDecodeError, Warning):
         raise _damaged(header.format, "text that is not numbers") from None
     if flat.size < count:
-        raise _truncated(header.format, count * header.dtype.itemsize, f"found {flat.size:,} numbers")
-    return flat[:count]
+        raise _truncated(header.format, n_bytes, f"found {flat.size:,} numbers")
+    return flat

@@ -6,7 +6,7 @@ outside it. Proxy volumes of sequences, label maps and files that hold no grey-s
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -23,8 +23,9 @@ from COFGeneratorLib.errors import AnatomyError
 
 MAX_MRML_BYTES = 32 << 20
 MOST_IMAGES = 64
-SUFFIXES = (".seq.nrrd", ".seq.nhdr", ".nrrd", ".nii.gz", ".nii", ".mha", ".mhd")
-_STORAGES = ("VolumeSequenceStorage", "VolumeArchetypeStorage", "NRRDStorage")
+SUFFIXES = (".seq.nrrd", ".seg.nrrd", ".seq.nhdr", ".nrrd", ".nii.gz", ".nii", ".mha", ".mhd")
+_STORAGES = ("VolumeSequenceStorage", "VolumeArchetypeStorage", "NRRDStorage", "SegmentationStorage")
+_LABELS = ("LabelMapVolume", "Segmentation")
 _NOT_IMAGES = ("LabelMapVolume", "Segmentation", "VectorVolume", "DiffusionTensorVolume")
 
 
@@ -62,10 +63,7 @@ def scene_image(path: Path) -> Iterator[tuple[VolumeHeader, Path]]:
     Raises:
         AnatomyError: If the scene is damaged, holds no such image or several.
     """
-    with path.open("rb") as file:
-        zipped = is_zip(file.read(16))
-    with tempfile.TemporaryDirectory(prefix="cof-anchor-") as scratch:
-        take = _ZipFiles(Zip(path), Path(scratch)) if zipped else _FolderFiles(path)
+    with _files(path) as take:
         found = []
         for entry in _entries(take.mrml):
             image = take.image(entry.file)
@@ -81,7 +79,37 @@ def scene_image(path: Path) -> Iterator[tuple[VolumeHeader, Path]]:
         if entry.moved:
             said = "In its scene the image lies under a transform, which is not applied; harden it and save again."
             header = replace(header, warnings=(*header.warnings, said))
-        yield header, path if zipped else image
+        yield header, path if isinstance(take, _ZipFiles) else image
+
+
+@contextmanager
+def scene_labels(path: Path) -> Iterator[VolumeHeader]:
+    """Give the header of a scene's one segmentation or label map while its voxels can be read.
+
+    Raises:
+        AnatomyError: If the scene is damaged, holds none or several.
+    """
+    with _files(path) as take:
+        found = []
+        for entry in _entries(take.mrml, labels=True):
+            image = take.image(entry.file)
+            if image is not None:
+                with suppress(AnatomyError):  # a closed surface, a table: what is left below decides
+                    found.append(open_volume(image, "labels")[1])
+        if len(found) != 1:
+            raise AnatomyError(
+                f"A Slicer scene used for labels holds one segmentation or label map; found {len(found)}. Save the "
+                "wanted one alone as .seg.nrrd and give that."
+            )
+        yield found[0]
+
+
+@contextmanager
+def _files(path: Path) -> "Iterator[_ZipFiles | _FolderFiles]":
+    with path.open("rb") as file:
+        zipped = is_zip(file.read(16))
+    with tempfile.TemporaryDirectory(prefix="cof-anchor-") as scratch:
+        yield _ZipFiles(Zip(path), Path(scratch)) if zipped else _FolderFiles(path)
 
 
 class _ZipFiles:
@@ -122,8 +150,8 @@ class _FolderFiles:
         return found if found.is_relative_to(self._folder) and found.is_file() else None
 
 
-def _entries(mrml: bytes) -> list[_Entry]:
-    """List the stored images of a scene that are neither label maps nor proxies of a sequence."""
+def _entries(mrml: bytes, labels: bool = False) -> list[_Entry]:
+    """List the stored images of a scene that are no proxies of a sequence: grey-scale ones, or those with labels."""
     root = _parse(mrml)
     nodes = {node.get("id", ""): node for node in root.iter() if node.get("id")}
     proxies: dict[str, str] = {}  # proxy volume → its sequence
@@ -137,7 +165,8 @@ def _entries(mrml: bytes) -> list[_Entry]:
     moved |= {sequence for proxy, sequence in proxies.items() if proxy in moved}
     out = []
     for identifier, node in nodes.items():
-        if identifier in proxies or node.tag in _NOT_IMAGES:
+        wanted = node.tag in _LABELS if labels else node.tag not in _NOT_IMAGES
+        if identifier in proxies or not wanted:
             continue
         for stored in _references(node).get("storage", []):
             storage = nodes.get(stored)

@@ -1,16 +1,18 @@
-"""What a set of DICOM images seems to be: a short-axis stack, long-axis views, a localiser, something else."""
+"""Which acquisition of a study is the short-axis cine, and what the others, or all that is there, seem to be."""
 
 import numpy as np
 
 from COFGeneratorLib.anatomy.geometry import LPS_TO_RAS
 from COFGeneratorLib.anatomy.heart_frame import USUAL_APEX_RAS
-from COFGeneratorLib.anatomy.readers.dicom import Image, Refused
+from COFGeneratorLib.anatomy.readers.acquisitions import Acquisition, sort_into_acquisitions
+from COFGeneratorLib.anatomy.readers.dicom_fields import LATE
+from COFGeneratorLib.anatomy.readers.dicom_image import Image, Refused
 from COFGeneratorLib.errors import AnatomyError
 
-PARALLEL = np.cos(np.deg2rad(3.0))
 ALONG_AXIS = np.cos(np.deg2rad(12.0))
 SHORT_AXIS_ENOUGH = 0.45
 """Least |cosine| between a short-axis stack's normal and where a heart usually points; a long-axis view has near 0."""
+MOST_LISTED = 12
 NOT_THE_HEART = {
     "HEAD", "BRAIN", "NECK", "KNEE", "HIP", "SPINE", "CSPINE", "TSPINE", "LSPINE", "PELVIS", "PROSTATE", "SHOULDER",
     "ANKLE", "FOOT", "WRIST", "HAND", "ELBOW", "BREAST", "LEG",
@@ -23,24 +25,35 @@ MODALITIES = {
 PLANES = ("sagittal", "coronal", "axial")
 
 
-def choose_stack(images: list[Image], refused: Refused, warnings: list[str]) -> list[Image]:
-    """Return the images of the most likely short-axis stack.
+def choose_stack(images: list[Image], refused: Refused, series: str | None, warnings: list[str]) -> Acquisition:
+    """Return the short-axis cine of a study that covers the most, or what the user chose.
+
+    Args:
+        images: All MR images.
+        refused: What else was there.
+        series: Number, UID or description of the wanted series; None chooses.
+        warnings: Is told what was chosen among several, and why not the others.
 
     Raises:
-        AnatomyError: If none can be one; the message says what seems to be there instead.
+        AnatomyError: If images of two persons or studies are mixed, the series is not there, or nothing can be a
+            short-axis stack; the message says what seems to be there instead.
     """
-    groups = by_orientation(images)
-    stacks = [g for g in groups if _n_planes(g) >= 3 and _why_not(g, refused) == ""]
+    _one_study(images)
+    acquisitions = sort_into_acquisitions(images if series is None else _asked_for(images, series))
+    reasons = [_why_not(one, refused, by_user=series is not None) for one in acquisitions]
+    stacks = [one for one, why in zip(acquisitions, reasons, strict=True) if not why]
     if not stacks:
-        raise AnatomyError(name_what_is_there(groups, refused))
-    chosen = max(stacks, key=lambda g: (min(_per_plane(g), 10), _n_planes(g), len(g)))
-    others = len(images) - len(chosen)
+        raise AnatomyError(_name_acquisitions(acquisitions, reasons, refused))
+    chosen = max(stacks, key=_rank)
+    others = [
+        f"{one.name}: {why or _why_less(one, chosen)}"
+        for one, why in zip(acquisitions, reasons, strict=True)
+        if one is not chosen
+    ]
     if others:
-        warnings.append(
-            f"{len(chosen)} images in {_n_planes(chosen)} parallel slices are taken as the short-axis stack; "
-            f"{others} images of other orientations were left out."
-        )
-    plane = _patient_plane(chosen[0].normal)
+        more = f"; and {len(others) - MOST_LISTED} more" if len(others) > MOST_LISTED else ""
+        warnings.append(f"Read: {chosen.name}. Left out: {'; '.join(others[:MOST_LISTED])}{more}.")
+    plane = _patient_plane(chosen.images[0].normal)
     if plane:
         warnings.append(
             f"The slices lie in the {plane} plane, as those of no usual short-axis stack do; check that they are "
@@ -49,33 +62,49 @@ def choose_stack(images: list[Image], refused: Refused, warnings: list[str]) -> 
     return chosen
 
 
-def by_orientation(images: list[Image]) -> list[list[Image]]:
-    """Group images whose rows and columns are parallel, whatever their position."""
-    groups: list[list[Image]] = []
-    for image in images:
-        axes = image.to_lps[:3, :2] / np.linalg.norm(image.to_lps[:3, :2], axis=0)
-        for group in groups:
-            model = group[0].to_lps[:3, :2] / np.linalg.norm(group[0].to_lps[:3, :2], axis=0)
-            if ((axes * model).sum(axis=0) > PARALLEL).all():
-                group.append(image)
-                break
-        else:
-            groups.append([image])
-    return groups
+def _one_study(images: list[Image]) -> None:
+    for what, found in (
+        ("patient", {im.person for im in images} - {""}),
+        ("study", {im.study for im in images} - {""}),
+    ):
+        if len(found) > 1:
+            several = {"patient": "patients", "study": "studies"}[what]
+            raise AnatomyError(
+                f"A folder or zip holds the images of one {what}; found those of {len(found)} {several}. "
+                f"Give the folder of one {what} alone."
+            )
 
 
-def _levels(group: list[Image]) -> np.ndarray:
-    level = np.sort([float(group[0].normal @ im.position) for im in group])
-    return level[np.concatenate([[True], np.diff(level) > 0.5])]
+def _asked_for(images: list[Image], series: str) -> list[Image]:
+    """Return the images of a series by number, UID or description (a part of it will do)."""
+    words = series.strip().casefold()
+    number = float(words) if words.isdecimal() and len(words) < 10 else np.nan
+    found = [im for im in images if im.series.uid == words or im.series.number == number]
+    if not found:
+        text = " ".join("".join(c if c.isalnum() or c == "*" else " " for c in words).split())
+        found = [im for im in images if text and text in im.series.text]
+    if not found:
+        there = ", ".join(str(n) for n in sorted({round(im.series.number) for im in images})[:40])
+        raise AnatomyError(
+            f"--series names a series by its number, UID or description; this one is not there, found are the numbers "
+            f"{there}. Choose one of them."
+        )
+    return found
 
 
-def _n_planes(group: list[Image]) -> int:
-    return len(_levels(group))
+def _rank(one: Acquisition) -> tuple[float, ...]:
+    """A cine before single images; then what covers most, has most phases, and was taken last; stress after rest."""
+    stress = any(word in series.text for series in one.series for word in ("stress", "dobutamin"))
+    number = max(series.number for series in one.series)
+    return (min(one.n_phases, 2), round(one.extent_mm / 5.0), -float(stress), min(one.n_phases, 10), number)
 
 
-def _per_plane(group: list[Image]) -> int:
-    """Images a plane; several are a cine."""
-    return round(len(group) / _n_planes(group))
+def _why_less(one: Acquisition, chosen: Acquisition) -> str:
+    if one.n_phases == 1 and chosen.n_phases > 1:
+        return "no cine"
+    if round(one.extent_mm / 5.0) < round(chosen.extent_mm / 5.0):
+        return f"covers {one.extent_mm:.0f} mm, not {chosen.extent_mm:.0f}"
+    return "covers the same; another run"
 
 
 def _patient_plane(normal: np.ndarray) -> str:
@@ -84,36 +113,49 @@ def _patient_plane(normal: np.ndarray) -> str:
     return PLANES[axis] if np.abs(normal[axis]) > ALONG_AXIS else ""
 
 
-def _why_not(group: list[Image], refused: Refused) -> str:
-    """Say what a set of parallel images seems to be if it cannot be a short-axis stack, else ""."""
-    planes, phases = _n_planes(group), _per_plane(group)
-    normal = LPS_TO_RAS[:3, :3] @ group[0].normal
-    plane = _patient_plane(group[0].normal)
-    kind = f"{plane or 'oblique'}"
+def _why_not(one: Acquisition, refused: Refused, by_user: bool = False) -> str:
+    """Say what parallel images seem to be if they cannot be a short-axis stack, else ""."""
+    planes, phases = len(one.planes), one.n_phases
+    normal = LPS_TO_RAS[:3, :3] @ one.images[0].normal
+    plane = _patient_plane(one.images[0].normal)
+    view = next((series.view for series in one.series if series.view), "")
     if refused.body_part in NOT_THE_HEART:
         return f"images of another part of the body ({refused.body_part.lower()})"
+    if one.technique and not (by_user and one.technique == LATE and phases == 1):
+        return f"{one.technique}, no plain cine"
     if planes < 3:
-        what = "a long-axis view or a single short-axis slice" if not plane else f"a {plane} localiser"
+        what = view or ("a long-axis view or a single short-axis slice" if not plane else f"a {plane} localiser")
         return f"{planes} {'slice' if planes == 1 else 'slices'} with {phases} phases each ({what})"
     if planes > 60 or (planes > 40 and phases == 1):
-        return f"a {kind} volume of {planes} slices"
-    if phases == 1 and plane and not any(np.isfinite([im.trigger_ms, im.rr_ms]).any() for im in group) and planes > 24:
+        return f"a {plane or 'oblique'} volume of {planes} slices"
+    timed = any(np.isfinite([im.clocks.trigger_ms, im.rr_ms]).any() for im in one.images)
+    if phases == 1 and plane and not timed and planes > 24:
         return f"a {plane} overview of {planes} slices"
+    if view and not by_user:
+        return f"{view} of {planes} slices"
     if not plane and abs(float(normal @ USUAL_APEX_RAS)) < SHORT_AXIS_ENOUGH:
         return f"a long-axis stack of {planes} slices"
     return ""
 
 
-def name_what_is_there(groups: list[list[Image]], refused: Refused) -> str:
-    """Return the message of a refusal: expected, found, what to do."""
-    found = sorted({_why_not(g, refused) for g in groups} - {""})
-    single = [g for g in groups if _n_planes(g) < 3]
-    if len(single) == len(groups) and len(groups) >= 2:
-        axes = {_patient_plane(g[0].normal) for g in groups}
-        if len(axes - {""}) >= 2 or (len(groups) == 3 and max(_per_plane(g) for g in groups) == 1):
-            found = ["a localiser (scout) in several planes"]
+def _name_acquisitions(found: list[Acquisition], reasons: list[str], refused: Refused) -> str:
+    words = sorted(set(reasons))
+    plain = [one for one in found if not one.technique]
+    directions = len({tuple(np.round(np.abs(one.images[0].normal), 1)) for one in plain})
+    if plain and len(plain) == len(found) and all(len(one.planes) < 3 for one in found) and directions >= 2:
+        axes = {_patient_plane(one.images[0].normal) for one in plain}
+        named = sorted({series.view for one in plain for series in one.series} - {""})
+        if len(axes - {""}) >= 2 or (directions == 3 and max(one.n_phases for one in plain) == 1):
+            words = ["a localiser (scout) in several planes"]
         else:
-            found = [f"{len(groups)} views in different directions, which seem to be long-axis views"]
+            seem = f": {', '.join(named)}" if named else ""
+            words = [f"{directions} views in different directions, which seem to be long-axis views{seem}"]
+    return name_what_is_there(words, refused)
+
+
+def name_what_is_there(found: list[str], refused: Refused) -> str:
+    """Return the message of a refusal: expected, found, what to do."""
+    found = list(found)
     for modality, count in sorted(refused.other_modality.items()):
         found.append(f"{count} files of {MODALITIES.get(modality, 'another modality')}")
     for count, what in (

@@ -10,6 +10,7 @@ from COFGeneratorLib.anatomy.readers.payload import CHUNK, decode
 from COFGeneratorLib.errors import AnatomyError
 
 FORMATS = "NIfTI, NRRD (.nrrd, .seq.nrrd), MetaImage, DICOM or a Slicer scene (.mrb, .mrml)"
+LABEL_FORMATS = "NIfTI, NRRD (also .seg.nrrd, .seq.nrrd), MetaImage, a DICOM segmentation or a Slicer scene"
 _NOT_A_STACK = {
     b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture", b"BM": "a bitmap picture",
     b"II*\0": "a TIFF picture", b"MM\0*": "a TIFF picture", b"%PDF": "a PDF document", b"<?xml": "an XML file",
@@ -17,8 +18,8 @@ _NOT_A_STACK = {
 }  # fmt: skip
 
 
-def open_volume(path: str | Path) -> tuple[Path, VolumeHeader]:
-    """Recognise a file by its content and read its header.
+def open_volume(path: str | Path, wanted: str = "a short-axis stack") -> tuple[Path, VolumeHeader]:
+    """Recognise a file by its content and read its header; `wanted` is what messages say it should be.
 
     Raises:
         AnatomyError: If the file is missing, empty, or of no known format.
@@ -28,7 +29,10 @@ def open_volume(path: str | Path) -> tuple[Path, VolumeHeader]:
         path = path.with_suffix(".hdr")
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
-        raise AnatomyError(f"Expected an image file ({FORMATS}); found {found} at {path}. Check the path.")
+        raise AnatomyError(
+            f"Expected {wanted} as {_formats(wanted)}; found {found} at {path.name or 'the path given'}. Check the "
+            "path."
+        )
     with path.open("rb") as file:
         start = file.read(1024)
     codec = "raw"
@@ -44,6 +48,10 @@ def open_volume(path: str | Path) -> tuple[Path, VolumeHeader]:
             return path, metaimage.read_header(path)
     found = next((name for magic, name in _NOT_A_STACK.items() if start.startswith(magic)), "something else")
     raise AnatomyError(
-        f"Expected a short-axis stack as {FORMATS}; {path.name} is {found if start else 'empty'}. "
-        "Export the whole stack in one of these formats."
+        f"Expected {wanted} as {_formats(wanted)}; {path.name} is {found if start else 'empty'}. "
+        "Export the whole of it in one of these formats."
     )
+
+
+def _formats(wanted: str) -> str:
+    return LABEL_FORMATS if wanted == "labels" else FORMATS

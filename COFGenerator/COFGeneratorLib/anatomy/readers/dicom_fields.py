@@ -1,0 +1,162 @@
+"""Attributes of a DICOM image, wherever they stand: in the frame's groups, in the file's, or plainly.
+
+Descriptions are free text and may name a person: they are matched against the words below and never repeated.
+"""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from COFGeneratorLib.anatomy.geometry import affine
+
+Dataset = Any  # pydicom's, which is loaded when a study is read
+TAGS = [
+    "SOPClassUID", "ImageType", "Modality", "BodyPartExamined", "PatientID", "StudyInstanceUID", "SeriesInstanceUID",
+    "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "InstanceNumber", "ComplexImageComponent",
+    "TriggerTime", "NominalInterval", "HeartRate", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase",
+    "FrameReferenceTime", "AcquisitionTime", "InversionTime", "EchoTime", "RepetitionTime", "FlipAngle",
+    "ContrastBolusAgent", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns",
+    "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsAllocated",
+    "CardiacRRIntervalSpecified", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+]  # fmt: skip
+MAGNITUDE, REAL, IMAGINARY, VELOCITY = "magnitude", "real part", "imaginary part", "phase-contrast (velocity)"
+TAGGING, PERFUSION, LATE = "tagging", "perfusion", "late enhancement"
+T1_MAPPING, T2_MAPPING, PHASE_CONTRAST = "T1 mapping", "T2 mapping", "phase contrast"
+_KINDS = (
+    (TAGGING, r"\btag(s|ged|ging)?\b|\bc?spamm\b|\btag grid"),
+    (PHASE_CONTRAST, r"flow\b|\bvenc|phase contrast|velocity|\bpc\b|\bv\d+(in|through)\b"),
+    (PERFUSION, r"\bperf|first pass"),
+    (LATE, r"\bp?lge\b|\blate (gad|enh)|delayed|\bpsir\b|\bviab|\bmde\b"),
+    (T1_MAPPING, r"molli\b|\bsasha\b|\bt1 ?map|\becv\b"),
+    (T2_MAPPING, r"\bt2 ?(\*|star|map)"),
+    ("a localiser", r"locali[sz]er|\bloc\b|\bscout|\bsurvey\b"),
+)
+_VIEWS = (
+    ("an outflow-tract view", r"\b(lv|rv)ot\b|outflow"),
+    ("a two-chamber view", r"\b2 ?ch|\btwo chamber"),
+    ("a three-chamber view", r"\b3 ?ch|\bthree chamber"),
+    ("a four-chamber view", r"\b4 ?ch|\bfour chamber"),
+    ("a long-axis view", r"\b(v|h)?lax\b|long axis"),
+)
+_MOVES = (TAGGING, PHASE_CONTRAST)
+"""What is acquired as a cine, and so may be called one."""
+_COMPONENTS = (
+    (VELOCITY, r"P|P_\w+|PHASE|PHASE MAP|VELOCITY( MAP)?|PHASE CONTRAST"),
+    (REAL, r"R|R_\w+|REAL"),
+    (IMAGINARY, r"I|I_\w+|IMAGINARY"),
+)
+
+
+def first(item: "Dataset", keyword: str) -> "Dataset | None":
+    """Return the first item of a sequence, or None."""
+    sequence = item.get(keyword)
+    return sequence[0] if sequence else None
+
+
+def numbers(
+    groups: "list[Dataset]", sequence: str | None, keyword: str | None, plain: str | None, n: int | None
+) -> np.ndarray | None:
+    """Find `n` finite numbers (any count where None) in a functional group, else as a plain attribute."""
+    for item in groups:
+        inner = first(item, sequence) if sequence else None
+        for where, name in ((inner, keyword), (item, plain)):
+            found = where.get(name) if where is not None and name else None
+            if found is None:
+                continue
+            try:
+                values = np.atleast_1d(np.asarray(found, dtype=float))
+            except (TypeError, ValueError):
+                continue
+            if (n is None or values.size == n) and np.isfinite(values).all():
+                return values
+    return None
+
+
+def number(groups: "list[Dataset]", sequence: str | None, keyword: str | None, plain: str | None) -> float:
+    """Find one number; NaN where there is none."""
+    found = numbers(groups, sequence, keyword, plain, 1)
+    return np.nan if found is None else float(found[0])
+
+
+def place(groups: "list[Dataset]") -> np.ndarray | None:
+    """Return pixel (i, j) → LPS mm, or None where position, orientation or spacing is missing or impossible.
+
+    Cosines that exporters rounded or scaled are brought back to unit length.
+    """
+    position = numbers(groups, "PlanePositionSequence", "ImagePositionPatient", "ImagePositionPatient", 3)
+    axes = numbers(groups, "PlaneOrientationSequence", "ImageOrientationPatient", "ImageOrientationPatient", 6)
+    spacing = numbers(groups, "PixelMeasuresSequence", "PixelSpacing", "PixelSpacing", 2)
+    if position is None or axes is None or spacing is None:
+        return None
+    along_row, along_column = axes[:3], axes[3:]
+    lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
+    if not all(0.9 <= length <= 1.1 for length in lengths) or abs(along_row @ along_column) > 0.01:
+        return None
+    if spacing.min() <= 0.01 or spacing.max() > 20:
+        return None
+    normal = np.cross(along_row, along_column)
+    between_rows, between_columns = spacing
+    steps = (along_row / lengths[0] * between_columns, along_column / lengths[1] * between_rows)
+    return affine(np.stack([*steps, normal / np.linalg.norm(normal)], axis=1), position)
+
+
+def cosines_off(groups: "list[Dataset]") -> bool:
+    """Whether the direction cosines are not of unit length, by more than rounding."""
+    axes = numbers(groups, "PlaneOrientationSequence", "ImageOrientationPatient", "ImageOrientationPatient", 6)
+    return axes is not None and bool(np.abs(np.linalg.norm(axes.reshape(2, 3), axis=1) - 1.0).max() > 5e-3)
+
+
+def interval_ms(groups: "list[Dataset]") -> float:
+    """Return the R–R as stated, in ms whatever its unit, else from the heart rate; NaN where neither is there."""
+    for sequence, keyword, plain in (
+        ("CardiacSynchronizationSequence", "RRIntervalTimeNominal", "NominalInterval"),
+        (None, None, "CardiacRRIntervalSpecified"),
+    ):
+        value = number(groups, sequence, keyword, plain)
+        for factor in (1.0, 1e3, 1e-3):
+            if 200.0 <= value * factor <= 4000.0:
+                return value * factor
+    rate = number(groups, None, None, "HeartRate")
+    return 60_000.0 / rate if 15 <= rate <= 300 else np.nan
+
+
+def seconds_of_day(text: object) -> float:
+    """Return a DICOM time (HHMMSS.FFF) in seconds; NaN where it is none."""
+    found = re.fullmatch(r"(\d\d)(\d\d)(\d\d(?:\.\d+)?)", str(text or "").strip())
+    return np.nan if not found else 3600.0 * int(found[1]) + 60.0 * int(found[2]) + float(found[3])
+
+
+def component(groups: "list[Dataset]") -> str:
+    """Tell which part of the complex signal an image shows."""
+    words = []
+    for item in groups:
+        frame = first(item, "MRImageFrameTypeSequence")
+        told = [where for where in (frame, item) if where is not None]
+        for where, keyword in ((where, keyword) for where in told for keyword in ("FrameType", "ImageType")):
+            words += np.atleast_1d(where.get(keyword) or []).tolist()[2:]
+        words += [where.get("ComplexImageComponent") or "" for where in told]
+        if words:
+            break
+    upper = [str(word).strip().upper() for word in words]
+    return next((name for name, pattern in _COMPONENTS if any(re.fullmatch(pattern, w) for w in upper)), MAGNITUDE)
+
+
+def free_text(dataset: "Dataset") -> str:
+    """Return what describes a series, in small letters with single spaces; for matching only."""
+    words = [dataset.get(keyword) for keyword in ("SeriesDescription", "ProtocolName", "SequenceName")]
+    words += np.atleast_1d(dataset.get("ImageType") or []).tolist()[2:]
+    return re.sub(r"[^a-z0-9*]+", " ", " ".join(str(word or "") for word in words)[:2000].lower()).strip()
+
+
+def kind_by_words(text: str) -> str:
+    """Name the technique that a description tells, "" where it tells none that is not a plain cine."""
+    found = next((kind for kind, pattern in _KINDS if re.search(pattern, text)), "")
+    return found if found in _MOVES or not re.search(r"\bcine\b", text) else ""
+
+
+def view_by_words(text: str) -> str:
+    """Name the long-axis view that a description tells, or ""."""
+    if re.search(r"\bsax?\b|short", text):
+        return ""
+    return next((view for view, pattern in _VIEWS if re.search(pattern, text)), "")
