@@ -10,6 +10,12 @@ MAX_SLICES, MAX_LENGTH_MM = 160, 280.0
 """A short-axis stack, even interpolated to thin slices, reaches from the atria to below the apex; a head or chest in
 3-D goes further."""
 
+LEAST_LENGTH_MM = 25.0
+"""Shorter than any ventricle's short-axis stack, an infant's included."""
+LOST_SPACING, LOST_LENGTH_MM = 1e-3, 60.0
+"""A stack of 1×1×1 mm (within this) that is shorter than a ventricle states no spacing: a unit is what exporters write
+for want of one."""
+
 MAX_LABELS = 8
 LOST_ORIENTATION = 0.9999
 """A short axis is oblique; slices exactly along a coordinate axis come from a header that was not written by one."""
@@ -23,7 +29,7 @@ def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
         ijk_to_ras: (4, 4) geometry, mm.
 
     Raises:
-        AnatomyError: If there are too few slices or pixels, or no contrast.
+        AnatomyError: If there are too few slices or pixels, no contrast, or a length or spacing that no heart has.
     """
     depth, height, width = voxels.shape
     if depth == 1 and min(height, width) >= MIN_IN_PLANE:
@@ -47,7 +53,19 @@ def check_stack(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[str, ...]:
             f"A short-axis stack shows a heart; every voxel of this volume is {float(voxels.flat[0]):g}. "
             "Check that the right volume and frame were exported."
         )
-    length = float(spacing_ijk_mm(ijk_to_ras)[2] * depth)
+    spacing = spacing_ijk_mm(ijk_to_ras)
+    length = float(spacing[2] * depth)
+    if np.abs(spacing - 1.0).max() < LOST_SPACING and length < LOST_LENGTH_MM:
+        raise AnatomyError(
+            f"A short-axis stack states its spacing; this one says 1×1×1 mm for {depth} slices, as files do that have "
+            "lost it, and volumes would be wrong. Give it: --spacing COLUMN,ROW,SLICE in mm, such as 1.4,1.4,10."
+        )
+    if length < LEAST_LENGTH_MM:
+        raise AnatomyError(
+            f"A short-axis stack covers at least {LEAST_LENGTH_MM:.0f} mm of the heart; these {depth} slices cover "
+            f"{length:.0f} mm. Load the whole stack, or give the spacing that the file has lost: --spacing "
+            "COLUMN,ROW,SLICE in mm."
+        )
     if depth > MAX_SLICES or length > MAX_LENGTH_MM:
         raise AnatomyError(
             f"A short-axis stack has up to {MAX_SLICES} slices over up to {MAX_LENGTH_MM:.0f} mm; found {depth} slices "

@@ -1,5 +1,6 @@
 """A short-axis stack: voxels and where they lie in the patient."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,8 @@ class SaxStack:
         frame: Index of the chosen frame where the file held a cine.
         frame_times_ms: (n_frames,) times of all frames of that file, or empty.
         warnings: What the reader had to assume or repair, in words.
+        rr_ms: R–R interval that the file states for that cine, NaN where it states none: a prospective cine covers
+            only a part of it.
 
     Raises:
         AnatomyError: If the array is not 3-D and finite, or the matrix is singular.
@@ -33,6 +36,7 @@ class SaxStack:
     frame: int = 0
     frame_times_ms: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
+    rr_ms: float = math.nan
 
     def __post_init__(self) -> None:
         voxels = np.ascontiguousarray(self.voxels, dtype=np.float32)

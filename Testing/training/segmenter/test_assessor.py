@@ -51,7 +51,7 @@ def drawing():
     """A phantom drawn with one grey a label, in an oblique stack, and its labels."""
     rng = np.random.default_rng(0)
     physiology = draw_physiology(rng)
-    drawn = draw_shape(rng, physiology.sex, physiology.lv_mass_index, physiology.ef, "normal")
+    drawn = draw_shape(rng, physiology, "normal")
     heart = BeatingHeart(drawn, physiology)
     matrix = np.diag([9.0, 1.6, 1.6, 1.0])
     matrix[:3, 3] = [-65.0, -88.0, -110.0]

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
-from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig
+from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig, build_network
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.jobs.events import read_events
+from COFGeneratorLib.weights import load_weights, save_weights
 from COFTrainingLib.phantom.stacks import majority_labels
 from COFTrainingLib.phantom.tissues import Tissue
 from COFTrainingLib.training.segmenter.segmenter import SegmenterConfig, segmenter_loop, train_scale, train_segmenter
@@ -102,3 +103,14 @@ def test_the_whole_training_leaves_a_folder_that_loads(tmp_path):
     segmenter = Segmenter.from_files(folder)
     assert segmenter.fine_config == NETWORK
     assert segmenter.coarse_config.spacing_mm == 9.0
+
+
+@pytest.mark.slow
+def test_a_training_can_begin_with_the_weights_of_a_bundle(a_cache, tmp_path):
+    network = build_network(NETWORK)
+    save_weights(network.state_dict(), tmp_path / "fine.safetensors", eight_bits=True)
+    config = replace(a_config(1), fine_loop=segmenter_loop(1, precision="fp32", learning_rate=1e-9, warmup_steps=0))
+    first = tmp_path / "fine.safetensors"
+    trained = train_scale("fine", config, (a_cache, a_cache), tmp_path / "run", start_from=first)
+    began, ended = load_weights(first), load_file(trained.weights)
+    assert all(torch.allclose(ended[name], began[name], atol=1e-6) for name in began)

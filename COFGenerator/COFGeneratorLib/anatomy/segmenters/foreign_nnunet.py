@@ -5,6 +5,7 @@ predictor, so a checkpoint cannot run anything. Classes that ``plans.json`` name
 """
 
 import hashlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,15 @@ def make_predictor(plans: dict, dataset: dict, configuration: str, checkpoints: 
             "standard trainer, or put the trainer into the package yourself."
         )
     try:
-        network = trainer.build_network_architecture(
-            settings.network_arch_class_name,
-            settings.network_arch_init_kwargs,
+        build = trainer.build_network_architecture
+        described: tuple[Any, ...] = (
+            settings.network_arch_class_name, settings.network_arch_init_kwargs,
             settings.network_arch_init_kwargs_req_import,
+        )  # fmt: skip
+        if "plans_manager" in inspect.signature(build).parameters:  # from nnunetv2 2.8 on
+            described = manager, settings
+        network = build(
+            *described,
             determine_num_input_channels(manager, settings, dataset),
             manager.get_label_manager(dataset).num_segmentation_heads,
             enable_deep_supervision=False,

@@ -17,7 +17,7 @@ import torch
 from COFGeneratorLib.anatomy.geometry import positions_ras
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
 from COFGeneratorLib.anatomy.roi import MARGIN_MM, Roi, check_heart_in, check_on_stack, shown_ras
-from COFGeneratorLib.anatomy.segmenters.clean_labels import clean_labels
+from COFGeneratorLib.anatomy.segmenters.clean_labels import clean_labels, level_base
 from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig, build_network, normalise
 from COFGeneratorLib.anatomy.segmenters.slice_windows import SliceWindow, whole_view
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -117,7 +117,7 @@ class Segmenter:
         frame, centre = self._localise(stack, roi)
         for _ in range(2):
             probabilities = self._fine_pass(stack, frame, centre)
-            labels = clean_labels(probabilities.argmax(axis=0).astype(np.uint8), stack.spacing_mm)
+            labels = level_base(clean_labels(probabilities.argmax(axis=0).astype(np.uint8), stack.spacing_mm))
             confidence = confidence_of(probabilities, labels)
             found, found_centre = self._frame(labels, stack, confidence)
             settled = _close(frame, found, centre, found_centre)

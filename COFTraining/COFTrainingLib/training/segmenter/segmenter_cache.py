@@ -5,7 +5,7 @@ Each patient gives two stacks from the same slices: a fine one around the heart 
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +13,16 @@ import numpy as np
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import replacing, write_json
 from COFGeneratorLib.jobs.workers import spread
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_closing, binary_dilation, label
 
 from COFTrainingLib.phantom.heart import BeatingHeart
-from COFTrainingLib.phantom.physiology import draw_physiology
+from COFTrainingLib.phantom.physiology import Physiology, draw_physiology
+from COFTrainingLib.phantom.prevalence import ENRICHED
+from COFTrainingLib.phantom.pump import tapse_mm
 from COFTrainingLib.phantom.stacks import StackGeometry, sample_tissues, stack_axes
 from COFTrainingLib.phantom.surroundings import Scene
 from COFTrainingLib.phantom.tissues import Tissue
-from COFTrainingLib.phantom.varied_shape import TabulatedShape, draw_varied_shape
+from COFTrainingLib.phantom.varied_shape import TabulatedShape, VariedShape, draw_varied_shape
 
 LUMEN = (Tissue.LV_BLOOD, Tissue.LV_PAPILLARY, Tissue.LV_TRABECULA, Tissue.LV_ORIFICE)
 RV_CAVITY = (Tissue.RV_BLOOD, Tissue.RV_TRABECULA)
@@ -29,8 +31,22 @@ ENOUGH_MYOCARDIUM = 0.25
 of the outflow tract, which guidelines count to the ventricle up to the aortic cusps although fibrous tissue bounds it
 (Schulz-Menger et al., JCMR 2020). One rule for all: a rule that varies teaches a network to halve such slices."""
 
-ENOUGH_RV = 0.25
-"""Where at least this share of the right ventricle's lumen lies below its base, readers draw all that looks like it."""
+ENOUGH_RV = 0.5
+"""Where at least this share of a right lumen lies below the tricuspid valve readers draw all of it, else nothing."""
+
+
+PAD = 4
+PADDED = ((0, 0), (0, 0), (PAD, PAD), (PAD, PAD))
+"""A margin, so that closing does not erode at the border of the picture."""
+COMPACT_FROM = 0.5
+"""Contraction from which the right ventricle's trabeculae have closed up to what is read as its wall."""
+MESH_MM = 3.0
+"""Blood this near on both sides makes a trabecula part of the cavity, at any time."""
+
+RV_UNLIKE_LV, RV_EF_RANGE = 0.6, (0.08, 0.72)
+"""Share of the patients whose right ventricle has an EF of its own, and from where to where it is drawn."""
+RV_BASE_RANGE_MM = (-16.0, 12.0)
+"""Height of the tricuspid above the mitral plane at end-diastole."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +78,13 @@ class CacheConfig:
 def make_subject(config: CacheConfig, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the fine (D, S, H, W) and the coarse (D, 1, h, w) tissues of one subject, uint8, base first, upright."""
     rng = np.random.default_rng((config.seed, number))
-    physiology = draw_physiology(rng)
-    heart = BeatingHeart(TabulatedShape(draw_varied_shape(rng, physiology)), physiology)
-    scene = Scene(rng, heart, outflow=rng.random() < 0.85)
+    physiology = vary_right_ejection(rng, draw_physiology(rng, prevalence=ENRICHED))
     when = rng.random()
-    time_ms = 0.0 if when < 0.4 else physiology.t_es_ms if when < 0.65 else rng.uniform(0.0, physiology.rr_ms)
-    shape = heart.shape
+    time_ms = 0.0 if when < 0.4 else physiology.t_es_ms if when < 0.75 else rng.uniform(0.0, physiology.rr_ms)
+    shape = vary_right_ventricle(rng, draw_varied_shape(rng, physiology))
+    heart = BeatingHeart(TabulatedShape(shape), physiology)
+    contraction = float(heart.contraction(time_ms))
+    scene = Scene(rng, heart, outflow=rng.random() < 0.85)
     thickness = rng.uniform(5.0, 10.0)
     pitch = thickness + rng.choice([rng.uniform(0, 3), rng.uniform(2, 10)], p=(0.75, 0.25))
     above, below = rng.uniform(-12.0, 32.0), rng.uniform(-8.0, 28.0)
@@ -86,8 +103,30 @@ def make_subject(config: CacheConfig, number: int) -> tuple[np.ndarray, np.ndarr
         matrix[:3, :3] = axes.T * np.array([pitch, spacing, spacing])
         matrix[:3, 3] = middle - (axes[1] + axes[2]) * spacing * (size - 1) / 2
         geometry = StackGeometry((slices, size, size), matrix, thickness, shifts)
-        stacks.append(contour_base(sample_tissues(scene, geometry, float(time_ms), slab)))
+        tissues = contour_base(sample_tissues(scene, geometry, float(time_ms), slab))
+        stacks.append(contour_trabeculae(tissues, spacing) if contraction > COMPACT_FROM else tissues)
     return stacks[0], stacks[1]
+
+
+def vary_right_ejection(rng: np.random.Generator, physiology: Physiology) -> Physiology:
+    """Draw, for most patients, how far the right ventricle empties without regard to the left one."""
+    rv_ef, unlike = float(rng.uniform(*RV_EF_RANGE)), rng.random() < RV_UNLIKE_LV
+    if not unlike:
+        return physiology
+    return replace(physiology, rv_ef=rv_ef, tapse_mm=tapse_mm(rv_ef, physiology.rv_load, float(rng.normal())))
+
+
+def vary_right_ventricle(rng: np.random.Generator, shape: VariedShape) -> VariedShape:
+    """Draw a right ventricle that is slim or wide whatever the left one is, and where its valve lies.
+
+    The tricuspid valve lies nearer to the apex than the mitral one, so that slices through the left ventricle's base
+    show the right atrium.
+    """
+    return replace(
+        shape,
+        rv_depth_mm=shape.rv_depth_mm * float(np.clip(np.exp(rng.normal(-0.1, 0.3)), 0.4, 1.5)),
+        rv_base_mm=float(rng.uniform(*RV_BASE_RANGE_MM)),
+    )
 
 
 def contour_base(tissues: np.ndarray, enough: float = ENOUGH_MYOCARDIUM) -> np.ndarray:
@@ -115,10 +154,40 @@ def contour_base(tissues: np.ndarray, enough: float = ENOUGH_MYOCARDIUM) -> np.n
             stack[stack == Tissue.MYOCARDIUM] = Tissue.RV_WALL
         else:
             stack[stack == Tissue.LV_ORIFICE] = Tissue.LV_BLOOD
-        below, above = np.isin(stack, RV_CAVITY).sum(), (stack == Tissue.RV_ORIFICE).sum()
-        if below >= ENOUGH_RV * (below + above):
-            stack[stack == Tissue.RV_ORIFICE] = Tissue.RV_BLOOD
+        _contour_right(stack)
     return tissues
+
+
+def contour_trabeculae(tissues: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Leave those trabeculae out of the right ventricle that lie along its wall, as readers do in systole.
+
+    They follow the border of bright blood; what muscle it encloses is counted to the cavity.
+
+    Args:
+        tissues: (D, S, H, W) uint8; changed in place.
+        spacing_mm: Pixel size.
+    """
+    cross = np.zeros((1, 1, 3, 3), dtype=bool)
+    cross[0, 0, 1], cross[0, 0, :, 1] = True, True
+    reach = max(round(0.5 * MESH_MM / spacing_mm), 1)
+    cavity = binary_closing(np.pad(tissues == Tissue.RV_BLOOD, PADDED), cross, iterations=reach)
+    tissues[(tissues == Tissue.RV_TRABECULA) & ~cavity[:, :, PAD:-PAD, PAD:-PAD]] = Tissue.RV_RIM
+    return tissues
+
+
+def _contour_right(stack: np.ndarray) -> None:
+    """Decide on each right lumen of a slice (S, H, W) as a whole, in place: inflow and outflow tract may be apart."""
+    if not (stack == Tissue.RV_ORIFICE).any():
+        return
+    right = np.isin(stack, (*RV_CAVITY, Tissue.RV_ORIFICE))
+    parts, count = label(right.any(axis=0))
+    parts = np.where(right, parts, 0)
+    total = np.bincount(parts.ravel(), minlength=count + 1)
+    above = np.bincount(parts[stack == Tissue.RV_ORIFICE], minlength=count + 1)
+    ventricle = above <= (1.0 - ENOUGH_RV) * total
+    counts = ventricle[parts]
+    stack[right & counts & (stack == Tissue.RV_ORIFICE)] = Tissue.RV_BLOOD
+    stack[right & ~counts] = Tissue.RV_ORIFICE
 
 
 def make_cache(
