@@ -6,7 +6,7 @@ Training uses the gradients as a volume loss that costs a dot product; generatio
 import numpy as np
 import torch
 
-from COFGeneratorLib.motion.fields import along_axis, exponential, spline_matrix, warp
+from COFGeneratorLib.motion.fields import along_axis, exponential, identity_positions, sample_slices, spline_matrix
 
 
 def volume_sensitivity(velocity: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,6 +26,23 @@ def volume_sensitivity(velocity: torch.Tensor, maps: torch.Tensor) -> tuple[torc
     return volumes.detach(), torch.stack(gradients, dim=1)
 
 
+def volume_directions(velocity: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Return the gradients of ``volume_sensitivity``, nearly, and much faster: (P, 3, 3, D, H, W).
+
+    What a change of velocity does to the displacement is taken to happen half-way of the path, which is exact where the
+    flow does not stretch: within 10 % in a beating heart. For finding a direction, not for training.
+    """
+    field, positions, rows, cropped = _in_the_heart(velocity, maps)
+    slopes = torch.stack(torch.gradient(cropped, dim=(1, 2, 3)), dim=1)  # (3, 3, d, h, w), by fine voxels
+    moved = sample_slices(slopes.flatten(0, 1)[None].expand(len(velocity), -1, -1, -1, -1), positions)
+    for axis, row in enumerate(rows):
+        moved = along_axis(moved, row.T, 2 + axis)
+    moved = moved.unflatten(1, (3, 3)) * _refinement(velocity, maps).view(3, 1, 1, 1)
+    moved = moved / maps.sum(dim=(1, 2, 3)).clamp(min=1e-3).view(3, 1, 1, 1, 1)
+    half_way = identity_positions(field.shape[2:], field.device, field.dtype) - 0.5 * field
+    return sample_slices(moved.flatten(1, 2), half_way).unflatten(1, (3, 3))
+
+
 def relative_volumes(velocity: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     """Return the volumes of LV cavity, wall and RV cavity under velocities, relative to the anchor's, (P, 3).
 
@@ -33,20 +50,35 @@ def relative_volumes(velocity: torch.Tensor, maps: torch.Tensor) -> torch.Tensor
         velocity: (P, 3, D, H, W) grid voxels.
         maps: (3, D', H', W') anatomy maps, refined: D' = (D − 1)·n + 1 and so on.
     """
-    box, fine = _heart_box(maps), maps.shape[1:]
-    cropped = maps[(slice(None), *box)]
-    field = exponential(velocity)
-    for axis, (nodes, size) in enumerate(zip(velocity.shape[2:], fine, strict=True)):
-        rows = spline_matrix(nodes, np.linspace(0, nodes - 1, size))[box[axis]]
-        field = along_axis(field, rows, 2 + axis)
-    factor = torch.tensor([(m - 1) / (n - 1) for m, n in zip(fine, velocity.shape[2:], strict=True)])
-    moved = warp(cropped[None], field * factor.view(1, 3, 1, 1, 1))
+    _, positions, _, cropped = _in_the_heart(velocity, maps)
+    moved = sample_slices(cropped[None].expand(len(velocity), -1, -1, -1, -1), positions)
     return moved.sum(dim=(2, 3, 4)) / maps.sum(dim=(1, 2, 3)).clamp(min=1e-3)
+
+
+def _in_the_heart(
+    velocity: torch.Tensor, maps: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, list[np.ndarray], torch.Tensor]:
+    """Return displacements, where they pull the heart's box from, the box's rows of the splines, and its maps."""
+    box, fine = _heart_box(maps), maps.shape[1:]
+    field = exponential(velocity)
+    dense, rows = field, []
+    for axis, (nodes, size) in enumerate(zip(velocity.shape[2:], fine, strict=True)):
+        rows.append(spline_matrix(nodes, np.linspace(0, nodes - 1, size))[box[axis]])
+        dense = along_axis(dense, rows[-1], 2 + axis)
+    dense = dense * _refinement(velocity, maps).view(1, 3, 1, 1, 1)
+    positions = identity_positions(dense.shape[2:], dense.device, dense.dtype) + dense
+    return field, positions, rows, maps[(slice(None), *box)]
+
+
+def _refinement(velocity: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """Return how many fine voxels a voxel of the motion grid is along each axis, (3,)."""
+    sizes = zip(maps.shape[1:], velocity.shape[2:], strict=True)
+    return velocity.new_tensor([(fine - 1) / (nodes - 1) for fine, nodes in sizes])
 
 
 def _heart_box(maps: torch.Tensor) -> tuple[slice, ...]:
     """Return the box of the refined grid that holds the heart, with a margin of three nodes."""
-    inside = maps.sum(dim=0) > 0.02
+    inside = maps.sum(dim=0).cpu() > 0.02
     box = []
     for axis in range(3):
         used = torch.nonzero(inside.amax(dim=[a for a in range(3) if a != axis])).flatten()
