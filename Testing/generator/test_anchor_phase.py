@@ -10,51 +10,50 @@ from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.generator import generate, load_bundle
 from COFGeneratorLib.generator.bundle import save_bundle
 from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
+from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow
 from COFGeneratorLib.generator.networks.flow_network import PACK_COMPONENTS, VelocityUNet
-from COFGeneratorLib.generator.networks.mean_network import MotionMean
 from COFGeneratorLib.resources import default_bundle
 
 FRAMES = 12
 
 
-def told_networks(model, std: float = 0.0):
-    """Return the networks of a model as they are where the anchor's phase is told, with the same weights."""
-    mean = MotionMean(model.grid, replace(model.mean.config, any_anchor=True))
-    flow = VelocityUNet(model.grid, replace(model.flow.config, any_anchor=True))
-    for network, source in ((mean, model.mean), (flow, model.flow)):
-        found = network.load_state_dict(source.state_dict(), strict=False)
-        assert (found.missing_keys, found.unexpected_keys) == (["anchor.weight"], [])
-        if std:
-            torch.nn.init.normal_(network.anchor.weight, std=std)
-    return mean.eval(), flow.eval()
+def told_flow(model, std: float = 0.0):
+    """Return the flow of a model as it is where the anchor's phase is told, with the same weights."""
+    config = replace(model.flow.config, any_anchor=True)
+    flow = ExpectedFlow(model.grid, config) if model.has_centre else VelocityUNet(model.grid, config)
+    found = flow.load_state_dict(model.flow.state_dict(), strict=False)
+    (missing,) = found.missing_keys
+    assert missing.endswith("anchor.weight")
+    assert not found.unexpected_keys
+    if std:
+        torch.nn.init.normal_(flow.get_parameter(missing), std=std)
+    return flow.eval()
 
 
 @pytest.fixture(scope="module")
 def told_bundle(tiny_model, tmp_path_factory):
     torch.manual_seed(1)
-    mean, flow = told_networks(tiny_model, 0.3)
     folder = tmp_path_factory.mktemp("told")
-    save_bundle(folder, replace(tiny_model, mean=mean, flow=flow), {"name": "told", "version": "1"})
+    save_bundle(folder, replace(tiny_model, flow=told_flow(tiny_model, 0.3)), {"name": "told", "version": "1"})
     return load_bundle(folder)
 
 
-def test_networks_that_are_told_begin_as_those_that_are_not(tiny_model):
+def test_networks_that_are_told_begin_as_those_that_are_not(tiny_model, plain_model):
     torch.manual_seed(0)
     maps, condition = torch.rand(2, 3, *tiny_model.grid.shape), torch.rand(2, CONDITION_SIZE)
     pack = torch.randn(2, 6, PACK_COMPONENTS * tiny_model.grid.shape[0], *tiny_model.grid.shape[1:])
     tau, phases = torch.tensor([0.3, 0.8]), tiny_model.phases
-    mean, flow = told_networks(tiny_model)
     with torch.inference_mode():
-        expected = tiny_model.mean(maps, condition, phases)
-        assert torch.equal(mean(maps, condition, phases), expected)
+        scores, flow = torch.randn(2, 4), told_flow(tiny_model)
+        expected = tiny_model.flow(scores, tau, maps, condition, phases)
+        assert torch.equal(flow(scores, tau, maps, condition, phases), expected)
         for anchor in (torch.zeros(2), torch.tensor([0.0, 0.37])):
-            assert torch.allclose(mean(maps, condition, phases, anchor)[0], expected[0], atol=1e-6)
-        centre = expected.float()
-        before = tiny_model.flow(pack, tau, maps, condition, phases, mean=centre)
-        assert torch.equal(flow(pack, tau, maps, condition, phases, mean=centre), before)
-        assert torch.equal(
-            flow(pack, tau, maps, condition, phases, mean=centre, anchor=torch.tensor([0.2, 0.7])), before
-        )
+            assert torch.allclose(flow(scores, tau, maps, condition, phases, anchor=anchor)[0], expected[0], atol=1e-6)
+        plain = told_flow(plain_model)
+        heard = torch.rand(2, plain_model.condition(None, torch.device("cpu")).shape[1])
+        before = plain_model.flow(pack, tau, maps, heard, phases)
+        assert torch.equal(plain(pack, tau, maps, heard, phases), before)
+        assert torch.equal(plain(pack, tau, maps, heard, phases, anchor=torch.tensor([0.2, 0.7])), before)
 
 
 def test_the_r_wave_is_the_same_whatever_the_weights_of_the_phase(tiny_model, told_bundle):

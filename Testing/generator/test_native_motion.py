@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
-from COFGeneratorLib.generator.native import NativeMotion
+from COFGeneratorLib.generator.native import STILL_MM, NativeMotion
 from COFGeneratorLib.generator.networks.grid import MotionGrid, anatomy_maps
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,18 +91,19 @@ def test_turned_and_flipped_stacks_move_alike_in_the_patient(angles, flips):
 
 def test_a_sheared_stack_gets_the_same_motion_at_the_same_points():
     """Slices that step sideways, as some DICOM series do, cannot share one slice's weights."""
-    straight = geometry(np.eye(3))
+    shape = (7, 90, 90)
+    straight = geometry(np.eye(3), shape=shape)
     sheared = straight.copy()
     sheared[0, 2] += 2.0  # every slice one pixel further along i
     field = smooth_field()
-    one = NativeMotion(field, GRID, heart_frame(np.eye(3)), straight, (7, 30, 30), 4).displacement_mm(1)
-    two = NativeMotion(field, GRID, heart_frame(np.eye(3)), sheared, (7, 30, 30), 4)
+    one = NativeMotion(field, GRID, heart_frame(np.eye(3)), straight, shape, 4).displacement_mm(1)
+    two = NativeMotion(field, GRID, heart_frame(np.eye(3)), sheared, shape, 4)
     field_voxels = two.displacement_voxels(1, 2)[0].numpy()
-    back = np.einsum("ab,bkji->akji", np.linalg.inv(two._to_voxel.numpy()), field_voxels)  # heart mm again
-    full = np.zeros((3, 7, 30, 30))
+    back = np.einsum("ab,bkji->akji", np.linalg.inv(two.to_voxel.numpy()), field_voxels)  # heart mm again
+    full = np.zeros((3, *shape))
     full[(slice(None), *two.box)] = back
     for k in range(7):
-        assert np.abs(full[:, k, :, : 30 - k] - one[:, k, :, k:]).max() < 1e-3
+        assert np.abs(full[:, k, :, : 90 - k] - one[:, k, :, k:]).max() < STILL_MM + 1e-3
 
 
 def test_anatomy_maps_keep_the_volume_of_a_ball():

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.files import sha256_of, write_text
+from COFGeneratorLib.generator.verification import FORMAT, bounded_networks
+from COFGeneratorLib.generator.verification import read_metadata as read_metadata
 from COFGeneratorLib.resources import METADATA as METADATA
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
     from COFGeneratorLib.generator.model import MotionModel
 
-FORMAT = 1
-MAX_WEIGHTS_BYTES = 1 << 30
 Made = TypeVar("Made")
 Network = TypeVar("Network", bound="torch.nn.Module")
 
@@ -54,45 +54,13 @@ class Bundle:
         return hashlib.sha256(parts.encode()).hexdigest()
 
 
-def read_metadata(folder: Path) -> dict[str, Any]:
-    """Read and check the metadata of a bundle, and every checksum it states.
-
-    Raises:
-        BundleError: If the folder is no bundle, is of another format, or a file is missing or altered.
-    """
-    folder = Path(folder)
-    try:
-        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        checksums, form = dict(metadata["checksums"]), int(metadata["format"])
-        metadata["name"], metadata["version"], metadata["cof"]["grid"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(
-            f"A model bundle needs a complete {METADATA} in {folder.name}; found none that reads "
-            f"({type(error).__name__}: {error}). Name the bundle's folder, or install the bundle again."
-        ) from error
-    if form != FORMAT:
-        raise BundleError(
-            f"A bundle of format {FORMAT} was expected; found {form}. Use a matching ChainOfFlow version."
-        )
-    if not checksums:
-        raise BundleError(f"A bundle needs checksums of its weights; found none in {METADATA}. Export it again.")
-    for name, expected in checksums.items():
-        path = (folder / name).resolve()
-        if folder.resolve() not in path.parents:
-            raise BundleError(f"A bundle's files lie within it; found {name!r}. Do not use this bundle.")
-        if not path.is_file() or path.stat().st_size > MAX_WEIGHTS_BYTES:
-            raise BundleError(f"The bundle's file {name} is missing or too large. Install the bundle again.")
-        found = sha256_of(path)
-        if found != expected:
-            raise BundleError(
-                f"The bundle's file {name} must have SHA-256 {expected[:12]}…; found {found[:12]}…: it is truncated or "
-                "was altered. Install the bundle again."
-            )
-    return metadata
-
-
-def load_bundle(folder: str | Path) -> Bundle:
+def load_bundle(folder: str | Path, encoder: str | Path | None = None) -> Bundle:
     """Load and verify a model bundle.
+
+    Args:
+        folder: Where it lies.
+        encoder: File of the weights of the ECG encoder of others that the bundle names by their hash; looked for among
+            the models where None.
 
     Raises:
         BundleError: If it is incomplete, altered, or its weights do not fit its configuration.
@@ -104,7 +72,15 @@ def load_bundle(folder: str | Path) -> Bundle:
             f"A bundle that moves an anchor was expected; {folder.name} is of the engine {metadata['cof']['engine']}. "
             "Name another bundle, or use it with --engine."
         )
-    return build_bundle(folder, metadata, _networks)
+    bundle = build_bundle(folder, metadata, _networks)
+    if encoder is not None and bundle.model.listener is None:
+        raise BundleError(
+            f"{bundle.model_id} hears ECGs through an encoder of its own; found the weights of another. Leave "
+            "--encoder out."
+        )
+    if bundle.model.listener is not None:
+        bundle.model.listener = bundle.model.listener.with_weights(encoder)
+    return bundle
 
 
 def build_bundle(
@@ -118,7 +94,8 @@ def build_bundle(
         BundleError: If the weights do not fit the configuration.
     """
     try:
-        model, segmenter = networks(folder / "models", metadata["cof"])
+        with bounded_networks(metadata, folder):
+            model, segmenter = networks(folder / "models", metadata["cof"])
     except BundleError:
         raise
     except Exception as error:  # safetensors, torch and the configuration each raise their own kinds
@@ -149,19 +126,36 @@ def filled(network: Network, path: Path) -> Network:
 
 def _networks(models: Path, facts: dict[str, Any]) -> tuple[Any, Any]:
     """Return the ``MotionModel`` and the anchor's segmenter."""
-    from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
+    from COFGeneratorLib.generator.ef_statement import EfStatement, StatementConfig
+    from COFGeneratorLib.generator.model import MotionModel, PostProcessing, SamplerDefaults
     from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
+    from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow, ExpectedFlowConfig
     from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
     from COFGeneratorLib.generator.networks.grid import MotionGrid
-    from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
     from COFGeneratorLib.generator.networks.pack import PackScale
+    from COFGeneratorLib.generator.shared_weights import with_the_teachers
+    from COFGeneratorLib.weights import load_weights
 
-    grid = configured(MotionGrid, facts["grid"])
-    mean = flow = segmenter = None
     if facts.get("mean"):
-        mean = filled(MotionMean(grid, configured(MeanConfig, facts["mean"])), models / "mean.safetensors")
-    if facts.get("flow"):
-        flow = filled(VelocityUNet(grid, configured(FlowConfig, facts["flow"])), models / "flow.safetensors")
+        raise BundleError(
+            "A bundle whose flow is one network was expected; found the regression and the flow beside it of version "
+            "0.1. Use a newer bundle, or train it again with: cof train flow"
+        )
+    grid = configured(MotionGrid, facts["grid"])
+    flow: ExpectedFlow | VelocityUNet
+    if facts["flow"].get("components"):
+        flow = ExpectedFlow(grid, configured(ExpectedFlowConfig, facts["flow"]))
+    else:
+        flow = VelocityUNet(grid, configured(FlowConfig, facts["flow"]))
+    flow.load_state_dict(with_the_teachers(load_weights(models / "flow.safetensors"), flow, models / "teacher"))
+    segmenter = listener = statement = None
+    if facts.get("listener"):
+        from COFGeneratorLib.generator.encoders.named import NamedEncoder
+
+        listener = NamedEncoder(**facts["listener"])
+    if facts.get("statement"):
+        statement = EfStatement(configured(StatementConfig, facts["statement"]))
+        statement = filled(statement, models / "statement.safetensors")
     if facts.get("segmenter"):
         from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter
 
@@ -170,13 +164,14 @@ def _networks(models: Path, facts: dict[str, Any]) -> tuple[Any, Any]:
         grid=grid,
         encoder=filled(EcgEncoder(configured(EcgEncoderConfig, facts["ecg"])), models / "ecg.safetensors"),
         scale=PackScale(tuple(facts["rms"])),
-        mean=mean,
-        flow=flow,
-        spread=tuple(facts.get("spread", (1.0, 1.0, 1.0))),
+        flow=flow.eval(),
+        listener=listener,
         gain=float(facts.get("gain", 1.0)),
         sampler=SamplerDefaults(**facts.get("sampler", {})),
+        after=PostProcessing(**facts.get("after", {})),
         ef_z90=None if facts.get("ef_z90") is None else float(facts["ef_z90"]),
         ef_shift=float(facts.get("ef_shift", 0.0)),
+        statement=statement,
     )
     return model, segmenter
 
@@ -196,49 +191,61 @@ def save_bundle(
         facts: ``name``, ``version``, ``description``, ``licence``, ``intended_use``, ``training`` … for the metadata.
         segmenter_files: Folder of the segmenter's files; its weights are stored in eight bits, which changes its Dice
             by less than 0.01 and keeps the bundle small.
-        teacher_files: Folder of the registration teacher's files, for ``cof register``.
+        teacher_files: Folder of the registration teacher's files, for ``cof register`` and the reference anatomy.
+            Networks are stored in eight bits, the statement of EF in half precision.
 
     Returns:
         The metadata written.
     """
     folder = Path(folder)
+    from COFGeneratorLib.generator.shared_weights import without_the_teachers
+
     cof: dict[str, Any] = {
         "grid": asdict(model.grid),
         "rms": list(model.scale.rms),
-        "spread": list(model.spread),
         "gain": model.gain,
         "sampler": asdict(model.sampler),
+        "after": asdict(model.after),
         "ef_z90": model.ef_z90,
         "ef_shift": model.ef_shift,
         "pack": "channel = component*D + slice; components v_k, v_j, v_i, confidence",
     }
+    if model.listener is not None:
+        cof["listener"] = model.listener.facts()
     states = {}
-    for name, network in (("ecg", model.encoder), ("mean", model.mean), ("flow", model.flow)):
+    for name, network in (("ecg", model.encoder), ("flow", model.flow), ("statement", model.statement)):
         if network is not None:
             cof[name] = asdict(network.config)
             states[name] = network.state_dict()
+    if teacher_files is not None:
+        states["flow"] = without_the_teachers(states["flow"], Path(teacher_files))
     if segmenter_files is not None:
         cof["segmenter"] = True
         _copy_network(Path(segmenter_files), folder / "models" / "segmenter", eight_bits=True)
     if teacher_files is not None:
         cof["teacher"] = True
-        _copy_network(Path(teacher_files), folder / "models" / "teacher", eight_bits=False)
-    return write_bundle(folder, states, facts, cof)
+        _copy_network(Path(teacher_files), folder / "models" / "teacher", eight_bits=True)
+    return write_bundle(folder, states, facts, cof, eight_bits=("ecg", "flow"))
 
 
 def write_bundle(
-    folder: Path, states: "dict[str, dict[str, torch.Tensor]]", facts: dict[str, Any], cof: dict[str, Any]
+    folder: Path,
+    states: "dict[str, dict[str, torch.Tensor]]",
+    facts: dict[str, Any],
+    cof: dict[str, Any],
+    eight_bits: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Write weights (by the name of their file) and metadata, the checksums of all files under ``models`` with them.
 
-    The folder is new, has a bundle to be replaced, or further files under ``models``. Returns the metadata.
+    The folder is new, has a bundle to be replaced, or further files under ``models``. Those of the names in
+    ``eight_bits`` are stored so, others in half precision. Returns the metadata.
     """
     from COFGeneratorLib.weights import save_weights
 
     (folder / "models").mkdir(parents=True, exist_ok=True)
     (folder / "configs").mkdir(exist_ok=True)
     for name, state in states.items():
-        save_weights(state, folder / "models" / f"{name}.safetensors")
+        save_weights(state, folder / "models" / f"{name}.safetensors", name in eight_bits)
     files = sorted(path for path in (folder / "models").rglob("*") if path.is_file())
     checksums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     metadata = {"format": FORMAT, **facts, "cof": cof, "checksums": checksums}

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
+from COFGeneratorLib.anatomy.label_doubts import label_doubts
 from COFGeneratorLib.anatomy.roi import Roi, check_heart_in, check_on_stack
 from COFGeneratorLib.anatomy.segmenters.completion import complete_by
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -13,7 +14,9 @@ from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.errors import AnatomyError, BundleError
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.ejection import StatedEf
+from COFGeneratorLib.generator.heart_measures import heart_measures
 from COFGeneratorLib.generator.model import REFINE
+from COFGeneratorLib.generator.networks.condition import Stated
 from COFGeneratorLib.generator.networks.grid import MotionGrid, anatomy_maps, grid_for_heart, label_fractions
 
 MIRRORED = (
@@ -34,7 +37,12 @@ class Conditioned:
     fine_maps: torch.Tensor
     condition: torch.Tensor
     grid: MotionGrid
+    image: torch.Tensor | None = None
     ef: StatedEf | None = None
+    follows_ef: bool = True
+    followed: bool = True
+    wanted_rvef: float | None = None
+    measures: np.ndarray | None = None
     roi: Roi | None = None
     warnings: tuple[str, ...] = ()
 
@@ -45,8 +53,12 @@ class Conditioned:
 
     @property
     def wanted_ef(self) -> float | None:
-        """The EF 0…1 that the ECG states; None without one, or where the model does not go by it."""
-        return self.ef.mean if self.ef else None
+        """The EF 0…1 that the user or the ECG states; None without one, or where the model does not go by it."""
+        return self.ef.mean if self.ef and self.follows_ef else None
+
+    def drawn_ef(self, seed: int) -> float | None:
+        """Return one random EF 0…1 of what is stated; None where ``wanted_ef`` is."""
+        return self.ef.draw(seed) if self.ef and self.follows_ef else None
 
 
 def prepare_anchor(
@@ -58,8 +70,13 @@ def prepare_anchor(
     *,
     roi: Roi | None = None,
     complete: bool = False,
+    stated: Stated | None = None,
+    end_diastolic: bool = True,
+    followed: bool = True,
 ) -> Conditioned:
     """Find the heart, bring its labels onto the motion grid, and read the ECG; arguments as for ``pipeline.generate``.
+
+    The size of the heart tells of its EF where the anchor is ``end_diastolic``; ``followed`` as for ``settled``.
 
     Raises:
         AnatomyError: If there is no heart in view or in the region of interest, or the labels lie on another grid.
@@ -88,11 +105,17 @@ def prepare_anchor(
     frame = heart_frame_from_labels(labels, anchor.ijk_to_ras)
     if frame.mirrored:
         warnings += (MIRRORED,)
+    warnings += label_doubts(labels, anchor.ijk_to_ras, frame)
     grid = grid_for_heart(labels, anchor.ijk_to_ras, frame, bundle.model.grid)
     maps, fine = _maps(labels, anchor.ijk_to_ras, frame, grid, device)
+    measures = heart_measures(labels, anchor.ijk_to_ras) if end_diastolic else None
     return Conditioned(
         labels=labels.astype(np.uint8), labels_from=source, frame=frame, maps=maps, fine_maps=fine,
-        condition=bundle.model.condition(cycle, device), grid=grid, ef=bundle.model.stated_ef(cycle), roi=roi,
+        image=bundle.model.image_of(anchor, frame, grid, device),
+        condition=bundle.model.condition(cycle, device, stated), grid=grid, followed=followed,
+        ef=bundle.model.stated_ef(cycle, stated, measures), follows_ef=bundle.model.follows_ef(stated), roi=roi,
+        measures=measures,
+        wanted_rvef=None if stated is None or stated.rvef_percent is None else stated.rvef_percent / 100.0,
         warnings=warnings,
     )  # fmt: skip
 

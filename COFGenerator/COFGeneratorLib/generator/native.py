@@ -1,11 +1,11 @@
-"""From motion on the heart's coarse grid to the anchor's own grid, and the single warp of the native anchor."""
+"""From motion on the heart's coarse grid to the anchor's own grid."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.interpolate import BSpline, make_interp_spline
-from scipy.sparse import csr_matrix
+from torch.nn.functional import embedding_bag
 
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.anatomy.stack import SaxStack
@@ -13,24 +13,33 @@ from COFGeneratorLib.generator.conditioned import Conditioned
 from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.motion.fields import (
+    along_axis,
     folded_fraction,
+    identity_positions,
     mm_from_voxels,
     periodic_matrix,
+    sample_slices,
     spline_matrix,
     voxels_from_mm,
-    warp,
 )
 from COFGeneratorLib.motion.relative import at_phase, relative_displacement
+from COFGeneratorLib.motion.splines import coefficient_matrix, weights_at
 
-CHUNK_FRAMES = 10
-"""Frames warped at once: bounds memory to about 30 times the anchor's size."""
+CHUNK_VOXELS = 500_000
+"""Voxels whose motion is evaluated at once: bounds memory whatever the number of frames, and stays near the caches."""
+STILL_MM = 0.02
+"""Where no phase moves further than this, nothing is moved."""
+ROOM, BEND = 0.8, 8
+"""Share of the distance to the picture's edge that is pulled at most, and how sharply more is bent: a pull of half the
+distance loses 0.3 %."""
 
 
 class NativeMotion:
-    """Motion of all frames on one stack's grid, evaluated in chunks.
+    """Motion of all frames on one stack's grid, evaluated in chunks, on the device that the displacement is on.
 
-    Coarse displacements are brought up by cubic splines (in time: periodic), the only interpolation of motion; the
-    part of the stack outside the motion grid does not move.
+    Coarse displacements are brought up by cubic splines (in time: periodic), the only interpolation of motion. What
+    lies outside ``box`` does not move. No point is pulled from beyond an edge of the slice: where a heart lies close to
+    it, motion dies away towards it.
 
     Args:
         displacement_mm: (P, 3, D, H, W) displacement of P equidistant phases on the motion grid, heart axes (k, j, i).
@@ -39,76 +48,118 @@ class NativeMotion:
         ijk_to_ras: (4, 4) geometry of the stack.
         shape: (D, H, W) of the stack.
         frames: Number of frames of one cycle.
-        still: The frame that is the anchor; the first, unless the anchor was not taken at the R wave.
+        still: The frame that is the anchor; the first, unless the anchor was not taken at the R wave. None where the
+            phases are but some of a cycle, the anchor's not among them, and ``frames`` as many.
     """
 
     def __init__(
-        self, displacement_mm: np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras: np.ndarray,
-        shape: tuple[int, int, int], frames: int, *, still: int = 0,
+        self, displacement_mm: torch.Tensor | np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras: np.ndarray,
+        shape: tuple[int, int, int], frames: int, *, still: int | None = 0,
     ) -> None:  # fmt: skip
-        self.frames, self.shape, self.still = frames, shape, still
-        self._spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()
-        windowed = np.asarray(displacement_mm, dtype=np.float64) * grid.window(min(grid.spacing_mm[1:]))
-        in_time = np.tensordot(periodic_matrix(len(windowed), np.arange(frames) / frames), windowed, axes=1)
-        in_time -= in_time[still : still + 1]  # the anchor, exactly
+        self.frames, self.shape, self.still = frames, shape, still or 0
+        self.spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()
+        field = torch.as_tensor(displacement_mm).float()
+        self.device = field.device
+        field = field * torch.from_numpy(grid.window(min(grid.spacing_mm[1:]))).to(field)
+        in_time = periodic_matrix(len(field), np.arange(frames) / frames)
+        if still is not None:
+            in_time -= in_time[still : still + 1]  # the anchor, exactly
+        self._in_time = torch.from_numpy(in_time).to(field)
 
         to_heart = frame.kji_to_heart(np.asarray(ijk_to_ras))
-        self._to_voxel = torch.tensor(np.linalg.inv(to_heart[:3, :3]), dtype=torch.float32)
         first, step = np.array([axis[0] for axis in grid.axes_mm()]), np.array(grid.spacing_mm)
         matrix = to_heart[:3] / step[:, None]
         matrix[:, 3] -= first / step  # voxel (k, j, i) → index on the motion grid
+        self.to_voxel = torch.from_numpy(np.linalg.inv(to_heart[:3, :3])).to(field)
 
-        depth, height, width = self.shape
-        through = spline_matrix(grid.shape[0], matrix[0, 0] * np.arange(depth) + matrix[0, 3])
-        coefficients = np.einsum("kz,tczyx->tckyx", through, in_time, optimize=True)
-        degree_y, coefficient_y = _spline_basis(grid.shape[1])
-        degree_x, coefficient_x = _spline_basis(grid.shape[2])
-        coefficients = np.einsum("ay,bx,tckyx->kabtc", coefficient_y, coefficient_x, coefficients, optimize=True)
-        self._coefficients = coefficients.reshape(depth, -1, frames, 3).astype(np.float32)
+        moving = _moving_nodes(field)
+        offset = matrix[1:, :1] * np.arange(shape[0]) + matrix[1:, 3:]  # (2, D): differs where the stack is sheared
+        self.box = _box(moving, matrix[1:, 1:3], offset, shape)
+        through = spline_matrix(grid.shape[0], matrix[0, 0] * np.arange(shape[0]) + matrix[0, 3])
+        field = torch.einsum("ab,pbkyx->pakyx", self.to_voxel, along_axis(field, through, 2))
+        for axis in (3, 4):
+            field = along_axis(field, coefficient_matrix(grid.shape[axis - 2]), axis)
+        phases = self._on_the_stack(field, matrix[1:, 1:3], offset, grid.shape[1:])
+        self._phases = self._kept_inside(self._cropped(phases)).contiguous()
+        self.largest_voxels = self._phases.abs().amax(dim=(0, 2, 3, 4)).cpu().numpy()
 
-        j, i = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
-        plane = matrix[1:, 1:3] @ np.stack([j.ravel(), i.ravel()])
-        self._planes: list[tuple[np.ndarray, csr_matrix]] = []
-        cache: dict[tuple, tuple[np.ndarray, csr_matrix]] = {}
-        inside_any = np.zeros((height, width), dtype=bool)
-        for k in range(depth):
-            offset = matrix[1:, 0] * k + matrix[1:, 3]
-            key = tuple(np.round(offset, 9))
-            if key not in cache:  # one slice's weights serve all, unless the stack is sheared
-                y, x = plane + offset[:, None]
-                inside = (y >= 0) & (y <= grid.shape[1] - 1) & (x >= 0) & (x <= grid.shape[2] - 1)
-                cache[key] = (np.flatnonzero(inside), _tensor_rows(degree_y, degree_x, y[inside], x[inside]))
-            self._planes.append(cache[key])
-            inside_any.ravel()[cache[key][0]] = True
-        self.box = _bounding_box(inside_any, self.shape)
+    def _cropped(self, field: torch.Tensor) -> torch.Tensor:
+        """Return a field (P, 3, d, h, w) in ``box``, both made smaller to what moves."""
+        least = torch.from_numpy(STILL_MM / self.spacing_mm).to(field).view(3, 1, 1, 1)
+        moving = (field.abs().amax(dim=0) > least).any(dim=0).any(dim=0).cpu().numpy()
+        if not moving.any():
+            moving[0, 0] = True
+        rows, columns = (np.flatnonzero(moving.any(axis=axis)) for axis in (1, 0))
+        inner = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        first = [part.start for part in self.box[1:]]
+        row, column = (slice(part.start + at, part.stop + at) for part, at in zip(inner, first, strict=True))
+        self.box = self.box[0], row, column
+        return field[..., inner[0], inner[1]]
+
+    def _on_the_stack(
+        self, coefficients: torch.Tensor, turn: np.ndarray, offset: np.ndarray, nodes: tuple[int, ...]
+    ) -> torch.Tensor:
+        """Return (P, 3, d, h, w) values in ``box`` of in-plane spline coefficients (P, 3, D, H + 2, W + 2)."""
+        _, rows, columns = self.box
+        plane = np.stack(
+            np.meshgrid(np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop), indexing="ij")
+        )
+        place = torch.from_numpy(turn @ plane.reshape(2, -1)).to(self.device, torch.float64)
+        shape = (*coefficients.shape[:2], plane.shape[1], plane.shape[2])
+        alike = bool(np.ptp(offset, axis=1).max() < 1e-9)
+        groups = [slice(None)] if alike else [slice(k, k + 1) for k in range(self.shape[0])]
+        parts = []
+        for group in groups:
+            y, x = place + torch.from_numpy(offset[:, group][:, :1]).to(place)
+            inside = (y >= 0) & (y <= nodes[0] - 1) & (x >= 0) & (x <= nodes[1] - 1)
+            index, weights = _tensor_weights(y, x, nodes)
+            values = coefficients[:, :, group].flatten(3).movedim(3, 0)  # (coefficients, P, 3, slices)
+            weights = (weights * inside[:, None]).to(values)
+            bagged = embedding_bag(index, values.flatten(1).contiguous(), per_sample_weights=weights, mode="sum")
+            parts.append(bagged.T.reshape(*shape[:2], -1, *shape[2:]))
+        return torch.cat(parts, dim=2).contiguous()
+
+    def _kept_inside(self, field: torch.Tensor) -> torch.Tensor:
+        """Return a field (P, 3, d, h, w), voxels of ``box``, that pulls nothing from beyond the slices' edges."""
+        largest = field.abs().amax(dim=(0, 2, 3, 4)).tolist()
+        for axis in (1, 2):
+            part, size = self.box[axis], self.shape[axis]
+            near = math.ceil(2.0 * largest[axis])  # further from an edge no pull is bent
+            for outward, first, last in ((-1.0, part.start, min(part.stop, near)),
+                                         (1.0, max(part.start, size - near), part.stop)):  # fmt: skip
+                if first >= last:
+                    continue
+                places = torch.arange(first, last, device=field.device, dtype=field.dtype)
+                room = ROOM * (places if outward < 0 else size - 1.0 - places).clamp(min=1e-6)
+                strip = field[:, axis].narrow(axis + 1, first - part.start, last - first)
+                room = room.view(-1, 1) if axis == 1 else room
+                pull = (outward * strip).clamp(min=0.0)
+                strip.div_((1.0 + (pull / room) ** BEND) ** (1.0 / BEND))
+        return field
+
+    def chunks(self) -> list[tuple[int, int]]:
+        """Return the frames in chunks, (start, stop) each, in order."""
+        size = max(1, CHUNK_VOXELS // max(self._phases[0, 0].numel(), 1))
+        return [(start, min(start + size, self.frames)) for start in range(0, self.frames, size)]
 
     def displacement_voxels(self, start: int, stop: int) -> torch.Tensor:
-        """Return frames start…stop as (n, 3, D, h, w) voxels (k, j, i) within ``box``."""
-        depth, height, width = self.shape
-        plane = np.zeros((depth, height * width, stop - start, 3), dtype=np.float32)
-        for k, (rows, weights) in enumerate(self._planes):
-            values = self._coefficients[k][:, start:stop].reshape(weights.shape[1], -1)
-            plane[k, rows] = (weights @ values).reshape(len(rows), stop - start, 3)
-        plane = plane.reshape(depth, height, width, stop - start, 3)[self.box]
-        field = torch.from_numpy(np.ascontiguousarray(plane)) @ self._to_voxel.T
-        return field.permute(3, 4, 0, 1, 2).contiguous()
+        """Return frames start…stop as (n, 3, d, h, w) voxels (k, j, i) within ``box``."""
+        moved = self._in_time[start:stop] @ self._phases.flatten(1)
+        return moved.view(stop - start, *self._phases.shape[1:])
 
     def displacement_mm(self, frame: int) -> np.ndarray:
         """Return one frame's pull displacement, (3, D, H, W), mm along the stack's axes (k, j, i)."""
         full = np.zeros((3, *self.shape), dtype=np.float32)
-        field = self.displacement_voxels(frame, frame + 1)[0].numpy()
-        full[(slice(None), *self.box)] = field * self._spacing_mm[:, None, None, None]
+        field = self.displacement_voxels(frame, frame + 1)[0].cpu().numpy()
+        full[(slice(None), *self.box)] = field * self.spacing_mm[:, None, None, None].astype(np.float32)
         return full
 
     def warp_all(self, channels: np.ndarray, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
         """Warp (C, D, H, W) by every frame; returns (T, C, D, H, W) float32, linear, the anchor's frame a copy."""
         channels = np.ascontiguousarray(channels, dtype=np.float32)
         frames = np.repeat(channels[None], self.frames, axis=0)
-        cropped = torch.from_numpy(channels[(slice(None), *self.box)].copy())[None]
-        for start in range(0, self.frames, CHUNK_FRAMES):
-            stop = min(start + CHUNK_FRAMES, self.frames)
-            moved = warp(cropped, self.displacement_voxels(start, stop))
-            frames[(slice(start, stop), slice(None), *self.box)] = moved.numpy()
+        for start, stop in self.chunks():
+            frames[(slice(start, stop), slice(None), *self.box)] = self._warped(channels, start, stop)
             if progress:
                 progress(stop, self.frames)
         frames[self.still] = channels
@@ -117,45 +168,61 @@ class NativeMotion:
     def warp_one(self, channels: np.ndarray, frame: int) -> np.ndarray:
         """Warp (C, D, H, W) by one frame; returns the same shape, float32."""
         moved = np.array(channels, dtype=np.float32)
-        inside = torch.from_numpy(moved[(slice(None), *self.box)].copy())[None]
-        moved[(slice(None), *self.box)] = warp(inside, self.displacement_voxels(frame, frame + 1))[0].numpy()
+        moved[(slice(None), *self.box)] = self._warped(moved, frame, frame + 1)[0]
         return moved
+
+    def _warped(self, channels: np.ndarray, start: int, stop: int) -> np.ndarray:
+        inside = torch.from_numpy(channels[(slice(None), *self.box)].copy()).to(self.device)
+        field = self.displacement_voxels(start, stop)
+        positions = field + identity_positions(field.shape[2:], field.device)
+        return sample_slices(inside[None].expand(stop - start, *inside.shape), positions).cpu().numpy()
 
     def folded_fraction(self, mask: np.ndarray | None = None, every: int = 4) -> float:
         """Return the fraction of voxels with det(I + ∇u) ≤ 0 over every n-th frame, within ``mask`` (D, H, W)."""
         where: tuple[slice, ...] = (slice(None),) * 3
         inside = None
-        if mask is not None:
+        if mask is not None and mask[self.box].any():
             cropped = np.ascontiguousarray(mask[self.box])
             where = tuple(slice(max(n.min() - 1, 0), n.max() + 2) for n in np.nonzero(cropped))
-            inside = torch.from_numpy(np.ascontiguousarray(cropped[where]))
+            inside = torch.from_numpy(np.ascontiguousarray(cropped[where])).to(self.device)
         fields = (self.displacement_voxels(t, t + 1)[(..., *where)] for t in range(0, self.frames, every))
         return float(np.mean([folded_fraction(field, inside) for field in fields]))
 
 
-def _spline_basis(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (knots, matrix from node values to spline coefficients) of the natural cubic spline."""
-    spline = make_interp_spline(np.arange(nodes), np.eye(nodes), k=3, bc_type="natural")
-    return spline.t, spline.c
+def _moving_nodes(field: torch.Tensor) -> np.ndarray:
+    """Return the nodes (H, W) bool of (P, 3, D, H, W) mm that move, with four beside each that a spline pulls along."""
+    most = (field.abs().amax(dim=(0, 1, 2)) > STILL_MM).float()[None]
+    return torch.nn.functional.max_pool2d(most, 9, stride=1, padding=4)[0].cpu().numpy() > 0
 
 
-def _tensor_rows(knots_y: np.ndarray, knots_x: np.ndarray, y: np.ndarray, x: np.ndarray) -> csr_matrix:
-    """Return the sparse weights (points, coefficients) of the tensor-product spline: 16 a point."""
-    rows_y = BSpline.design_matrix(y, knots_y, 3)
-    rows_x = BSpline.design_matrix(x, knots_x, 3)
-    weight = (rows_y.data.reshape(-1, 4, 1) * rows_x.data.reshape(-1, 1, 4)).reshape(-1)
-    columns = rows_y.indices.reshape(-1, 4, 1) * rows_x.shape[1] + rows_x.indices.reshape(-1, 1, 4)
-    starts = np.arange(len(y) + 1) * 16
-    return csr_matrix(
-        (weight.astype(np.float32), columns.reshape(-1), starts), shape=(len(y), rows_y.shape[1] * rows_x.shape[1])
-    )
+def _box(
+    moving: np.ndarray, turn: np.ndarray, offset: np.ndarray, shape: tuple[int, int, int]
+) -> tuple[slice, slice, slice]:
+    """Return the box of a stack that holds the moving nodes of the motion grid; one voxel where none lies on it.
+
+    Args:
+        moving: (H, W) bool.
+        turn: (2, 2) voxel (j, i) → index on the motion grid.
+        offset: (2, D) of each slice.
+        shape: (D, H, W) of the stack.
+    """
+    nothing = slice(0, shape[0]), slice(0, 1), slice(0, 1)
+    if not moving.any():
+        return nothing
+    nodes = np.argwhere(moving).T[:, None] - offset[:, :, None]  # (2, D, nodes)
+    places = np.einsum("ab,bkn->akn", np.linalg.inv(turn), nodes).reshape(2, -1)
+    low = np.maximum(np.floor(places.min(axis=1)).astype(int), 0)
+    high = np.minimum(np.ceil(places.max(axis=1)).astype(int) + 1, shape[1:])
+    if (low >= high).any():
+        return nothing
+    return slice(0, shape[0]), slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
 
 
-def _bounding_box(inside: np.ndarray, shape: tuple[int, int, int]) -> tuple[slice, slice, slice]:
-    if not inside.any():
-        return slice(0, shape[0]), slice(0, 1), slice(0, 1)
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    return slice(0, shape[0]), slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+def _tensor_weights(y: torch.Tensor, x: torch.Tensor, nodes: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return places among the coefficients (H + 2)·(W + 2) and weights of the tensor-product spline, each (n, 16)."""
+    (row, row_weight), (column, column_weight) = weights_at(y, nodes[0]), weights_at(x, nodes[1])
+    index = row[:, :, None] * (nodes[1] + 2) + column[:, None, :]
+    return index.flatten(1), (row_weight[:, :, None] * column_weight[:, None, :]).flatten(1)
 
 
 def native_motion(
@@ -177,5 +244,4 @@ def native_motion(
         back = model.displacements_mm(-at_phase(velocity, still / frames)[None], ready.grid)[0]
         fields = (voxels_from_mm(field, grid.spacing_mm) for field in (displacement, back))
         displacement = mm_from_voxels(relative_displacement(*fields), grid.spacing_mm)
-    field = displacement.cpu().numpy()
-    return NativeMotion(field, grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames, still=still)
+    return NativeMotion(displacement, grid, ready.frame, anchor.ijk_to_ras, anchor.shape, frames, still=still)

@@ -1,7 +1,7 @@
 """The main job: anchor + ECG → cine, motion, labels and read-outs in the anchor's own geometry."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,16 @@ from COFGeneratorLib.ecg.beats import analyse_ecg
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.ecg.record import EcgRecord
 from COFGeneratorLib.errors import BundleError, EcgError
-from COFGeneratorLib.function import FunctionReport, report_from_curves, volume_curves
+from COFGeneratorLib.function import FunctionReport, VolumeCurves, curves_from_sums, report_from_curves
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.generator.conditioned import Conditioned, prepare_anchor
 from COFGeneratorLib.generator.model import MotionModel
+from COFGeneratorLib.generator.moving import moved_anchor, volume_sums
 from COFGeneratorLib.generator.native import NativeMotion, native_motion
-from COFGeneratorLib.generator.networks.grid import label_fractions, moved_labels
+from COFGeneratorLib.generator.networks.condition import Stated
 from COFGeneratorLib.generator.provenance import provenance, sha256_of_array
 from COFGeneratorLib.generator.r_wave import ESTIMATED, RWave, at_the_r_wave, frame_at
+from COFGeneratorLib.generator.rate import at_rate
 from COFGeneratorLib.jobs.stopwatch import Progress, Stopwatch
 from COFGeneratorLib.machine import choose_device
 
@@ -30,7 +32,7 @@ NOTICE = "Synthetic cine, for research use only; not for diagnosis."
 MAX_FRAMES = 400
 SHORTEST_RECORD_S = 2.5
 """Shorter records can be read and drawn, but the length of the cycle and its regularity are not known from them."""
-UNUSED = "Solver and steps change random draws only: this model's cine is its expectation. Ask for --samples."
+UNUSED = "Solver and steps change random draws only: this cine is the model's expectation. Ask for --draw or --samples."
 
 
 def generate(
@@ -51,12 +53,19 @@ def generate(
     segmenter: StackSegmenter | None = None,
     complete_labels: bool = True,
     anchor_phase: float = 0.0,
+    draw: bool | None = None,
+    ef_percent: float | None = None,
+    rvef_percent: float | None = None,
+    es_ms: float | None = None,
+    hr_bpm: float | None = None,
+    in_slices: bool = False,
     progress: Progress | None = None,
 ) -> Cine:
     """Generate the beating heart of an anchor under an ECG.
 
     The anchor is the frame at the R wave, or at ``anchor_phase``; time begins at the R wave anyway. The cine is the
-    model's central estimate; with ``samples`` above one, further random draws give the spread of every read-out.
+    flow's centre, or with ``draw`` a random draw of the flow; with ``samples`` above one, further draws give the spread
+    of every read-out.
 
     Args:
         anchor: The short-axis stack.
@@ -75,6 +84,12 @@ def generate(
             ``anatomy.segmenters.foreign_segmenter``.
         complete_labels: Let the segmenter add the wall and the right ventricle where ``labels`` lack them.
         anchor_phase: When the anchor was taken, as a fraction 0…1 of the R–R interval; the nearest frame is the anchor.
+        draw: Whether the cine is a random draw, that of ``seed``; as the bundle says where None.
+        ef_percent, rvef_percent, es_ms, hr_bpm: What is known of the heart: ejection fractions of both ventricles, the
+            time of end-systole, the heart rate. It is told to the model beside the ECG, and wins where they differ.
+        in_slices: Of what volumes and ejection fractions are, told and found, where the stack ends within the
+            ventricle: of the contours in the anchor's own slices, as on a recorded cine of them; else of the tissue
+            that is seen in the anchor, wherever it moves. On a stack that covers the heart both are the same.
         progress: Called with (stage, done, total).
 
     Raises:
@@ -90,6 +105,7 @@ def generate(
             "one premature beat would pass for the heart's rate. Export the full 10-second record."
         )
     still = frame_at(anchor_phase, frames)
+    stated = Stated(ef_percent, rvef_percent, es_ms, hr_bpm)
     if segmenter is not None:
         bundle = replace(bundle, segmenter=segmenter)
     watch = Stopwatch(progress)
@@ -98,25 +114,38 @@ def generate(
     with watch.stage("ecg"):
         cycle = cycle or analyse_ecg(record, beat)
     with watch.stage("anatomy"):
-        ready = prepare_anchor(anchor, cycle, bundle, labels, target, roi=as_roi(roi), complete=complete_labels)
+        ready = prepare_anchor(
+            anchor, cycle, bundle, labels, target, roi=as_roi(roi), complete=complete_labels, stated=stated,
+            end_diastolic=not still, followed=not in_slices,
+        )  # fmt: skip
+    if hr_bpm is not None:
+        cycle = at_rate(cycle, hr_bpm)
+    drawn = model.sampler.draw if draw is None else draw
     with watch.stage("motion"):
         begin = at_the_r_wave(model, ready, anchor, frames, still, solver=solver, steps=steps)
         heart = _Heart(model, anchor, cycle, ready, begin=begin, frames=frames, still=still)
-        velocity = begin.velocities(progress=lambda done, total: watch.report("motion", done, total))
-        native = heart.motion(begin.settle(velocity, ready.wanted_ef))
+        velocity = begin.velocities(
+            draws=int(drawn), seed=seed, progress=lambda done, total: watch.report("motion", done, total)
+        )
+        wanted = ready.drawn_ef(seed) if drawn else ready.wanted_ef
+        native = heart.motion(begin.settle(velocity, wanted, model.after.keep_wall, ready.wanted_rvef))
     with watch.stage("warp"):
-        cine, moved = _warp(anchor, ready.labels, native, lambda done, total: watch.report("warp", done, total))
+        cine, hard, curves = moved_anchor(
+            anchor, ready.labels, native, ready.followed, lambda done, total: watch.report("warp", done, total)
+        )
     with watch.stage("function"):
-        report = heart.report(moved, native.folded_fraction(ready.labels > 0))
+        report = heart.report(curves, native.folded_fraction(ready.labels > 0))
         if ready.ef:
-            report = replace(report, ef_interval_percent=ready.ef.interval_percent)
-        hard = moved_labels(moved, ready.labels, native.still, native.box)
+            interval = ready.ef.interval_percent if ready.ef.sd else None
+            report = replace(
+                report, ef_interval_percent=interval, ef_statement=ready.ef.status, ef_notes=ready.ef.notes
+            )
     draws: list[FunctionReport] = []
     if samples > 1:
         with watch.stage("samples"):
-            for draw in range(samples):  # one at a time: memory does not grow with K
-                draws.append(heart.drawn(seed + draw))
-                watch.report("samples", draw + 1, samples)
+            for number in range(samples):  # one at a time: memory does not grow with K
+                draws.append(heart.drawn(seed + number))
+                watch.report("samples", number + 1, samples)
     return Cine(
         frames=cine,
         time_ms=heart.time_ms,
@@ -129,7 +158,17 @@ def generate(
         record=record,
         cycle=cycle,
         provenance=_provenance(
-            heart, record, bundle, watch, solver=solver, steps=steps, samples=samples, seed=seed, device=str(target)
+            heart,
+            record,
+            bundle,
+            watch,
+            solver=solver,
+            steps=steps,
+            samples=samples,
+            seed=seed,
+            device=str(target),
+            drawn=drawn,
+            stated=stated,
         ),
         samples=tuple(draws),
     )
@@ -156,10 +195,10 @@ class _Heart:
         """Return the motion of velocities (T, 3, D, H, W) on the anchor's grid."""
         return native_motion(self.model, velocity, self.begin.ready, self.anchor, self.frames, self.still)
 
-    def report(self, moved: np.ndarray, folded_fraction: float) -> FunctionReport:
-        """Return the function of moved label fractions (T, 3, D, H, W)."""
+    def report(self, curves: VolumeCurves, folded_fraction: float) -> FunctionReport:
+        """Return the function of the volumes of all frames."""
         return report_from_curves(
-            volume_curves(moved, self.anchor.ijk_to_ras),
+            curves,
             self.time_ms,
             self.cycle.rr_ms,
             self.cycle.hr_bpm,
@@ -170,18 +209,12 @@ class _Heart:
     def drawn(self, seed: int) -> FunctionReport:
         """Return the function of one random draw; whether it folds is not looked at."""
         velocity = self.begin.velocities(draws=1, seed=seed)
-        wanted = self.ready.ef.draw(seed) if self.ready.ef else None
-        motion = self.motion(self.begin.settle(velocity, wanted, keep_wall=False))
-        return self.report(motion.warp_all(label_fractions(self.ready.labels)), float("nan"))
-
-
-def _warp(
-    anchor: SaxStack, labels: np.ndarray, native: NativeMotion, progress: Callable[[int, int], None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cine (T, D, H, W) and the label fractions (T, 3, D, H, W): one warp of image and labels together."""
-    channels = np.concatenate([anchor.voxels[None], label_fractions(labels)])
-    moved = native.warp_all(channels, progress)
-    return np.ascontiguousarray(moved[:, 0]), moved[:, 1:]
+        settled = self.begin.settle(velocity, self.ready.drawn_ef(seed), False, self.ready.wanted_rvef)
+        motion = self.motion(settled)
+        curves = curves_from_sums(
+            volume_sums(motion, self.ready.labels, followed=self.ready.followed), self.anchor.ijk_to_ras
+        )
+        return self.report(curves, float("nan"))
 
 
 def _provenance(
@@ -195,12 +228,15 @@ def _provenance(
     samples: int,
     seed: int,
     device: str,
+    drawn: bool,
+    stated: Stated,
 ) -> dict[str, Any]:
     anchor, cycle, ready, model = heart.anchor, heart.cycle, heart.ready, heart.model
     phase = heart.still / heart.frames
     estimated = (ESTIMATED.format(percent=100.0 * phase),) if phase else ()
     told = "told to the model" if model.any_anchor else "the R wave estimated from it"
-    unused = (UNUSED,) if (solver or steps) and samples == 1 and model.mean is not None else ()
+    doubts = ready.ef.doubts if ready.ef else ()
+    unused = (UNUSED,) if (solver or steps) and samples == 1 and not drawn and model.has_centre else ()
     return provenance(
         record,
         bundle,
@@ -216,11 +252,13 @@ def _provenance(
         anchor_phase=f"{phase:g} of the R–R interval, {told}" if phase else "taken as the frame at the R wave",
         anchor_phase_fraction=phase,
         ecg_beat=int(cycle.representative),
+        cine="draw" if drawn else "centre",
+        stated={name: value for name, value in asdict(stated).items() if value is not None},
         seed=seed,
         samples=samples,
         solver=solver or model.sampler.solver,
         steps=steps or model.sampler.steps,
         device=device,
         seconds=watch.seconds,
-        warnings=[*anchor.warnings, *ready.warnings, *record.warnings, *cycle.warnings, *estimated, *unused],
+        warnings=[*anchor.warnings, *ready.warnings, *record.warnings, *cycle.warnings, *estimated, *unused, *doubts],
     )

@@ -20,7 +20,8 @@ import torch
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.generator.conditioned import Conditioned, relabelled
-from COFGeneratorLib.generator.ejection import FACTORS, LARGEST_EF, SMALLEST_EF
+from COFGeneratorLib.generator.ejection import LARGEST_EF, SMALLEST_EF
+from COFGeneratorLib.generator.ejection_scale import FACTORS
 from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.native import native_motion
 from COFGeneratorLib.generator.networks.grid import hard_labels, label_fractions
@@ -46,8 +47,8 @@ class RWave:
         ready: Anatomy and ECG; the labels are those of the R wave, seen or estimated.
         velocities: ``(**options of MotionModel.velocities) → (T, 3, D, H, W)`` from the R wave, as the network has
             them.
-        settle: ``(velocities, EF 0…1 or None, keep_wall=True) → velocities`` under which the anchor's LV ejects that
-            and the wall keeps its volume.
+        settle: ``(velocities, EF 0…1 or None, keep_wall=True, RVEF 0…1 or None) → velocities`` under which the
+            anchor's ventricles eject that and the wall keeps its volume.
     """
 
     ready: Conditioned
@@ -79,8 +80,12 @@ def at_the_r_wave(
     """
     if not still:
 
-        def settle(velocity: torch.Tensor, wanted_ef: float | None, keep_wall: bool = True) -> torch.Tensor:
-            return settled(model, velocity, ready, anchor, wanted_ef, keep_wall)
+        def settle(
+            velocity: torch.Tensor, wanted_ef: float | None, keep_wall: bool = True, wanted_rvef: float | None = None
+        ) -> torch.Tensor:
+            return settled(
+                model, velocity, ready, anchor, wanted_ef, keep_wall, wanted_rvef=wanted_rvef, followed=ready.followed
+            )
 
         return RWave(ready, partial(_seen, model, ready, **options), settle)
     grid = None if model.any_anchor else model.grid
@@ -142,7 +147,7 @@ class _Moving:
         for _ in range(TRIES):
             if abs(found - wanted) < LARGEST_EF_ERROR:
                 break
-            step = float(np.clip(factor + (wanted - found) / slope, FACTORS[0], FACTORS[-1])) - factor
+            step = float(np.clip(factor + (wanted - found) / slope, *FACTORS)) - factor
             if abs(step) < 1e-3:
                 break
             before, factor = found, factor + step
@@ -151,19 +156,24 @@ class _Moving:
         return factor * velocity
 
     def settle(
-        self, heart: Conditioned, velocity: torch.Tensor, wanted_ef: float | None, keep_wall: bool = True
+        self,
+        heart: Conditioned,
+        velocity: torch.Tensor,
+        wanted_ef: float | None,
+        keep_wall: bool = True,
+        wanted_rvef: float | None = None,
     ) -> torch.Tensor:
-        """Return velocities that eject what is wanted and keep the wall's volume."""
+        """Return velocities that eject what is wanted and keep the wall's volume; the RV goes with the LV."""
         velocity = self.ejecting(velocity, heart, wanted_ef)
         return settled(self.model, velocity, heart, self.anchor, None, keep_wall)
 
 
 def _seen(model: MotionModel, heart: Conditioned, **options: Any) -> torch.Tensor:
-    return model.velocities(heart.maps, heart.condition, **options)[0][0]
+    return model.velocities(heart.maps, heart.condition, image=heart.image, **options)[0][0]
 
 
 def _told(model: MotionModel, anchor: Conditioned, phase: float, _: Conditioned, **options: Any) -> torch.Tensor:
     """Return the motion from the R wave where the model is told the phase: its own, less that to the R wave."""
-    velocity = model.velocities(anchor.maps, anchor.condition, anchor=phase, **options)[0][0]
+    velocity = model.velocities(anchor.maps, anchor.condition, image=anchor.image, anchor=phase, **options)[0][0]
     with torch.inference_mode():
         return from_the_r_wave(velocity.float())

@@ -1,7 +1,7 @@
 """From a real cine to a ``Cine`` whose motion is measured, not generated: one frame registered to all others."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,7 @@ def register_cine(
     targets: np.ndarray,
     rr_ms: float,
     *,
+    times_ms: Sequence[float] | None = None,
     labels: np.ndarray | None = None,
     labels_from: str = "none",
     teacher: Path | None = None,
@@ -62,8 +63,9 @@ def register_cine(
 
     Args:
         anchor: The frame that is moved; its ``frame`` says which of the cine it is.
-        targets: (T, D, H, W) all frames, evenly spread over the cycle, the anchor among them.
+        targets: (T, D, H, W) all frames, the anchor among them.
         rr_ms: Length of the cycle, ms.
+        times_ms: (T,) when frames were taken, increasing; evenly spread over the cycle where None.
         labels: (D, H, W) of the anchor, or None.
         labels_from: ``"user"``, ``"segmenter"`` or ``"none"``.
         teacher: Folder of a trained ``RegistrationTeacher``; demons where None.
@@ -102,9 +104,13 @@ def register_cine(
             displacements[frame] = demons(anchor.voxels, targets[frame], anchor.spacing_mm)
             tell(frame + 1)
     displacements[0] = 0.0
+    time_ms = np.arange(count) * (rr_ms / count)
+    if times_ms is not None:
+        time_ms = np.roll(np.asarray(times_ms, float) - times_ms[anchor.frame], -anchor.frame) % rr_ms
     return _cine(
-        anchor, displacements, rr_ms, labels=labels, labels_from=labels_from, method=method, untrained=teacher is None
-    )
+        anchor, displacements, time_ms, rr_ms, labels=labels, labels_from=labels_from, method=method,
+        untrained=teacher is None,
+    )  # fmt: skip
 
 
 def _by_teacher(
@@ -143,6 +149,7 @@ def seen_in(
 def _cine(
     anchor: SaxStack,
     displacements: np.ndarray,
+    time_ms: np.ndarray,
     rr_ms: float,
     *,
     labels: np.ndarray | None,
@@ -151,8 +158,6 @@ def _cine(
     untrained: bool,
 ) -> Cine:
     """Warp the anchor and its labels by displacements (T, 3, D, H, W) mm, and measure what comes of it."""
-    count = len(displacements)
-    time_ms = np.arange(count) * (rr_ms / count)
     spacing = anchor.spacing_mm.reshape(3, 1, 1, 1)
     source = [anchor.voxels[None]]
     if labels is not None:

@@ -39,6 +39,8 @@ class Refinement:
         step_mm: Learning rate, mm.
         reconstruction, segmentation, smoothness, largest_field: Weights, as in training.
         folding: Weight of what folds, or nearly does, between slices.
+        prior: Weight of the squared departure from the network's answer, 1/mm², for hearts of the kind that the network
+            was trained on: along the slices' normal images show little, and correlation alone moves there as it likes.
     """
 
     steps: int = 60
@@ -48,6 +50,7 @@ class Refinement:
     smoothness: float = 0.1
     largest_field: float = 0.1
     folding: float = 100.0
+    prior: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,7 @@ class RegistrationTeacher:
             loss = loss + settings.smoothness * smoothness_loss(velocity, grid.node_mm)
             loss = loss + settings.largest_field * largest_field_loss(displacement)
             loss = loss + settings.folding * folding_loss(movement)
+            loss = loss + settings.prior * (window * change).square().sum(dim=1).mean()
             if labels is not None:
                 loss = loss + settings.segmentation * dice_loss(warped[:, 1:], labels[1])
             (len(anchor) * loss).backward()

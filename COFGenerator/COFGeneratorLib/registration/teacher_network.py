@@ -44,7 +44,48 @@ class TeacherConfig:
         return (float(pitch_mm), REDUCTION * self.pixel_mm, REDUCTION * self.pixel_mm)
 
 
-class TeacherNetwork(torch.nn.Module):
+class TeacherEncoder(torch.nn.Module):
+    """The way down of the registration network: what it sees in two images, at several scales."""
+
+    def __init__(self, config: TeacherConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = [2 * REDUCTION**2 + 1, *config.filters]
+        self.down = torch.nn.ModuleList(
+            _block(channels[level], width, depth=1 if level == 0 else 3, stride=1 if level == 0 else 2)
+            for level, width in enumerate(config.filters)
+        )
+
+    def encode(self, anchor: torch.Tensor, target: torch.Tensor, pitch_mm: torch.Tensor) -> list[torch.Tensor]:
+        """Return the features of every level, finest first, (B, filters[l], D, H/2^(l+1), W/2^(l+1)).
+
+        Args:
+            anchor, target: (B, 1, D, H, W), scaled to 0…1 by the anchor's percentiles.
+            pitch_mm: (B,) slice pitch, mm.
+
+        Raises:
+            MotionError: If the images do not lie on the teacher's plane.
+        """
+        if anchor.shape != target.shape or anchor.ndim != 5 or tuple(anchor.shape[3:]) != self.config.plane:
+            raise MotionError(
+                f"Anchor and target must both be (B, 1, D, {self.config.plane[0]}, {self.config.plane[1]}); found "
+                f"{tuple(anchor.shape)} and {tuple(target.shape)}. Resample onto the teacher's grid."
+            )
+        images = torch.cat([anchor, target], dim=1).movedim(2, 1)  # (B, D, 2, H, W)
+        cells = pixel_unshuffle(images, REDUCTION).movedim(1, 2)  # (B, 2·4, D, H/2, W/2)
+        pitch = (pitch_mm.to(cells) / 10.0).log().view(-1, 1, 1, 1, 1).expand(-1, 1, *cells.shape[2:])
+        features, levels = torch.cat([cells, pitch], dim=1), []
+        for block in self.down:
+            features = block(features)
+            levels.append(features)
+        return levels
+
+    def features(self, image: torch.Tensor, pitch_mm: torch.Tensor) -> list[torch.Tensor]:
+        """Return what the encoder sees in one image (B, 1, D, H, W), paired with itself; levels as in ``encode``."""
+        return self.encode(image, image, pitch_mm)
+
+
+class TeacherNetwork(TeacherEncoder):
     """Anisotropic U-Net in VoxelMorph's role (Balakrishnan 2019; stationary velocity as Dalca 2018).
 
     MONAI's ``VoxelMorphUNet`` halves every axis and so cannot take 10 or 12 slices; here the slice axis is never
@@ -52,14 +93,8 @@ class TeacherNetwork(torch.nn.Module):
     """
 
     def __init__(self, config: TeacherConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         widths = config.filters
-        channels = [2 * REDUCTION**2 + 1, *widths]
-        self.down = torch.nn.ModuleList(
-            _block(channels[level], width, depth=1 if level == 0 else 3, stride=1 if level == 0 else 2)
-            for level, width in enumerate(widths)
-        )
         self.up = torch.nn.ModuleList(
             _block(widths[level] + widths[level + 1], widths[level], depth=1 if level == 0 else 3)
             for level in reversed(range(len(widths) - 1))
@@ -81,19 +116,8 @@ class TeacherNetwork(torch.nn.Module):
             anchor, target: (B, 1, D, H, W), scaled to 0…1 by the anchor's percentiles.
             pitch_mm: (B,) slice pitch, mm.
         """
-        if anchor.shape != target.shape or anchor.ndim != 5 or tuple(anchor.shape[3:]) != self.config.plane:
-            raise MotionError(
-                f"Anchor and target must both be (B, 1, D, {self.config.plane[0]}, {self.config.plane[1]}); found "
-                f"{tuple(anchor.shape)} and {tuple(target.shape)}. Resample onto the teacher's grid."
-            )
-        images = torch.cat([anchor, target], dim=1).movedim(2, 1)  # (B, D, 2, H, W)
-        cells = pixel_unshuffle(images, REDUCTION).movedim(1, 2)  # (B, 2·4, D, H/2, W/2)
-        pitch = (pitch_mm.to(cells) / 10.0).log().view(-1, 1, 1, 1, 1).expand(-1, 1, *cells.shape[2:])
-        features, skips = torch.cat([cells, pitch], dim=1), []
-        for block in self.down:
-            features = block(features)
-            skips.append(features)
-        skips.pop()
+        skips = self.encode(anchor, target, pitch_mm)
+        features = skips.pop()
         for block in self.up:
             features = interpolate(features, scale_factor=(1, 2, 2), mode="nearest")
             features = block(torch.cat([features, skips.pop()], dim=1))

@@ -74,7 +74,8 @@ def test_motion_reaches_the_whole_heart_and_ends_in_its_surroundings():
     assert torch.all(reach[:, 3:6, 9:15, 9:15] == 1.0)  # 5 mm nodes: the heart and its fat
     assert 0.5 < reach[0, 2, 12, 12] < 1.0  # atria follow the base
     assert reach[0, 1, 12, 12] == 0.0
-    assert torch.all(reach[0, 4, 12, 18:] == 0.0)  # 25 mm beside it, nothing beats
+    assert 0.0 < reach[0, 4, 12, 15] < 0.5  # 10 mm beside it the surroundings slide
+    assert torch.all(reach[0, 4, 12, 16:] == 0.0)  # 15 mm beside it, nothing beats
 
 
 @pytest.mark.parametrize("draws", [0, 2])
@@ -114,7 +115,7 @@ def test_motion_ends_at_the_edge_of_the_grid_without_folds(tiny_model):
     grid = tiny_model.grid
     pushed = torch.full((1, 2, 3, *grid.shape), 2.5)  # ten millimetres and more everywhere
     field = tiny_model.displacements_mm(pushed, grid)[0]
-    assert field[..., 0].abs().max() < 1e-6
-    assert field[..., :, -1, :].abs().max() < 1e-6
+    assert field[..., 0].abs().max() < 1e-3
+    assert field[..., :, -1, :].abs().max() < 1e-3
     nodes = voxels_from_mm(field, grid.refined(2).spacing_mm)
     assert folded_fraction(nodes) == 0.0

@@ -25,9 +25,10 @@ class AnyEcgEncoder(Protocol):
 
 
 class ForeignEcgEncoder(AnyEcgEncoder, Protocol):
-    """An encoder of others, with the SHA-256 of the file that its weights are from."""
+    """An encoder of others: the SHA-256 of the file that its weights are from, the length of its embedding."""
 
     weights_sha256: str
+    size: int
 
 
 def without_prefix(state: State, marker: str) -> State:

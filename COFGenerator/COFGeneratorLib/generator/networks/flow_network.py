@@ -1,31 +1,29 @@
-"""The velocity network of flow matching, over (T, H, W): 1×3×3 convolutions with FiLM, attention over time.
+"""The velocity network of the papers' flow, over (T, H, W): 1×3×3 convolutions with FiLM, attention over time.
 
-The flow pack enters as channels (component·D + slice) at every phase; the anatomy maps, the regression mean where one
-is given, coordinates and an image of the constant τ are concatenated (COF v2, §3.4; LFDM's layout where v2 is silent).
-Time is never down-sampled, so any number of phases works.
+The flow pack enters as channels (component·D + slice) at every phase; the reference anatomy, coordinates and an image
+of the constant τ are concatenated, the dynamics join the time embedding (COF v2, §3.4; LFDM's layout where v2 is
+silent). Time is never down-sampled, so any number of phases works.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.generator.networks.condition import (
-    CLOCK_SIZE,
-    CONDITION_SIZE,
-    anchor_features,
-    clock_features,
-    null_condition,
-)
+from COFGeneratorLib.generator.networks.dynamics import ECG_SIZE, Dynamics, phase_features
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.mean_network import FilmBlock, plane_coordinates
+from COFGeneratorLib.generator.networks.rea import ReferenceAnatomy
+from COFGeneratorLib.registration.teacher_network import TeacherConfig
 
 PACK_COMPONENTS = 4
 """v_k, v_j, v_i, confidence: channel = component·D + slice."""
 PREDICTIONS = ("x0", "v", "noise", "rate")
+ANATOMIES = ("image", "labels", "none")
 ECG_ROUTES, TARGETS = ("time", "space"), ("motion", "frames")
-ECG_CHANNELS = 16
+ECG_CHANNELS, TAU_WAVES = 16, 4
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,17 @@ class FlowConfig:
         widths: Channels at full, half and quarter resolution.
         blocks: Residual blocks a level.
         heads: Attention heads over time.
-        hidden: Width of the condition.
-        prediction: ``"x0"`` (the clean pack; better with few examples), ``"v"`` (x1 − x0, the paper's), ``"noise"``
-            (the DDPM objective of COF-w/Diffusion) or ``"rate"`` (the motion's rate of change over the beat, given the
-            motion so far: the physical time of COF v1, without noise and without attention between phases).
-        residual: Whether the pack is what the regression mean leaves, or the whole motion (the paper's).
-        anatomy: Whether the network sees the anatomy maps; without, "w/o REA" of the paper's ablation.
-        ecg_route: ``"time"``, through FiLM and the clock, or ``"space"``, as channels of the input alone, the same at
+        hidden: Width of the time embedding.
+        prediction: ``"v"`` (x1 − x0, the paper's), ``"x0"`` (the clean pack), ``"noise"`` (the DDPM objective of
+            COF-w/Diffusion) or ``"rate"`` (the motion's rate of change over the beat, given the motion so far: the
+            physical time of COF v1, without noise and without attention between phases).
+        anatomy: ``"image"``, features of the teacher's encoder on the anchor's image (REA, the paper's); ``"labels"``,
+            the anatomy maps; or ``"none"``, "w/o REA": the channels stay, empty.
+        rea_channels: Fused channels of each slice of the reference anatomy.
+        rea_trained: Let the teacher's encoder learn on; it is frozen in the paper.
+        teacher: The teacher whose encoder that is; a training sets that of its own teacher.
+        ecg_size: Length of the ECG's embedding; a training sets that of its own encoder.
+        ecg_route: ``"time"``, through the time embedding, or ``"space"``, as channels of the input alone, the same at
             all phases: "w/o temporal ECG".
         target: ``"motion"``, or ``"frames"``: the anatomy maps of every phase themselves, with no registration behind
             them and no warp after: "w/o TOPPR". A network of frames is for the ablation; it moves no anchor.
@@ -53,17 +55,34 @@ class FlowConfig:
     blocks: int = 1
     heads: int = 4
     hidden: int = 128
-    prediction: str = "x0"
-    residual: bool = True
-    anatomy: bool = True
+    prediction: str = "v"
+    anatomy: str = "image"
+    rea_channels: int = 8
+    rea_trained: bool = False
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    ecg_size: int = 128
     ecg_route: str = "time"
     target: str = "motion"
     any_anchor: bool = False
 
     def __post_init__(self) -> None:
-        for value, known in ((self.prediction, PREDICTIONS), (self.ecg_route, ECG_ROUTES), (self.target, TARGETS)):
+        if isinstance(self.teacher, Mapping):  # as a bundle states it
+            object.__setattr__(self, "teacher", TeacherConfig(**self.teacher))
+        for value, known in (
+            (self.prediction, PREDICTIONS), (self.anatomy, ANATOMIES), (self.ecg_route, ECG_ROUTES),
+            (self.target, TARGETS),
+        ):  # fmt: skip
             if value not in known:
                 raise BundleError(f"A velocity network has one of {', '.join(known)}; found {value!r}. Correct it.")
+        if self.any_anchor and self.prediction == "rate":
+            raise BundleError(
+                "A flow over physical time begins at the R wave; found anchors of any phase. Leave one of them out."
+            )
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether the network looks at the anchor's image."""
+        return self.anatomy == "image"
 
 
 class TimeAttention(nn.Module):
@@ -90,25 +109,25 @@ class TimeAttention(nn.Module):
 
 
 class VelocityUNet(nn.Module):
-    """Predict x0 or v of a noisy flow pack on a motion grid."""
+    """Predict v, or what the configuration says, of a noisy flow pack on a motion grid."""
 
     def __init__(self, grid: MotionGrid, config: FlowConfig | None = None) -> None:
         super().__init__()
         self.grid, self.config = grid, config or FlowConfig()
-        if self.config.residual and (self.config.prediction in ("noise", "rate") or self.config.target == "frames"):
-            raise BundleError(
-                "A flow on what the mean leaves predicts x0 or v of motion; found "
-                f"{self.config.prediction} of {self.config.target}. Leave the mean out (mean = false)."
-            )
         depth, widths, hidden = grid.shape[0], self.config.widths, self.config.hidden
         self.register_buffer("coordinates", plane_coordinates(grid), persistent=False)
+        if self.config.needs_image:
+            self.reference = ReferenceAnatomy(
+                grid, self.config.teacher, self.config.rea_channels, self.config.rea_trained
+            )
+        self.seen = 3 * depth if self.config.anatomy == "labels" else self.config.rea_channels * depth
         pack = PACK_COMPONENTS * depth
-        inputs = pack + 3 * depth + len(self.coordinates) + 1 + (3 * depth if self.config.residual else 0)
+        inputs = pack + self.seen + len(self.coordinates) + 1
         if self.config.ecg_route == "space":
-            self.ecg_image = nn.Linear(CONDITION_SIZE, ECG_CHANNELS)
+            self.ecg_image = nn.Linear(ECG_SIZE, ECG_CHANNELS)
             inputs += ECG_CHANNELS
-        self.clock = nn.Sequential(nn.Linear(CLOCK_SIZE, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
-        self.embed = nn.Sequential(nn.Linear(CONDITION_SIZE + 8, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
+        self.dynamics = Dynamics(self.config.ecg_size, hidden)
+        self.tau = nn.Sequential(nn.Linear(2 * TAU_WAVES, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
         self.stem = nn.Conv2d(inputs, widths[0], 3, padding=1)
         self.down, self.shrink, self.up, self.grow = (nn.ModuleList() for _ in range(4))
         for level, width in enumerate(widths):
@@ -122,7 +141,7 @@ class VelocityUNet(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         if self.config.any_anchor:
-            self.anchor = nn.Linear(CLOCK_SIZE, hidden, bias=False)
+            self.anchor = nn.Linear(phase_features(torch.zeros(1)).shape[-1], hidden, bias=False)
             nn.init.zeros_(self.anchor.weight)
 
     def _level(self, inputs: int, width: int, attend: bool) -> nn.ModuleList:
@@ -139,6 +158,26 @@ class VelocityUNet(nn.Module):
             x = block(x, clock) if isinstance(block, TimeAttention) else block(x, film)
         return x
 
+    def anatomy(self, maps: torch.Tensor, image: torch.Tensor | None) -> torch.Tensor:
+        """Return what the network sees of the anchor, (B, C, H, W): the same for all phases and all τ.
+
+        Args:
+            maps: (B, 3, D, H, W) anatomy maps.
+            image: (B, D, h, w) as ``rea.reference_image`` makes it, where ``config.needs_image``.
+
+        Raises:
+            BundleError: If the image is missing.
+        """
+        if self.config.anatomy == "labels":
+            return maps.flatten(1, 2)
+        if self.config.anatomy == "none":
+            return maps.new_zeros(len(maps), self.seen, *maps.shape[3:])
+        if image is None:
+            raise BundleError(
+                "This model looks at the anchor's image; found labels alone. Prepare the anchor with its image."
+            )
+        return self.reference(image)
+
     def forward(
         self,
         pack: torch.Tensor,
@@ -147,7 +186,8 @@ class VelocityUNet(nn.Module):
         condition: torch.Tensor,
         phases: torch.Tensor,
         *,
-        mean: torch.Tensor | None = None,
+        image: torch.Tensor | None = None,
+        anatomy: torch.Tensor | None = None,
         anchor: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the prediction, (B, T, C, H, W).
@@ -156,36 +196,34 @@ class VelocityUNet(nn.Module):
             pack: (B, T, C, H, W) noisy pack x_τ, C = PACK_COMPONENTS·D.
             tau: (B,) 0 (data) … 1 (noise).
             maps: (B, 3, D, H, W) anatomy maps.
-            condition: (B, CONDITION_SIZE).
+            condition: (B, ecg_size + 1), see ``dynamics.embedding_condition``.
             phases: (T,) phases 0…1.
-            mean: (B, T, 3, D, H, W) regression mean, where ``config.residual``.
-            anchor: (B,) phases at which the maps are, where ``config.any_anchor``; the R wave where None.
+            image: (B, D, h, w) the anchor's image, where ``config.needs_image`` and ``anatomy`` is not given.
+            anatomy: What ``anatomy`` gives, where known: it need not be found anew at every step of a sampler.
+            anchor: (B,) phases at which the anchor was taken, where ``config.any_anchor``; the R wave where None.
         """
         batch, count, _, height, width = pack.shape
-        still = [(maps if self.config.anatomy else torch.zeros_like(maps)).flatten(1, 2)]
+        still = [self.anatomy(maps, image) if anatomy is None else anatomy]
         still += [self.coordinates.expand(batch, -1, -1, -1), tau.view(batch, 1, 1, 1).expand(-1, 1, height, width)]
+        ecg = self.dynamics.ecg(condition)
         if self.config.ecg_route == "space":
-            still.append(self.ecg_image(condition)[:, :, None, None].expand(-1, -1, height, width))
-            condition = null_condition(condition)
-        scales = 2.0 ** torch.arange(4, device=tau.device, dtype=tau.dtype) * torch.pi / 2
+            still.append(self.ecg_image(ecg)[:, :, None, None].expand(-1, -1, height, width))
+            ecg = torch.zeros_like(ecg)
+        scales = 2.0 ** torch.arange(TAU_WAVES, device=tau.device, dtype=tau.dtype) * torch.pi / 2
         waves = torch.cat([torch.sin(tau[:, None] * scales), torch.cos(tau[:, None] * scales)], dim=1)
-        clock = self.clock(clock_features(condition, phases))
-        told = self.embed[0](torch.cat([condition, waves], dim=1))
+        dynamics, told = self.dynamics(ecg, phases), self.tau(waves)
         if anchor is not None:
-            told = told + self.anchor(anchor_features(condition, anchor))
-        film = nn.functional.silu(self.embed[1:](told)[:, None] + clock).flatten(0, 1)
+            told = told + self.anchor(phase_features(anchor) - phase_features(torch.zeros_like(anchor)))
+        film = nn.functional.silu(told[:, None] + dynamics).flatten(0, 1)
 
         parts = [pack, torch.cat(still, dim=1)[:, None].expand(-1, count, -1, -1, -1)]
-        if self.config.residual:
-            assert mean is not None  # what the mean leaves is not known without it
-            parts.append(mean.flatten(2, 3))
         x, skips = self.stem(torch.cat(parts, dim=2).flatten(0, 1)), []
         for level, chain in enumerate(self.down):
-            x = self._run(chain, x, film, clock)
+            x = self._run(chain, x, film, dynamics)
             if level < len(self.shrink):
                 skips.append(x)
                 x = self.shrink[level](x)
         for grow, chain in zip(self.grow, self.up, strict=True):
             x = torch.cat([nn.functional.interpolate(grow(x), scale_factor=2.0, mode="nearest"), skips.pop()], dim=1)
-            x = self._run(chain, x, film, clock)
+            x = self._run(chain, x, film, dynamics)
         return self.out(nn.functional.silu(x)).view(pack.shape)

@@ -147,9 +147,13 @@ def label_fractions(labels: np.ndarray) -> np.ndarray:
 
 def hard_labels(fractions: np.ndarray) -> np.ndarray:
     """Return uint8 labels (…, D, H, W): the structure that fills most of each voxel, of occupancies (…, 3, D, H, W)."""
-    inside = torch.from_numpy(fractions)
-    most, best = inside.max(dim=-4)
-    return torch.where(most > 1.0 - inside.sum(dim=-4), best + 1, 0).to(torch.uint8).numpy()
+    return fullest(torch.from_numpy(fractions)).numpy()
+
+
+def fullest(fractions: torch.Tensor) -> torch.Tensor:
+    """Return ``hard_labels`` of a tensor, on its device."""
+    most, best = fractions.max(dim=-4)
+    return torch.where(most > 1.0 - fractions.sum(dim=-4), best + 1, 0).to(torch.uint8)
 
 
 def moved_labels(

@@ -1,4 +1,4 @@
-"""The regression of motion on anatomy and ECG: spatial modes from a 2-D network, their time courses from the ECG.
+"""The trunk of the expected flow: spatial modes of motion from a 2-D network, their time courses from the condition.
 
 v(t, x) = Σ_m (a_m(t) − a_m(0))·B_m(x). Cardiac motion is nearly separable, so a handful of modes carries it; the
 spatial network runs once for all phases, which makes the regression an order of magnitude cheaper than a network over
@@ -16,7 +16,7 @@ from COFGeneratorLib.generator.networks.grid import MotionGrid
 
 @dataclass(frozen=True)
 class MeanConfig:
-    """Size of the regression network.
+    """Size of the trunk.
 
     Args:
         widths: Channels at full, half and quarter resolution of the motion grid.
@@ -70,16 +70,21 @@ class PlaneUNet(nn.Module):
             self.up.append(nn.ModuleList(chain))
         self.out = nn.Conv2d(widths[0], outputs, 3, padding=1)
 
-    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        x, skips = self.stem(x), []
+    def encode(self, x: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Return the features of the coarsest level (B, widths[-1], h, w), and those of the finer ones."""
+        x, finer = self.stem(x), []
         for level, chain in enumerate(self.down):
             for block in chain:
                 x = block(x, condition)
             if level < len(self.shrink):
-                skips.append(x)
+                finer.append(x)
                 x = self.shrink[level](x)
-        for grow, chain in zip(self.grow, self.up, strict=True):
-            x = torch.cat([nn.functional.interpolate(grow(x), scale_factor=2.0, mode="nearest"), skips.pop()], dim=1)
+        return x, finer
+
+    def decode(self, x: torch.Tensor, finer: list[torch.Tensor], condition: torch.Tensor) -> torch.Tensor:
+        """Return the plane (B, outputs, H, W) of what ``encode`` gives."""
+        for grow, chain, skip in zip(self.grow, self.up, reversed(finer), strict=True):
+            x = torch.cat([nn.functional.interpolate(grow(x), scale_factor=2.0, mode="nearest"), skip], dim=1)
             for block in chain:
                 x = block(x, condition)
         return self.out(nn.functional.silu(x))
@@ -128,7 +133,18 @@ class MotionMean(nn.Module):
     def forward(
         self, maps: torch.Tensor, condition: torch.Tensor, phases: torch.Tensor, anchor: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return velocities in units of the pack's RMS, (B, T, 3, D, H, W).
+        """Return velocities in units of the pack's RMS, (B, T, 3, D, H, W); arguments as for ``with_features``."""
+        return self.with_features(maps, condition, phases, anchor)[0]
+
+    @property
+    def features(self) -> int:
+        """Number of features of a subject that ``with_features`` returns."""
+        return self.config.widths[-1] + self.config.hidden
+
+    def with_features(
+        self, maps: torch.Tensor, condition: torch.Tensor, phases: torch.Tensor, anchor: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return velocities as ``forward`` does, and what the trunk knows of each subject, (B, features).
 
         Args:
             maps: (B, 3, D, H, W) anatomy maps.
@@ -137,14 +153,34 @@ class MotionMean(nn.Module):
             anchor: (B,) phases at which the maps are, where ``config.any_anchor``; the R wave where None.
         """
         batch, _, depth, height, width = maps.shape
-        if anchor is None:
-            embedded, start = self.embed(condition), torch.zeros(1, device=phases.device, dtype=phases.dtype)
-        else:
-            told = self.embed[0](condition) + self.anchor(anchor_features(condition, anchor))
-            embedded, start, phases = self.embed[1:](told), anchor[:, None].to(phases), phases.expand(batch, -1)
-        planes = torch.cat([maps.flatten(1, 2), self.coordinates.expand(batch, -1, -1, -1)], dim=1)
-        modes = self.space(planes, embedded).view(batch, self.config.modes, -1)
+        embedded = self._embedded(condition, anchor)
+        coarse, finer = self.space.encode(self._planes(maps), embedded)
+        modes = self.space.decode(coarse, finer, embedded).reshape(batch, self.config.modes, -1)
+        start = torch.zeros(1, device=phases.device, dtype=phases.dtype)
+        if anchor is not None:
+            start, phases = anchor[:, None].to(phases), phases.expand(batch, -1)
         clock = clock_features(condition, torch.cat([start, phases], dim=-1))
         courses = self.time(torch.cat([embedded[:, None].expand(-1, clock.shape[1], -1), clock], dim=-1))
         courses = courses[:, 1:] - courses[:, :1]  # zero at the anchor, exactly
-        return torch.bmm(courses, modes).view(batch, -1, 3, depth, height, width)
+        velocity = torch.bmm(courses, modes).view(batch, -1, 3, depth, height, width)
+        return velocity, self._features(coarse, embedded)
+
+    def features_of(
+        self, maps: torch.Tensor, condition: torch.Tensor, anchor: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return the features alone, (B, features), at a third of the cost; arguments as above."""
+        embedded = self._embedded(condition, anchor)
+        return self._features(self.space.encode(self._planes(maps), embedded)[0], embedded)
+
+    def _embedded(self, condition: torch.Tensor, anchor: torch.Tensor | None) -> torch.Tensor:
+        told = self.embed[0](condition)
+        if anchor is not None:
+            told = told + self.anchor(anchor_features(condition, anchor))
+        return self.embed[1:](told)
+
+    def _planes(self, maps: torch.Tensor) -> torch.Tensor:
+        return torch.cat([maps.flatten(1, 2), self.coordinates.expand(len(maps), -1, -1, -1)], dim=1)
+
+    @staticmethod
+    def _features(coarse: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+        return torch.cat([nn.functional.silu(coarse).mean(dim=(2, 3)), embedded], dim=1)

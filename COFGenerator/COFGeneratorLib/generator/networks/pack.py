@@ -7,6 +7,8 @@ from torch.nn.functional import avg_pool3d, max_pool3d
 
 FOLLOWS_THE_BASE = 0.7
 """Share of the base's motion that is left one node (11 mm) above it."""
+LAST_RING = 0.35
+"""Share of the heart's motion that is left two nodes (10 mm) beside it: the motion of one node, and no more, slides."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,17 @@ def heart_confidence(maps: torch.Tensor) -> torch.Tensor:
 
 
 def motion_reach(maps: torch.Tensor) -> torch.Tensor:
-    """Return the weight of motion around the heart, (B, D, H, W): 1 on it, 0 from 20 mm in-plane and 22 mm above on.
+    """Return the weight of motion around the heart, (B, D, H, W): 1 to 5 mm beside it, 0 from 15 mm, 22 mm above it.
 
-    Liver and chest wall have no business to beat; atria and great vessels follow the base for a slice.
+    The heart slides in its pericardium: liver, lung and chest wall stay where they are, and are not dragged along.
+    Atria and great vessels follow the base for a slice.
     """
-    heart = maps.sum(dim=1, keepdim=True).clamp(0, 1)
-    level, beyond = (max_pool3d(heart, (k, 5, 5), stride=1, padding=(k // 2, 2, 2)) for k in (1, 3))
-    reach = level + FOLLOWS_THE_BASE * (beyond - level)
-    return avg_pool3d(reach, (1, 3, 3), stride=1, padding=(0, 1, 1), count_include_pad=False)[:, 0]
+    heart = (2.0 * maps.sum(dim=1, keepdim=True)).clamp(0, 1)  # its border runs where half a node's cell is filled
+    rings = []
+    for reach in (3, 5):
+        level, beyond = (max_pool3d(heart, (k, reach, reach), 1, (k // 2, reach // 2, reach // 2)) for k in (1, 3))
+        rings.append(level + FOLLOWS_THE_BASE * (beyond - level))
+    return torch.lerp(rings[0], rings[1], LAST_RING)[:, 0]
 
 
 def pack(normalised: torch.Tensor, confidence: torch.Tensor) -> torch.Tensor:

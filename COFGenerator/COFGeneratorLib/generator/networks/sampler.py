@@ -8,7 +8,7 @@ import torch
 
 from COFGeneratorLib.errors import BundleError
 
-SOLVERS = ("euler", "heun")
+SOLVERS = ("euler", "heun", "exponential")
 SMALLEST_TAU = 1e-3
 LARGEST_ANGLE = 0.995 * math.pi / 2
 """Where the diffusion's cosine schedule ends: pure noise would carry no trace of the data to predict from."""
@@ -16,6 +16,8 @@ RATE_SCALE = 6.0
 """Units of the pack per beat of a predicted rate of 1: systole takes about a sixth of a beat to its half."""
 
 Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Carry = Callable[[torch.Tensor, float, float], torch.Tensor]
+"""``(x, τ, τ′) → x at τ′``: the exact solution of a flow's equation from one time to another."""
 Progress = Callable[[int, int], None]
 """Called with (steps done, steps)."""
 Tau = TypeVar("Tau", torch.Tensor, float)
@@ -28,6 +30,7 @@ def integrate(
     solver: str = "euler",
     prediction: str = "x0",
     progress: Progress | None = None,
+    carry: Carry | None = None,
 ) -> torch.Tensor:
     """Return the sample at τ = 0 of dx/dτ = v(x, τ), from ``start`` at τ = 1 (COF v2, eq. 10).
 
@@ -35,11 +38,12 @@ def integrate(
         predict: ``(x (B, …), τ (B,)) → prediction`` of x0 or of v = x1 − x0.
         start: (B, …) the sample at τ = 1: Gaussian noise for a draw, zeros for the central estimate.
         steps: Number of equal steps; ``euler`` takes one evaluation a step, ``heun`` two but for the last.
-        solver: One of ``SOLVERS``.
+        solver: One of ``SOLVERS``; ``exponential`` is for a flow whose path is known in closed form (``carry``).
         prediction: ``"x0"`` (then v = (x − x̂0)/τ, and the last Euler step lands on x̂0), ``"v"``, ``"noise"`` (then the
             steps are those of DDIM on the cosine schedule, Song 2021) or ``"rate"`` (then start, solver and steps do
             not matter: the motion is summed up over the beat, phase by phase, from none at the R wave).
         progress: Called with (steps done, steps).
+        carry: Follows the flow exactly, for ``exponential``.
 
     Raises:
         BundleError: If the solver, the prediction or the number of steps is not known.
@@ -50,6 +54,11 @@ def integrate(
             f"{solver!r}, {steps}, {prediction!r}. Leave --solver and --steps out for the model's own."
         )
 
+    if solver == "exponential" and carry is None:
+        raise BundleError(
+            "The solver exponential is for a flow whose path is known in closed form; this model's is not. Use euler "
+            "or heun."
+        )
     if prediction == "rate":
         return _over_the_beat(predict, torch.zeros_like(start), progress)
     if prediction == "noise":
@@ -62,11 +71,14 @@ def integrate(
     x, width = start, 1.0 / steps
     for step in range(steps):
         tau = 1.0 - step * width
-        slope = velocity(x, tau)
-        moved = x - width * slope
-        if solver == "heun" and step + 1 < steps:
-            moved = x - 0.5 * width * (slope + velocity(moved, tau - width))
-        x = moved
+        if carry is not None and solver == "exponential":
+            x = carry(x, tau, max(tau - width, 0.0))
+        else:
+            slope = velocity(x, tau)
+            moved = x - width * slope
+            if solver == "heun" and step + 1 < steps:
+                moved = x - 0.5 * width * (slope + velocity(moved, tau - width))
+            x = moved
         if progress:
             progress(step + 1, steps)
     return x

@@ -1,0 +1,123 @@
+"""Whether an ECG is one that the encoder knows: what was never learned is not stated with confidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from COFGeneratorLib.ecg.cycle import SCALAR_NAMES
+from COFGeneratorLib.generator.networks.ecg_encoder import MISHAPS
+
+STATUSES = ("stated", "widened", "withheld")
+"""In the order of doubt."""
+
+UNFIT = {
+    "leads": "the leads seem to be exchanged",
+    "polarity": "the record seems to be upside down",
+    "paced": "a pacemaker drives the ventricles",
+}
+"""Doubts of the ECG's analysis under which its waves do not tell of the muscle."""
+DOUBTFUL = {"quality": "the record is noisy", "scale": "its voltages are not calibrated"}
+"""Doubts under which they tell less."""
+MISHAP_WORDS = {
+    "inverted": UNFIT["polarity"],
+    "limb": "limb cables seem to be exchanged",
+    "chest": "chest cables seem to be exchanged",
+    "paced": UNFIT["paced"],
+}
+SCALAR_WORDS = {
+    "rr_ms": "R–R interval", "pr_ms": "PR interval", "qrsd_ms": "QRS duration", "qt_ms": "QT interval",
+    "t_end_over_rr": "end of T within the cycle", "axis_cos": "QRS axis", "axis_sin": "QRS axis",
+    "sokolow_mv": "Sokolow–Lyon voltage", "cornell_mv": "Cornell voltage", "rr_cv": "variation of R–R",
+}  # fmt: skip
+LOW_QUALITY = 0.3
+
+
+@dataclass(frozen=True)
+class DomainFinding:
+    """How far an ECG may be believed: one of ``STATUSES``, and the reasons in words."""
+
+    status: str = "stated"
+    reasons: tuple[str, ...] = ()
+
+
+class EcgDomain(nn.Module):
+    """The training's own ECGs in numbers: their embeddings, measurements, and limits that few of them pass.
+
+    All is fitted by the training and travels with the weights. The distance is Mahalanobis' in the leading components
+    of the embedding, with what lies beside them measured in its own spread (Lee et al. 2018, arXiv:1807.03888).
+    """
+
+    centre: torch.Tensor
+    basis: torch.Tensor
+    spread: torch.Tensor
+    beside: torch.Tensor
+    distance_limit: torch.Tensor
+    distance_far: torch.Tensor
+    scalar_low: torch.Tensor
+    scalar_high: torch.Tensor
+    scalar_limit: torch.Tensor
+    mishap_limit: torch.Tensor
+
+    def __init__(self, embedding: int, components: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(embedding))
+        self.register_buffer("basis", torch.zeros(embedding, components))
+        self.register_buffer("spread", torch.ones(components))
+        self.register_buffer("beside", torch.ones(()))
+        self.register_buffer("distance_limit", torch.full((), 1e4))
+        self.register_buffer("distance_far", torch.full((), 1e4))
+        self.register_buffer("scalar_low", torch.full((len(SCALAR_NAMES),), -1e4))
+        self.register_buffer("scalar_high", torch.full((len(SCALAR_NAMES),), 1e4))
+        self.register_buffer("scalar_limit", torch.zeros(()))
+        self.register_buffer("mishap_limit", torch.ones(()))
+
+    def distance(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Return how far embeddings (B, E) lie from the training's, (B,); about 1 within it."""
+        offset = embedding - self.centre
+        along = offset @ self.basis
+        rest = (offset.square().sum(dim=1) - along.square().sum(dim=1)).clamp(min=0.0) / self.beside.square()
+        return (((along / self.spread).square().sum(dim=1) + rest) / (len(self.spread) + 1)).sqrt()
+
+    def excess(self, scalars: torch.Tensor) -> torch.Tensor:
+        """Return by how much scalars (B, S) leave the training's range, in its widths; 0 inside and where absent."""
+        width = (self.scalar_high - self.scalar_low).clamp(min=1e-3)
+        outside = torch.maximum(self.scalar_low - scalars, scalars - self.scalar_high).clamp(min=0.0) / width
+        return torch.where(scalars == 0, 0.0, outside)
+
+    def judge(
+        self,
+        embedding: torch.Tensor,
+        scalars: torch.Tensor,
+        mishap_logits: torch.Tensor,
+        doubts: Sequence[str] = (),
+        quality: float = 1.0,
+    ) -> DomainFinding:
+        """Judge one ECG.
+
+        Args:
+            embedding: (E,) of the encoder.
+            scalars: (S,) raw, in the order of ``SCALAR_NAMES``.
+            mishap_logits: (M,) of the encoder's reading.
+            doubts: Of the ECG's analysis, by name: of ``UNFIT`` and ``DOUBTFUL``.
+            quality: Of the record, 0…1.
+        """
+        unfit = [UNFIT[name] for name in doubts if name in UNFIT]
+        chances = mishap_logits.softmax(0)
+        if not unfit and float(1.0 - chances[0]) > float(self.mishap_limit):
+            unfit.append(MISHAP_WORDS[MISHAPS[1 + int(chances[1:].argmax())]])
+        distance = float(self.distance(embedding[None])[0])
+        if distance > float(self.distance_far):
+            unfit.append("its waves are unlike all that the model has learned from")
+        if unfit:
+            return DomainFinding("withheld", tuple(unfit))
+        doubtful = []
+        if distance > float(self.distance_limit):
+            doubtful.append("its waves are unlike most that the model has learned from")
+        outside = dict(zip(SCALAR_NAMES, self.excess(scalars[None])[0] > self.scalar_limit, strict=True))
+        names = [words for name, words in SCALAR_WORDS.items() if outside[name]]
+        doubtful += [f"{name} outside the range that the model has learned from" for name in dict.fromkeys(names)]
+        noted = {*doubts, "quality"} if quality < LOW_QUALITY else set(doubts)
+        doubtful += [words for name, words in DOUBTFUL.items() if name in noted]
+        return DomainFinding("widened", tuple(doubtful)) if doubtful else DomainFinding()
