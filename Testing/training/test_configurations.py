@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 import pytest
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.generator.model import PostProcessing
 from COFTrainingLib.cli import main
 from COFTrainingLib.training.configurations import FOLDER, KINDS, ablations, configuration_names, read_configuration
 from COFTrainingLib.training.loop.run_folder import config_diff
@@ -25,7 +26,8 @@ def test_the_three_documented_ones_ship_and_the_default_comes_first():
 
 def test_the_papers_model_is_the_papers():
     paper = read_configuration("flow", "cof-v2")
-    assert paper.mean is None
+    assert paper.expected is None
+    assert (paper.sampler.draw, paper.after) == (True, PostProcessing(False, False, False))
     assert paper.flow.prediction == "v"
     assert (paper.sampler.solver, paper.sampler.steps) == ("euler", 20)
     assert (paper.flow_epochs, paper.stage.batch, paper.flow_loop.learning_rate) == (1200, 4, 2e-4)
@@ -56,8 +58,8 @@ def test_an_ablation_differs_from_the_papers_model_by_one_line(name, capsys):
 
 def test_the_paper_s_ablations_are_there():
     assert {name.split("/")[1] for name in ablations()} == {
-        "no-rea", "spatial-ecg", "no-toppr", "diffusion", "physical-time", "no-max-field", "lambda-seg-0.5",
-        "lambda-seg-3",
+        "no-rea", "spatial-ecg", "no-toppr", "diffusion", "physical-time", "no-max-field", "lambda-seg-0",
+        "lambda-seg-0.5", "lambda-seg-3",
     }  # fmt: skip
 
 
@@ -70,47 +72,49 @@ def test_nothing_differs_from_itself_and_a_run_is_no_configuration(tmp_path, cap
 
 def test_two_runs_are_told_apart(tmp_path, capsys):
     for name, rate in (("a", 1e-3), ("b", 2e-3)):
-        (tmp_path / name / "mean").mkdir(parents=True)
+        (tmp_path / name / "expected").mkdir(parents=True)
         settings = {"loop": {"learning_rate": rate, "device": name}, "versions": {"torch": f"2.{name}"}}
-        (tmp_path / name / "mean" / "config.json").write_text(json.dumps(settings))
+        (tmp_path / name / "expected" / "config.json").write_text(json.dumps(settings))
     assert main(["train", "diff", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
     assert capsys.readouterr().out.splitlines() == [
-        "mean.loop.learning_rate: 0.001 → 0.002", "mean.versions.torch: 2.a → 2.b",
+        "expected.loop.learning_rate: 0.001 → 0.002", "expected.versions.torch: 2.a → 2.b",
     ]  # fmt: skip
 
 
 def test_a_file_of_ones_own_changes_what_it_says_and_nothing_else(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('base = "cof-v2"\n[flow]\nflow_epochs = 60\n[flow.mean_loop]\nsteps = 7\n')
+    path.write_text('base = "cof-v2"\n[flow]\nflow_epochs = 60\n[flow.expected_loop]\nsteps = 7\n')
     before, after = (asdict(read_configuration("flow", name)) for name in ("cof-v2", path))
-    assert config_diff(before, after) == ["flow_epochs: 1200 → 60", "mean_loop.steps: 4000 → 7"]
+    assert config_diff(before, after) == ["expected_loop.steps: 4000 → 7", "flow_epochs: 1200 → 60"]
     assert read_configuration("teacher", path) == read_configuration("teacher", "cof-v2")
 
 
 def test_a_file_may_change_another_file_and_json_is_read_too(tmp_path):
     (tmp_path / "a.toml").write_text('base = "smoke"\n[flow.stage]\nbatch = 2\n')
-    (tmp_path / "b.json").write_text('{"base": "a.toml", "flow": {"mean": false}}')
+    settings = {"expected": False, "flow": {"hidden": 24}, "sampler": {"solver": "euler"}}
+    (tmp_path / "b.json").write_text(json.dumps({"base": "a.toml", "flow": settings}))
     both = read_configuration("flow", tmp_path / "b.json")
-    assert (both.stage.batch, both.mean, both.grid.phases) == (2, None, 6)
+    assert (both.stage.batch, both.expected, both.flow.hidden, both.grid.phases) == (2, None, 24, 6)
 
 
 def test_a_network_left_out_can_be_put_back(tmp_path):
-    (tmp_path / "a.toml").write_text('base = "cof-v2"\n[flow.mean]\nmodes = 5\n')
-    assert read_configuration("flow", tmp_path / "a.toml").mean.modes == 5
+    (tmp_path / "a.toml").write_text('base = "cof-v2"\n[flow]\nflow = false\n[flow.expected]\nmodes = 5\n')
+    assert read_configuration("flow", tmp_path / "a.toml").expected.modes == 5
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("[flow]\nsubjcts = 3\n", "Did you mean subjects"),
-        ("[flow.mean_loop]\nlr = 1\n", "found 'lr'"),
+        ("[flow.expected_loop]\nlr = 1\n", "found 'lr'"),
         ("[flows]\n", "found flows"),
         ("[flow]\nsubjects = 'many'\n", "flow.subjects is a whole number"),
         ("[flow]\nsubjects = true\n", "flow.subjects is a whole number"),
         ("[flow.stage]\nbatch = 1.5\n", "flow.stage.batch is a whole number"),
         ("[flow]\ngrid = 3\n", "flow.grid is a table"),
-        ("[flow.mean]\nwidths = 3\n", "flow.mean.widths is a list"),
-        ("[flow]\nmean = false\nflow = false\n", "found neither"),
+        ("[flow.expected]\nwidths = 3\n", "flow.expected.widths is a list"),
+        ("[flow]\nexpected = false\nflow = false\n", "found neither"),
+        ("[flow.flow]\nhidden = 64\n", "found both"),
         ("[flow.prevalence]\ninfarct = 2.0\n", "between 0 and 1"),
         ("base = 3\n", "name of another"),
         ("base = 'nowhere'\n", "found "),

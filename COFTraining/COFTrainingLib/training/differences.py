@@ -11,7 +11,7 @@ from COFTrainingLib.training.configurations import KINDS, configuration_names, r
 from COFTrainingLib.training.loop.run_folder import config_diff, plain
 
 RUN_CONFIG = "config.json"
-PARTS = ("teacher", "segmenter", "ecg", "mean", "flow")
+PARTS = ("teacher", "segmenter", "ecg", "expected", "flow")
 """Runs that may lie in the folder of another."""
 
 

@@ -111,7 +111,9 @@ def test_what_was_made_is_found_again_and_only_the_rest_is_made(folder, tmp_path
     store = tmp_path / "store"
     shutil.copytree(folder / "own" / "cache", store)
     cohort = read_cohort(folder / "ukb")
-    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "own", None, None)
+    recipe = cine_recipe(
+        MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2, refinement_steps=2), folder / "own", None, None
+    )
     made, jobs = plan(store, seen_of(cohort), recipe, lambda _: 2)
     assert (len(made), jobs) == (SEEN, [])
     lost = next((store / "objects").glob("*/*.safetensors"))
@@ -131,7 +133,9 @@ def test_a_copy_of_the_files_gives_the_same_examples_without_work(folder, tmp_pa
 
     shutil.copytree(folder / "downloads", tmp_path / "elsewhere")
     cohort = imported(tmp_path / "elsewhere", tmp_path / "ukb")
-    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "own", None, None)
+    recipe = cine_recipe(
+        MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2, refinement_steps=2), folder / "own", None, None
+    )
     monkeypatch.setattr(example_store, "make_examples", None)  # would fail if it were called
     store = tmp_path / "store"
     shutil.copytree(folder / "own" / "cache", store)
@@ -159,7 +163,9 @@ def test_a_subject_that_cannot_be_used_is_left_out_with_the_reason(folder, tmp_p
     cohort = imported(tmp_path / "downloads", tmp_path / "ukb")
     store = tmp_path / "store"
     shutil.copytree(folder / "own" / "cache", store)
-    recipe = cine_recipe(MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2), folder / "own", None, None)
+    recipe = cine_recipe(
+        MotionGrid(**_tuples(folder)), CineMotion(frames=6, copies=2, refinement_steps=2), folder / "own", None, None
+    )
     cache = load_cines(store, cohort, recipe)
     assert list(cache.left_out) == [f"{broken.name.split('_')[0]}-2"]
     assert len(cache.rows) == 2 * (SEEN - 1)

@@ -32,7 +32,20 @@ def motion_checksums(folder):
     return {name: digest for name, digest in sums.items() if "teacher" not in name and "segmenter" not in name}
 
 
+def by_the_encoder_alone(folder):
+    """Make of a bundle one whose EF is what its ECG encoder states: the kind that an interval is fitted to."""
+    path = folder / "configs" / "metadata.json"
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    statement = "models/statement.safetensors"
+    (folder / statement).unlink()
+    metadata["checksums"].pop(statement)
+    metadata["cof"].pop("statement")
+    metadata["cof"]["ef_z90"] = 1.0
+    path.write_text(json.dumps(metadata), encoding="utf-8")
+
+
 def test_a_teacher_and_an_interval_are_put_into_a_bundle(bundle, walked, tmp_path):
+    by_the_encoder_alone(bundle)
     shutil.rmtree(bundle / "models" / "teacher")
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     metadata["checksums"] = {name: sum_ for name, sum_ in metadata["checksums"].items() if "teacher" not in name}
@@ -58,6 +71,7 @@ def test_a_teacher_and_an_interval_are_put_into_a_bundle(bundle, walked, tmp_pat
 def test_figures_stay_on_the_card_only_where_they_are_of_the_same_weights(bundle, walked, tmp_path):
     kept = renew_bundle(bundle, tmp_path / "kept")
     assert (kept / "docs" / "metrics.json").read_bytes() == (bundle / "docs" / "metrics.json").read_bytes()
+    by_the_encoder_alone(bundle)
     changed = renew_bundle(bundle, tmp_path / "changed", interval_records=4)
     assert not (changed / "docs" / "metrics.json").exists()
     other = tmp_path / "other.json"

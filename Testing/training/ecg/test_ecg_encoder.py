@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import EcgError
-from COFGeneratorLib.generator.networks.ecg_encoder import READING_UNITS, EcgEncoder, EcgEncoderConfig
+from COFGeneratorLib.generator.networks.ecg_encoder import (
+    LOG_VARIANCES,
+    MISHAPS,
+    READING_UNITS,
+    EcgEncoder,
+    EcgEncoderConfig,
+    SingleBeats,
+)
 from COFGeneratorLib.jobs.events import read_events
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.lead_field import DOWER, twelve_leads
@@ -14,7 +21,9 @@ from COFTrainingLib.training.ecg.ecg_encoder import (
     _electrodes,
     _turns,
     augment,
+    calibrate_territories,
     encoder_loss,
+    held_out_of,
     jitter_scalars,
     train_ecg_encoder,
 )
@@ -25,7 +34,7 @@ TINY = EcgEncoderConfig(widths=(8, 12, 16, 16), blocks=1, embedding=16)
 
 @pytest.fixture(scope="module")
 def cohort():
-    return synthesise_cohort(96, seed=5)
+    return synthesise_cohort(96, seed=5, mishaps=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +53,8 @@ def test_shapes_are_those_of_the_contract(cohort):
     assert reading.ef.shape == (3,)
     assert reading.territory_logits.shape == (3, 4)
     assert reading.conduction_logits.shape == (3, 3)
+    assert reading.mishap_logits.shape == (3, len(MISHAPS))
+    assert all(getattr(reading, name).shape == (3,) for name in LOG_VARIANCES.values())
     assert 3e5 < sum(parameter.numel() for parameter in encoder.parameters()) < 1.2e6
 
 
@@ -89,6 +100,64 @@ def test_every_parameter_gets_a_finite_gradient(cohort):
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_a_record_unfit_to_tell_teaches_only_that_it_is(cohort):
+    torch.manual_seed(0)
+    encoder = EcgEncoder(TINY).eval()
+    unfit = cohort.targets["mishap"] > 0
+    assert 8 < int(unfit.sum()) < 35
+    other = {name: value.clone() for name, value in cohort.targets.items()}
+    for name in ("ef", "rv_ef", "t_es_over_rr", "qrsd_ms", "infarct_extent"):
+        other[name][unfit] = 10.0
+    other["territory"][unfit] = 3.0
+    reading = encoder.latents(encoder(cohort.beat_mv, cohort.scalars)[0])
+    (one, numbers), (two, same) = (encoder_loss(reading, targets) for targets in (cohort.targets, other))
+    torch.testing.assert_close(one, two)
+    torch.testing.assert_close(numbers["ef_mae_percent"], same["ef_mae_percent"])
+    other["ef"][~unfit] += 0.1
+    assert encoder_loss(reading, other)[0] > one
+
+
+def test_territories_become_as_likely_as_they_are_among_natural_records(cohort):
+    torch.manual_seed(0)
+    encoder = EcgEncoder(TINY)
+    with torch.no_grad():  # an encoder that cries infarct, and is sure of it
+        encoder.head[-1].bias[len(READING_UNITS) + len(LOG_VARIANCES) :][1:4] += 5.0
+    calibrate_territories(encoder, cohort)
+    rows = slice(len(cohort) - held_out_of(cohort), None)
+    natural = (cohort.targets["mishap"][rows] == 0) & (cohort.targets["natural"][rows] > 0)
+    reading = encoder.latents(encoder(cohort.beat_mv[rows], cohort.scalars[rows])[0])
+    stated = reading.territory_logits.softmax(1)[natural].mean(0)
+    share = torch.bincount(cohort.targets["territory"][rows][natural].long(), minlength=4) / natural.sum()
+    torch.testing.assert_close(stated, share, atol=0.06, rtol=0)
+
+
+def single_beats(cohort, present):
+    """Each record's average beat as its single beats, some of them absent."""
+    mv = cohort.beat_mv[:4, None].expand(-1, 3, -1, -1).clone()
+    mv[:, 2] = 99.0  # never looked at where absent
+    rhythm = torch.ones(4, 3, 2)
+    return SingleBeats(mv, rhythm, torch.tensor(present).expand(4, 3))
+
+
+def test_single_beats_are_pooled_by_attention_and_absent_ones_are_not_looked_at(cohort):
+    torch.manual_seed(0)
+    encoder = EcgEncoder(EcgEncoderConfig(widths=(8, 12, 16, 16), blocks=1, embedding=16, beats=3)).eval()
+    beat, scalars = cohort.beat_mv[:4], cohort.scalars[:4]
+    alone = encoder(beat, scalars)[0]
+    beats = single_beats(cohort, [True, True, False])
+    torch.testing.assert_close(encoder(beat, scalars, beats)[0], alone)  # closed at first
+    with torch.no_grad():
+        encoder.beats.gain.fill_(1.0)
+    with_beats = encoder(beat, scalars, beats)[0]
+    assert (with_beats - alone).norm() > 1e-3
+    other = SingleBeats(beats.mv.clone(), beats.rr_ratio.clone(), beats.present)
+    other.mv[:, 2], other.rr_ratio[:, 2] = -5.0, 0.7
+    torch.testing.assert_close(encoder(beat, scalars, other)[0], with_beats)
+    other.rr_ratio[:, 1] = 0.8
+    assert (encoder(beat, scalars, other)[0] - with_beats).norm() > 1e-4
+    torch.testing.assert_close(encoder(beat, scalars)[0], alone)  # a record without them is read, too
+
+
 @pytest.mark.parametrize("scale", [0.0, 20.0])
 def test_absurd_input_gives_no_nan(scale):
     encoder = EcgEncoder()
@@ -102,7 +171,7 @@ def test_a_cohort_does_not_depend_on_chunks_and_survives_its_file(cohort, cohort
     torch.testing.assert_close(again.scalars, cohort.scalars)
     torch.testing.assert_close(again.beat_mv, cohort.beat_mv, atol=2e-3, rtol=2e-3)
     assert set(again.targets) == set(TARGETS)
-    part = synthesise_cohort(10, seed=5)
+    part = synthesise_cohort(10, seed=5, mishaps=0.2)
     torch.testing.assert_close(part.beat_mv, cohort.beat_mv[:10])
     for name, (centre, scale) in READING_UNITS.items():
         value = cohort.targets[name]

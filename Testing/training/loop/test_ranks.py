@@ -129,7 +129,7 @@ def test_shards_that_ranks_cannot_share_out_are_refused():
 def a_flow_network():
     torch.manual_seed(1)
     grid = MotionGrid(shape=(4, 8, 8), spacing_mm=(30.0, 18.0, 18.0), phases=3)
-    model = VelocityUNet(grid, FlowConfig(widths=(8, 8, 8), heads=2, hidden=16, residual=False))
+    model = VelocityUNet(grid, FlowConfig(widths=(8, 8, 8), heads=2, hidden=16, anatomy="labels"))
     torch.nn.init.normal_(model.out.weight, std=0.1)  # starts at zero: nothing would flow back
     inputs = (torch.randn(2, 3, 16, 8, 8), torch.rand(2), torch.rand(2, 3, 4, 8, 8), torch.randn(2, CONDITION_SIZE),
               torch.arange(3) / 3)  # fmt: skip

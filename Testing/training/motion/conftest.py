@@ -1,7 +1,10 @@
 """Examples of ten phantoms on a coarse grid, made once."""
 
+from functools import partial
+
 import pytest
 import torch
+from COFGeneratorLib.generator.networks.dynamics import own_embedding
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFTrainingLib.training.examples.flow_cache import build_flow_cache
@@ -36,3 +39,10 @@ def make_examples(tmp_path_factory, grid):
 def data(make_examples) -> FlowData:
     """Return the examples with anchors at the R wave."""
     return make_examples("ed")
+
+
+@pytest.fixture(scope="session")
+def heard(data) -> FlowData:
+    """Return the same examples with the embeddings of their ECGs as conditions, as the papers' flow hears them."""
+    torch.manual_seed(0)
+    return load_flow_data(data.cache, encoder := EcgEncoder().eval(), partial(own_embedding, encoder))

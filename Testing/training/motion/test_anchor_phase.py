@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.generator.model import SamplerDefaults
 from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig
 from COFGeneratorLib.generator.networks.grid import MotionGrid
@@ -25,12 +26,13 @@ from COFTrainingLib.training.examples.flow_samples import (
 )
 from COFTrainingLib.training.loop.loop import LoopConfig
 from COFTrainingLib.training.motion.calibrate import population_velocity
-from COFTrainingLib.training.motion.flow import StageTwoConfig, train_flow, train_mean
+from COFTrainingLib.training.motion.flow import train_flow
+from COFTrainingLib.training.motion.regression import StageTwoConfig, train_trunk
 from COFTrainingLib.training.motion.stage_two_settings import StageTwoTraining
 
 GRID = MotionGrid(shape=(6, 16, 16), spacing_mm=(22.0, 10.0, 10.0), phases=6)
 MEAN = MeanConfig(widths=(16, 16, 16), blocks=1, modes=3, hidden=16)
-FLOW = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16)
+FLOW = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16, anatomy="labels")
 ANCHOR = 0.3
 """About end-systole."""
 
@@ -106,7 +108,7 @@ def test_both_networks_learn_with_anchors_of_any_phase(data, tmp_path):
     assert (batch["anchor"] > 0).any()
     events = []
     stage = StageTwoConfig(batch=4)
-    mean, _ = train_mean(data, tmp_path / "mean", loop(60), stage, MEAN, progress=events.append)
+    mean, _ = train_trunk(data, tmp_path / "mean", loop(60), stage, MEAN, progress=events.append)
     losses = [event["loss"] for event in events if event["event"] == "progress"]
     assert np.mean(losses[-3:]) < 0.8 * losses[0]
     assert mean.config.any_anchor
@@ -115,7 +117,7 @@ def test_both_networks_learn_with_anchors_of_any_phase(data, tmp_path):
         motion = mean(batch["maps"][:1], torch.zeros(1, CONDITION_SIZE), torch.tensor([0.0, 0.5]), torch.tensor([0.5]))
     assert motion[:, 1].abs().max() < 1e-6
     assert motion[:, 0].abs().max() > 1e-3
-    flow, _, _ = train_flow(data, tmp_path / "flow", loop(20), stage, FLOW, mean)
+    flow, _ = train_flow(data, tmp_path / "flow", loop(20), stage, FLOW)
     assert flow.config.any_anchor
     assert flow.anchor.weight.abs().max() > 0.0
 
@@ -135,11 +137,12 @@ def test_examples_of_another_option_are_not_taken_for_these(data):
 
 def test_settings_that_begin_at_the_r_wave_by_their_nature_are_refused():
     assert asdict(StageTwoTraining())["anchor"] == "ed"
-    assert StageTwoTraining(anchor="any").flow_network.any_anchor
-    assert not StageTwoTraining().mean_network.any_anchor
+    assert StageTwoTraining(anchor="any").flow_config.any_anchor
+    assert not StageTwoTraining().flow_config.any_anchor
     with pytest.raises(TrainingError, match="anchor = 'es'"):
         StageTwoTraining(anchor="es")
-    for settings in ({"mean": None, "flow": FlowConfig(prediction="rate")}, {"cines": CineMotion(source="truth")}):
+    plain = {"expected": None, "flow": FlowConfig(prediction="rate"), "sampler": SamplerDefaults("euler", 4)}
+    for settings in (plain, {"cines": CineMotion(source="truth")}):
         with pytest.raises(TrainingError, match="begin at the R wave"):
             StageTwoTraining(anchor="any", **settings)
 

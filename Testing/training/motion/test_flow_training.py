@@ -1,6 +1,7 @@
 """Stage 2 on a handful of phantoms: targets are right, the volume loss is a derivative, training learns and resumes."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 from COFTrainingLib.phantom.subject import draw_subject
 from COFTrainingLib.training.examples.flow_cache import FlowCache, build_flow_cache
 from COFTrainingLib.training.examples.flow_samples import displacement_on_grid, flow_example
-from COFTrainingLib.training.motion.flow import StageTwoConfig, train_flow, train_mean
+from COFTrainingLib.training.motion.flow import train_flow
+from COFTrainingLib.training.motion.regression import StageTwoConfig, train_trunk
 from support.loops import loop
 
 TINY_MEAN = MeanConfig(widths=(16, 16, 16), blocks=1, modes=3, hidden=16)
-TINY_FLOW = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16)
+TINY_FLOW = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16, anatomy="labels")
 
 
 @pytest.mark.slow
@@ -58,11 +60,11 @@ def test_a_killed_cache_is_finished_not_made_again(data, grid, tmp_path):
     assert np.abs(cache.arrays["velocity"][7]).max() > 0
 
 
-def test_the_mean_learns_and_resumes_on_the_same_curve(data, tmp_path):
+def test_the_trunk_learns_and_resumes_on_the_same_curve(data, tmp_path):
     stage = StageTwoConfig(batch=4)
-    model, _ = train_mean(data, tmp_path / "whole", loop(20), stage, TINY_MEAN)
+    model, _ = train_trunk(data, tmp_path / "whole", loop(20), stage, TINY_MEAN)
     events = []
-    train_mean(data, tmp_path / "more", loop(60), stage, TINY_MEAN, progress=events.append)
+    train_trunk(data, tmp_path / "more", loop(60), stage, TINY_MEAN, progress=events.append)
     losses = [event["loss"] for event in events if event["event"] == "progress"]
     assert np.mean(losses[-3:]) < 0.7 * losses[0]
 
@@ -71,22 +73,21 @@ def test_the_mean_learns_and_resumes_on_the_same_curve(data, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_mean(data, tmp_path / "cut", loop(20), stage, TINY_MEAN, progress=stop)
-    resumed, _ = train_mean(data, tmp_path / "cut", loop(20), stage, TINY_MEAN, resume=True)
+        train_trunk(data, tmp_path / "cut", loop(20), stage, TINY_MEAN, progress=stop)
+    resumed, _ = train_trunk(data, tmp_path / "cut", loop(20), stage, TINY_MEAN, resume=True)
     for a, b in zip(model.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("prediction", ["x0", "v"])
-def test_the_flow_learns_with_and_without_a_mean(data, tmp_path, prediction):
-    network = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16, prediction=prediction)
-    mean, _ = train_mean(data, tmp_path / "mean", loop(5), StageTwoConfig(batch=4), TINY_MEAN)
-    for name, given in (("residual", mean), ("whole", None)):
-        events = []
-        model, spread, _ = train_flow(
-            data, tmp_path / name, loop(40), StageTwoConfig(batch=4), network, given, progress=events.append
-        )
-        losses = [event["loss"] for event in events if event["event"] == "progress"]
-        assert np.mean(losses[-2:]) < np.mean(losses[:2])
-        assert model.config.residual == (given is not None)
-        assert len(spread) == 3
+def test_the_plain_flow_learns_and_begins_with_weights_it_is_given(data, tmp_path, prediction):
+    network, events = replace(TINY_FLOW, prediction=prediction), []
+    model, _ = train_flow(data, tmp_path / "run", loop(40), StageTwoConfig(batch=4), network, progress=events.append)
+    losses = [event["loss"] for event in events if event["event"] == "progress"]
+    assert np.mean(losses[-2:]) < np.mean(losses[:2])
+    again = []
+    train_flow(
+        data, tmp_path / "again", loop(5), StageTwoConfig(batch=4), network, initial=model.state_dict(),
+        progress=again.append,
+    )  # fmt: skip
+    assert next(event["loss"] for event in again if event["event"] == "progress") < losses[0]

@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import BundleError
-from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE, null_condition
+from COFGeneratorLib.generator.networks.condition import null_condition
+from COFGeneratorLib.generator.networks.dynamics import embedding_condition
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.pack import unpack
 from COFGeneratorLib.generator.networks.sampler import RATE_SCALE, diffusion_scales, integrate
-from COFTrainingLib.training.motion.flow import StageTwoConfig, moved_maps, train_flow
+from COFTrainingLib.training.motion.flow import moved_maps, train_flow
+from COFTrainingLib.training.motion.regression import StageTwoConfig
 from support.loops import loop
 
 GRID = MotionGrid(shape=(4, 8, 8), spacing_mm=(30.0, 18.0, 18.0), phases=5)
-SMALL = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16, residual=False)
+ECG_SIZE = 24
+SMALL = FlowConfig(widths=(16, 16, 16), heads=2, hidden=16, anatomy="labels", ecg_size=ECG_SIZE)
 ABLATIONS = {
     "diffusion": {"prediction": "noise"},
     "physical time": {"prediction": "rate"},
-    "w/o REA": {"anatomy": False, "prediction": "v"},
+    "w/o REA": {"anatomy": "none", "prediction": "v"},
     "w/o temporal ECG": {"ecg_route": "space", "prediction": "v"},
     "w/o TOPPR": {"target": "frames", "prediction": "v"},
 }
@@ -34,9 +37,9 @@ def a_network(**changes) -> VelocityUNet:
 
 def inputs(seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
+    heard = embedding_condition(torch.randn(2, ECG_SIZE, generator=generator))
     return (torch.randn(2, 5, 16, 8, 8, generator=generator), torch.rand(2, generator=generator),
-            torch.rand(2, 3, 4, 8, 8, generator=generator), torch.randn(2, CONDITION_SIZE, generator=generator),
-            torch.arange(5) / 5)  # fmt: skip
+            torch.rand(2, 3, 4, 8, 8, generator=generator), heard, torch.arange(5) / 5)  # fmt: skip
 
 
 def test_a_network_that_knows_the_noise_is_denoised_to_the_data():
@@ -71,7 +74,7 @@ def test_in_physical_time_a_phase_knows_nothing_of_later_ones():
 def test_without_rea_anatomy_changes_nothing_and_with_it_something():
     pack, tau, maps, condition, phases = inputs()
     with torch.no_grad():
-        for anatomy, same in ((False, True), (True, False)):
+        for anatomy, same in (("none", True), ("labels", False)):
             model = a_network(anatomy=anatomy)
             outputs = [model(pack, tau, given, condition, phases) for given in (maps, 1 - maps)]
             assert torch.equal(*outputs) == same
@@ -99,12 +102,11 @@ def test_frames_are_the_anatomy_under_its_motion(data):
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_every_ablation_trains(data, tmp_path, name):
+def test_every_ablation_trains(heard, tmp_path, name):
+    data = heard
     events = []
     network = replace(SMALL, **ABLATIONS[name])
-    model, _, _ = train_flow(
-        data, tmp_path / "run", loop(40), StageTwoConfig(batch=4), network, None, progress=events.append
-    )
+    model, _ = train_flow(data, tmp_path / "run", loop(40), StageTwoConfig(batch=4), network, progress=events.append)
     losses = [event["loss"] for event in events if event["event"] == "progress"]
     assert np.mean(losses[-2:]) < 0.97 * np.mean(losses[:2])
     batch = data.batch(data.valid[:1])
@@ -121,7 +123,7 @@ def test_every_ablation_trains(data, tmp_path, name):
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(BundleError, match="mean = false"):
-        VelocityUNet(GRID, replace(SMALL, residual=True, prediction="noise"))
+    with pytest.raises(BundleError, match="begins at the R wave"):
+        replace(SMALL, prediction="rate", any_anchor=True)
     with pytest.raises(BundleError, match="found 'score'"):
         FlowConfig(prediction="score")

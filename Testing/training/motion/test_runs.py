@@ -43,9 +43,9 @@ def test_a_run_killed_twice_ends_with_the_same_weights(walked, tmp_path):
         return told
 
     with pytest.raises(KeyboardInterrupt):
-        start(walked, tmp_path / "run", told=kill_at("mean", 8))
+        start(walked, tmp_path / "run", told=kill_at("expected", 8))
     with pytest.raises(KeyboardInterrupt):
-        start(walked, tmp_path / "run", told=kill_at("flow", 8), resume=True)
+        start(walked, tmp_path / "run", told=kill_at("fold", 4), resume=True)
     run = start(walked, tmp_path / "run", resume=True)
     expected = json.loads((walked.folder / "smoke" / "run" / "stage2.json").read_text())
     assert json.loads((run / "stage2.json").read_text()) == expected
@@ -120,7 +120,7 @@ def test_a_stopped_training_says_how_to_go_on(tmp_path, monkeypatch, capsys):
 
 def test_an_encoder_that_does_not_fit_is_refused(walked, tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    shutil.copyfile(walked.folder / "smoke" / "run" / "mean" / "model.safetensors", tmp_path / "model.safetensors")
+    shutil.copyfile(walked.folder / "smoke" / "run" / "flow" / "model.safetensors", tmp_path / "model.safetensors")
     with pytest.raises(TrainingError, match="must fit"):
         start(walked, tmp_path / "run", ecg_weights=tmp_path)
     with pytest.raises(TrainingError, match="cof train ecg"):
@@ -157,8 +157,8 @@ def test_an_unfinished_run_is_not_exported(finished, tmp_path, name):
 
 
 def test_altered_weights_are_not_exported(finished, tmp_path):
-    shutil.copyfile(finished / "flow" / "model.safetensors", finished / "mean" / "model.safetensors")
-    with pytest.raises(TrainingError, match="mean are missing or were altered"):
+    shutil.copyfile(finished / "expected" / "model.safetensors", finished / "flow" / "model.safetensors")
+    with pytest.raises(TrainingError, match="flow are missing or were altered"):
         export_bundle(finished, tmp_path / "bundle")
 
 

@@ -11,7 +11,7 @@ from COFTrainingLib.cohort.importers.acdc import import_acdc
 from COFTrainingLib.cohort.manifest import read_cohort
 from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
 from COFTrainingLib.cohort.synthetic.synthesis import synthesize
-from COFTrainingLib.phantom.physiology import NATURAL
+from COFTrainingLib.phantom.prevalence import NATURAL
 from COFTrainingLib.training.configurations import read_configuration
 from COFTrainingLib.training.teacher.teacher_cohort import cohort_pairs, load_frames
 

@@ -8,10 +8,11 @@ from typing import Any
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.generator.bundle import load_bundle, save_bundle, with_tuples
-from COFGeneratorLib.generator.model import MotionModel, SamplerDefaults
+from COFGeneratorLib.generator.encoders.named import NamedEncoder
+from COFGeneratorLib.generator.model import MotionModel, PostProcessing, SamplerDefaults
+from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow, ExpectedFlowConfig
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
-from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
 from COFGeneratorLib.generator.networks.pack import PackScale
 from safetensors.torch import load_file
 
@@ -24,7 +25,7 @@ from COFTrainingLib.training.bundles.provenance import (
     trained_on,
     without_place,
 )
-from COFTrainingLib.training.ecg.ecg_training import WEIGHTS, encoder_facts, load_encoder
+from COFTrainingLib.training.ecg.ecg_training import CONFIG, WEIGHTS, encoder_facts, load_encoder, load_statement
 from COFTrainingLib.training.motion.stage_two import POPULATION
 from COFTrainingLib.training.publishing import check_place, publish, staged
 
@@ -104,18 +105,19 @@ def assemble_motion_model(run: Path | str) -> MotionModel:
     config, finished = read_run(run)
     training = config["training"]
     grid = MotionGrid(**with_tuples(training["grid"]))
-    mean = flow = None
     told = {"any_anchor": training.get("anchor", "ed") == "any"}
-    if training["mean"]:
-        mean = MotionMean(grid, MeanConfig(**with_tuples(training["mean"]) | told))
-        mean.load_state_dict(load_file(run / "mean" / WEIGHTS))
-    if training["flow"]:
-        flow = VelocityUNet(grid, FlowConfig(**with_tuples(training["flow"]) | told | {"residual": mean is not None}))
-        flow.load_state_dict(load_file(run / "flow" / WEIGHTS))
+    flow: ExpectedFlow | VelocityUNet
+    if training["expected"]:
+        flow = ExpectedFlow(grid, ExpectedFlowConfig(**with_tuples(training["expected"]) | told))
+    else:
+        known = json.loads((run / "flow" / CONFIG).read_text(encoding="utf-8"))["model"]["network"]  # as it was trained
+        flow = VelocityUNet(grid, FlowConfig(**with_tuples(known)))
+    flow.load_state_dict(load_file(run / "flow" / WEIGHTS))
     return MotionModel(
-        grid, load_encoder(run / "ecg"), PackScale(tuple(finished["rms"])), mean, flow,
-        spread=tuple(finished["spread"]), gain=float(finished["gain"]),
-        sampler=SamplerDefaults(**training["sampler"]),
+        grid, load_encoder(run / "ecg"), PackScale(tuple(finished["rms"])), flow, gain=float(finished["gain"]),
+        listener=NamedEncoder(**config["listener"]) if "listener" in config else None,
+        sampler=SamplerDefaults(**training["sampler"]), after=PostProcessing(**training["after"]),
+        statement=load_statement(run / "ecg"),
         ef_z90=finished.get("ef_z90"), ef_shift=float(finished.get("ef_shift", 0.0)),
     ).to("cpu")  # fmt: skip
 

@@ -9,7 +9,7 @@ from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import write_json
 
 from COFTrainingLib.cohort.synthetic.synthesis import LICENCE, PREVALENCES
-from COFTrainingLib.phantom.physiology import Prevalence
+from COFTrainingLib.phantom.prevalence import Prevalence
 from COFTrainingLib.training.ecg.ecg_training import WEIGHTS, encoder_facts
 from COFTrainingLib.training.loop.run_folder import config_diff, plain
 from COFTrainingLib.training.loop.settings import applied
@@ -75,9 +75,10 @@ def trained_on(run: Path) -> dict[str, Any]:
         "used_for_training": finished["subjects"]["train"],
         "used_for_validation": finished["subjects"]["valid"],
         "seeds": {
-            name: training[f"{name}_loop"]["seed"] for name in ("mean", "flow") if training[name]
+            name: training[f"{name}_loop"]["seed"] for name in ("expected", "flow") if training[name]
         } | {"ecg": ecg["loop"]["seed"]},
         "steps": steps_of(run),
+        "start_from": config.get("start_from"),
         "versions": config["versions"],
     }  # fmt: skip
 
@@ -120,9 +121,10 @@ def _recorded(cohort: dict[str, Any], training: dict[str, Any], finished: dict[s
 def steps_of(run: Path) -> dict[str, int]:
     """Return the optimiser steps of every network of a run, as its own configuration states them."""
     steps = {"ecg": encoder_facts(run / "ecg")["trained_with"]["loop"]["steps"]}
-    for name in ("mean", "flow"):
-        if (run / name / WEIGHTS).is_file():
-            steps[name] = json.loads((run / name / CONFIG).read_text(encoding="utf-8"))["loop"]["steps"]
+    runs = {"expected": "expected", "each fold": "fold-0", "flow": "flow"}
+    for name, folder in runs.items():
+        if (run / folder / WEIGHTS).is_file() and (run / folder / CONFIG).is_file():
+            steps[name] = json.loads((run / folder / CONFIG).read_text(encoding="utf-8"))["loop"]["steps"]
     return steps
 
 

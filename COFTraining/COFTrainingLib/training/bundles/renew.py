@@ -65,7 +65,7 @@ def renew_bundle(
             settings |= {name: facts[name].pop("configuration")} if "configuration" in facts[name] else {}
     model = bundle.model
     if interval_records:
-        if model.ef_z90 is None:
+        if model.ef_z90 is None or model.statement is not None:
             raise TrainingError(
                 "An interval of EF belongs to a model that goes by the EF its encoder states; this one does not. Leave "
                 "--interval out."

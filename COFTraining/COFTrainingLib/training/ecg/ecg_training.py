@@ -1,4 +1,4 @@
-"""The ECG encoder's training as a configuration, and the encoder that a run of Stage 2 is trained with."""
+"""The training of the ECG encoder and of its statement of EF, and what a run of Stage 2 takes over of them."""
 
 import hashlib
 import json
@@ -10,16 +10,20 @@ from typing import Any
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import replacing, write_json
 from COFGeneratorLib.generator.bundle import METADATA, read_metadata, with_tuples
+from COFGeneratorLib.generator.ef_statement import EfStatement, StatementConfig
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
+from COFGeneratorLib.weights import save_exact
 from safetensors.torch import load_file
 
-from COFTrainingLib.training.ecg.ecg_cohort import OVERSAMPLED, EcgCohort, synthesise_cohort
-from COFTrainingLib.training.ecg.ecg_encoder import train_ecg_encoder
+from COFTrainingLib.training.ecg.ecg_cohort import MISHAP_SHARE, OVERSAMPLED, EcgCohort, synthesise_cohort
+from COFTrainingLib.training.ecg.ecg_encoder import calibrate_territories, train_ecg_encoder
+from COFTrainingLib.training.ecg.statement_training import StatementTraining, fit_statement
 from COFTrainingLib.training.loop.loop import LoopConfig, Progress, TrainedRun
 from COFTrainingLib.training.loop.ranks import first_rank_first
 
 WEIGHTS, CONFIG, SOURCE, RECORDS = "model.safetensors", "config.json", "source.json", "cohort.safetensors"
 BUNDLED = Path("models", "ecg.safetensors")
+STATEMENT, STATEMENT_CONFIG = "statement.safetensors", "statement.json"
 SETTINGS = "configuration.json"
 """What ``cof train ecg`` was asked for; ``config.json`` is the loop's own, which every run has."""
 
@@ -36,15 +40,17 @@ class EcgTraining:
     Args:
         batch: Records a step.
         records: Synthetic records to train on; findings are oversampled.
-        held_out: Further records that elect the best weights.
+        held_out: Further records that elect the best weights and calibrate the territories of infarcts.
         encoder: Size of the network.
+        statement: How the statement of EF is fitted afterwards.
         loop: Settings of the loop; its seed is that of the records, too.
     """
 
     batch: int = 128
     records: int = 24_000
-    held_out: int = 1000
+    held_out: int = 2000
     encoder: EcgEncoderConfig = field(default_factory=EcgEncoderConfig)
+    statement: StatementTraining = field(default_factory=StatementTraining)
     loop: LoopConfig = field(default_factory=_loop)
 
 
@@ -64,10 +70,39 @@ def train_ecg(
     out_dir = Path(out_dir)
     with first_rank_first() as ranks:
         _prepare(out_dir, config, workers, resume or not ranks.first)
-    return train_ecg_encoder(
-        out_dir, EcgCohort.load(out_dir / RECORDS), records=config.records, batch=config.batch, encoder=config.encoder,
-        loop=config.loop, resume=(out_dir / CONFIG).exists(), progress=progress,
+    cohort = EcgCohort.load(out_dir / RECORDS)
+    run = train_ecg_encoder(
+        out_dir, cohort, records=config.records, batch=config.batch, encoder=config.encoder, loop=config.loop,
+        resume=(out_dir / CONFIG).exists(), progress=progress,
     )  # fmt: skip
+    with first_rank_first() as ranks:
+        if ranks.first:
+            _state(out_dir, config, cohort, workers)
+    return run
+
+
+def _state(out_dir: Path, config: EcgTraining, cohort: EcgCohort, workers: int) -> None:
+    """Calibrate the trained encoder, and fit the statement of EF to it."""
+    encoder = _filled(config.encoder, out_dir / WEIGHTS)
+    calibrate_territories(encoder, cohort)
+    save_exact(encoder.state_dict(), out_dir / WEIGHTS)
+    save_statement(fit_statement(encoder, config.statement, workers=workers), out_dir)
+
+
+def save_statement(statement: EfStatement, folder: Path) -> None:
+    """Write a statement of EF beside its encoder."""
+    write_json(folder / STATEMENT_CONFIG, asdict(statement.config))
+    save_exact(statement.state_dict(), folder / STATEMENT)
+
+
+def load_statement(folder: Path) -> EfStatement | None:
+    """Return the statement of EF of a run, None where it has none."""
+    facts = _json(folder / STATEMENT_CONFIG)
+    if facts is None:
+        return None
+    statement = EfStatement(StatementConfig(**facts))
+    statement.load_state_dict(load_file(folder / STATEMENT))
+    return statement.eval()
 
 
 def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool) -> None:
@@ -82,7 +117,10 @@ def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool) -> 
         )
     records = out_dir / RECORDS
     if not records.is_file():
-        made = synthesise_cohort(config.records + config.held_out, config.loop.seed, OVERSAMPLED, workers=workers)
+        count = config.records + config.held_out
+        made = synthesise_cohort(
+            count, config.loop.seed, OVERSAMPLED, mishaps=MISHAP_SHARE, beats=config.encoder.beats, workers=workers
+        )
         with replacing(records) as beside:
             made.save(beside)
     if not (out_dir / SETTINGS).is_file():
@@ -119,8 +157,24 @@ def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig)
     config = EcgEncoderConfig(**with_tuples(size)) if size else fallback
     _filled(config, file)
     write_json(folder / SOURCE, {**facts, "encoder": vars(config)})
+    _adopt_statement(file, folder, bundled)
     with replacing(folder / WEIGHTS) as beside:  # last: a folder with weights is complete
         shutil.copyfile(file, beside)
+
+
+def _adopt_statement(encoder: Path, folder: Path, bundled: bool) -> None:
+    """Copy the statement of EF that lies beside an encoder's weights, where there is one."""
+    source = encoder.with_name(STATEMENT)
+    facts = (
+        read_metadata(encoder.parents[1])["cof"].get("statement")
+        if bundled
+        else _json(encoder.with_name(STATEMENT_CONFIG))
+    )
+    if facts is None or not source.is_file():
+        return
+    write_json(folder / STATEMENT_CONFIG, facts)
+    with replacing(folder / STATEMENT) as beside:
+        shutil.copyfile(source, beside)
 
 
 def load_encoder(folder: Path) -> EcgEncoder:

@@ -14,9 +14,10 @@ from COFGeneratorLib.weights import save_exact
 from safetensors.torch import load_file
 
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
-from COFTrainingLib.phantom.physiology import Physiology, Prevalence, draw_physiology
+from COFTrainingLib.phantom.physiology import Physiology, draw_physiology
 from COFTrainingLib.phantom.planes import render_plane
-from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
+from COFTrainingLib.phantom.prevalence import ENRICHED, Prevalence
+from COFTrainingLib.phantom.subject import draw_subject
 from COFTrainingLib.training.ecgflowcmr.settings import DataSettings
 from COFTrainingLib.training.loop.loop import Progress
 

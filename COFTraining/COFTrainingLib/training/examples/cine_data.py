@@ -1,5 +1,6 @@
 """A recorded cohort as training data of Stage 2: what ``FlowCache`` is for phantoms."""
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,7 +25,7 @@ class CineCache:
     """The examples of a cohort in a store, indexed 0 … N − 1."""
 
     def __init__(
-        self, store: Path, cohort: Cohort, made: dict[str, Made], grid: MotionGrid, any_anchor: bool = False
+        self, store: Path, cohort: Cohort, made: dict[str, Made], grid: MotionGrid, further: tuple[str, ...] = ()
     ) -> None:
         self.folder, self.grid, self.made = store, grid, made
         self.rows = [
@@ -34,7 +35,7 @@ class CineCache:
         ]
         self.facts = {"subjects": len(self.rows), "grid": asdict(grid)}
         keys = [key for _, key, _ in self.rows]
-        self.arrays = {name: _Gathered(store, keys, name) for name in (*ARRAYS, *(("anchor",) if any_anchor else ()))}
+        self.arrays = {name: _Gathered(store, keys, name) for name in (*ARRAYS, *further)}
         self.seeds = np.array([f"{subject.id}/{copy}" if copy else subject.id for subject, _, copy in self.rows])
 
     @property
@@ -59,9 +60,10 @@ class CineCache:
     def summary(self) -> dict[str, Any]:
         """Return where labels come from and how well the registration agrees, for the model's card."""
         facts = [example_facts(self.folder, key) for _, key, copy in self.rows if copy == 0]
-        sources = [fact["labels_from"] for fact in facts]
+        sources, ecgs = ([fact[name] for fact in facts] for name in ("labels_from", "ecg"))
         return {
             "labels_from": {name: sources.count(name) for name in sorted(set(sources))},
+            "ecg": {name: ecgs.count(name) for name in sorted(set(ecgs))},
             "registration_confidence": round(float(np.mean([fact["confidence"] for fact in facts])), 4),
             "left_out": len(self.left_out),
         }
@@ -92,8 +94,11 @@ def cine_recipe(
     teacher: Path | str | None,
     segmenter: Path | str | None,
     anchor: str = "ed",
+    looks: str = "",
 ) -> Recipe:
     """Return the recipe of a run: with the teacher and the segmenter that are named, or that lie in the run.
+
+    ``looks`` is the folder of the teacher whose encoder looks at images, or empty.
 
     Raises:
         TrainingError: If motion is to come from a teacher and there is none.
@@ -101,7 +106,7 @@ def cine_recipe(
     folder = ""
     if motion.source == "teacher":
         folder = str(teacher_folder(teacher if teacher is not None else run / "teacher"))
-    return Recipe(grid, motion, folder, segmenter_folder(run, segmenter), anchor)
+    return Recipe(grid, motion, folder, segmenter_folder(run, segmenter), anchor, looks)
 
 
 def teacher_folder(given: Path | str) -> Path:
@@ -164,7 +169,7 @@ def load_cines(
         return recipe.motion.copies if subject.split == "train" else 1
 
     made = fill_store(store, used, recipe, copies, workers=workers, scheduler=scheduler, progress=progress)
-    cache = CineCache(store, used, made, recipe.grid, recipe.anchor == "any")
+    cache = CineCache(store, used, made, recipe.grid, further_arrays(recipe))
     lost = cache.left_out
     if len(lost) > LARGEST_LOSS * max(len(used.subjects), 1) or not cache.rows:
         shown = "; ".join(f"{name}: {reason}" for name, reason in list(lost.items())[:SHOWN])
@@ -172,7 +177,16 @@ def load_cines(
             f"Most subjects of a cohort must give an example; {len(lost)} of {len(used.subjects)} of "
             f"{cohort.header.name} do not, e.g. {shown}. Check it: cof cohort check"
         )
+    check_own_ecgs(cache)
     return cache
+
+
+def further_arrays(recipe: Recipe) -> tuple[str, ...]:
+    """Return what examples hold beside ``ARRAYS``."""
+    found: tuple[str, ...] = ("anchor",) if recipe.anchor == "any" else ()
+    if recipe.looks:
+        found += ("image",) if recipe.motion.source == "truth" else ("image", "confidence")
+    return found
 
 
 def check_roles(cohort: Cohort, recipe: Recipe) -> Cohort:
@@ -182,12 +196,32 @@ def check_roles(cohort: Cohort, recipe: Recipe) -> Cohort:
         TrainingError: If the manifest lists too little of any of them.
     """
     used = replace(cohort, subjects=tuple(s for s in cohort.used() if s.split != "test"))
-    needed = ["cine", "ecg"] + (["displacement"] if recipe.motion.source == "truth" else [])
+    needed = ["cine", *cohort.header.needs] + (["displacement"] if recipe.motion.source == "truth" else [])
+    needed = [role for role in dict.fromkeys(needed) if role in ("cine", "ecg", "displacement")]
     for role in needed:
         lacking = [subject.id for subject in used.subjects if role not in subject.files]
         if lacking:
             raise TrainingError(
-                f"Stage 2 learns from cines with an ECG; {len(lacking)} subjects of {cohort.header.name} have no "
-                f"{role}, e.g. {', '.join(lacking[:SHOWN])}. Leave them out (an MRI-only cohort trains the teacher)."
+                f"Stage 2 learns from cines, with the ECGs that their manifest promises; {len(lacking)} subjects of "
+                f"{cohort.header.name} have no {role}, e.g. {', '.join(lacking[:SHOWN])}. Leave them out."
             )
     return used
+
+
+def check_own_ecgs(cache: CineCache) -> None:
+    """Refuse an ECG that several people have: it tells nothing of the heart whose motion is learnt under it.
+
+    Raises:
+        TrainingError: If beats of one person are those of another.
+    """
+    owners: dict[str, str] = {}
+    for subject, index in cache.first_of(cache.ready):
+        beats = cache.arrays["beats"][index]
+        if not beats.any():  # there is none
+            continue
+        other = owners.setdefault(hashlib.sha256(beats.tobytes()).hexdigest(), subject.person)
+        if other != subject.person:
+            raise TrainingError(
+                f"Every heart needs an ECG of its own; {subject.person} and {other} have the same. Give each its own, "
+                "or have ECGs made that fit them: cof cohort import-acdc … --ecg synthesise"
+            )

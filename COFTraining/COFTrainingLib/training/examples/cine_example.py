@@ -13,9 +13,10 @@ from COFGeneratorLib.anatomy.segmenters.segmenter import own_segmenter
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.ecg import analyse_ecg, read_ecg
 from COFGeneratorLib.ecg.average_beat import average_beat
-from COFGeneratorLib.ecg.record import EcgRecord
+from COFGeneratorLib.ecg.cycle import BEAT_SAMPLES, SCALAR_NAMES
+from COFGeneratorLib.ecg.record import LEADS, EcgRecord
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.networks.grid import MotionGrid, anatomy_maps, label_fractions
+from COFGeneratorLib.generator.networks.grid import MotionGrid, anatomy_maps, grid_for_heart, label_fractions
 from COFGeneratorLib.motion.fields import logarithm, voxels_from_mm
 from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 from scipy.interpolate import CubicSpline
@@ -39,6 +40,8 @@ from COFTrainingLib.training.examples.flow_samples import (
     jittered,
     volume_phases,
 )
+from COFTrainingLib.training.examples.seen import seen_in_cine
+from COFTrainingLib.training.examples.stated import stated_of_cine
 
 MIN_FRAMES = 8
 """A cine of fewer frames does not show when the heart is smallest."""
@@ -56,6 +59,7 @@ class Recipe:
         teacher: Folder of the teacher, or empty.
         segmenter: Folder of the segmenter for anchors without labels, or empty.
         anchor: When anchors are taken, one of ``flow_samples.ANCHORS``: at the R wave, or every copy at another phase.
+        looks: Folder of the teacher whose encoder looks at the anchor's image, or empty.
     """
 
     grid: MotionGrid
@@ -63,18 +67,20 @@ class Recipe:
     teacher: str = ""
     segmenter: str = ""
     anchor: str = "ed"
+    looks: str = ""
 
 
 def make_examples(cohort: Cohort, subject: Subject, recipe: Recipe, copies: int, seed: int) -> list[dict[str, Any]]:
     """Return the examples of a subject: what ``FlowCache`` holds of one, in the types in which it is stored.
 
     Beside it ``volumes`` (T, 3): LV, wall and RV at the grid's phases relative to the anchor's, counted in the labels
-    of the cine where there are any, else in the anchor's labels as the registration moves them on the native grid; and
-    ``anchor`` (1,), the phase of the anchor, where the recipe takes it at any.
+    of the cine where there are any, else in the anchor's labels as the registration moves them on the native grid;
+    ``stated`` (3,), see ``stated_of_cine``; and ``anchor`` (1,), the phase of the anchor, where the recipe takes it at
+    any. Without an ECG, ``beats`` and ``scalars`` are zero.
 
     Args:
         cohort: The cohort.
-        subject: One of its subjects, with the files ``cine`` and ``ecg``.
+        subject: One of its subjects, with the file ``cine`` and perhaps ``ecg``.
         recipe: How.
         copies: How many examples.
         seed: Of their variation.
@@ -85,17 +91,21 @@ def make_examples(cohort: Cohort, subject: Subject, recipe: Recipe, copies: int,
     cine, order = _cine(cohort, subject)
     starts = _starts(cohort, subject, order, recipe, copies, seed)
     moving = {start: _moving(cohort, subject, cine, order, start, recipe) for start in sorted(set(starts))}
-    heard = ecg_draws(read_ecg(cohort.path(subject, "ecg")), np.random.default_rng([seed, 1]))
+    heard = no_ecg()
+    if "ecg" in subject.files:
+        heard = ecg_draws(read_ecg(cohort.path(subject, "ecg")), np.random.default_rng([seed, 1]))
+    source = subject.facts.get("ecg", "recorded" if "ecg" in subject.files else "none")
     examples = []
     for copy, start in enumerate(starts):
         rng = np.random.default_rng([seed, 2, copy])
         heart = moving[start]
         own = heart.frame if copy == 0 else jittered(heart.frame, rng)
         example = _on_grid(heart, own, recipe, at_r=start == 0)
-        facts = {"labels_from": heart.source, "confidence": float(heart.field.confidence.mean())}
+        facts = {"labels_from": heart.source, "confidence": float(heart.field.confidence.mean()), "ecg": source}
         if recipe.anchor == "any":
             example["anchor"] = np.array([start / len(order)], dtype=np.float32)
-        examples.append({**example, **heard, "volumes": heart.volumes.astype(np.float32), "facts": facts})
+        example |= {"volumes": heart.volumes.astype(np.float32), "stated": stated_of_cine(subject, heart.volumes)}
+        examples.append({**example, **heard, "facts": facts})
     return examples
 
 
@@ -239,7 +249,8 @@ def _warped_volumes(labels: np.ndarray, anchor: SaxStack, field: MotionField, in
 
 
 def _on_grid(heart: _Moving, frame: HeartFrame, recipe: Recipe, at_r: bool) -> dict[str, Any]:
-    grid, anchor, fractions = recipe.grid, heart.anchor, label_fractions(heart.labels)
+    anchor, fractions = heart.anchor, label_fractions(heart.labels)
+    grid = grid_for_heart(heart.labels, anchor.ijk_to_ras, frame, recipe.grid)  # as for a heart that is generated
     nodes = grid.points_mm(REFINE)
     points = nodes.reshape(-1, 3) @ frame.axes_ras + frame.origin_ras  # axes_ras: rows are the axes, orthonormal
     along = heart.field.at(points) @ frame.axes_ras.T
@@ -258,6 +269,7 @@ def _on_grid(heart: _Moving, frame: HeartFrame, recipe: Recipe, at_r: bool) -> d
         share = 1.0 / np.maximum(heart.volumes[0], 1e-3)
         sensitivity, deficit = sensitivity * share.reshape(1, 3, 1, 1, 1, 1), deficit * share
     return {
+        **seen_in_cine(anchor, heart.field, heart.in_time, frame, grid, recipe.looks),
         "maps": anatomy_maps(fractions, anchor.ijk_to_ras, frame, grid).astype(np.float16),
         "velocity": velocity.numpy().astype(np.float16),
         "sensitivity": (sensitivity * SENSITIVITY_SCALE).astype(np.float16),
@@ -281,6 +293,12 @@ def ecg_draws(record: EcgRecord, rng: np.random.Generator) -> dict[str, np.ndarr
         beats.append(average_beat(record.signal_mv, record.fs_hz, cycle.r_peaks_s * record.fs_hz, half))
     scalars = np.repeat(cycle.scalars()[None], ECG_DRAWS, axis=0)
     return {"beats": np.stack(beats).astype(np.float16), "scalars": scalars.astype(np.float32)}
+
+
+def no_ecg() -> dict[str, np.ndarray]:
+    """Return what stands for the beats and scalars of a subject without an ECG: zeros."""
+    beats = np.zeros((ECG_DRAWS, len(LEADS), BEAT_SAMPLES), dtype=np.float16)
+    return {"beats": beats, "scalars": np.zeros((ECG_DRAWS, len(SCALAR_NAMES)), dtype=np.float32)}
 
 
 def of_anchor(cohort: Cohort, subject: Subject) -> SaxStack:

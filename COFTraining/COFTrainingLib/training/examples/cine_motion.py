@@ -14,6 +14,7 @@ from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.motion.fields import sample_at
+from COFGeneratorLib.registration.similarity import confidence_map
 from COFGeneratorLib.registration.teacher import Refinement, RegistrationTeacher
 from COFGeneratorLib.registration.teacher_grid import FINE, heart_centred_grid, scale_intensity
 from COFGeneratorLib.registration.teacher_network import REDUCTION, TeacherConfig
@@ -31,14 +32,15 @@ class CineMotion:
         source: ``"teacher"``, a finished run of ``cof train teacher``; ``"demons"``, diffeomorphic demons of SimpleITK,
             which need no training; ``"truth"``, the files of the role ``displacement`` that synthetic cines have.
         frames: Most frames of a cine that are registered, evenly chosen; between them motion is interpolated.
-        refinement_steps: Adam steps of instance optimisation after the teacher (Balakrishnan 2019).
+        refinement_steps: Adam steps of instance optimisation after the teacher (Balakrishnan 2019); 0 for its first
+            answer alone, which is below that of demons.
         copies: Examples a training subject: the first in the heart's frame as found, further ones turned and shifted
             a little, which is all that can be varied of a recorded heart.
     """
 
     source: str = "teacher"
     frames: int = 24
-    refinement_steps: int = 0
+    refinement_steps: int = 40
     copies: int = 1
 
     def __post_init__(self) -> None:
@@ -56,35 +58,63 @@ class MotionField:
     Attributes:
         displacement_mm: (T, 3, D, H, W) mm along the grid's own axes (k, j, i).
         kji_to_ras: (4, 4) grid voxel (k, j, i) → RAS mm.
-        confidence: (T,) mean agreement of warped anchor and frame, 0…1; 1 where motion is known.
+        agreement: (T, D, h, w) 0…1, how well warped anchor and frame agree around each pixel: local correlation; None
+            where motion is known.
+        agreement_to_ras: (4, 4) pixel (k, j, i) of ``agreement`` → RAS mm; of the field's own grid where None.
     """
 
     displacement_mm: torch.Tensor
     kji_to_ras: np.ndarray
-    confidence: np.ndarray
+    agreement: torch.Tensor | None = None
+    agreement_to_ras: np.ndarray | None = None
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(T,) mean agreement of warped anchor and frame, 0…1; 1 where motion is known."""
+        if self.agreement is None:
+            return np.ones(len(self.displacement_mm))
+        return self.agreement.flatten(1).mean(dim=1).numpy()
 
     def at(self, points_ras: np.ndarray) -> np.ndarray:
         """Return displacements, (T, N, 3) RAS mm, at points (N, 3) RAS mm; beyond the grid they go on as at its rim."""
-        to_grid = np.linalg.inv(self.kji_to_ras)
-        positions = torch.as_tensor(points_ras @ to_grid[:3, :3].T + to_grid[:3, 3], dtype=torch.float32)
-        positions = positions.T.reshape(1, 3, -1, 1, 1)
         axes = self.kji_to_ras[:3, :3] / np.linalg.norm(self.kji_to_ras[:3, :3], axis=0)
-        frames = [sample_at(frame[None].float(), positions)[0, :, :, 0, 0].T.numpy() for frame in self.displacement_mm]
-        return np.stack(frames) @ axes.T
+        return np.moveaxis(_sampled(self.displacement_mm, self.kji_to_ras, points_ras), 1, -1) @ axes.T
+
+    def agreement_at(self, points_ras: np.ndarray) -> np.ndarray | None:
+        """Return the agreement, (T, N) 0…1, at points (N, 3) RAS mm; None where motion is known."""
+        if self.agreement is None:
+            return None
+        to_ras = self.kji_to_ras if self.agreement_to_ras is None else self.agreement_to_ras
+        return _sampled(self.agreement[:, None], to_ras, points_ras)[:, 0]
+
+
+def _sampled(fields: torch.Tensor, kji_to_ras: np.ndarray, points_ras: np.ndarray) -> np.ndarray:
+    """Return fields (T, C, D, H, W) at points (N, 3) RAS mm, linear, (T, C, N); beyond the grid as at its rim."""
+    to_grid = np.linalg.inv(kji_to_ras)
+    positions = torch.as_tensor(points_ras @ to_grid[:3, :3].T + to_grid[:3, 3], dtype=torch.float32)
+    positions = positions.T.reshape(1, 3, -1, 1, 1)
+    return np.stack([sample_at(field[None].float(), positions)[0, :, :, 0, 0].numpy() for field in fields])
 
 
 def teacher_motion(
-    teacher: RegistrationTeacher, anchor: SaxStack, targets: np.ndarray, frame: HeartFrame, refinement_steps: int = 0
+    teacher: RegistrationTeacher,
+    anchor: SaxStack,
+    targets: np.ndarray,
+    frame: HeartFrame,
+    refinement_steps: int = 0,
+    prior: float = 0.0,
 ) -> MotionField:
-    """Return the motion from an anchor to frames (T, D, H, W) of its cine as the registration teacher sees it."""
-    refinement = Refinement(steps=refinement_steps) if refinement_steps else None
+    """Return the motion from an anchor to frames (T, D, H, W) of its cine as the registration teacher sees it.
+
+    ``prior`` is that of the refinement, see ``teacher.Refinement``.
+    """
+    refinement = Refinement(steps=refinement_steps, prior=prior) if refinement_steps else None
     found = teacher.register(anchor, targets, frame, refinement=refinement)
     fine = torch.cat([found.fine_displacement_mm(frame) for frame in range(len(found.velocity_mm))])
     step = np.eye(4)  # fine pixel → pixel of the grid; both are centres of blocks of the same plane
     step[1, 1] = step[2, 2] = REDUCTION / FINE
     step[1:3, 3] = 0.5 * (REDUCTION / FINE - 1.0)
-    confidence = found.confidence.flatten(1).mean(dim=1).numpy()
-    return MotionField(fine, found.grid.kji_to_ras @ step, confidence)
+    return MotionField(fine, found.grid.kji_to_ras @ step, found.confidence, found.grid.kji_to_ras)
 
 
 def demons_motion(anchor: SaxStack, targets: np.ndarray, frame: HeartFrame) -> MotionField:
@@ -122,8 +152,9 @@ def demons_motion(anchor: SaxStack, targets: np.ndarray, frame: HeartFrame) -> M
         warped = sitk.GetArrayFromImage(
             sitk.Warp(source, sitk.Cast(field, sitk.sitkVectorFloat64), outputSpacing=spacing)
         )
-        agreement.append(float(np.clip(np.corrcoef(warped.ravel(), target.ravel())[0, 1], 0.0, 1.0)))
-    return MotionField(torch.as_tensor(np.stack(found).copy()), grid.kji_to_ras, np.array(agreement))
+        pair = (torch.as_tensor(image[None, None], dtype=torch.float32) for image in (warped, target))
+        agreement.append(confidence_map(*pair)[0, 0])
+    return MotionField(torch.as_tensor(np.stack(found).copy()), grid.kji_to_ras, torch.stack(agreement))
 
 
 def true_motion(file: Path, anchor: SaxStack, frames: list[int]) -> MotionField:
@@ -140,7 +171,7 @@ def true_motion(file: Path, anchor: SaxStack, frames: list[int]) -> MotionField:
         )
     swap = np.eye(4)[[2, 1, 0, 3]]
     values = torch.from_numpy(np.stack([stored[frame] for frame in frames]).astype(np.float32))
-    return MotionField(values, anchor.ijk_to_ras @ swap, np.ones(len(frames)))
+    return MotionField(values, anchor.ijk_to_ras @ swap)
 
 
 @lru_cache(maxsize=2)

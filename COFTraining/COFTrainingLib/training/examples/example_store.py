@@ -26,11 +26,11 @@ from safetensors.numpy import save_file
 from COFTrainingLib.cohort.manifest import Cohort, Subject
 from COFTrainingLib.training.examples.cine_example import Recipe, make_examples
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when examples are made differently."""
 ROLES = ("cine", "cine_labels", "labels", "ecg", "displacement")
-FACTS = ("anchor_frame", "label_map", "labels_frame")
-ARRAYS = ("maps", "velocity", "sensitivity", "deficit", "beats", "scalars", "volumes")
+FACTS = ("anchor_frame", "label_map", "labels_frame", "ecg", "ef_percent", "rvef_percent", "es_phase")
+ARRAYS = ("maps", "velocity", "sensitivity", "deficit", "beats", "scalars", "volumes", "stated")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def recipe_id(recipe: Recipe) -> str:
     facts["motion"].pop("copies")
     if recipe.anchor != "ed":
         facts["anchor"] = recipe.anchor
-    for name in ("teacher", "segmenter"):
+    for name in ("teacher", "segmenter", *(("looks",) if recipe.looks else ())):
         folder = getattr(recipe, name)
         files = sorted(path for path in Path(folder).iterdir() if path.is_file()) if folder else ()
         facts[name] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -136,7 +136,7 @@ def read_example(store: Path, key: str, names: tuple[str, ...] = ARRAYS) -> dict
 
 
 def example_facts(store: Path, key: str) -> dict[str, Any]:
-    """Return how an example was made: ``labels_from`` and ``confidence``."""
+    """Return how an example was made: ``labels_from``, ``confidence`` and ``ecg``."""
     with safe_open(object_path(store, key), framework="np") as file:
         return json.loads(file.metadata()["facts"])
 

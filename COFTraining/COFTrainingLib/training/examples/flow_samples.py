@@ -1,14 +1,18 @@
-"""From a phantom subject to one training example of Stage 2: anatomy maps, velocities, volume sensitivities."""
+"""From a phantom subject to one training example of Stage 2: anatomy, velocities, volume sensitivities."""
 
 import numpy as np
 import torch
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame, heart_frame_from_labels
 from COFGeneratorLib.generator.networks.grid import MotionGrid, anatomy_maps, label_fractions
+from COFGeneratorLib.generator.networks.rea import reference_image
 from COFGeneratorLib.motion.fields import logarithm, sample_at, spline_matrix, voxels_from_mm
 from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 from scipy.ndimage import gaussian_filter
 
 from COFTrainingLib.phantom.subject import PhantomSubject, StackPlan, plan_stack
+from COFTrainingLib.training.examples.cine_motion import MotionField, load_teacher
+from COFTrainingLib.training.examples.phantom_cine import PhantomImages, anchor_and_motion
+from COFTrainingLib.training.examples.seen import confidence_on, nodes_ras
 
 REFINE = 2
 """Displacements are sampled this much finer in-plane, then fitted by least squares to the coarse spline: sampling at
@@ -96,26 +100,51 @@ def _sampled(field: np.ndarray, points: np.ndarray, grid: MotionGrid) -> np.ndar
     return np.moveaxis(sample_at(channels.expand(len(points), -1, -1, -1, -1), positions).numpy(), 1, -1)
 
 
+def registered_on_grid(field: MotionField, frame: HeartFrame, grid: MotionGrid) -> torch.Tensor:
+    """Return a registration's displacements fitted to the motion grid, (T, 3, D, H, W) in grid voxels."""
+    nodes = grid.points_mm(REFINE)
+    along = field.at(nodes_ras(nodes, frame)) @ frame.axes_ras.T
+    fitted = fitted_to_grid(along.reshape(-1, *nodes.shape), grid)
+    return voxels_from_mm(torch.as_tensor(fitted, dtype=torch.float32), grid.spacing_mm)
+
+
 def flow_example(
-    subject: PhantomSubject, grid: MotionGrid, rng: np.random.Generator, anchor: str = "ed"
+    subject: PhantomSubject,
+    grid: MotionGrid,
+    rng: np.random.Generator,
+    anchor: str = "ed",
+    images: PhantomImages | None = None,
 ) -> dict[str, np.ndarray]:
     """Return one training example on the motion grid of the *estimated* heart frame, as at inference.
 
     Keys: ``maps`` (3, D, H, W), ``velocity`` (T, 3, D, H, W) grid voxels; for the phases ``VOLUME_PHASES``:
     ``sensitivity`` (P, 3, 3, D, H, W) and ``deficit`` (P, 3), the true relative volume of LV, wall and RV less what
     the velocity gives through the coarse grid. With ``anchor = "any"`` also ``anchor`` (1,), the phase of the anchor;
-    maps are those of that phase, velocities lead from it, and volumes are relative to the R wave's all the same.
+    maps are those of that phase, velocities lead from it, and volumes are relative to the R wave's all the same. With
+    ``images`` also ``image`` (D, h, w), the anchor as the reference anatomy takes it; and, where motion is the
+    teacher's, ``confidence`` (T, D, H, W).
     """
     at = draw_anchor(rng) if anchor == "any" else 0.0
     rr_ms = subject.physiology.rr_ms
     plan = plan_stack(subject, rng)
     labels = draw_labels(subject, plan, rng, at * rr_ms)
-    frame = jittered(heart_frame_from_labels(labels, plan.ijk_to_ras), rng)
+    found = heart_frame_from_labels(labels, plan.ijk_to_ras)
+    frame = jittered(found, rng)
     to_phantom = plan.ras_to_heart @ np.linalg.inv(frame.ras_to_heart())
     fractions = label_fractions(labels)
     maps = anatomy_maps(fractions, plan.ijk_to_ras, frame, grid)
     phases = np.arange(grid.phases) / grid.phases
-    velocity = logarithm(displacement_on_grid(subject, to_phantom, grid, phases, at), LOGARITHM_SWEEPS)
+    example: dict[str, np.ndarray] = {}
+    field = None
+    if images is not None:
+        stack, field = anchor_and_motion(subject, plan, found, images, phases * rr_ms, at * rr_ms)
+        example["image"] = reference_image(stack, frame, grid, load_teacher(images.teacher).config).numpy()
+    if field is None:
+        displacement = displacement_on_grid(subject, to_phantom, grid, phases, at)
+    else:
+        displacement = registered_on_grid(field, frame, grid)
+        example["confidence"] = confidence_on(field, frame, grid.points_mm()).numpy()
+    velocity = logarithm(displacement, LOGARITHM_SWEEPS)
     if not at:
         velocity[0] = 0.0
     chosen = volume_phases(grid, anchor)
@@ -131,7 +160,7 @@ def flow_example(
         ],
         axis=1,
     )
-    example = {"maps": maps, "velocity": velocity.numpy(), "sensitivity": sensitivity.numpy()}
+    example |= {"maps": maps, "velocity": velocity.numpy(), "sensitivity": sensitivity.numpy()}
     if anchor == "any":
         lv, rv = (volume(np.array([at * rr_ms, 0.0])) for volume in (heart.lv_volume_ml, heart.rv_volume_ml))
         share = np.array([lv[0] / lv[1], 1.0, rv[0] / rv[1]], dtype=np.float32)

@@ -171,12 +171,15 @@ def _batches_ahead(batches: Batches, first: int, last: int, ahead: int) -> Itera
     if ahead <= 0:
         yield from (batches(step) for step in range(first, last))
         return
-    with ThreadPoolExecutor(1) as pool:
+    pool = ThreadPoolExecutor(1)
+    try:
         waiting = [pool.submit(batches, step) for step in range(first, min(first + ahead, last))]
         for step in range(first, last):
             if step + ahead < last:
                 waiting.append(pool.submit(batches, step + ahead))
             yield waiting.pop(0).result()
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever stops waits for the batch that is begun, not for those ahead
 
 
 def _run(

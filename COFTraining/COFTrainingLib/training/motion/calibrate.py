@@ -52,7 +52,7 @@ def _secant(
         for candidate in (low, high):
             bundle = Bundle(Path(), {"name": "candidate", "version": "0"}, candidate, None)
             ready = prepared(bundle, case)
-            velocity = candidate.velocities(ready.maps, ready.condition)[0][0]
+            velocity = candidate.velocities(ready.maps, ready.condition, image=ready.image)[0][0]
             native = move(bundle, case, ready, velocity, CALIBRATION_FRAMES)
             found = measure(case, native, CALIBRATION_FRAMES, case.cycle.rr_ms, folded=False)
             bias[candidate.gain].append(found.ef_percent - truth)

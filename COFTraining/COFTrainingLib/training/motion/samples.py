@@ -37,16 +37,17 @@ def write_sample(path: Path, data: FlowData, maps: torch.Tensor, velocity: torch
     return path
 
 
-def write_mean_sample(folder: Path, data: FlowData, maps: torch.Tensor, velocity: torch.Tensor, step: int) -> Path:
-    """Write what the regression says at a validation; returns the file."""
-    return write_sample(folder / f"mean-{step:07d}.seq.nrrd", data, maps[:1], velocity[:1])
+def write_expected_sample(folder: Path, data: FlowData, maps: torch.Tensor, velocity: torch.Tensor, step: int) -> Path:
+    """Write what is expected at a validation; returns the file."""
+    return write_sample(folder / f"expected-{step:07d}.seq.nrrd", data, maps[:1], velocity[:1])
 
 
 @torch.no_grad()
 def write_final_sample(folder: Path, data: FlowData, model: MotionModel) -> Path:
     """Write one draw of the finished model, with its own seed; returns the file."""
     batch = data.batch(data.valid[:1])
-    draws = 1 if model.flow is not None else 0
     anchor = float(batch["anchor"][0]) if data.any_anchor else None
-    velocity, _ = model.velocities(batch["maps"], batch["condition"], draws=draws, seed=SEED, anchor=anchor)
+    velocity, _ = model.velocities(
+        batch["maps"], batch["condition"], image=batch.get("image"), draws=1, seed=SEED, anchor=anchor
+    )
     return write_sample(folder / "final.seq.nrrd", data, batch["maps"], data.scale.normalise(velocity[None, 0]).clone())

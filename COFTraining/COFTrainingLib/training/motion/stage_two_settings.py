@@ -3,18 +3,19 @@
 from dataclasses import dataclass, field, replace
 
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.model import SamplerDefaults
+from COFGeneratorLib.generator.model import PostProcessing, SamplerDefaults
+from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlowConfig
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig
 from COFGeneratorLib.generator.networks.grid import MotionGrid
-from COFGeneratorLib.generator.networks.mean_network import MeanConfig
 
 from COFTrainingLib.cohort.manifest import Cohort
-from COFTrainingLib.phantom.physiology import Prevalence
-from COFTrainingLib.phantom.subject import ENRICHED
+from COFTrainingLib.phantom.prevalence import ENRICHED, Prevalence
 from COFTrainingLib.training.examples.cine_motion import CineMotion
 from COFTrainingLib.training.examples.flow_samples import ANCHORS
+from COFTrainingLib.training.examples.phantom_cine import PhantomMotion
 from COFTrainingLib.training.loop.loop_config import LoopConfig
-from COFTrainingLib.training.motion.flow import TAU_DRAWS, StageTwoConfig
+from COFTrainingLib.training.motion.flow import TAU_DRAWS
+from COFTrainingLib.training.motion.regression import StageTwoConfig
 
 DIVISOR = 4
 """Of the grid's rows and columns: the networks halve them twice."""
@@ -43,14 +44,18 @@ class StageTwoTraining:
     Args:
         grid: The motion grid.
         subjects, first_seed, prevalence: Which phantoms, where no cohort says so.
-        stage: What both networks share.
-        mean, mean_loop: The regression; None trains none (the flow then carries the whole motion).
-        flow, flow_loop: The velocity network; None leaves the regression alone.
+        stage: What all networks of the stage share.
+        expected, expected_loop: The flow that is both expectation and draw, and how its trunk is trained; None where
+            ``flow`` is trained.
+        folds, fold_steps: In how many parts its residuals are cross-fitted, and the steps of each part's trunk.
+        flow, flow_loop: The papers' plain flow; None where ``expected`` is trained.
         flow_epochs: Passes over the training subjects, in place of the loop's steps; 0 keeps those.
         tau_draw: How flow times are drawn.
         sampler: The sampler's defaults in the bundle.
+        after: What is done to the bundle's motion after the flow.
         calibration: Subjects for the gain; those of a recorded cohort are its validation subjects, at most so many.
         cines: How motion is found, where the cohort is one of recordings.
+        phantoms: How it is found of phantoms.
         anchor: When the anchors are taken: ``"ed"`` at the R wave, or ``"any"`` at a phase that is drawn for every
             example and told to the networks.
     """
@@ -60,31 +65,40 @@ class StageTwoTraining:
     first_seed: int = 100_000
     prevalence: Prevalence = ENRICHED
     stage: StageTwoConfig = field(default_factory=StageTwoConfig)
-    mean: MeanConfig | None = field(default_factory=MeanConfig)
-    mean_loop: LoopConfig = field(default_factory=lambda: LoopConfig(4000))
-    flow: FlowConfig | None = field(default_factory=FlowConfig)
+    expected: ExpectedFlowConfig | None = field(default_factory=ExpectedFlowConfig)
+    expected_loop: LoopConfig = field(default_factory=lambda: LoopConfig(4000))
+    folds: int = 2
+    fold_steps: int = 1200
+    flow: FlowConfig | None = None
     flow_loop: LoopConfig = field(default_factory=lambda: LoopConfig(4000))
     flow_epochs: int = 0
     tau_draw: str = "logit-normal"
     sampler: SamplerDefaults = field(default_factory=SamplerDefaults)
+    after: PostProcessing = field(default_factory=PostProcessing)
     calibration: Calibration = field(default_factory=Calibration)
     cines: CineMotion = field(default_factory=CineMotion)
+    phantoms: PhantomMotion = field(default_factory=PhantomMotion)
     anchor: str = "ed"
 
     def __post_init__(self) -> None:
-        if self.mean is None and self.flow is None:
+        if (self.expected is None) == (self.flow is None):
             raise TrainingError(
-                "Stage 2 trains a regression mean, a flow, or both; found neither. Keep flow.mean or flow.flow."
+                "Stage 2 trains one flow: flow.expected, both expectation and draw, or flow.flow, the papers'; "
+                f"found {'neither' if self.flow is None else 'both'}. Keep one and set the other to false."
             )
         counts = {"subjects": self.subjects, "stage.batch": self.stage.batch, "grid.phases": self.grid.phases}
+        counts |= {"folds - 1": self.folds - 1, "fold_steps": self.fold_steps}
         wrong = [f"{name} = {value}" for name, value in counts.items() if value < 1]
         wrong += [f"grid.shape = {list(self.grid.shape)}"] * any(size % DIVISOR for size in self.grid.shape[1:])
+        wrong += ["sampler.solver = 'exponential' of a plain flow"] * (
+            self.flow is not None and self.sampler.solver == "exponential"
+        )
         wrong += [f"tau_draw = {self.tau_draw!r}"] * (self.tau_draw not in TAU_DRAWS)
         wrong += [f"anchor = {self.anchor!r}"] * (self.anchor not in ANCHORS)
         if wrong or self.flow_epochs < 0:
             raise TrainingError(
-                f"Stage 2 has at least one subject, batch and phase, a grid whose rows and columns are multiples of "
-                f"{DIVISOR}, τ drawn {' or '.join(TAU_DRAWS)} and anchors {' or '.join(ANCHORS)}; found "
+                "Stage 2 has at least one subject, batch, phase and step, two folds, a grid whose rows and columns are "
+                f"multiples of {DIVISOR}, τ drawn {' or '.join(TAU_DRAWS)} and anchors {' or '.join(ANCHORS)}; found "
                 f"{'; '.join(wrong) or self.flow_epochs}. Correct them."
             )
         begins = {"prediction": "rate", "source": "truth"}  # both begin at the R wave by their nature
@@ -104,16 +118,17 @@ class StageTwoTraining:
         return self.anchor == "any"
 
     @property
-    def mean_network(self) -> MeanConfig | None:
-        """The regression as it is trained."""
-        return None if self.mean is None else replace(self.mean, any_anchor=self.any_anchor)
+    def needs_image(self) -> bool:
+        """Whether the flow looks at the anchor's image, with the encoder of a registration teacher."""
+        return self.flow is not None and self.flow.needs_image
 
     @property
-    def flow_network(self) -> FlowConfig | None:
-        """The velocity network as it is trained."""
-        if self.flow is None:
-            return None
-        return replace(self.flow, residual=self.mean is not None, any_anchor=self.any_anchor)
+    def flow_config(self) -> ExpectedFlowConfig | FlowConfig:
+        """The flow as it is trained."""
+        if self.expected is not None:
+            return replace(self.expected, any_anchor=self.any_anchor)
+        assert self.flow is not None  # one of them is, see above
+        return replace(self.flow, any_anchor=self.any_anchor)
 
 
 def is_recorded(cohort: Cohort | None) -> bool:

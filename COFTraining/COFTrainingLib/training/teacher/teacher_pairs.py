@@ -16,7 +16,8 @@ from COFGeneratorLib.registration.teacher_network import REDUCTION, TeacherConfi
 from COFTrainingLib.phantom.appearance import draw_acquisition, form_images
 from COFTrainingLib.phantom.heart import BeatingHeart
 from COFTrainingLib.phantom.noise import NoiseField
-from COFTrainingLib.phantom.physiology import Prevalence, draw_physiology
+from COFTrainingLib.phantom.physiology import draw_physiology
+from COFTrainingLib.phantom.prevalence import Prevalence
 from COFTrainingLib.phantom.shape import draw_shape
 from COFTrainingLib.phantom.stacks import StackGeometry, sample_tissues
 from COFTrainingLib.phantom.surroundings import Scene
@@ -100,7 +101,7 @@ class PhantomPairs:
         config = self.config
         rng = np.random.default_rng(config.first_seed + index)
         physiology = draw_physiology(rng, prevalence=PREVALENCE)
-        heart = BeatingHeart(draw_shape(rng, physiology.sex, physiology.lv_mass_index, physiology.ef), physiology)
+        heart = BeatingHeart(draw_shape(rng, physiology), physiology)
         scene = Scene(rng, heart)
         geometry = self._geometry(rng, heart, *config.stacks[index % len(config.stacks)])
         others = rng.uniform(0.08, 0.95, config.phases - 1) * physiology.rr_ms
