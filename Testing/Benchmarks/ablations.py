@@ -1,13 +1,15 @@
 """The ablations of the paper's tables (COF Table 7, and Table 2's COF-w/Diffusion), by the commands a user types.
 
     python Testing/Benchmarks/ablations.py --out DIR [--subjects 72] [--held-out 8] [--steps 240] [--seeds 0 1 2]
-                                           [--rows NAME …] [--teacher-steps 100] [--json FILE]
+                                           [--rows NAME …] [--teacher-steps 100] [--ecg RUN] [--json FILE]
 
-``cof cohort synthesize`` makes the phantoms, ``cof train flow --config`` trains every row and seed by a configuration
-that names an ablation as its base and shrinks all rows alike, ``cof bundle export`` makes bundles, and one
+Every row goes through Stage 1 *and* Stage 2, so that each could change the final table: ``cof train teacher --config``
+trains its teacher (rows that differ in Stage 2 alone share one), examples are made of what that teacher finds in
+rendered phantoms, ``cof train flow --config`` trains the flow on them, ``cof bundle export`` makes bundles, and one
 ``cof evaluate`` measures the central estimate (from the noise's mean) and one random draw of each on held-out cines.
-Without a teacher (w/o TOPPR) the network makes frames, not motion, which no bundle holds: one draw of its labels enters
-``cof evaluate`` as ``--predictions``. Rows of Stage 1 are ``cof train teacher`` and what it measures on held-out pairs.
+Configurations name an ablation as their base and shrink all rows alike. Without a teacher (w/o TOPPR) the network makes
+frames, not motion, which no bundle holds: one draw of its labels enters ``cof evaluate`` as ``--predictions``. A second
+table is what the teachers measure on held-out pairs.
 
 Run it again after a stop: what is done is kept. The rows are the paper's; the numbers cannot be compared with it:
 other hearts, a smaller network, a training of minutes.
@@ -30,23 +32,22 @@ from COFGeneratorLib.resources import default_bundle  # noqa: E402
 from COFTrainingLib.cli import main as cof  # noqa: E402
 
 ROWS = {
-    "full": ("COF (full)", "cof-v2"),
+    "full": ("COF (full, λ_seg = 1)", "cof-v2"),
     "no-rea": ("w/o REA", "ablations/no-rea"),
     "spatial-ecg": ("w/o temporal ECG", "ablations/spatial-ecg"),
     "no-toppr": ("w/o TOPPR", "ablations/no-toppr"),
     "diffusion": ("COF-w/Diffusion", "ablations/diffusion"),
-    "physical-time": ("physical time (v1)", "ablations/physical-time"),
-}
-TEACHERS = {
-    "lambda-1": ("λ_seg = 1 (main)", "cof-v2"),
+    "lambda-0": ("λ_seg = 0", "ablations/lambda-seg-0"),
     "lambda-0.5": ("λ_seg = 0.5", "ablations/lambda-seg-0.5"),
     "lambda-3": ("λ_seg = 3", "ablations/lambda-seg-3"),
     "no-max-field": ("no max field", "ablations/no-max-field"),
+    "physical-time": ("physical time (v1)", "ablations/physical-time"),
 }
+TEACHERS = ("full", "lambda-0", "lambda-0.5", "lambda-3", "no-max-field")
+"""Rows with a teacher of their own; the others learn from that of the full model."""
 FIRST_SEED, HELD_OUT_SEED = 951_000, 7_300_000
 FRAMES, SPACING = 8, "14,2.8"
 """Of the held-out cines; as many frames as the motion grid has phases."""
-MAIN = ("full", "no-rea", "spatial-ecg", "no-toppr", "diffusion")
 REFERENCE = "reference"
 """Name of the main model of the evaluation: the full one of the first seed, which brings the rows without an ECG."""
 COLUMNS = (
@@ -113,12 +114,34 @@ def configured(folder: Path, key: str, base: str, seed: int, arguments) -> Path:
     return path
 
 
+def teacher_of(key: str) -> str:
+    """Return the row whose teacher a row learns from."""
+    return key if key in TEACHERS else "full"
+
+
+def train_teacher(folder: Path, key: str, seed: int, arguments) -> Path:
+    """Train the teacher of a row; returns its run."""
+    run, config = folder / "teachers" / f"{key}-{seed}", configured(folder, key, ROWS[key][1], seed, arguments)
+    command("train", "teacher", "--out", run, "--config", config, "--threads", arguments.threads, "--device", "cpu",
+            *(["--resume"] if run.is_dir() else []))  # fmt: skip
+    return run
+
+
+def measured(teacher: Path) -> dict[str, float]:
+    """Return what a teacher measured on held-out pairs at its end."""
+    events = [json.loads(line) for line in (teacher / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    last = [event for event in events if event["event"] == "metric"][-1]
+    return {label: last.get(name, float("nan")) for name, label, _ in TEACHER_COLUMNS}
+
+
 def train_row(folder: Path, key: str, base: str, seed: int, arguments) -> tuple[str, Path]:
-    """Train a row and make what ``cof evaluate`` takes of it; returns the option and the folder."""
+    """Train both stages of a row and make what ``cof evaluate`` takes of it; returns the option and the folder."""
     run, config = folder / "runs" / f"{key}-{seed}", configured(folder, key, base, seed, arguments)
+    teacher = train_teacher(folder, teacher_of(key), seed, arguments)
     command("train", "flow", "--cohort", folder / "cohort", "--out", run, "--config", config, "--ecg",
-            default_bundle(), "--cache", folder / "cache", "--threads", arguments.threads, "--device", "cpu",
-            "--no-samples", "--resume")  # fmt: skip
+            arguments.ecg, "--teacher", teacher, "--cache", folder / "examples" / teacher.name, "--threads",
+            arguments.threads, "--workers", arguments.threads, "--device", "cpu", "--no-samples",
+            "--resume")  # fmt: skip
     if key == "no-toppr":
         out = folder / "frames" / f"{key}-{seed}"
         if not out.is_dir():
@@ -126,7 +149,7 @@ def train_row(folder: Path, key: str, base: str, seed: int, arguments) -> tuple[
         return "--predictions", out
     out = folder / "bundles" / f"{key}-{seed}"
     if not out.is_dir():
-        command("bundle", "export", "--run", run, "--name", f"{key}-{seed}", "--out", out)
+        command("bundle", "export", "--run", run, "--teacher", teacher, "--name", f"{key}-{seed}", "--out", out)
     return "--model", out
 
 
@@ -155,8 +178,9 @@ def generate_frames(run: Path, cohort: Path, out: Path, seed: int) -> None:
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(1000 * seed + number))
         condition, phases = model.condition(case.cycle, "cpu"), model.phases
         with torch.inference_mode():
+            seen = model.flow.anatomy(maps, model.image_of(case.anchor, case.frame, grid, "cpu"))
             packed = integrate(
-                lambda x, tau, m=maps, c=condition, p=phases: model.flow(x, tau, m, c, p), noise,
+                lambda x, tau, m=maps, c=condition, p=phases, a=seen: model.flow(x, tau, m, c, p, anatomy=a), noise,
                 model.sampler.steps, model.sampler.solver, model.flow.config.prediction,
             )  # fmt: skip
         made = ((unpack(packed)[0][0].numpy() + 1.0) / 2.0).clip(0.0, 1.0)
@@ -186,15 +210,6 @@ def painted(case, occupied: np.ndarray) -> np.ndarray:
     tones = np.array([voxels[case.labels == code].mean() if (case.labels == code).any() else 0.0 for code in (1, 2, 3)])
     inside = occupied.sum(axis=1).clip(0.0, 1.0)
     return ((1.0 - inside) * still + np.einsum("tcdhw,c->tdhw", occupied, tones)).astype(np.float32)
-
-
-def teacher_row(folder: Path, key: str, base: str, seed: int, arguments) -> dict[str, float]:
-    """Train a teacher; returns what it measured on held-out pairs at its end."""
-    run, config = folder / "teachers" / f"{key}-{seed}", configured(folder, key, base, seed, arguments)
-    command("train", "teacher", "--out", run, "--config", config, "--threads", arguments.threads, "--device", "cpu",
-            *(["--resume"] if run.is_dir() else []))  # fmt: skip
-    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    return [event for event in events if event["event"] == "metric"][-1]
 
 
 def evaluate(folder: Path, entries: dict[tuple[str, int], tuple[str, Path]]) -> dict:
@@ -241,51 +256,45 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=240, help="of every network of Stage 2, of batch 4 (default 240)")
     parser.add_argument("--teacher-steps", type=int, default=100, help="of every teacher, of batch 4 (default 100)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", nargs="*", default=[*MAIN, *TEACHERS], choices=[*ROWS, *TEACHERS], metavar="NAME",
-                        help=f"which of {', '.join([*ROWS, *TEACHERS])} (default all but physical-time)")  # fmt: skip
+    parser.add_argument("--rows", nargs="+", default=[key for key in ROWS if key != "physical-time"], choices=[*ROWS],
+                        metavar="NAME", help=f"which of {', '.join(ROWS)} (default all but the last)")  # fmt: skip
+    parser.add_argument("--ecg", default=default_bundle(), metavar="RUN", help="ECG encoder (default: that of the "
+                        "default model's)")  # fmt: skip
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", metavar="FILE", help="also write the figures")
     arguments = parser.parse_args()
     folder, start, results = Path(arguments.out), time.process_time(), {}
-    entries = {}
-    if any(key in ROWS for key in arguments.rows):
-        command("cohort", "synthesize", "--subjects", arguments.subjects, "--seed", FIRST_SEED, "--prevalence",
-                "enriched", "--manifest-only", "--out", folder / "cohort")  # fmt: skip
-        command("cohort", "synthesize", "--subjects", arguments.held_out, "--seed", HELD_OUT_SEED, "--prevalence",
-                "enriched", "--cines", "--frames", FRAMES, "--spacing", SPACING, "--out",
-                folder / "held-out")  # fmt: skip
-        for seed in arguments.seeds:
-            for key in (key for key in arguments.rows if key in ROWS):
-                begun = time.process_time()
-                entries[key, seed] = train_row(folder, key, ROWS[key][1], seed, arguments)
-                print(f"  {time.process_time() - begun:.0f} s of CPU time", flush=True)
-        metrics = evaluate(folder, entries)
-        rows = {}
-        for key in (key for key in arguments.rows if key in ROWS):
-            names = [f"{key}-{seed}" for seed in arguments.seeds]
-            if key != "no-toppr":
-                rows[ROWS[key][0]] = [numbers_of(metrics, name) for name in names]
-                names = [f"{name} · one draw" for name in names]
-            rows[f"{ROWS[key][0]}, one draw"] = [numbers_of(metrics, name) for name in names]
-        for variant in ("null ECG", "shuffled ECG"):
-            rows[f"full, first seed, {variant}"] = [numbers_of(metrics, f"{REFERENCE} · {variant}")]
-        for baseline in ("population-mean motion", "copy anchor"):
-            rows[baseline] = [numbers_of(metrics, baseline)]
-        table(rows, COLUMNS)
-        results["stage_2"] = rows
-        results["failures"] = metrics["failures"]
+    entries: dict[tuple[str, int], tuple[str, Path]] = {}
+    command("cohort", "synthesize", "--subjects", arguments.subjects, "--seed", FIRST_SEED, "--prevalence", "enriched",
+            "--manifest-only", "--out", folder / "cohort")  # fmt: skip
+    command("cohort", "synthesize", "--subjects", arguments.held_out, "--seed", HELD_OUT_SEED, "--prevalence",
+            "enriched", "--cines", "--frames", FRAMES, "--spacing", SPACING, "--out", folder / "held-out")  # fmt: skip
+    for seed in arguments.seeds:
+        for key in arguments.rows:
+            begun = time.process_time()
+            entries[key, seed] = train_row(folder, key, ROWS[key][1], seed, arguments)
+            print(f"  {time.process_time() - begun:.0f} s of CPU time", flush=True)
+    metrics = evaluate(folder, entries)
+    rows = {}
+    for key in arguments.rows:
+        names = [f"{key}-{seed}" for seed in arguments.seeds]
+        if key != "no-toppr":
+            rows[ROWS[key][0]] = [numbers_of(metrics, name) for name in names]
+            names = [f"{name} · one draw" for name in names]
+        rows[f"{ROWS[key][0]}, one draw"] = [numbers_of(metrics, name) for name in names]
+    for variant in ("null ECG", "shuffled ECG"):
+        rows[f"{ROWS[arguments.rows[0]][0]}, first seed, {variant}"] = [numbers_of(metrics, f"{REFERENCE} · {variant}")]
+    for baseline in ("population-mean motion", "copy anchor"):
+        rows[baseline] = [numbers_of(metrics, baseline)]
+    table(rows, COLUMNS)
+    own = dict.fromkeys(teacher_of(key) for key in arguments.rows)
     teachers = {
-        TEACHERS[key][0]: [
-            {label: found[name] for name, label, _ in TEACHER_COLUMNS}
-            for found in (teacher_row(folder, key, TEACHERS[key][1], seed, arguments) for seed in arguments.seeds)
-        ]
-        for key in arguments.rows if key in TEACHERS
-    }  # fmt: skip
-    if teachers:
-        table(teachers, TEACHER_COLUMNS)
-        results["stage_1"] = teachers
+        ROWS[key][0]: [measured(folder / "teachers" / f"{key}-{seed}") for seed in arguments.seeds] for key in own
+    }
+    table(teachers, TEACHER_COLUMNS)
+    results |= {"stage_2": rows, "failures": metrics["failures"], "stage_1": teachers}
     seconds = round(time.process_time() - start)
-    asked = {name: value for name, value in vars(arguments).items() if name not in ("out", "json")}
+    asked = {name: value for name, value in vars(arguments).items() if name not in ("out", "json", "ecg")}
     results["settings"] = {**asked, "first_seed": FIRST_SEED, "held_out_seed": HELD_OUT_SEED, "cpu_seconds": seconds}
     print(f"\n{seconds} s of CPU time")
     if arguments.json:

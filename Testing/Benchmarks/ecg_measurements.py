@@ -21,9 +21,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2] / floor) for floor in ("
 from COFGeneratorLib.ecg.beats import analyse_ecg, cycle_from_peaks  # noqa: E402
 from COFGeneratorLib.ecg.detection import find_r_peaks  # noqa: E402
 from COFGeneratorLib.errors import EcgError  # noqa: E402
-from COFTrainingLib.phantom import electrocardiogram  # noqa: E402
 from COFTrainingLib.phantom.ecg_findings import compose_beat  # noqa: E402
-from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg  # noqa: E402
+from COFTrainingLib.phantom.electrocardiogram import ECTOPIC_RECORDS, synthesise_ecg  # noqa: E402
 from COFTrainingLib.phantom.lead_field import draw_lead_field  # noqa: E402
 from COFTrainingLib.phantom.physiology import draw_physiology  # noqa: E402
 
@@ -60,12 +59,11 @@ def main() -> int:
     }
     for name, setting in settings.items():
         total = np.zeros(3, dtype=int)
-        usual = electrocardiogram.PREMATURE_RECORDS
-        electrocardiogram.PREMATURE_RECORDS = 1.0 if setting.get("ectopy") else usual
+        premature = 1.0 if setting.get("ectopy") else ECTOPIC_RECORDS
         for k in range(options.records):
             rng = np.random.default_rng([options.seed, k])
             patient = draw_physiology(rng, atrial_fibrillation=bool(setting.get("af", False)))
-            record, peaks = synthesise_ecg(patient, rng, noise=setting.get("noise", 1.0))
+            record, peaks = synthesise_ecg(patient, rng, noise=setting.get("noise", 1.0), premature=premature)
             truth = peaks / record.fs_hz
             found = find_r_peaks(record)
             # The first and last 150 ms may hold half a QRS: neither found nor missed counts there.
@@ -74,7 +72,6 @@ def main() -> int:
             edge = truth[~inside]
             found = np.array([f for f in found if not len(edge) or np.abs(edge - f).min() > TOLERANCE_S])
             total += counts(truth[inside], found)
-        electrocardiogram.PREMATURE_RECORDS = usual
         hits, missed, extra = total
         sensitivity, predictive = 100 * hits / (hits + missed), 100 * hits / (hits + extra)
         failed |= min(sensitivity, predictive) < BAR_PERCENT

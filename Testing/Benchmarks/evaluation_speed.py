@@ -25,7 +25,7 @@ def a_cohort(folder: Path, subjects: int, seed: int) -> Path:
     """Make phantoms with cines of 50 frames; returns the folder."""
     from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
     from COFTrainingLib.cohort.synthetic.synthesis import synthesize
-    from COFTrainingLib.phantom.physiology import NATURAL
+    from COFTrainingLib.phantom.prevalence import NATURAL
 
     synthesize(folder, subjects, seed, PhantomOptions(NATURAL, cines=True, frames=50))
     return folder

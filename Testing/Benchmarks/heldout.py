@@ -1,6 +1,9 @@
 """The main job on held-out phantom subjects, with all baselines side by side; exit 1 where a bar falls short.
 
-    python Testing/Benchmarks/heldout.py --subjects 64 --seed 7000000 [--bundle Resources/Models/cof-plus] [--json OUT]
+    python Testing/Benchmarks/heldout.py --subjects 64 --seed 7000000 [--bundle B] [--v2 BUNDLE] [--json OUT]
+
+``--v2`` shows a second model's centre and one draw beside. The row "centre, no EF factor" is also the regression with
+the same network and budget: the flow's expectation is learnt by regression, and nothing else touches it.
 
 Seeds from 100000 to 1999999 belong to training and calibration; choose others.
 """
@@ -23,6 +26,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7_000_000)
     parser.add_argument("--counterfactuals", type=int, default=32, help="anchors of the counterfactual questions")
     parser.add_argument("--bundle", type=Path, default=ROOT / "Resources" / "Models" / "cof-plus")
+    parser.add_argument("--v2", type=Path, metavar="BUNDLE", help="a second model, shown beside")
+    parser.add_argument("--spread", action=argparse.BooleanOptionalAction, default=True, help="judge the draws' spread")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.seed in TRAINING_SEEDS or options.seed + options.subjects in TRAINING_SEEDS:
@@ -39,12 +44,19 @@ def main() -> int:
         run_counterfactuals,
         run_heldout,
     )
+    from COFTrainingLib.studies.heldout.spread import BARS as SPREAD_BARS
+    from COFTrainingLib.studies.heldout.spread import bars_of, judge_spread
     from written_result import written_result
 
     start = time.perf_counter()
     bundle = load_bundle(options.bundle)
     population = torch.from_numpy(population_of(bundle))
-    result = run_heldout(bundle, population, options.subjects, options.seed, lambda text: print(text, file=sys.stderr))
+    other = load_bundle(options.v2) if options.v2 else None
+
+    def tell(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    result = run_heldout(bundle, population, options.subjects, options.seed, tell, other)
     print(f"{bundle.model_id}, weights {bundle.weights_sha256[:12]}, N {options.subjects}, seed {options.seed}\n")
     names = ("ef_mae_points", "ef_bias_points", "es_error_frames", "es_argmin_error_frames", "curve_rmse_ml")
     print(f"{'arm':26s}" + "".join(f"{name:>24s}" for name in names))
@@ -56,6 +68,13 @@ def main() -> int:
     summary, bars = dict(result["summary"]), dict(BARS)
     summary.update(written_result(bundle, result["cases"][0]))
     bars.update(WRITTEN_BARS)
+    spread = judge_spread(bundle, result["cases"], options.seed, tell) if options.spread else {}
+    if spread:
+        print(f"\n{'draws':16s}" + "".join(f"{name:>18s}" for name in next(iter(spread.values()))))
+        for name, row in spread.items():
+            print(f"{name:16s}" + "".join(f"{value:18.3f}" for value in row.values()))
+        summary.update(bars_of(spread))
+        bars.update(SPREAD_BARS)
     if options.counterfactuals:
         summary.update(run_counterfactuals(bundle, options.counterfactuals, options.seed + 100_000))
         bars.update(COUNTERFACTUAL_BARS)
@@ -67,6 +86,7 @@ def main() -> int:
     print(f"\n{'all bars hold' if not missed else 'MISSED: ' + '; '.join(missed)}; {time.perf_counter() - start:.0f} s")
     if options.json:
         facts = {"arms": result["arms"], "summary": summary, "oracles": floors, "missed": missed}
+        facts["spread"] = spread
         facts.update(model=bundle.model_id, weights_sha256=bundle.weights_sha256)
         facts.update(subjects=options.subjects, seed=options.seed)
         options.json.write_text(json.dumps(facts, indent=1) + "\n")

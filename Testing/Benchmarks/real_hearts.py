@@ -1,10 +1,10 @@
 """Measure the product on real hearts that it never met in training.
 
-    python Testing/Benchmarks/real_hearts.py --cases FILE --json out/real_hearts.json
+    python Testing/Benchmarks/real_hearts.py --cases FILE [FILE …] --json out/real_hearts.json
 
-``--cases`` is a list of objects: ``name``, ``image``, ``label_map`` ({"lv": 3, "myo": 2, "rv": 1}; ``rv`` may be
-missing), ``ed`` and perhaps ``es``, each with ``labels`` and perhaps ``frame``. Paths are relative to that file. The
-exit code is 1 where a bar falls short, 2 where the cases cannot be read.
+``--cases`` are lists of objects: ``name``, ``image``, ``label_map`` ({"lv": 3, "myo": 2, "rv": 1}; ``rv`` may be
+missing), ``ed`` and perhaps ``es``, each with ``labels`` and perhaps ``frame``; hearts without labels at ED are left
+out. Paths are relative to that file. The exit code is 1 where a bar falls short, 2 where the cases cannot be read.
 
 Each section is one file of ``real_hearts_sections`` with ``NAME``, ``BARS`` and ``measure(cases, options)``, which
 returns figures (JSON values) and the bars that fell short (sentences).
@@ -37,12 +37,15 @@ def load_sections(names: list[str] | None = None) -> dict:
 
 
 def read_cases(path: Path) -> list[dict]:
-    """Return the cases with absolute paths."""
+    """Return the cases that have labels at ED, with absolute paths; a phase without labels is left out."""
     cases = json.loads(path.read_text(encoding="utf-8"))
+    cases = [case for case in cases if "labels" in case["ed"]]
     for case in cases:
         case["image"] = path.parent / case["image"]
         for phase in ("ed", "es"):
-            if phase in case:
+            if "labels" not in case.get(phase, {}):
+                case.pop(phase, None)
+            else:
                 case[phase]["labels"] = path.parent / case[phase]["labels"]
                 case[phase].setdefault("frame", 0)
     return cases
@@ -51,7 +54,7 @@ def read_cases(path: Path) -> list[dict]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the sections; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=Path, required=True, help="list of cases, see the docstring")
+    parser.add_argument("--cases", type=Path, required=True, nargs="+", help="lists of cases, see the docstring")
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--sections", nargs="*", help="run these only")
     parser.add_argument("--segmenter", type=Path, help="segmenter folder; by default the shipped one")
@@ -60,9 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--figures", type=Path, help="folder for contact sheets")
     options = parser.parse_args(arguments)
     try:
-        cases = read_cases(options.cases)
-    except (OSError, ValueError, KeyError) as error:
-        print(f"A list of cases was expected in {options.cases}; found: {error}. See --help for its form.")
+        cases = [case for path in options.cases for case in read_cases(path)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        names = ", ".join(str(path) for path in options.cases)
+        print(f"A list of cases was expected in {names}; found: {error}. See --help for its form.")
         return 2
     report, failures = {}, []
     for name, section in load_sections(options.sections).items():

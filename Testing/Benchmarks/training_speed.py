@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 for _floor in ("COFGenerator", "COFTraining"):
     sys.path.insert(0, str(ROOT / _floor))
 
-NETWORKS = ("teacher", "mean", "flow")
+NETWORKS = ("teacher", "expected", "flow")
 SUBJECTS, WARM_UP = 16, 2
 LEAST_RATIO, LARGEST_WAIT = 0.9, 0.1
 
@@ -123,7 +123,7 @@ def _stage_two(name: str, config, cache: str) -> dict:
     from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
     from COFTrainingLib.training.examples.flow_cache import build_flow_cache
     from COFTrainingLib.training.examples.flow_data import load_flow_data
-    from COFTrainingLib.training.motion import flow
+    from COFTrainingLib.training.motion import flow, regression
 
     examples = build_flow_cache(Path(cache) / f"{config.grid.shape}", SUBJECTS, 900_000, config.grid, workers=1)
     data = load_flow_data(examples, EcgEncoder().eval())
@@ -132,18 +132,19 @@ def _stage_two(name: str, config, cache: str) -> dict:
     def take(model, loss_fn, batches, out_dir, loop, **_):
         taken.update(model=model, loss_fn=loss_fn, batches=batches, config=loop, batch=config.stage.batch)
 
-    before, flow.train = flow.train, take
+    trainings = (flow, regression)
+    before = [module.train for module in trainings]
+    for module in trainings:
+        module.train = take
     try:
-        if name == "mean":
-            flow.train_mean(data, Path("."), config.mean_loop, config.stage, config.mean)
+        if name == "expected":
+            regression.train_trunk(data, Path("."), config.expected_loop, config.stage, config.flow_config)
         else:
-            mean = None
-            if config.mean is not None:
-                mean = flow.MotionMean(data.cache.grid, config.mean).eval()
             loop = replace(config.flow_loop, device="cpu")
-            flow.train_flow(data, Path("."), loop, config.stage, config.flow, mean, tau_draw=config.tau_draw)
+            flow.train_flow(data, Path("."), loop, config.stage, config.flow_config, tau_draw=config.tau_draw)
     finally:
-        flow.train = before
+        for module, train in zip(trainings, before, strict=True):
+            module.train = train
     return taken
 
 

@@ -5,7 +5,7 @@ import pytest
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
 from COFTrainingLib.cohort.synthetic.synthesis import synthesize
-from COFTrainingLib.phantom.subject import ENRICHED
+from COFTrainingLib.phantom.prevalence import ENRICHED
 from support.small_cohort import OPTIONS, SEED
 
 

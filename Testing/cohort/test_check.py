@@ -13,7 +13,7 @@ from COFTrainingLib.cohort.manifest import Cohort, read_cohort, write_cohort
 from COFTrainingLib.cohort.nrrd import write_nrrd
 from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions, write_ecg
 from COFTrainingLib.cohort.synthetic.synthesis import synthesize
-from COFTrainingLib.phantom.physiology import NATURAL
+from COFTrainingLib.phantom.prevalence import NATURAL
 
 
 @pytest.fixture

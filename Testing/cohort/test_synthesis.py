@@ -15,8 +15,8 @@ from COFTrainingLib.cohort.synthetic import synthesis
 from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
 from COFTrainingLib.cohort.synthetic.synthesis import synthesize
 from COFTrainingLib.phantom.cases import draw_case
-from COFTrainingLib.phantom.physiology import NATURAL
-from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
+from COFTrainingLib.phantom.prevalence import ENRICHED, NATURAL
+from COFTrainingLib.phantom.subject import draw_subject
 from support.small_cohort import OPTIONS, SEED
 
 LABELS = {"lv": 1, "myo": 2, "rv": 3}

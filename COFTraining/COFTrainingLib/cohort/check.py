@@ -43,6 +43,7 @@ class Report:
             "name": self.cohort.header.name,
             "kind": self.cohort.header.kind,
             "licence": self.cohort.header.licence,
+            "ecg": self.cohort.header.ecg,
             "manifest_sha256": self.cohort.fingerprint(),
             "subjects_listed": len(self.cohort.subjects),
             "persons_listed": len({subject.person for subject in self.cohort.subjects}),
@@ -60,6 +61,8 @@ class Report:
             f"Cohort {ledger['name']} ({ledger['kind']}); {ledger['licence']}",
             f"  listed      {ledger['subjects_listed']:6d}  ({ledger['persons_listed']} persons)",
         ]
+        if ledger["ecg"] == "synthesised":
+            lines.append("  ECGs        synthesised to fit each heart's measured function; nobody's own")
         lines += [f"  excluded    {count:6d}  {reason}" for reason, count in ledger["excluded"].items()]
         lines.append(f"  used        {ledger['subjects_used']:6d}")
         lines += [f"    {split:<8}  {count:6d}" for split, count in ledger["splits"].items()]

@@ -25,6 +25,9 @@ from COFTrainingLib.cohort.splits import SPLITS, SplitRule
 MANIFEST = "cohort.jsonl"
 FORMAT, FORMAT_VERSION = "chainofflow-cohort", 1
 KINDS = ("phantom", "table", "ukbiobank", "acdc", "mnms")
+ECGS = ("recorded", "synthesised", "none")
+"""Where the ECGs of a cohort are from: the subjects' own (a phantom's are), made to fit each heart's measured function,
+or there are none."""
 ROLES = ("anchor", "labels", "target", "target_labels", "ecg", "cine", "cine_labels", "displacement", "truth")
 """What a file of a subject is. ``anchor`` and ``labels`` are one stack, ``target`` and ``target_labels`` another frame
 of the same beat (end-systole), ``cine`` and ``cine_labels`` all frames, ``displacement`` the true motion and ``truth``
@@ -46,6 +49,7 @@ class CohortHeader:
         splits: Rule by which the splits were written.
         settings: How it was made, e.g. the prevalence of findings.
         made_with: Version of the product that wrote it.
+        ecg: Where the ECGs are from, one of ``ECGS``; each subject's fact ``ecg`` says it, too.
     """
 
     name: str
@@ -58,12 +62,14 @@ class CohortHeader:
     splits: SplitRule = field(default_factory=SplitRule)
     settings: dict[str, Any] = field(default_factory=dict)
     made_with: str = ""
+    ecg: str = "recorded"
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise CohortError(
-                f"A cohort is of one of the kinds {', '.join(KINDS)}; found {self.kind!r}. Make it with this version."
-            )
+        for what, value, known in (("kinds", self.kind, KINDS), ("sources of ECGs", self.ecg, ECGS)):
+            if value not in known:
+                raise CohortError(
+                    f"A cohort is of one of the {what} {', '.join(known)}; found {value!r}. Make it with this version."
+                )
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,11 @@ from COFTrainingLib.cohort.manifest import Subject
 from COFTrainingLib.cohort.nrrd import write_nrrd
 from COFTrainingLib.cohort.synthetic.phantom_images import CaseRenderer, render_case
 from COFTrainingLib.phantom.cases import PhantomCase, draw_case
-from COFTrainingLib.phantom.oracles import end_systole_ms
-from COFTrainingLib.phantom.physiology import Physiology, Prevalence, expected_ef
+from COFTrainingLib.phantom.physiology import Physiology
+from COFTrainingLib.phantom.prevalence import Prevalence
+from COFTrainingLib.phantom.pump import expected_ef
 from COFTrainingLib.phantom.subject import PhantomSubject, draw_subject
+from COFTrainingLib.phantom.volume_curve import end_systole_ms
 
 CURVE_POINTS = 50
 GAIN_PER_MV = 1000
@@ -84,7 +86,7 @@ def truth_curve(subject: PhantomSubject, points: int = CURVE_POINTS) -> dict[str
 
 def expected_from_ecg(physiology: Physiology) -> dict[str, float]:
     """Return what a perfect reader of the ECG expects: EF before the noise that no ECG shows, and the exact ES."""
-    expected = expected_ef(physiology.qrsd_ms, physiology.infarct_extent, physiology.contractility)
+    expected = expected_ef(physiology.contractility, physiology.infarct_extent, physiology.dyssynchrony_ms)
     return {"ef_percent": 100.0 * float(expected), "es_time_ms": end_systole_ms(physiology)}
 
 
@@ -162,7 +164,7 @@ def _all_frames(case: PhantomCase, times_ms: np.ndarray) -> tuple[np.ndarray, np
     points, heart = case.plan.heart_points(), case.subject.heart
     steps = (case.plan.ras_to_heart @ case.plan.ijk_to_ras)[:3, [2, 1, 0]]
     axes = steps / np.linalg.norm(steps, axis=0)  # columns: the stack's k, j, i in the heart's axes
-    renderer, shape = CaseRenderer(case), (len(times_ms), *case.plan.shape)
+    renderer, shape = CaseRenderer(case.subject, case.plan), (len(times_ms), *case.plan.shape)
     images, labels = np.empty(shape, dtype=np.int16), np.empty(shape, dtype=np.uint8)
     displacement = np.zeros((len(times_ms), 3, *case.plan.shape), dtype=np.float16)
     for index, time_ms in enumerate(times_ms.tolist()):

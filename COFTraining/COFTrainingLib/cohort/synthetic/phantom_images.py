@@ -10,6 +10,7 @@ from COFTrainingLib.phantom.cases import PhantomCase
 from COFTrainingLib.phantom.heart import BeatingHeart
 from COFTrainingLib.phantom.noise import NoiseField
 from COFTrainingLib.phantom.stacks import StackGeometry, sample_bodies, sample_tissues
+from COFTrainingLib.phantom.subject import PhantomSubject, StackPlan
 from COFTrainingLib.phantom.surroundings import Scene
 from COFTrainingLib.phantom.varied_shape import TabulatedShape
 
@@ -19,20 +20,19 @@ LARGEST = 30_000
 
 
 class CaseRenderer:
-    """One scan of a case: contrast, coil and artefacts stay, the texture of tissue moves with it.
+    """One scan of a subject: contrast, coil and artefacts stay, the texture of tissue moves with it.
 
-    ``case.labels`` are the exact labels of the frame at 0 ms; ``slab`` counts samples through a slice's thickness.
+    ``plan`` says where its slices lie; ``slab`` counts samples through a slice's thickness.
     """
 
-    def __init__(self, case: PhantomCase, slab: int = SLAB) -> None:
-        seed = case.subject.seed
+    def __init__(self, subject: PhantomSubject, plan: StackPlan, slab: int = SLAB) -> None:
+        seed = subject.seed
         rng = np.random.default_rng([seed, 7])
-        plan, subject = case.plan, case.subject
         # images need the shape to a fraction of a pixel only; labels and displacements are never taken from tables
         self._heart = BeatingHeart(TabulatedShape(subject.heart.shape), subject.physiology)
         self._scene = Scene(rng, self._heart, plan.ras_to_heart[:3, :3])
         swap = np.eye(4)[[2, 1, 0, 3]]  # voxel (k, j, i) → (i, j, k)
-        pitch = float(case.anchor.spacing_mm[0])
+        pitch = float(np.linalg.norm(plan.ijk_to_ras[:3, 2]))
         self._geometry = StackGeometry(
             plan.shape,
             plan.ras_to_heart @ plan.ijk_to_ras @ swap,
@@ -75,6 +75,7 @@ def render_case(case: PhantomCase, times_ms: np.ndarray, slab: int = SLAB) -> np
         times_ms: (T,) times from the R wave.
         slab: Samples through the thickness of a slice.
     """
-    renderer, points, heart = CaseRenderer(case, slab), case.plan.heart_points(), case.subject.heart
+    renderer = CaseRenderer(case.subject, case.plan, slab)
+    points, heart = case.plan.heart_points(), case.subject.heart
     times = np.atleast_1d(times_ms).tolist()
     return np.stack([renderer.frame(t, points + heart.pull_mm(points, t) if t else points) for t in times])

@@ -13,8 +13,7 @@ from COFGeneratorLib.jobs.workers import spread
 from COFTrainingLib.cohort.manifest import Cohort, Subject, make_cohort
 from COFTrainingLib.cohort.splits import SplitRule
 from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions, planned_subject, subject_id, write_subject
-from COFTrainingLib.phantom.physiology import NATURAL
-from COFTrainingLib.phantom.subject import ENRICHED
+from COFTrainingLib.phantom.prevalence import ENRICHED, NATURAL
 
 SETTINGS = "synthesis.json"
 PREVALENCES = {"natural": NATURAL, "enriched": ENRICHED}

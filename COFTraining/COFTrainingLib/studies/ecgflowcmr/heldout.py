@@ -16,7 +16,8 @@ from COFGeneratorLib.generator.bundle import Bundle
 from COFTrainingLib.evaluation.statistics import as_number, correlation_interval, sign_test
 from COFTrainingLib.phantom.physiology import Physiology
 from COFTrainingLib.phantom.planes import render_plane
-from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
+from COFTrainingLib.phantom.prevalence import ENRICHED
+from COFTrainingLib.phantom.subject import draw_subject
 from COFTrainingLib.training.ecgflowcmr.data import phantom_ecg
 
 FRAMES = 50

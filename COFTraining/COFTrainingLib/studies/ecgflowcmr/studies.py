@@ -10,7 +10,8 @@ from COFGeneratorLib.errors import CohortError, EcgError
 from COFGeneratorLib.generator.bundle import Bundle
 
 from COFTrainingLib.cohort.manifest import Cohort
-from COFTrainingLib.phantom.subject import ENRICHED, draw_subject
+from COFTrainingLib.phantom.prevalence import ENRICHED
+from COFTrainingLib.phantom.subject import draw_subject
 from COFTrainingLib.studies.ecgflowcmr.downstream import DownstreamTask, balanced
 from COFTrainingLib.training.ecgflowcmr.cohort_clips import cohort_examples
 from COFTrainingLib.training.ecgflowcmr.data import TRUTHS, make_clips, phantom_ecg

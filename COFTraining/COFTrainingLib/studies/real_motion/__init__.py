@@ -1,0 +1,1 @@
+"""Generated motion beside the recorded motion of real hearts."""
