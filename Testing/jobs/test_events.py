@@ -90,11 +90,11 @@ def test_a_half_written_line_waits_for_its_end(tmp_path):
     path = tmp_path / "events.jsonl"
     tail = EventTail(path)
     assert tail.read() == []
-    path.write_text('{"event":"done"}\n{"event":"met')
+    path.write_text('{"event":"done"}\n{"event":"warn')
     assert [event["event"] for event in tail.read()] == ["done"]
     with path.open("a") as stream:
-        stream.write('ric"}\n')
-    assert [event["event"] for event in tail.read()] == ["metric"]
+        stream.write('ing","message":"wide QRS"}\n')
+    assert [event["event"] for event in tail.read()] == ["warning"]
 
 
 def test_characters_split_between_two_reads_are_whole(tmp_path):

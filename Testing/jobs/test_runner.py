@@ -187,7 +187,7 @@ def test_an_attached_job_can_be_cancelled(start):
 def test_a_job_that_vanished_unseen_is_lost(start):
     first = start("time.sleep(600)")
     second = JobRunner.attach(first.folder.root)
-    os.kill(first._pid, signal.SIGKILL)
+    os.kill(first.pid, signal.SIGKILL)
     first._process.wait()
     assert second.wait(5) is JobState.LOST
     assert "resume" in second.reason
@@ -205,7 +205,7 @@ def test_a_process_that_got_the_same_id_is_not_mistaken_for_the_job_and_not_kill
     old = JobRunner.attach(other)
     old.kill()
     assert old.state in (JobState.CANCELLED, JobState.LOST)
-    assert process.start_time(first._pid) is not None
+    assert process.start_time(first.pid) is not None
 
 
 def test_output_in_any_encoding_and_progress_bars_become_readable_text(start):

@@ -15,6 +15,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ HINTS = {
 
 
 MALFORMED = "malformed"
+MAX_SHOWN = 1000
+"""Characters that are kept of a line that is no event."""
 
 
 class JobCancelled(Exception):
@@ -99,9 +102,40 @@ def parse_event(line: str) -> dict[str, Any]:
     """Return one line as an event; one that is no JSON object comes as ``{"event": "malformed", "text": …}``."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
-    return event if isinstance(event, dict) and "event" in event else {"event": MALFORMED, "text": line}
+    good = isinstance(event, dict) and isinstance(event.get("event"), str)
+    return event if good else {"event": MALFORMED, "text": line[:MAX_SHOWN]}
+
+
+FIELDS: dict[str, dict[str, type]] = {
+    "progress": {"stage": str, "done": float, "total": float},
+    "metric": {"name": str, "value": float, "step": float},
+    "warning": {"message": str},
+    "artifact": {"path": str},
+    "error": {"kind": str, "message": str, "hint": str},
+}
+"""What an ``EventWriter`` gives each kind of event, numbers being finite."""
+
+
+def checked_event(line: str) -> dict[str, Any]:
+    """Return one line of a job's log as an event whose fields are what ``EventWriter`` writes; else as malformed."""
+    event = parse_event(line)
+    fields = FIELDS.get(event["event"], {})
+    eta_s = event.get("eta_s")
+    good = all(_is(event.get(name), kind) for name, kind in fields.items()) and (eta_s is None or _is(eta_s, float))
+    return event if good else {"event": MALFORMED, "text": line[:MAX_SHOWN]}
+
+
+def _is(value: Any, kind: type) -> bool:
+    if kind is str:
+        return isinstance(value, str)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
 
 
 class EventWriter:

@@ -1,6 +1,7 @@
-"""Starting, recognising and ending process trees on Linux, macOS and Windows with the standard library alone.
+"""Starting, recognising and ending trees of processes on Linux, macOS and Windows with the standard library alone.
 
-A process is known by its id *and* its start time, because systems reuse ids.
+A process is known by its id *and* its start time, because systems reuse ids; a job's own processes besides by a mark
+in the environment that they begin with, which nobody else's have. Nothing is signalled that is not so known.
 """
 
 import contextlib
@@ -9,15 +10,48 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 WINDOWS = sys.platform == "win32"
+LINUX = sys.platform == "linux"
+MARK = "COF_JOB"
+"""Variable of the environment that every process of a job inherits."""
+HIGHEST_PID = 2**31 - 1
+PS_S = 10.0
+"""What ``ps`` may take."""
+ROUNDS = 5
+"""How often is looked again for processes that appeared while others were killed."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The first process of a job.
+
+    Attributes:
+        pid: Its id; 0 where none is known.
+        started: Token of its start time.
+        mark: What ``MARK`` is in its environment; empty for a job of a version that set none.
+    """
+
+    pid: int = 0
+    started: str | None = None
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A process as the system tells it."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    started: str
 
 
 def start_detached(argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen:
-    """Start a process as the head of its own group, free of our terminal and pipes.
-
-    It goes on when we exit, and its whole tree can be ended by its group.
+    """Start a process as the head of its own session, free of our terminal and pipes; it goes on when we exit.
 
     Raises:
         OSError: If the program cannot be started.
@@ -41,58 +75,134 @@ def start_detached(argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, 
 
 def start_time(pid: int) -> str | None:
     """Return a token of the moment a process started, or None if there is no such running process."""
-    if sys.platform == "linux":
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[0] in "ZX" else fields[19]  # state; start in clock ticks since boot
+    if not 0 < pid <= HIGHEST_PID:
+        return None
+    if LINUX:
+        entry = _entry(Path(f"/proc/{pid}"))
+        return None if entry is None else entry.started
     if WINDOWS:
         return _windows_start_time(pid)
-    found = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    state, _, started = found.stdout.strip().partition(" ")
-    return None if not state or state.startswith("Z") else started.strip()
+    return next((entry.started for entry in _told_by_ps("-p", str(pid))), None)
 
 
-def is_running(pid: int, started: str | None) -> bool:
-    """Tell whether the very process that started then still runs."""
-    return started is not None and start_time(pid) == started
+def is_running(head: Head) -> bool:
+    """Tell whether the very process that started then, as the head of a job, still runs."""
+    if head.started is None or head.pid in (1, os.getpid()) or start_time(head.pid) != head.started:
+        return False
+    if WINDOWS:
+        return True
+    with contextlib.suppress(OSError):  # a head leads a group of its own, and its environment has the mark
+        return os.getpgid(head.pid) == head.pid and (not LINUX or _has_mark(head.pid, head.mark))
+    return False
 
 
-def end_tree(pid: int, force: bool) -> None:
-    """End a process that ``start_detached`` made, and all its descendants; ``force`` kills at once instead of asking.
+def end_tree(head: Head, force: bool, known: bool = False) -> None:
+    """End a job's head, where it still is that process, and all its descendants, also those in sessions of their own.
 
-    The caller has checked that it is still that process or a group it left behind.
+    Args:
+        head: The job's first process; it may have ended.
+        force: Kill at once instead of asking.
+        known: The caller started the head itself or has seen it run. What an ended head left in its group is then the
+            job's; otherwise, on Linux alone, what has the mark.
     """
     if WINDOWS:
-        command = ["taskkill", "/T", "/PID", str(pid), *(["/F"] if force else [])]
-        subprocess.run(command, capture_output=True, check=False)
+        if is_running(head):
+            command = ["taskkill", "/T", "/PID", str(head.pid), *(["/F"] if force else [])]
+            subprocess.run(command, capture_output=True, check=False)
         return
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL if force else signal.SIGTERM)
+    for _ in range(ROUNDS if force else 1):
+        found = _members(head, known)
+        for entry in found:
+            _signal(entry, signal.SIGKILL if force else signal.SIGTERM)
+        if not found:
+            return
 
 
-def has_orphans(pid: int) -> bool:
-    """Tell whether a group whose head has ended still has running members (POSIX; False on Windows).
+def _members(head: Head, known: bool) -> list[_Entry]:
+    """Return the running processes of a job; never ourselves."""
+    entries = {entry.pid: entry for entry in (_of_proc() if LINUX else _told_by_ps("-ax"))}
+    entries.pop(1, None)
+    own = {pid for pid in entries if LINUX and _has_mark(pid, head.mark)}
+    if is_running(head):
+        own.add(head.pid)
+    sessions = {entries[pid].session for pid in own if pid in entries}  # each was begun by the job: its head leads one
+    if known and head.pid > 1 and head.pid not in entries:  # no id is given again while a session has it
+        sessions.add(head.pid)
+    count = -1
+    while len(own) != count:
+        count = len(own)
+        own |= {entry.pid for entry in entries.values() if entry.parent in own or entry.session in sessions}
+    return [entries[pid] for pid in own - {os.getpid()} if pid in entries]
 
-    An id is not reused while a group of that id exists; a running process of that id therefore means that the group is
-    somebody else's by now.
-    """
-    if WINDOWS or pid <= 0 or start_time(pid) is not None:  # 0 would be our own group
-        return False
-    if sys.platform == "linux":  # zombies still count for killpg, so look at the states
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                    if fields[2] == str(pid) and fields[0] not in "ZX":
-                        return True
+
+def _of_proc() -> list[_Entry]:
+    found = (_entry(path) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return [entry for entry in found if entry is not None]
+
+
+def _entry(path: Path) -> _Entry | None:
+    """Return a process of ``/proc``, or None if it has ended."""
+    try:
+        fields = (path / "stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    state, parent, group, session = fields[:4]
+    # the start is in clock ticks since boot
+    return None if state in "ZX" else _Entry(int(path.name), int(parent), int(group), int(session), fields[19])
+
+
+def _has_mark(pid: int, mark: str) -> bool:
+    if not mark:
         return False
     try:
-        os.killpg(pid, 0)
-    except (ProcessLookupError, PermissionError):
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # somebody else's, or gone
         return False
-    return True
+    return f"{MARK}={mark}".encode() in environment.split(b"\0")
+
+
+def _told_by_ps(*which: str) -> list[_Entry]:
+    """Return running processes as ``ps`` tells them; a group stands for the session, which not every ``ps`` knows."""
+    command = ["ps", *which, "-o", "pid=,ppid=,pgid=,stat=,lstart="]
+    try:
+        found = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=PS_S, env={**os.environ, "LC_ALL": "C"}
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    entries = []
+    for line in found.stdout.splitlines():
+        pid, parent, group, state, *started = line.split()
+        if not state.startswith("Z"):
+            entries.append(_Entry(int(pid), int(parent), int(group), int(group), " ".join(started)))
+    return entries
+
+
+def _signal(entry: _Entry, number: int) -> None:
+    """Send a signal to a process that was seen, and to none that has got its id since."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if sys.platform == "linux":
+            with contextlib.suppress(NotImplementedError):
+                return _signal_by_handle(entry, number)
+        if start_time(entry.pid) == entry.started:
+            os.kill(entry.pid, number)
+
+
+if sys.platform == "linux":
+
+    def _signal_by_handle(entry: _Entry, number: int) -> None:
+        """Signal through a handle, which stays that process's; ``NotImplementedError`` where the system has none."""
+        try:
+            handle = os.pidfd_open(entry.pid)
+        except ProcessLookupError:
+            raise
+        except OSError as error:  # a kernel before 5.3, or a sandbox
+            raise NotImplementedError from error
+        try:
+            if start_time(entry.pid) == entry.started:
+                signal.pidfd_send_signal(handle, number)
+        finally:
+            os.close(handle)
 
 
 def _windows_start_time(pid: int) -> str | None:

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib.errors import JobError
-from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs import process
 from COFGeneratorLib.jobs.events import HINTS
-from COFGeneratorLib.jobs.folder import JobFolder
+from COFGeneratorLib.jobs.folder import JobFolder, new_token
 from COFGeneratorLib.jobs.tail import EventTail, TextTail, without_rewrites
 
 GRACE_S = 3.0
 """A job has this long to stop by itself after it is asked, and as long again after it is told, before it is killed."""
+
+CHUNKS_AT_END = 16
+"""Of what an ended job has said; the rest is read at the next look, so that no look stalls or fills the memory."""
 
 LOG_TAIL_LINES = 12
 """Lines of the log that a failure without an error event shows."""
@@ -72,8 +74,8 @@ class JobRunner:
         self.reason = ""
         self.returncode: int | None = None
         self._process: subprocess.Popen | None = None
-        self._pid = 0
-        self._started: str | None = None
+        self._head = process.Head()
+        self._known = False
         self._expected: tuple[str, ...] = ()
         self._events, self._log = EventTail(self.folder.events), TextTail(self.folder.log)
         self._finish: dict[str, Any] = {}
@@ -106,19 +108,28 @@ class JobRunner:
         """
         self.folder.create()
         self._expected = tuple(expect)
-        write_json(
+        token = new_token()
+        self.folder.write(
             self.folder.job,
-            {"kind": kind, "title": title, "argv": list(argv), "expect": list(expect), "created": time.time()},
+            {
+                "kind": kind,
+                "title": title,
+                "argv": list(argv),
+                "expect": list(expect),
+                "created": time.time(),
+                "token": token,
+            },
         )
         environment = dict(os.environ if env is None else env)
         environment |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:replace", "PYTHONUTF8": "1"}
+        environment[process.MARK] = self.folder.mark(token)
         try:
             self._process = process.start_detached(argv, self.folder.log, self.folder.root, environment)
         except OSError as error:
             self._end(JobState.FAILED, f"{argv[0]} cannot be started ({error.strerror}). Check the chosen Python.")
             raise JobError(self.reason) from error
-        self._pid = self._process.pid
-        self._started = process.start_time(self._pid)
+        pid = self._process.pid
+        self._head, self._known = process.Head(pid, process.start_time(pid), environment[process.MARK]), True
         self._last_sign = time.monotonic()
         self._move(JobState.STARTING)
 
@@ -127,23 +138,36 @@ class JobRunner:
         """Return a runner for a job that was started elsewhere or earlier; its events are told again from the first.
 
         Raises:
-            JobError: If the folder holds no job.
+            JobError: If the folder holds no job, or its files are not what they must be.
         """
         runner = cls(directory)
-        job, status = runner.folder.read(runner.folder.job), runner.folder.read(runner.folder.status)
-        runner._expected = tuple(job.get("expect", ()))
-        runner.state = JobState(status.get("state", JobState.LOST))
-        runner.reason = status.get("reason", "")
-        runner.returncode = status.get("returncode")
-        runner._pid, runner._started = int(status.get("pid", 0)), status.get("process_started")
+        job, status = runner.folder.facts(), runner.folder.standing()
+        runner._expected = job.expect
+        if status.state not in set(JobState):
+            raise JobError(
+                f"The state of a job must be one of {', '.join(JobState)}; found something else in "
+                f"{runner.folder.root}. Do not use this folder, or start the job again."
+            )
+        runner.state, runner.reason, runner.returncode = JobState(status.state), status.reason, status.returncode
+        runner._head = process.Head(status.pid, status.process_started, runner.folder.mark(job.token))
         return runner
+
+    @property
+    def pid(self) -> int:
+        """Id of the job's first process; 0 before it starts."""
+        return self._head.pid
 
     def poll(self) -> JobUpdate:
         """Look once, without waiting."""
         finished = not self.state.ended and not self._is_running()  # asked first: what it wrote before is then on disk
         events, log = self._events.read(), self._log.read()
-        while finished and (more := (self._events.read(), self._log.read())) != ([], ""):
+        for _ in range(CHUNKS_AT_END):
+            more = (self._events.read(), self._log.read()) if finished else ([], "")
+            if more == ([], ""):
+                break
             events, log = events + more[0], log + more[1]
+        else:
+            finished = False  # it has said more than is read at one look
         log = without_rewrites(log)
         self._log_end = (self._log_end + log)[-8000:]
         for event in events:
@@ -163,7 +187,7 @@ class JobRunner:
         """Ask the job to stop; further calls of ``poll`` tell, then kill it if it does not."""
         if self.state.ended or self.state is JobState.QUEUED:
             return
-        self.folder.cancel.touch()
+        self.folder.ask_to_stop()
         if self._asked_at is None:
             self._asked_at = time.monotonic()
         self._grace_s = grace_s
@@ -174,7 +198,7 @@ class JobRunner:
             return
         self.cancel(0.0)
         if self._is_running():
-            process.end_tree(self._pid, force=True)
+            process.end_tree(self._head, force=True, known=self._known)
         self.wait(10.0)
 
     def wait(self, timeout_s: float, on_update: Callable[[JobUpdate], None] | None = None) -> JobState:
@@ -192,7 +216,9 @@ class JobRunner:
         if self._process is not None:
             self.returncode = self._process.poll()
             return self.returncode is None
-        return process.is_running(self._pid, self._started)
+        running = process.is_running(self._head)
+        self._known |= running
+        return running
 
     def _insist(self) -> None:
         now = time.monotonic()
@@ -200,19 +226,18 @@ class JobRunner:
             return
         if self._told_at is None and now - self._asked_at >= self._grace_s:
             self._told_at = now
-            process.end_tree(self._pid, force=False)
+            process.end_tree(self._head, force=False, known=self._known)
         elif self._told_at is not None and now - self._told_at >= self._grace_s:
-            process.end_tree(self._pid, force=True)
+            process.end_tree(self._head, force=True, known=self._known)
 
     def _conclude(self) -> None:
         """Decide how a job ended whose process is gone, and end what it may have left running."""
-        if process.has_orphans(self._pid):
-            process.end_tree(self._pid, force=True)
+        process.end_tree(self._head, force=True, known=self._known)
         missing = [name for name in self._expected if not (self.folder.result / name).exists()]
         said = self._finish.get("event")
         if said == "done" and self.returncode in (0, None) and not missing:
             self._end(JobState.SUCCEEDED)
-        elif self.folder.cancel.exists():
+        elif self._asked_at is not None or self.folder.cancel.exists():
             self._end(JobState.CANCELLED, "Stopped as asked.")
         elif said == "error":
             words = (self._finish.get("message", ""), self._finish.get("hint", ""))
@@ -236,14 +261,14 @@ class JobRunner:
 
     def _move(self, state: JobState) -> None:
         self.state = state
-        write_json(
+        self.folder.write(
             self.folder.status,
             {
                 "state": state,
                 "reason": self.reason,
                 "returncode": self.returncode,
-                "pid": self._pid,
-                "process_started": self._started,
+                "pid": self._head.pid,
+                "process_started": self._head.started,
                 "updated": time.time(),
             },
         )
@@ -279,9 +304,9 @@ def find_jobs(root: str | os.PathLike, kind: str | None = None) -> list[Path]:
     found = []
     for path in Path(root).glob("*/job.json"):
         try:
-            job = JobFolder(path.parent).read(path)
+            job = JobFolder(path.parent).facts()
         except JobError:
             continue
-        if kind is None or job.get("kind") == kind:
-            found.append((float(job.get("created", 0.0)), path.parent))
+        if kind is None or job.kind == kind:
+            found.append((job.created, path.parent))
     return [folder for _, folder in sorted(found, reverse=True)]

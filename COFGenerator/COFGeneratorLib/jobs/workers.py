@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, TypeVar
 
 from COFGeneratorLib.errors import JobError
+from COFGeneratorLib.jobs.stopping import SIGNALS
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -40,6 +41,7 @@ DIED = (
 AGAIN = "Run it again with fewer workers: what is done is kept."
 GRACE_S = 3.0
 """What a process that is to end may take to clean up."""
+HELD_BACK = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
 THREADS = "OMP_NUM_THREADS"
 """Read by numerical libraries when they start."""
 
@@ -111,7 +113,9 @@ def _in_processes(
             with _pool(workers, prepare, threads) as pool:
                 while running or following is not None:
                     while following is not None and len(running) < AHEAD * workers:
-                        running[pool.submit(_prepared, work, following[1])] = following
+                        with _signals_held_back():
+                            future = pool.submit(_prepared, work, following[1])
+                        running[future] = following
                         following = next(left, None)
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         result = future.result()
@@ -126,7 +130,9 @@ def _in_processes(
 def _alone(work: Callable, item: Any, prepare: Prepare | None, lost: Callable, threads: int) -> Any:
     try:
         with _pool(1, prepare, threads) as pool:
-            return pool.submit(_prepared, work, item).result()
+            with _signals_held_back():
+                future = pool.submit(_prepared, work, item)
+            return future.result()
     except BrokenProcessPool:
         return lost(item, "The process died (out of memory, or a fault in a library). Run this alone to see more.")
 
@@ -135,6 +141,9 @@ def _alone(work: Callable, item: Any, prepare: Prepare | None, lost: Callable, t
 def _pool(workers: int, prepare: Prepare | None, threads: int) -> Iterator[ProcessPoolExecutor]:
     """Give a pool whose processes end with the block, whatever they are doing."""
     context = get_context("spawn")
+    if sys.platform != "win32":
+        with _signals_held_back():
+            resource_tracker.ensure_running()
     alive, held = context.Pipe(duplex=False)
     with _threads_of_children(threads):
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(alive, prepare))
@@ -149,6 +158,22 @@ def _pool(workers: int, prepare: Prepare | None, threads: int) -> Iterator[Proce
             alive.close()
 
 
+@contextlib.contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Hold back what asks to stop while a process starts, which inherits that until it is ready to be asked.
+
+    Otherwise one that a terminal stops meanwhile complains, and multiprocessing's own helper is lost at a hang-up.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 _preparing: list[Prepare] = []
 """In a process of a pool: what is still to be called before its first item."""
 _at_work, _ending = threading.Event(), threading.Event()
@@ -156,13 +181,21 @@ _at_work, _ending = threading.Event(), threading.Event()
 
 
 def _begin(alive: Connection, prepare: Prepare | None) -> None:
-    """Begin a process's life, which ends with its parent's pipe; the terminal's interrupt is the parent's affair."""
+    """Begin a process's life, which ends with its parent's pipe, or by SIGTERM.
+
+    The signals that a terminal sends to all its processes are the parent's affair.
+    """
 
     def interrupted(number: int, frame: FrameType | None) -> None:
-        if _ending.is_set() and _at_work.is_set():
+        if number == signal.SIGTERM and not _ending.is_set():  # also of a pool that has lost another process
+            threading.Thread(target=_end, daemon=True).start()
+        elif _ending.is_set() and _at_work.is_set():
             raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupted)
+    for number in HELD_BACK:
+        signal.signal(number, interrupted)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
     _preparing[:] = [] if prepare is None else [prepare]
 
@@ -182,9 +215,14 @@ def _prepared(work: Callable, item: Any) -> Any:
 
 
 def _end_with(alive: Connection) -> None:
-    """End when the other side of a pipe is closed: what is begun may clean up after itself, but not for long."""
+    """End when the other side of a pipe is closed."""
     with contextlib.suppress(OSError):
         alive.poll(None)  # nothing is ever sent
+    _end()
+
+
+def _end() -> None:
+    """End: what is begun may clean up after itself, but not for long."""
     _ending.set()
     if _at_work.is_set() and sys.platform == "win32":
         _thread.interrupt_main()
