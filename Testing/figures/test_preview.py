@@ -91,6 +91,47 @@ def test_the_ecg_sheet_is_drawn_and_names_no_one(an_ecg, tmp_path):
     assert np.asarray(sheet.convert("L")).min() < 60
 
 
+def test_tall_leads_get_room_and_a_lower_gain():
+    """No row's traces reach another's or the header, whatever their height; the gain falls only where it must."""
+    from COFGeneratorLib.figures.ecg_sheet import TALLEST_MM, TOP_MM, layout
+
+    for height_mv, gain in ((1.0, 10.0), (3.0, 10.0), (5.0, 5.0), (9.0, 2.5), (40.0, 2.5)):
+        rows = [[np.array([-0.6 * height_mv, height_mv]) * share] for share in (1.0, 0.8, 1.0, 0.4)]
+        plan = layout(rows)
+        assert plan.gain_mm_per_mv == gain
+        top = np.array(plan.base_mm) - plan.above_mm
+        bottom = np.array(plan.base_mm) + plan.below_mm
+        assert top[0] >= TOP_MM - 1e-9
+        assert (top[1:] >= bottom[:-1] - 1e-9).all()
+        assert bottom[-1] < plan.height_mm
+        assert bottom[-1] - top[0] <= TALLEST_MM + 1e-6
+        if not plan.cut:
+            for base, above, below, (row,) in zip(plan.base_mm, plan.above_mm, plan.below_mm, rows, strict=True):
+                assert row.max() * gain < above, base
+                assert -row.min() * gain < below, base
+        assert plan.cut == (height_mv == 40.0)
+
+
+def test_traces_of_a_tall_record_are_drawn_within_their_rows(an_ecg, tmp_path, monkeypatch):
+    from COFGeneratorLib.figures import ecg_sheet
+
+    drawn = {}
+
+    def trace(axes, time_s, lead_mv, left_mm, plan, row):
+        before = len(axes.lines)
+        original(axes, time_s, lead_mv, left_mm, plan, row)
+        drawn.setdefault(row, []).append(axes.lines[before].get_ydata())
+
+    original = ecg_sheet._trace
+    monkeypatch.setattr(ecg_sheet, "_trace", trace)
+    record, cycle = an_ecg
+    write_ecg_sheet(replace(record, signal_mv=4.0 * record.signal_mv), cycle, tmp_path / "tall.png")
+    lowest = [max(line.max() for line in drawn[row]) for row in range(4)]
+    highest = [min(line.min() for line in drawn[row]) for row in range(4)]
+    assert highest[0] > ecg_sheet.TOP_MM
+    assert all(above < below for above, below in zip(lowest[:-1], highest[1:], strict=True))
+
+
 def test_drawing_opens_no_window(preview):
     assert preview[0].is_file()
     pyplot = sys.modules.get("matplotlib.pyplot")

@@ -3,15 +3,16 @@
 import json
 
 import pytest
+from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.results.folder import ResultFolder
 
 
-def publish(out, files, overwrite=False):
-    with ResultFolder(out, overwrite) as folder:
+def publish(out, files, overwrite=False, request="the same"):
+    with ResultFolder(out, overwrite, request) as folder:
         for name, text in files.items():
             (folder / name).write_text(text)
-        names = [*files, "run.json"]
-        (folder / "run.json").write_text(json.dumps({"product": "ChainOfFlow", "files": names}))
+        content = {"product": "ChainOfFlow", "files": [*files, "run.json"], "request_sha256": request}
+        (folder / "run.json").write_text(json.dumps(content))
 
 
 def test_a_result_appears_only_when_complete(tmp_path):
@@ -24,7 +25,7 @@ def test_a_result_appears_only_when_complete(tmp_path):
 
 
 def fail_half_way(out):
-    with ResultFolder(out) as folder:
+    with ResultFolder(out, overwrite=True) as folder:
         (folder / "x").write_text("1")
         raise RuntimeError("half way")
 
@@ -61,7 +62,25 @@ def test_a_forged_manifest_removes_nothing_outside_the_folder(tmp_path):
     victim = tmp_path / "precious.txt"
     victim.write_text("mine")
     (tmp_path / "r").mkdir()
-    listed = ["../precious.txt", str(victim), "run.json"]
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_text("mine")
+    (tmp_path / "r" / "link").symlink_to(tmp_path / "elsewhere")
+    listed = ["../precious.txt", str(victim), "link/file", "run.json", 7, None]
     (tmp_path / "r" / "run.json").write_text(json.dumps({"product": "ChainOfFlow", "files": listed}))
-    publish(tmp_path / "r", {"cine": "new"})
+    publish(tmp_path / "r", {"cine": "new"}, overwrite=True)
     assert victim.read_text() == "mine"
+    assert (tmp_path / "elsewhere" / "file").read_text() == "mine"
+    assert (tmp_path / "r" / "link" / "file").read_text() == "mine"
+
+
+def test_a_result_of_other_settings_is_replaced_only_when_told(tmp_path):
+    publish(tmp_path / "r", {"cine": "old"}, request="one")
+    with pytest.raises(ChainOfFlowError, match="--overwrite"):
+        publish(tmp_path / "r", {"cine": "new"}, request="other")
+    with pytest.raises(ChainOfFlowError, match="--overwrite"):
+        publish(tmp_path / "r", {"cine": "new"}, request="")
+    assert (tmp_path / "r" / "cine").read_text() == "old"
+    publish(tmp_path / "r", {"cine": "again"}, request="one")
+    assert (tmp_path / "r" / "cine").read_text() == "again"
+    publish(tmp_path / "r", {"cine": "new"}, overwrite=True, request="other")
+    assert (tmp_path / "r" / "cine").read_text() == "new"

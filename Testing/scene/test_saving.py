@@ -60,6 +60,22 @@ def test_a_scene_of_one_result_holds_that_result_alone(nodes, a_cine, scene, tmp
         assert back.cine.GetAttribute("COF.synthetic") == "true"
 
 
+def test_tables_surfaces_and_dicom_come_out_of_the_scene(nodes, a_cine, tmp_path):
+    import zipfile
+
+    tables = saving.save_result(nodes, tmp_path / "heart.csv")
+    assert {path.name for path in tables} >= {"heart-read_outs.csv", "heart-curves.csv"}
+    assert f"{a_cine.function.ef_percent:.3f}"[:4] in (tmp_path / "heart-read_outs.csv").read_text()
+    saving.save_result(nodes, tmp_path / "heart.glb")
+    assert (tmp_path / "heart.glb").read_bytes()[:4] == b"glTF"
+    pytest.importorskip("highdicom", reason="labels as DICOM SEG need highdicom")
+    saving.save_result(nodes, tmp_path / "heart.zip")
+    with zipfile.ZipFile(tmp_path / "heart.zip") as archive:
+        assert len(archive.namelist()) == len(a_cine.frames) * (a_cine.frames.shape[1] + 1)
+        assert b"SYNTHETIC - research only" in archive.read("cine-t000-s00.dcm")
+    assert {path.suffix for path in tmp_path.iterdir()} == {".csv", ".glb", ".zip"}
+
+
 def test_a_film_says_that_it_is_synthetic_and_lasts_one_cycle(nodes, a_cine, tmp_path):
     from PIL import Image
 

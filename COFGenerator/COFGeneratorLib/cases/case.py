@@ -1,6 +1,5 @@
 """Cases of a batch, each run in whatever process: its result or its failure, never an exception."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,23 +9,19 @@ from typing import Any
 
 from COFGeneratorLib.cases.generate import generate_into
 from COFGeneratorLib.cases.request import GenerateRequest
+from COFGeneratorLib.cases.request_hash import request_hash
 from COFGeneratorLib.cases.table import Case
 from COFGeneratorLib.errors import ChainOfFlowError
-from COFGeneratorLib.files import sha256_of
 from COFGeneratorLib.generator.bundle import Bundle
-from COFGeneratorLib.jobs.events import EventWriter
+from COFGeneratorLib.jobs.events import EventWriter, JobCancelled
 from COFGeneratorLib.jobs.session import Session
 from COFGeneratorLib.jobs.workers import spread
-from COFGeneratorLib.results.folder import read_manifest
+from COFGeneratorLib.results.folder import REQUEST, read_manifest
 
 SUMMARY_COLUMNS = (
     "hr_bpm", "edv_ml", "esv_ml", "sv_ml", "ef_percent", "co_l_min", "es_time_ms", "rv_edv_ml", "rv_esv_ml",
     "rv_ef_percent", "folded_fraction", "labels_from",
 )  # fmt: skip
-DECIDING = (
-    "frames", "solver", "steps", "samples", "seed", "labels_as_given", "label_map", "anchor_frame", "roi", "beat",
-)  # fmt: skip
-"""Parts of a request that decide its result; where it is computed does not."""
 
 _bundles: "dict[str, Bundle]" = {}
 
@@ -66,7 +61,7 @@ def _lost(case: Case, why: str) -> Outcome:
 
 
 def run_case(case: Case, shared: GenerateRequest) -> Outcome:
-    """Run one case into ``shared.out/<name>``, unless the same was done before."""
+    """Run one case into ``shared.out/<folder>``, unless the same was done before."""
     folder = Path(shared.out) / case.name
     try:
         if case.problem:
@@ -74,47 +69,36 @@ def run_case(case: Case, shared: GenerateRequest) -> Outcome:
         request = case.request(shared)
         digest = request_hash(request)
         earlier = read_manifest(folder)
-        if earlier is not None and earlier.get("request_sha256") == digest:
+        if earlier is not None and earlier.get(REQUEST) == digest:
             return Outcome(case.name, "resumed", summary=_summary(folder))
         current = Session(EventWriter(None), quiet=True)
-        bundle = _bundle(str(request.model))
-        generate_into(request, current, command="batch", bundle=bundle, facts={"request_sha256": digest})
+        bundle = _bundle(str(request.model), request.encoder)
+        generate_into(request, current, command="batch", bundle=bundle, facts={REQUEST: digest})
         return Outcome(case.name, "done", summary=_summary(folder))
-    except (ChainOfFlowError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        return Outcome(case.name, "failed", "input", str(error))
+    except JobCancelled:
+        raise
+    except OSError as error:
+        kind = "input" if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError) else "internal"
+        return Outcome(case.name, "failed", kind, case.without_names(_words_of(error), shared.out))
+    except ChainOfFlowError as error:
+        return Outcome(case.name, "failed", "input", case.without_names(str(error), shared.out))
     except Exception as error:
-        return Outcome(case.name, "failed", "internal", f"{type(error).__name__}: {error}")
+        said = case.without_names(f"{type(error).__name__}: {error}", shared.out)
+        return Outcome(case.name, "failed", "internal", said)
 
 
-def request_hash(request: GenerateRequest) -> str:
-    """Return a hash of all that decides a case's result: contents of its files, settings, model."""
-    what = {name: getattr(request, name) for name in DECIDING}
-    if request.anchor_phase:  # earlier results stand
-        what["anchor_phase"] = request.anchor_phase
-    what["files"] = {
-        part: [(path.suffix, sha256_of(path)) for path in _together(getattr(request, part))]
-        for part in ("anchor", "ecg", "labels")
-        if getattr(request, part)
-    }
-    what["model"] = sha256_of(Path(str(request.model)) / "configs" / "metadata.json")  # it holds the weights' checksums
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+def _words_of(error: OSError) -> str:
+    reason = error.strerror or type(error).__name__
+    return f"A file that can be read and written is needed; found {error.filename or 'one'} that cannot ({reason})."
 
 
-def _together(name: str) -> list[Path]:
-    """Return a file and those of the same stem beside it: a WFDB header says nothing without its samples."""
-    path = Path(name)
-    if path.suffix != ".hea":
-        return [path]
-    return sorted(one for one in path.parent.glob(f"{path.stem}.*") if one.suffix in (".hea", ".dat", ".mat"))
-
-
-def _bundle(model: str) -> Bundle:
+def _bundle(model: str, encoder: str | None) -> Bundle:
     """Return the loaded bundle, kept for the next case of this process."""
-    key = os.path.realpath(model)
+    key = f"{os.path.realpath(model)}\n{encoder or ''}"
     if key not in _bundles:
         from COFGeneratorLib import load_bundle
 
-        _bundles[key] = load_bundle(model)
+        _bundles[key] = load_bundle(model, encoder)
     return _bundles[key]
 
 

@@ -7,12 +7,13 @@ import numpy as np
 
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.cases.request import GenerateRequest
+from COFGeneratorLib.cases.request_hash import request_hash
 from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.files import sha256_of
 from COFGeneratorLib.generator.bundle import Bundle
 from COFGeneratorLib.jobs.session import Session
-from COFGeneratorLib.results.folder import ResultFolder, write_manifest
+from COFGeneratorLib.results.folder import REQUEST, ResultFolder, read_manifest, write_manifest
 from COFGeneratorLib.results.writer import write_result
 
 
@@ -27,11 +28,15 @@ def generate_into(
     """Generate one case into ``request.out`` and return the cine.
 
     ``command`` and ``facts`` go into ``run.json``; the bundle is loaded from ``request.model`` where none is given.
+    An earlier result stays unless it is of the same request, or ``request.overwrite``.
     """
-    with ResultFolder(request.out, request.overwrite) as folder:
+    replaces = not request.overwrite and read_manifest(request.out) is not None
+    digest = request_hash(request) if replaces else ""  # else the readers say what is wrong with a file
+    with ResultFolder(request.out, request.overwrite, digest) as folder:
         cine = compute(request, current, bundle)
-        current.warn(*write_result(cine, folder, current.watch, current.progress))
-        write_manifest(folder, command, run_facts(cine, request) | dict(facts or {}), current.watch, current.warnings)
+        current.warn(*write_result(cine, folder, current.watch, current.progress, request.write))
+        told = run_facts(cine, request) | {REQUEST: digest or request_hash(request), **(facts or {})}
+        write_manifest(folder, command, told, current.watch, current.warnings)
     current.tell_files(request.out)
     return cine
 
@@ -45,21 +50,20 @@ def compute(request: GenerateRequest, current: Session, bundle: Bundle | None = 
         from COFGeneratorLib.anatomy.segmenters.completion import lacking
 
         roi = as_roi(request.roi)
-        record = read_ecg(request.ecg)
+        record = read_ecg(request.ecg, **request.ecg_told)
         cycle = None if request.beat is None else analyse_ecg(record, **chosen_beat(request.beat))
-        anchor = read_sax(request.anchor, request.anchor_frame)
+        anchor = read_sax(request.anchor, request.anchor_frame, series=request.series, spacing_mm=request.spacing)
         current.progress(1, 3, "reading")
         labels = None
         if request.labels:
-            codes = {"label_map": request.label_map} if request.label_map else {}
-            labels = read_labels(request.labels, anchor, **codes)
+            labels = read_labels(request.labels, anchor, request.label_map)
             if request.segmenter and not lacking(labels):
                 current.warn("The labels lack nothing, so the segmenter was not asked.")
     with current.watch.stage("loading"):
         from COFGeneratorLib import generate, load_bundle
         from COFGeneratorLib.resources import default_bundle
 
-        bundle = bundle or load_bundle(request.model or default_bundle())
+        bundle = bundle or load_bundle(request.model or default_bundle(), request.encoder)
         segmenter = None
         if request.segmenter:
             from COFGeneratorLib.anatomy.segmenters.foreign_segmenter import load_segmenter
@@ -74,6 +78,7 @@ def compute(request: GenerateRequest, current: Session, bundle: Bundle | None = 
         bundle,
         labels=labels,
         **request.drawing,
+        **request.telling,
         cycle=cycle,
         roi=roi,
         segmenter=segmenter,
@@ -100,6 +105,8 @@ def phase_of(anchor: SaxStack, asked: float | str | None) -> float:
             f"it: --anchor-phase FRACTION, for frame {anchor.frame} of n frames of one R–R {anchor.frame}/n."
         )
     length = (times[-1] - times[0]) * len(times) / (len(times) - 1)
+    if np.isfinite(anchor.rr_ms):  # a prospective cine leaves the end of the R–R open
+        length = max(length, anchor.rr_ms)
     return float((times[anchor.frame] - times[0]) / length)
 
 

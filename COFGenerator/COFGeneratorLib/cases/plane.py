@@ -25,7 +25,7 @@ def generate_plane_into(request: PlaneRequest, current: Session) -> "PlaneCine":
         cine = _compute(request, current)
         from COFGeneratorLib.results.plane import write_plane_result
 
-        current.warn(*write_plane_result(cine, folder, current.watch, current.progress))
+        current.warn(*write_plane_result(cine, folder, current.watch, current.progress, request.write))
         record, _ = cine.ecg
         facts = {name: value for name, value in cine.provenance.items() if name not in TOLD_ELSEWHERE}
         facts |= {
@@ -42,7 +42,7 @@ def _compute(request: PlaneRequest, current: Session) -> "PlaneCine":
     with current.watch.stage("reading"):
         from COFGeneratorLib import read_ecg
 
-        record = read_ecg(request.ecg)
+        record = read_ecg(request.ecg, **request.ecg_told)
     with current.watch.stage("loading"):
         from COFGeneratorLib.ecgflowcmr.bundle import load_ecgflow_bundle
         from COFGeneratorLib.ecgflowcmr.generate import generate_from_ecg

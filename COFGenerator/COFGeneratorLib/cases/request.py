@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
+from COFGeneratorLib.results.parts import DEFAULT_PARTS
+
 
 @dataclass(frozen=True)
 class Request:
@@ -34,17 +36,28 @@ class Drawing(Request):
 
     Attributes:
         ecg: File.
+        leads, rate_hz, unit: What the user says of the ECG where its file does not; as in ``read_ecg``.
         frames: Of one R–R interval.
         solver, steps: Of the flow; the bundle's where None.
         samples, seed: Draws, and their seed.
+        write: Parts of the result, out of ``results.parts.PARTS``.
     """
 
     ecg: str = ""
+    leads: tuple[str, ...] = ()
+    rate_hz: float | None = None
+    unit: str | None = None
     frames: int = 50
     solver: str | None = None
     steps: int | None = None
     samples: int = 1
     seed: int = 0
+    write: tuple[str, ...] = DEFAULT_PARTS
+
+    @property
+    def ecg_told(self) -> dict[str, Any]:
+        """What ``read_ecg`` is told of the file, by name."""
+        return {"leads": self.leads, "rate_hz": self.rate_hz, "unit": self.unit}
 
     @property
     def drawing(self) -> dict[str, Any]:
@@ -54,11 +67,37 @@ class Drawing(Request):
 
 
 @dataclass(frozen=True)
-class GenerateRequest(Drawing):
+class Telling(Drawing):
+    """What every generation of a whole heart has.
+
+    Attributes:
+        draw: Whether the cine is a random draw of the flow; the bundle's own way where None.
+        ef_percent, rvef_percent, es_ms, hr_bpm: What is known of the heart, told to the model beside the ECG.
+        encoder: File of the weights of the ECG encoder of others that the model names, or None.
+    """
+
+    draw: bool | None = None
+    ef_percent: float | None = None
+    rvef_percent: float | None = None
+    es_ms: float | None = None
+    hr_bpm: float | None = None
+    encoder: str | None = None
+
+    @property
+    def telling(self) -> dict[str, Any]:
+        """What is known of the heart, and whether to draw, by name as ``generate`` takes it."""
+        names = ("draw", "ef_percent", "rvef_percent", "es_ms", "hr_bpm")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class GenerateRequest(Telling):
     """One anchor and one ECG.
 
     Attributes:
-        anchor: File.
+        anchor: File, or folder of a DICOM study.
+        series: Number, UID or description of the wanted series of that study.
+        spacing: Columns, rows and slices, mm, of a file that has lost it.
         anchor_frame: Frame of that file.
         anchor_phase: When it was taken: a fraction of the R–R interval, ``cine``, or None for the R wave.
         labels: File of the anchor's labels; the segmenter's where None.
@@ -71,6 +110,8 @@ class GenerateRequest(Drawing):
     """
 
     anchor: str = ""
+    series: str | None = None
+    spacing: tuple[float, float, float] | None = None
     anchor_frame: int = 0
     anchor_phase: float | str | None = None
     labels: str | None = None
@@ -83,7 +124,7 @@ class GenerateRequest(Drawing):
 
 
 @dataclass(frozen=True)
-class TemplateRequest(Drawing):
+class TemplateRequest(Telling):
     """One ECG on the population's heart; ``template`` is ``SEX,AGE,CM,KG``."""
 
     template: str = ""
@@ -107,7 +148,9 @@ class RegisterRequest(Request):
     """One recorded cine.
 
     Attributes:
-        cine: File.
+        cine: File, or folder of a DICOM study.
+        series: Number, UID or description of the wanted series of that study.
+        spacing: Columns, rows and slices, mm, of a file that has lost it.
         anchor_frame: Frame to move.
         labels: File of that frame's labels; the segmenter's where None.
         label_map: Codes in it.
@@ -116,6 +159,8 @@ class RegisterRequest(Request):
     """
 
     cine: str = ""
+    series: str | None = None
+    spacing: tuple[float, float, float] | None = None
     anchor_frame: int = 0
     labels: str | None = None
     label_map: Mapping[str, int] | None = None

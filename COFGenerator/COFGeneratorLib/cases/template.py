@@ -20,7 +20,7 @@ def generate_template_into(request: TemplateRequest, current: Session) -> Cine:
     with ResultFolder(request.out, request.overwrite) as folder:
         cine = _compute(request, current)
         current.warn(*cine.provenance["warnings"])
-        current.warn(*write_result(cine, folder, current.watch, current.progress))
+        current.warn(*write_result(cine, folder, current.watch, current.progress, request.write))
         stamp_pictures(folder)
         record, _ = cine.ecg
         facts = {name: value for name, value in cine.provenance.items() if name not in TOLD_ELSEWHERE}
@@ -41,12 +41,12 @@ def _compute(request: TemplateRequest, current: Session) -> Cine:
     from COFGeneratorLib.resources import default_bundle
 
     person = parse_person(request.template)
-    record = read_ecg(request.ecg)
+    record = read_ecg(request.ecg, **request.ecg_told)
     cycle = analyse_ecg(record)
-    bundle = load_bundle(request.model or default_bundle())
+    bundle = load_bundle(request.model or default_bundle(), request.encoder)
     options = {
         "frames": request.frames, "solver": request.solver, "steps": request.steps, "device": request.device,
-        "cycle": cycle,
+        "cycle": cycle, **request.telling,
     }  # fmt: skip
     draws = max(request.samples, FEWEST_DRAWS)
     reports = []

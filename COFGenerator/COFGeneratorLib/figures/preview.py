@@ -1,5 +1,6 @@
 """The preview of a result: one sheet to print (``preview.png``) and one film to show (``preview.gif``)."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +32,18 @@ LABELS_FROM = {
 }
 
 
-def write_preview(cine: Cine, directory: str | Path) -> tuple[Path, Path]:
-    """Draw a cine, contours and curves where it has labels; returns the paths of ``preview.png`` and ``.gif``."""
-    sheet, film = Path(directory) / "preview.png", Path(directory) / "preview.gif"
-    write_sheet(cine, sheet)
-    write_film(cine, film)
-    return sheet, film
+def write_preview(cine: Cine, directory: str | Path, parts: Collection[str] = ("preview", "film")) -> list[Path]:
+    """Draw a cine, contours and curves where it has labels: ``preview.png`` (``preview``), ``preview.gif`` (``film``).
+
+    Returns the files drawn.
+    """
+    writers = {"preview": (write_sheet, "preview.png"), "film": (write_film, "preview.gif")}
+    written = []
+    for part, (write, name) in writers.items():
+        if part in parts:
+            written.append(Path(directory) / name)
+            write(cine, written[-1])
+    return written
 
 
 def write_sheet(cine: Cine, path: Path) -> None:

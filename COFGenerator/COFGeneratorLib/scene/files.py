@@ -9,6 +9,7 @@ import csv
 import json
 import os
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,21 @@ from COFGeneratorLib.scene.result import EcgTrace, ResultNodes, build_result, fi
 
 CINE_FILE, LABELS_FILE, MOTION_FILE = "cine.seq.nrrd", "labels.seq.nrrd", "motion.seq.nrrd"
 ECG_FILE, SCENE_FILE, FUNCTION_FILE = "ecg.csv", "scene.mrb", "function.json"
+PARTS = ("cine", "labels", "motion", "scene")
 COMPRESSION = "gzip_fastest"
 """Half the time of the default and within a few percent of its size on cine and on rounded motion."""
 
 
-def write_scene(cine: Any, directory: str | os.PathLike, name: str = "Heart") -> list[Path]:
+def write_scene(
+    cine: Any, directory: str | os.PathLike, name: str = "Heart", parts: Collection[str] = PARTS
+) -> list[Path]:
     """Write a cine for Slicer, complete or not at all.
 
     Args:
         cine: ``cine.Cine``.
         directory: Where to write; made if need be.
         name: Start of all node names.
+        parts: Which of ``PARTS`` to write; the ECG comes with each.
 
     Returns:
         The files written: ``cine.seq.nrrd``, ``motion.seq.nrrd``, ``ecg.csv``, ``scene.mrb`` and, where the cine has
@@ -47,12 +52,17 @@ def write_scene(cine: Any, directory: str | os.PathLike, name: str = "Heart") ->
         nodes = build_result(cine, scene, name)
         staged = [
             write_sequence(sequence, Path(beside, file))
-            for sequence, file in ((nodes.cine, CINE_FILE), (nodes.motion, MOTION_FILE), (nodes.labels, LABELS_FILE))
-            if sequence is not None
+            for part, sequence, file in (
+                ("cine", nodes.cine, CINE_FILE),
+                ("motion", nodes.motion, MOTION_FILE),
+                ("labels", nodes.labels, LABELS_FILE),
+            )
+            if sequence is not None and part in parts
         ]
         if cine.record is not None:
             staged.append(_write_ecg(cine.record, np.asarray(cine.cycle.r_peaks_s) * 1000.0, Path(beside, ECG_FILE)))
-        staged.append(write_mrb(scene, Path(beside, SCENE_FILE)))
+        if "scene" in parts:
+            staged.append(write_mrb(scene, Path(beside, SCENE_FILE)))
         return [path.replace(directory / path.name) for path in staged]
 
 

@@ -34,6 +34,8 @@ class GenerationOptions:
         beat: Index of the beat whose R–R is used; the one that stands best for all where None.
         engine: Name of the engine; with ``ECG_ALONE`` there is no anchor.
         anchor_phase: When the anchor was taken, fraction of the R–R interval; the R wave where None.
+        draw: Whether the cine is a random draw.
+        ef_percent, hr_bpm: What is known of the heart, told to the model beside the ECG.
     """
 
     frames: int = 50
@@ -46,6 +48,9 @@ class GenerationOptions:
     beat: int | None = None
     engine: str | None = None
     anchor_phase: float | None = None
+    draw: bool | None = None
+    ef_percent: float | None = None
+    hr_bpm: float | None = None
 
     def arguments(self) -> list[str]:
         """Return the options as command-line arguments."""
@@ -60,8 +65,11 @@ class GenerationOptions:
             "--beat": self.beat,
             "--engine": self.engine,
             "--anchor-phase": self.anchor_phase,
+            "--ef": self.ef_percent,
+            "--hr": self.hr_bpm,
         }
-        return [text for flag, value in pairs.items() if value is not None for text in (flag, str(value))]
+        given = [text for flag, value in pairs.items() if value is not None for text in (flag, str(value))]
+        return given if self.draw is None else [*given, "--draw" if self.draw else "--no-draw"]
 
 
 DEFAULTS = GenerationOptions()

@@ -46,6 +46,9 @@ class GenerationLogic:
         model: str | os.PathLike | None = None,
         progressCallback: Callable[[dict[str, Any]], None] | None = None,
         anchorPhase: float | None = None,
+        draw: bool | None = None,
+        efPercent: float | None = None,
+        hrBpm: float | None = None,
     ) -> Any:
         """Generate a cine and add it to the scene; returns when it is there.
 
@@ -64,6 +67,8 @@ class GenerationLogic:
             model: Folder of a model bundle; the default one where None.
             progressCallback: Called with each event of the job, a dict with ``event``, ``stage``, ``done``, ``total``.
             anchorPhase: When the anchor was taken, fraction of the R-R interval; the R wave where None.
+            draw: Whether the cine is a random draw, that of ``seed``; as the model says where None.
+            efPercent, hrBpm: What is known of the heart, told to the model beside the ECG.
 
         Returns:
             The sequence browser of the generated cine, vtkMRMLSequenceBrowserNode.
@@ -88,6 +93,9 @@ class GenerationLogic:
             model=model,
             beat=beat,
             anchor_phase=anchorPhase,
+            draw=draw,
+            ef_percent=efPercent,
+            hr_bpm=hrBpm,
         )
         runner = self.start(
             anchorVolumeNode,

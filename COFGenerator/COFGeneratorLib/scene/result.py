@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from COFGeneratorLib.anatomy.compact import compact_frames
 from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.scene import attributes as names
 from COFGeneratorLib.scene import tables, volumes
@@ -95,7 +96,7 @@ def build_result(cine: Any, scene: Any = None, name: str = "Heart") -> ResultNod
     scene = resolve_scene(scene)
     indices = names.index_strings(cine.time_ms)
     geometry = cine.anchor.ijk_to_ras
-    frames = volumes.compact_frames(cine.frames, cine.anchor.voxels)
+    frames = compact_frames(cine.frames, cine.anchor.voxels)
     cine_sequence = volumes.volume_sequence(scene, names.node_name(name, "cine"), frames, indices, geometry)
     label_sequence = None
     if cine.labels is not None:

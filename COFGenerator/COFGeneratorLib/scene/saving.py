@@ -1,8 +1,9 @@
 """A result out of the scene into one file of the user's choice; the file's ending says what it becomes.
 
-DICOM is not among the choices: a generated heart must not enter an archive of acquisitions.
+DICOM goes into a zip, derived and marked as synthetic: a generated heart must not slip into an archive of acquisitions.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from COFGeneratorLib.errors import SceneError
+from COFGeneratorLib.anatomy.nifti_writer import write_nifti
+from COFGeneratorLib.cine import SYNTHETIC_MARK
+from COFGeneratorLib.errors import FunctionError, MachineError, SceneError
+from COFGeneratorLib.export import Heart, write_export
+from COFGeneratorLib.export.heart import told
 from COFGeneratorLib.scene import attributes as names
 from COFGeneratorLib.scene.bootstrap import standalone_scene
 from COFGeneratorLib.scene.files import write_mrb, write_sequence
@@ -24,12 +29,15 @@ FORMATS = {
     ".seq.nrrd": "Slicer sequence",
     ".nii.gz": "NIfTI 4D",
     ".mrb": "Slicer scene with everything of this result",
+    ".csv": "Tables of what was measured",
+    ".glb": "Beating surfaces (glTF)",
+    ".zip": "DICOM, derived and marked as synthetic",
     ".gif": "Film (GIF)",
     ".mp4": "Film (MP4)",
 }
 """Ending and words of what a result can be saved as."""
 
-MARK = "SYNTHETIC - research only"
+MARK = SYNTHETIC_MARK
 FILM_SLICES, FILM_HEIGHT = 3, 256
 """Slices side by side in a film, and the least height of it, pixels."""
 
@@ -65,6 +73,8 @@ def save_result(nodes: ResultNodes, path: str | os.PathLike) -> list[Path]:
         with tempfile.TemporaryDirectory(prefix=".cof-", dir=path.parent) as beside:
             written = _WRITERS[ending](nodes, Path(beside), stem)
             return [file.replace(path.parent / file.name) for file in written]
+    except (FunctionError, MachineError) as error:
+        raise SceneError(str(error)) from error
     except OSError as error:
         raise SceneError(f"{path} could not be written ({error.strerror or error}). Choose another folder.") from error
 
@@ -87,31 +97,43 @@ def _write_sequences(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
 
 
 def _write_nifti(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
-    """Write 4D NIfTI: the fourth spacing is the time between frames in s, as the header of the format says."""
-    import SimpleITK as sitk
-
-    times_ms = index_values(nodes.cine)
-    step_s = (times_ms[1] - times_ms[0]) / 1000.0 if len(times_ms) > 1 else 1.0
+    comment = json.dumps({"synthetic": True, **names.provenance_of(nodes.cine)})
+    step_ms = _rr_ms(nodes) / nodes.cine.GetNumberOfDataNodes()
     written = []
     for part, ending in (("cine", ""), ("labels", "-labels")):
         sequence = getattr(nodes, part)
-        if sequence is None:
-            continue
-        ras = ijk_to_ras_of(sequence.GetNthDataNode(0))
-        lps = np.diag([-1.0, -1.0, 1.0]) @ ras[:3, :4]
-        spacing = np.linalg.norm(lps[:, :3], axis=0)
-        direction = np.eye(4)
-        direction[:3, :3] = lps[:, :3] / spacing
-        frames = [sitk.GetImageFromArray(frame) for frame in cine_array(sequence)]
-        image = sitk.JoinSeries(frames)
-        image.SetSpacing([*map(float, spacing), step_s])
-        image.SetOrigin([*map(float, lps[:, 3]), 0.0])
-        image.SetDirection(direction.ravel().tolist())
-        image.SetMetaData("descrip", f"{MARK}, ChainOfFlow")
-        target = folder / f"{stem}{ending}.nii.gz"
-        sitk.WriteImage(image, str(target), useCompression=True)
-        written.append(target)
+        if sequence is not None:
+            geometry = ijk_to_ras_of(sequence.GetNthDataNode(0))
+            target = folder / f"{stem}{ending}.nii.gz"
+            words = f"{MARK}, ChainOfFlow"
+            written.append(
+                write_nifti(target, cine_array(sequence), geometry, step_ms, description=words, comment=comment)
+            )
     return written
+
+
+def _heart(nodes: ResultNodes) -> Heart:
+    """Return a result out of the scene as it is exported."""
+    labels = None if nodes.labels is None else cine_array(nodes.labels).astype(np.uint8)
+    geometry = ijk_to_ras_of(nodes.cine.GetNthDataNode(0))
+    facts = told(names.provenance_of(nodes.cine))
+    return Heart(
+        cine_array(nodes.cine), labels, geometry, index_values(nodes.cine), _rr_ms(nodes), nodes.facts or {}, facts
+    )
+
+
+def _write_csv(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
+    return [path.rename(folder / f"{stem}-{path.name}") for path in write_export(_heart(nodes), folder, "csv")]
+
+
+def _write_glb(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
+    made = next(path for path in write_export(_heart(nodes), folder, "mesh") if path.suffix == ".glb")
+    return [made.rename(folder / f"{stem}.glb")]
+
+
+def _write_dicom(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
+    images = write_export(_heart(nodes), folder, "dicom")[0].parent
+    return [Path(shutil.make_archive(str(folder / stem), "zip", images))]
 
 
 def _write_mrb(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
@@ -226,6 +248,9 @@ _WRITERS = {
     ".seq.nrrd": _write_sequences,
     ".nii.gz": _write_nifti,
     ".mrb": _write_mrb,
+    ".csv": _write_csv,
+    ".glb": _write_glb,
+    ".zip": _write_dicom,
     ".gif": _write_gif,
     ".mp4": _write_mp4,
 }

@@ -17,9 +17,6 @@ LABEL_COLOURS = (
 )
 """Name and RGBA of label 0, 1, 2, 3."""
 
-MIN_INTEGER_LEVELS = 200
-"""Below this many grey levels rounding to integers would be visible."""
-
 
 def volume_sequence(
     scene: Any, name: str, frames: np.ndarray, indices: list[str], ijk_to_ras: np.ndarray, labels: bool = False
@@ -68,25 +65,6 @@ def new_sequence(scene: Any, name: str) -> Any:
 def index_values(sequence: Any) -> np.ndarray:
     """Return the index values of a sequence, (T,), ms where this product made it."""
     return np.array([float(sequence.GetNthIndexValue(index)) for index in range(sequence.GetNumberOfDataNodes())])
-
-
-def compact_frames(frames: np.ndarray, anchor: np.ndarray) -> np.ndarray:
-    """Return frames as int16 where the anchor itself holds integers, else as float32.
-
-    A scanner's volume is integer, so the generated frames lose at most half a grey level and halve in size; frame 0
-    stays the anchor exactly.
-
-    Args:
-        frames: (T, D, H, W) float.
-        anchor: (D, H, W) voxels of the anchor.
-    """
-    low, high = float(anchor.min()), float(anchor.max())
-    whole = bool((anchor == np.rint(anchor)).all())
-    limits = np.iinfo(np.int16)
-    in_range = limits.min <= min(low, float(frames.min())) and max(high, float(frames.max())) <= limits.max
-    if whole and in_range and high - low >= MIN_INTEGER_LEVELS:
-        return np.rint(frames).astype(np.int16)
-    return np.ascontiguousarray(frames, dtype=np.float32)
 
 
 def label_colours(scene: Any, name: str) -> Any:
