@@ -5,6 +5,7 @@
 #   make lint    style alone
 #   make types   types alone
 #   make install the environment alone
+#   make sbom    the software bill of materials (CycloneDX), in out/sbom.json
 #   make clean   takes away what these made
 
 # A name on PATH may be a shim without an interpreter behind it, so each candidate has to prove itself.
@@ -50,6 +51,10 @@ api: install
 
 pictures: install
 	$(BIN)/python Resources/Docs/make_pictures.py
+
+.PHONY: sbom
+sbom: install
+	$(BIN)/python Testing/static/sbom.py out/sbom.json
 
 demo: install
 	$(BIN)/cof demo --out $(OUT) --overwrite

@@ -78,6 +78,9 @@ class COFGeneratorParameterNode:
     samples - Draws; more than one gives intervals.
     steps - Steps of the sampler; 0 leaves it to the model.
     seed - Seed of the draws.
+    draw - Show a random draw in place of the expected cine.
+    efPercent - Ejection fraction that the user states; 4 leaves it to the ECG.
+    hrBpm - Heart rate that the user states; 24 leaves it to the ECG.
     anchorPhase - When the anchor was taken, percent of the R-R interval; 0 is the R wave.
     resultBrowser - The generated cine that is shown.
     showLabels - Whether the labels are drawn over the cine.
@@ -96,6 +99,9 @@ class COFGeneratorParameterNode:
     samples: Annotated[int, WithinRange(1, 32)] = 1
     steps: Annotated[int, WithinRange(0, 500)] = 0
     seed: Annotated[int, WithinRange(0, 999999)] = 0
+    draw: bool = False
+    efPercent: Annotated[int, WithinRange(4, 85)] = 4
+    hrBpm: Annotated[int, WithinRange(24, 250)] = 24
     anchorPhase: Annotated[int, WithinRange(0, 99)] = 0
     resultBrowser: vtkMRMLSequenceBrowserNode
     showLabels: bool = True

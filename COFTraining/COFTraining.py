@@ -49,7 +49,9 @@ class COFTrainingParameterNode:
     """
 
     stage: Annotated[str, Choice(["teacher", "segmenter", "assessor", "ecg", "flow"])] = "teacher"
-    configuration: Annotated[str, Choice(["cof-plus", "cof-plus-cpu", "cof-v1", "cof-v2", "smoke"])] = "cof-plus"
+    configuration: Annotated[str, Choice(["cof-plus", "cof-plus-cpu", "cof-v1", "cof-v2", "cof-v2-cpu", "smoke"])] = (
+        "cof-plus"
+    )
     steps: Annotated[int, WithinRange(0, 10000000)] = 0
     learningRate: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
     runName: str = "run-1"

@@ -1,15 +1,27 @@
 """The product's result: a synthetic cine in the anchor's own geometry, with its motion and read-outs."""
 
+import json
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from COFGeneratorLib.anatomy.compact import compact_frames
+from COFGeneratorLib.anatomy.nifti_writer import write_nifti
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.ecg.record import EcgRecord
-from COFGeneratorLib.errors import EcgError, MotionError
-from COFGeneratorLib.function import FunctionReport
+from COFGeneratorLib.errors import ChainOfFlowError, EcgError, MotionError
+from COFGeneratorLib.files import replacing
+from COFGeneratorLib.folders import whole_folder
+from COFGeneratorLib.function import FunctionReport, write_function
+
+SYNTHETIC_MARK = "SYNTHETIC - research only"
+"""Stands in the header of every file that holds a generated image."""
+CINE_FILE, LABELS_FILE = "cine.nii.gz", "labels.nii.gz"
+SAVED = {CINE_FILE, LABELS_FILE, "function.json", "function.csv"}
 
 
 class MotionSource(Protocol):
@@ -18,7 +30,7 @@ class MotionSource(Protocol):
     def displacement_mm(self, frame: int) -> np.ndarray: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cine:
     """A generated beating heart.
 
@@ -72,3 +84,52 @@ class Cine:
         if self.motion is None:
             raise MotionError("A displacement belongs to an anchor that was moved; this cine was drawn without one.")
         return self.motion.displacement_mm(frame)
+
+    def to_nifti(self, path: str | os.PathLike) -> Path:
+        """Write the frames as NIfTI 4D (``.nii.gz``), marked as synthetic, and return the path.
+
+        Complete or not at all; a file of that name is replaced.
+        """
+        return self._nifti(Path(path), compact_frames(self.frames, self.anchor.voxels))
+
+    def save(self, folder: str | os.PathLike, overwrite: bool = False) -> Path:
+        """Write ``cine.nii.gz`` and, with labels, ``labels.nii.gz`` and the read-outs, and return the folder.
+
+        It appears when it is complete. The scene, pictures and other formats are ``results.write_result``'s.
+
+        Args:
+            folder: Absent or empty.
+            overwrite: Allow one that holds something; files of other names in it stay.
+
+        Raises:
+            ChainOfFlowError: If it holds something else, or cannot be written.
+        """
+        out = Path(folder)
+        if not overwrite and out.is_dir() and any(out.iterdir()):
+            raise ChainOfFlowError(
+                f"A cine is saved into an empty folder; found files in {out}. Choose another, or allow it with "
+                "overwrite=True."
+            )
+        with whole_folder(out, lambda _: SAVED) as staging:
+            self.to_nifti(staging / CINE_FILE)
+            if self.labels is not None:
+                self._nifti(staging / LABELS_FILE, self.labels.astype(np.uint8))
+            if self.function is not None:
+                write_function(self.function, staging, samples=self.samples)
+        return out
+
+    def _nifti(self, path: Path, frames: np.ndarray) -> Path:
+        step_ms = self.rr_ms / len(self.time_ms)
+        comment = json.dumps({"synthetic": True, "rr_ms": self.rr_ms, **self.provenance}, default=str)
+        with replacing(path) as beside:
+            write_nifti(
+                beside, frames, self.anchor.ijk_to_ras, step_ms, description=f"{SYNTHETIC_MARK}, ChainOfFlow",
+                comment=comment,
+            )  # fmt: skip
+        return path
+
+    def __repr__(self) -> str:
+        """Return one line: how much of what there is."""
+        ef = "" if self.function is None else f", EF {self.function.ef_percent:.0f} %"
+        depth, height, width = self.anchor.shape
+        return f"Cine({len(self.time_ms)} frames of {depth}×{height}×{width} over {self.rr_ms:.0f} ms{ef}, synthetic)"

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from COFGeneratorLib import __version__
+from COFGeneratorLib.commands.parser import Parser
 from COFGeneratorLib.jobs.safely import run_safely
 
 COMMANDS = {
@@ -19,6 +20,8 @@ COMMANDS = {
     "batch": "COFGeneratorLib.commands.batch",
     "bundle": "COFGeneratorLib.commands.bundle",
     "register": "COFGeneratorLib.commands.register",
+    "export": "COFGeneratorLib.commands.export",
+    "view": "COFGeneratorLib.commands.view",
 }
 """Sub-command → the file that adds it to a parser (``add``), in the order in which help shows them."""
 BETWEEN_PROCESSES = {"ecg-trace": "COFGeneratorLib.commands.ecg_trace", "probe": "COFGeneratorLib.commands.probe"}
@@ -35,13 +38,17 @@ def run_command(argv: Sequence[str] | None, commands: Mapping[str, str]) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     known = {**commands, **BETWEEN_PROCESSES}
     asked = argv[0] if argv else ""
-    arguments = build_parser({asked: known[asked]} if asked in known else commands).parse_args(argv)
-    return run_safely(lambda: arguments.run(arguments))
+
+    def run() -> int:
+        arguments = build_parser({asked: known[asked]} if asked in known else commands).parse_args(argv)
+        return arguments.run(arguments)
+
+    return run_safely(run)
 
 
 def build_parser(commands: Mapping[str, str] = COMMANDS) -> argparse.ArgumentParser:
     """Return the parser of some sub-commands, see ``run_command``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="cof",
         description="A beating heart from one short-axis cardiac MRI volume and a 12-lead ECG. Research use only: "
         "everything generated is synthetic and must not guide care.",

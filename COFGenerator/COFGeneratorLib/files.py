@@ -5,9 +5,12 @@ import csv
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+RUN_BY_SPREADSHEETS = ("=", "+", "-", "@")
 
 
 def sha256_of(path: str | Path) -> str:
@@ -33,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The folder is made where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    beside = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
     try:
         yield beside
         beside.replace(path)
@@ -54,9 +57,27 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, default=str) + "\n")
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table, complete or not at all; None is an empty cell."""
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], comment: str = "") -> None:
+    """Write a table, complete or not at all; None is an empty cell, and nothing in it is a spreadsheet's formula.
+
+    ``comment`` becomes a line ``# …`` before the header.
+    """
     with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+        if comment:
+            stream.write(f"# {comment}\n")
         writer = csv.writer(stream)
         writer.writerow(header)
-        writer.writerows(["" if value is None else value for value in row] for row in rows)
+        writer.writerows(map(plain_cell, row) for row in rows)
+
+
+def plain_cell(value: Any) -> Any:
+    """Return a table's cell: a text that a spreadsheet would run gets an apostrophe before it, None is empty."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    if value.lstrip()[:1] not in RUN_BY_SPREADSHEETS and value[:1] not in ("\t", "\r", "\n"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

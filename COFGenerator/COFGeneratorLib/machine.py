@@ -43,7 +43,7 @@ def choose_device(name: str = "auto") -> "torch.device":
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise MachineError(
-            f"A device named {name!r} must be usable; found: {str(error).splitlines()[0]}. "
+            f"A device named {name!r} must be usable; found: {(str(error) or type(error).__name__).splitlines()[0]}. "
             "Use --device cpu, or auto to take what is there."
         ) from error
     return device

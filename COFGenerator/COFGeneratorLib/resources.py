@@ -66,7 +66,7 @@ def engine_of(bundle: str | Path) -> str:
     try:
         metadata = json.loads((Path(bundle) / METADATA).read_text(encoding="utf-8"))
         return str(metadata["cof"].get("engine", DEFAULT_ENGINE))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return DEFAULT_ENGINE
 
 

@@ -65,7 +65,9 @@ def load_weights(path: Path) -> "dict[str, torch.Tensor]":
 
     Raises:
         OSError, safetensors.SafetensorError: If the file cannot be read.
+        ValueError: If a number in it is not finite.
     """
+    import torch
     from safetensors.torch import load_file
 
     stored = load_file(path)
@@ -77,4 +79,6 @@ def load_weights(path: Path) -> "dict[str, torch.Tensor]":
             scale = stored[name + SCALE_SUFFIX].view(-1, *[1] * (value.ndim - 1))
             value = value.float() * scale
         state[name] = value.float() if value.is_floating_point() else value
+        if value.is_floating_point() and not torch.isfinite(state[name]).all():
+            raise ValueError(f"weights must be finite; those of {name} are not")
     return state

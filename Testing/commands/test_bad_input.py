@@ -54,7 +54,7 @@ def test_an_ecg_of_eleven_leads(refused, write, tmp_path):
 
 def test_an_ecg_with_missing_samples(refused, write, tmp_path):
     signal = beats()
-    signal[3, 700:720] = np.nan
+    signal[3, 700:800] = np.nan
     write.ecg(tmp_path / "ecg.csv", signal)
     refused("missing", ecg=tmp_path / "ecg.csv")
 
@@ -200,8 +200,8 @@ def test_a_bundle_without_a_segmenter_needs_labels(refused):
     [
         ("frames", 1, "at least 4 frames"),
         ("frames", 100_000, "frames"),
-        ("samples", 0, "at least 1"),
-        ("steps", "many", "at least 1"),
+        ("samples", 0, "number from 1"),
+        ("steps", "many", "number from 1"),
         ("seed", -1, "--seed"),
         ("solver", "magic", "solver"),
         ("device", "gpu", "auto, cpu"),

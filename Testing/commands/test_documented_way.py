@@ -31,7 +31,7 @@ def test_the_run_holds_what_the_page_lists(walked, page):
             assert (run / name.strip()).exists(), name
     assert (walked.folder / "smoke" / "run" / "teacher" / "teacher" / "model.safetensors").exists()
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-    assert {"mean", "flow", "gain", "examples"} <= {event.get("stage") for event in events}
+    assert {"expected", "fold", "gain", "examples"} <= {event.get("stage") for event in events}
     assert events[-1]["event"] == "done"
 
 
@@ -50,7 +50,7 @@ def test_the_bundle_generates_a_cine(walked, tmp_path):
 def test_the_card_states_where_the_model_comes_from(walked):
     bundle = walked.folder / "smoke" / "bundle"
     card = (bundle / "docs" / "README.md").read_text(encoding="utf-8")
-    for words in ("300000 … 300011", "CC0-1.0", "ecg 12, mean 12, flow 12", "Research use only", "copy anchor",
+    for words in ("300000 … 300011", "CC0-1.0", "ecg 12, expected 12, each fold 6", "Research use only", "copy anchor",
                   "EF, mean absolute error", "cof train flow --cohort cohort"):  # fmt: skip
         assert words in card, words
     metadata = load_bundle(bundle).metadata

@@ -39,7 +39,9 @@ def test_what_is_evaluated_is_what_the_product_generates(case, bundle):
     from COFGeneratorLib.generator import generate
 
     record = EcgRecord(np.zeros((len(LEADS), 5000)), 500.0)  # the analysed cycle is given: this is not looked at
-    cine = generate(case.anchor, record, bundle, labels=case.labels, cycle=case.cycle, frames=case.frames)
+    cine = generate(
+        case.anchor, record, bundle, labels=case.labels, cycle=case.cycle, frames=case.frames, in_slices=True
+    )
     found = ModelMethod("m", bundle).predict(case, Shared())
     assert found.lv_ml == pytest.approx(cine.function.lv_volume_ml, rel=2e-3)
     frames = case.image_frames
@@ -100,7 +102,7 @@ def test_every_second_of_fifty_frames_gives_the_volumes_of_all(case, bundle):
 
 def test_variants_are_made_where_they_are_asked_for(bundle):
     few, all_of_them = (main_methods("m", bundle, 0, variants) for variants in (False, True))
-    assert {m.name for m in few} == {"m", "m · null ECG", "m · shuffled ECG", "m · direct regression, no gain"}
+    assert {m.name for m in few} == {"m", "m · null ECG", "m · shuffled ECG", "m · centre alone, no gain"}
     assert {m.role for m in all_of_them if m.name not in {kept.name for kept in few}} == {"ablation"}
     assert len({m.identity for m in all_of_them}) == len(all_of_them)
 

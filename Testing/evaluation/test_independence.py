@@ -60,7 +60,7 @@ def a_segmenter(folder, met=THEIRS, network=None):
 def a_model(folder, first=100_000, subjects=1200, calibration=1_900_000, ecg_seed=0, records=100):
     """Write a bundle whose training is stated as an export does; returns it."""
     encoder = EcgEncoder(EcgEncoderConfig(widths=(8, 16)))
-    model = MotionModel(MotionGrid(phases=6), encoder, PackScale((1.0, 1.0, 1.0)), None, None)
+    model = MotionModel(MotionGrid(phases=6), encoder, PackScale((1.0, 1.0, 1.0)), None)
     parts = a_segmenter(folder.with_name("parts"))
     stated = json.loads((parts / "provenance.json").read_text(encoding="utf-8"))
     training = {"first_seed": first, "last_seed": first + subjects - 1, "seeds": {"ecg": ecg_seed},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject
 from COFTrainingLib.evaluation.visits import earlier_visit, phantom_prior
-from COFTrainingLib.phantom.physiology import NATURAL
+from COFTrainingLib.phantom.prevalence import NATURAL
 
 
 def a_cohort(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,6 +183,16 @@ def test_summary_gives_mean_sd_and_an_interval_that_covers_a_further_draw():
         low, high = summarise(draws)["ef_percent"]["interval"]
         hits += low <= report(beating(efs[4])).ef_percent <= high
     assert hits / trials == pytest.approx(0.90, abs=0.06)
+
+
+def test_the_words_of_the_ef_statement_are_written_and_are_no_measure(tmp_path):
+    notes = ("ECG and anatomy disagree.", "Calibrated on synthetic patients.")
+    said = [replace(report(beating(ef)), ef_statement="widened", ef_notes=notes) for ef in (0.5, 0.6)]
+    json_path, _ = write_function(said[0], tmp_path, samples=said)
+    content = json.loads(json_path.read_text())
+    assert (content["ef_statement"], tuple(content["ef_notes"])) == ("widened", notes)
+    assert not {"ef_statement", "ef_notes"} & set(content["samples"])
+    assert report(beating()).as_dict()["ef_notes"] == []
 
 
 def test_summary_needs_two_draws():

@@ -31,10 +31,13 @@ def main() -> int:
         "cine",
         "rr",
         "anchor-phase",
+        "ef",
+        "hr",
     ):
         parser.add_argument(f"--{name}")
     for name, default in (("frames", 50), ("samples", 1), ("seed", 0), ("steps", 0), ("beat", 0), ("anchor-frame", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--draw", action=argparse.BooleanOptionalAction)
     arguments = parser.parse_args()
     behaviour = os.environ.get("COF_FAKE", "")
 

@@ -75,6 +75,17 @@ def test_when_the_anchor_was_taken_is_said_to_the_generation(ready, host):
     assert argv[argv.index("--anchor-phase") + 1] == "0.35"
 
 
+def test_a_draw_and_what_the_user_knows_are_said_to_the_generation(ready, host):
+    argv = run(host, ready)
+    assert not {"--draw", "--no-draw", "--ef", "--hr"} & set(argv)
+    ready.ui.drawCheckBox.checked = True
+    ready.ui.efSpinBox.value = 35
+    ready.ui.hrSpinBox.value = 80
+    argv = run(host, ready)
+    assert "--draw" in argv
+    assert (argv[argv.index("--ef") + 1], argv[argv.index("--hr") + 1]) == ("35", "80")
+
+
 def test_a_beat_that_the_record_does_not_have_is_told(ready, host):
     host.wait_for(lambda: ready.view.ecg.plot is not None)
     ready._parameterNode.beat = 11  # the last R peak starts no whole beat

@@ -97,7 +97,7 @@ def test_closing_the_scene_stops_the_job_and_leaves_a_working_panel(ready, host,
     ready.ui.generateButton.click()
     runner = ready.view.generation.runner
     host.wait_for(lambda: runner.state == "running")
-    pid = runner._pid
+    pid = runner.pid
     host.scene.Clear(0)
     assert process.start_time(pid) is None
     assert state(ready) == "EMPTY"
@@ -144,7 +144,7 @@ def test_reloading_the_module_stops_the_job_and_gives_a_new_panel(ready, host, m
     runner = ready.view.generation.runner
     host.wait_for(lambda: runner.state == "running")
     host.slicer.util.reloadScriptedModule("COFGenerator")
-    assert process.start_time(runner._pid) is None
+    assert process.start_time(runner.pid) is None
     new = host.shown["COFGenerator"]
     assert new is not ready
     assert new._parameterNode.anchorVolume is not None

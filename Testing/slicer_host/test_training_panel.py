@@ -186,8 +186,8 @@ def test_knobs_become_a_configuration_of_what_was_changed(training, fake, tmp_pa
     file = start.asked[0][start.asked[0].index("--config") + 1]
     assert file == str(tmp_path / "runs" / "run-1.toml")
     changed, base = read_configuration("flow", file), read_configuration("flow", "smoke")
-    assert changed.mean_loop.steps == changed.flow_loop.steps == 77
-    assert changed.mean_loop.learning_rate == pytest.approx(0.0005)
+    assert changed.expected_loop.steps == changed.flow_loop.steps == 77
+    assert changed.expected_loop.learning_rate == pytest.approx(0.0005)
     assert changed.subjects == base.subjects
 
 

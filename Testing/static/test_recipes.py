@@ -100,8 +100,7 @@ def test_the_protocol_of_the_recipe_makes_a_section(monkeypatch, tmp_path):
 
 
 def test_the_configuration_of_the_recipe_is_read_and_built(monkeypatch, tmp_path, capsys):
-    from COFGeneratorLib.generator.networks.flow_network import VelocityUNet
-    from COFGeneratorLib.generator.networks.mean_network import MotionMean
+    from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow
 
     folder = tmp_path / "configurations"
     shutil.copytree(configurations.FOLDER, folder)
@@ -111,14 +110,13 @@ def test_the_configuration_of_the_recipe_is_read_and_built(monkeypatch, tmp_path
     assert "wide" in configurations.configuration_names()
     before, after = (configurations.read_configuration("flow", name) for name in ("cof-plus", "wide"))
     differs = [line.split(":")[0] for line in config_diff(asdict(before), asdict(after))]
-    assert {name.split("[")[0] for name in differs} == {"mean.widths", "mean.blocks", "flow.widths"}
+    assert {name.split("[")[0] for name in differs} == {"expected.widths", "expected.blocks", "expected.components"}
     assert main(["train", "diff", "cof-plus", "wide"]) == 1
-    assert "mean.blocks" in capsys.readouterr().out
-    wide = [MotionMean(one.grid, one.mean_network) for one in (before, after)]
-    slim = [VelocityUNet(one.grid, one.flow_network) for one in (before, after)]
-    sizes = [[sum(p.numel() for p in network.parameters()) for network in pair] for pair in (wide, slim)]
-    assert sizes[0][0] < sizes[0][1]
-    assert sizes[1][0] > sizes[1][1]
+    assert "expected.blocks" in capsys.readouterr().out
+    flows = [ExpectedFlow(one.grid, one.flow_config) for one in (before, after)]
+    sizes = [sum(p.numel() for p in flow.trunk.parameters()) for flow in flows]
+    assert sizes[0] < sizes[1]
+    assert flows[0].courses.numel() > flows[1].courses.numel()
 
 
 def the_map() -> dict[str, list[list[str]]]:

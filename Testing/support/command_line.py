@@ -65,17 +65,17 @@ def a_patient(tmp_path_factory) -> Patient:
     return patient
 
 
-@pytest.fixture(scope="session")
-def a_bundle(tmp_path_factory) -> Path:
-    """Return a bundle whose networks are small and untrained."""
+def write_small_bundle(folder: Path) -> Path:
+    """Write a bundle whose networks are small and untrained, and return its folder."""
     import torch
     from COFGeneratorLib.generator.bundle import save_bundle
     from COFGeneratorLib.generator.model import MotionModel
     from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
-    from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
+    from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow, ExpectedFlowConfig
     from COFGeneratorLib.generator.networks.grid import MotionGrid
-    from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
     from COFGeneratorLib.generator.networks.pack import PackScale
+
+    from support.tiny_bundle import with_a_basis
 
     torch.manual_seed(0)
     grid = MotionGrid()
@@ -83,13 +83,21 @@ def a_bundle(tmp_path_factory) -> Path:
         grid,
         EcgEncoder(EcgEncoderConfig()),
         PackScale((1.0, 1.0, 1.0)),
-        MotionMean(grid, MeanConfig(widths=(8, 8, 8), blocks=1, modes=2, hidden=16)),
-        VelocityUNet(grid, FlowConfig(widths=(8, 8, 8), hidden=16)),
+        with_a_basis(
+            ExpectedFlow(
+                grid, ExpectedFlowConfig(widths=(8, 8, 8), blocks=1, modes=2, hidden=16, components=4, patterns=4)
+            )
+        ),
     )
-    folder = tmp_path_factory.mktemp("models") / "tiny"
     facts = {"name": "tiny", "version": "0.0.1", "licence": "Apache-2.0", "intended_use": "tests"}
     save_bundle(folder, model, facts)
     return folder
+
+
+@pytest.fixture(scope="session")
+def a_bundle(tmp_path_factory) -> Path:
+    """Return a bundle whose networks are small and untrained."""
+    return write_small_bundle(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @dataclass(frozen=True)

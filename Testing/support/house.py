@@ -12,13 +12,13 @@ FLOORS = ("COFGenerator", "COFTraining")
 
 GENERATOR_ROOMS = (
     ("errors", "lazy"),
-    ("files", "machine", "resources"),
+    ("files", "folders", "machine", "resources"),
     ("ecg", "jobs", "motion", "weights"),
     ("anatomy",),
     ("function",),
     ("cine",),
     ("registration", "figures"),
-    ("generator",),
+    ("export", "generator"),
     ("ecgflowcmr", "scene"),
     ("results",),
     ("cases",),

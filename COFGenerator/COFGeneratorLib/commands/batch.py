@@ -1,15 +1,22 @@
 """``cof batch``: a table of cases; finished ones are kept, one bad case costs one row."""
 
 import argparse
+import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from COFGeneratorLib.cases.case import SUMMARY_COLUMNS, Outcome, run_case, run_cases
 from COFGeneratorLib.cases.request import GenerateRequest
-from COFGeneratorLib.cases.table import OPTIONAL, REQUIRED, read_table
+from COFGeneratorLib.cases.table import OPTIONAL, REQUIRED, Case, read_table
 from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.files import write_csv
+from COFGeneratorLib.jobs.events import JobCancelled
 from COFGeneratorLib.jobs.session import session
+from COFGeneratorLib.results.parts import BATCH_PARTS
+
+WAIT_PER_WRITE = 20.0
+"""Time between two writings of the tables, in lengths of one."""
 
 
 def add(commands: Commands) -> None:
@@ -20,14 +27,17 @@ def add(commands: Commands) -> None:
         description=f"Generate cines for a CSV table with the columns {', '.join(REQUIRED)} and, where wanted, "
         f"{', '.join(OPTIONAL)}. Run it again after a stop: finished cases are kept. Exit code 0 if every case has a "
         "result, 2 if some input could not be used, 1 if something failed inside.",
+        epilog="example: cof batch --table cases.csv --out results --workers 2",
     )
     parser.add_argument("--table", required=True, metavar="CASES.csv", help="one case a row; paths relative to it")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--workers", type=options.positive, default=1, metavar="N", help="local processes (default 1)")
     how.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler to use instead")
     parser.add_argument("--out", required=True, metavar="DIR", help="gets one folder a case, summary.csv, failures.csv")
+    parser.add_argument("--overwrite", action="store_true", help="do cases again whose result is of other settings")
     options.add_reporting(parser)
     options.add_generation(parser)
+    options.add_parts(parser, BATCH_PARTS)
     parser.set_defaults(run=run)
 
 
@@ -37,37 +47,81 @@ def run(arguments: argparse.Namespace) -> int:
 
     cases = read_table(arguments.table)
     model = str(arguments.model or default_bundle())
-    out = Path(arguments.out)
-    outcomes: dict[str, Outcome] = {}
+    tables = Tables(Path(arguments.out), cases)
     with session(arguments) as current:
         _check_model(model)
-        out.mkdir(parents=True, exist_ok=True)
+        tables.out.mkdir(parents=True, exist_ok=True)
+        for case in cases:
+            if case.name != case.case_id:
+                current.say(f"{case.case_id!r} (row {case.row}) has the folder {case.name}")
         current.progress(0, len(cases), "cases")
-        work = partial(run_case, shared=GenerateRequest.of(arguments, model=model, overwrite=False))
-        for outcome in run_cases(work, cases, workers=arguments.workers, scheduler=arguments.scheduler):
-            outcomes[outcome.name] = outcome
-            if outcome.state == "failed":
-                current.warn(f"{outcome.name}: {outcome.message}")
-            ended = [outcomes[case.name] for case in cases if case.name in outcomes]
-            write_tables(out, ended)
-            current.progress(len(outcomes), len(cases), "cases")
-        failed = [outcome for outcome in outcomes.values() if outcome.state == "failed"]
-        kept = sum(outcome.state == "resumed" for outcome in outcomes.values())
-        current.say(f"{len(cases) - len(failed)} of {len(cases)} cases have a result ({kept} from before) in {out}")
-        for outcome in failed:
-            current.say(f"  failed: {outcome.name}: {outcome.message}")
-    if any(outcome.kind == "internal" for outcome in failed):
+        work = partial(run_case, shared=GenerateRequest.of(arguments, model=model))
+        try:
+            for outcome in run_cases(work, cases, workers=arguments.workers, scheduler=arguments.scheduler):
+                tables.add(outcome)
+                if outcome.state == "failed":
+                    current.warn(f"Row {tables.cases[outcome.name].row}: {outcome.message}")
+                current.progress(len(tables.outcomes), len(cases), "cases")
+        except (KeyboardInterrupt, JobCancelled):
+            current.say(f"{tables.standing()}. Run the same command again to go on.")
+            raise
+        finally:
+            tables.write()
+        current.say(tables.standing())
+        for outcome in tables.failed:
+            case = tables.cases[outcome.name]
+            current.say(f"  failed: row {case.row} ({case.case_id}): {outcome.message}")
+    if any(outcome.kind == "internal" for outcome in tables.failed):
         return 1
-    return 2 if failed else 0
+    return 2 if tables.failed else 0
 
 
-def write_tables(out: Path, outcomes: list[Outcome]) -> None:
-    """Write ``summary.csv`` and ``failures.csv`` for the cases that have ended so far."""
-    good = [outcome for outcome in outcomes if outcome.state != "failed"]
-    rows = [[outcome.name, *(outcome.summary.get(name) for name in SUMMARY_COLUMNS)] for outcome in good]
-    write_csv(out / "summary.csv", ("case", *SUMMARY_COLUMNS), rows)
-    bad = [[outcome.name, outcome.kind, outcome.message] for outcome in outcomes if outcome.state == "failed"]
-    write_csv(out / "failures.csv", ("case", "kind", "message"), bad)
+class Tables:
+    """``summary.csv`` and ``failures.csv`` of the cases that have ended so far.
+
+    They are written anew when that costs little of the time since, and at the end, so that ten thousand cases do not
+    write fifty million rows; after a kill the next run lists what stands.
+    """
+
+    def __init__(self, out: Path, cases: Sequence[Case]) -> None:
+        self.out = out
+        self.cases = {case.name: case for case in cases}
+        self.outcomes: dict[str, Outcome] = {}
+        self._next_s = 0.0
+
+    @property
+    def failed(self) -> list[Outcome]:
+        """The outcomes that are failures, in the order of the table."""
+        return [outcome for outcome in self._in_order() if outcome.state == "failed"]
+
+    def add(self, outcome: Outcome) -> None:
+        """Take the outcome of one case."""
+        self.outcomes[outcome.name] = outcome
+        if time.monotonic() >= self._next_s:
+            self.write()
+
+    def write(self) -> None:
+        """Write both tables."""
+        begun = time.monotonic()
+        good = [outcome for outcome in self._in_order() if outcome.state != "failed"]
+        rows = [
+            [self.cases[one.name].case_id, one.name, *(one.summary.get(name) for name in SUMMARY_COLUMNS)]
+            for one in good
+        ]
+        write_csv(self.out / "summary.csv", ("case", "folder", *SUMMARY_COLUMNS), rows)
+        bad = [[self.cases[one.name].row, self.cases[one.name].case_id, one.kind, one.message] for one in self.failed]
+        write_csv(self.out / "failures.csv", ("row", "case", "kind", "message"), bad)
+        now = time.monotonic()
+        self._next_s = now + WAIT_PER_WRITE * (now - begun)
+
+    def standing(self) -> str:
+        """Return how many results stand, in words."""
+        kept = sum(outcome.state == "resumed" for outcome in self.outcomes.values())
+        good = len(self.outcomes) - len(self.failed)
+        return f"{good} of {len(self.cases)} cases have a result ({kept} from before) in {self.out}"
+
+    def _in_order(self) -> list[Outcome]:
+        return [self.outcomes[name] for name in self.cases if name in self.outcomes]
 
 
 def _check_model(model: str) -> None:

@@ -8,8 +8,10 @@ from COFGeneratorLib.cases.generate import generate_into
 from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.commands.generate import describe
+from COFGeneratorLib.figures.page import PAGE_FILE
 from COFGeneratorLib.jobs.session import session
 from COFGeneratorLib.resources import sample_patient
+from COFGeneratorLib.results.parts import DEFAULT_PARTS
 
 
 def add(commands: Commands) -> None:
@@ -18,8 +20,10 @@ def add(commands: Commands) -> None:
         "demo",
         help="generate a cine for the bundled synthetic patient",
         description="Run the main job on the synthetic patient that ships with the product.",
+        epilog="example: cof demo --out heart",
     )
     options.add_generation(parser)
+    options.add_parts(parser, DEFAULT_PARTS)
     options.add_output(parser)
     parser.set_defaults(run=run)
 
@@ -39,5 +43,5 @@ def run(arguments: argparse.Namespace) -> int:
         if scene.is_file():
             current.say(f"To see it beat in 3D Slicer: drag {scene} into its window, or start: Slicer {scene}")
             current.say("and press play in the Sequences toolbar.")
-        current.say(f"Without Slicer: open {out / 'preview.gif'} and {out / 'preview.png'}")
+        current.say(f"In a browser: open {out / PAGE_FILE}, or: cof view {out}")
     return 0

@@ -13,12 +13,16 @@ from COFGeneratorLib.results.folder import ResultFolder, write_manifest
 def add(commands: Commands) -> None:
     """Add the sub-command."""
     parser = commands.add_parser(
-        "ecg", help="read and measure a 12-lead ECG", description="Read an ECG and write ecg.json and ecg.png."
+        "ecg",
+        help="read and measure a 12-lead ECG",
+        description="Read an ECG and write ecg.json and ecg.png.",
+        epilog="example: cof ecg rec.hea --out ecg",
     )
     parser.add_argument("file", metavar="FILE", help="12-lead ECG in any of the formats read")
     which = parser.add_mutually_exclusive_group()
     options.add_beat(which)
     which.add_argument("--at", type=options.seconds, metavar="SECONDS", help="the same as --beat SECONDSs")
+    options.add_ecg_told(parser)
     options.add_output(parser)
     parser.set_defaults(run=run)
 
@@ -32,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
                 from COFGeneratorLib import analyse_ecg, read_ecg
                 from COFGeneratorLib.ecg.summary import summary
 
-                record = read_ecg(arguments.file)
+                record = read_ecg(arguments.file, arguments.leads, arguments.rate_hz, arguments.unit)
             with current.watch.stage("measuring"):
                 beat = arguments.beat if arguments.at is None else arguments.at
                 cycle = analyse_ecg(record, **chosen_beat(beat))

@@ -12,6 +12,7 @@ from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.commands.generate_without_anchor import add_engine, need_anchor, run_ecgflowcmr, run_template
 from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.jobs.session import Session, session
+from COFGeneratorLib.results.parts import DEFAULT_PARTS
 
 
 def add(commands: Commands) -> None:
@@ -21,6 +22,7 @@ def add(commands: Commands) -> None:
         help="generate a cine from a short-axis volume and an ECG",
         description="Generate a beating heart from one short-axis volume and a 12-lead ECG. Writes cine, motion and "
         "label sequences, a Slicer scene, function read-outs, pictures and run.json.",
+        epilog="example: cof generate --anchor sax.nii.gz --ecg ecg.xml --out heart",
     )
     parser.add_argument(
         "--anchor",
@@ -31,8 +33,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("--ecg", required=True, metavar="FILE", help="12-lead ECG in any of the formats read")
     parser.add_argument("--labels", metavar="FILE", help="labels of the anchor (default: found by the segmenter)")
     parser.add_argument(
-        "--label-map", type=options.label_map, metavar="CODES", help='codes in the file (default "lv=3,myo=2,rv=1")'
-    )
+        "--label-map", type=options.label_map, metavar="CODES", help='codes in the file, as "lv=3,myo=2,rv=1" '
+        "(default: the names of its segments, or these)",
+    )  # fmt: skip
+    options.add_image(parser)
     parser.add_argument(
         "--anchor-frame", type=options.natural, default=0, metavar="N", help="frame of a cine to use (default 0)"
     )
@@ -58,6 +62,7 @@ def add(commands: Commands) -> None:
     options.add_roi(parser)
     options.add_beat(parser)
     options.add_generation(parser)
+    options.add_parts(parser, DEFAULT_PARTS)
     options.add_output(parser)
     add_engine(parser)
     parser.set_defaults(run=run)
@@ -117,9 +122,17 @@ FILES = {
     "motion.seq.nrrd": "displacement of every frame",
     "function.json": "volumes, EF, output, timing, AHA segments",
     "function.csv": "volumes by frame",
+    "viewer.html": "the beating heart, to watch in any browser",
     "preview.png": "one sheet to print",
     "preview.gif": "the beating heart",
     "ecg.csv": "the ECG that drove it",
+    "cine.nii.gz": "the images as NIfTI 4D",
+    "labels.nii.gz": "the labels as NIfTI 4D",
+    "dicom": "derived MR images and segmentations, marked as synthetic",
+    "mesh": "surfaces of every frame, and one beating GLB",
+    "read_outs.csv": "what was measured, name by name",
+    "curves.csv": "volumes by frame, marked as synthetic",
+    "segments.csv": "AHA segments",
     "run.json": "versions, inputs by hash, seed, times, warnings",
 }
 """What each file of a result is, for people."""

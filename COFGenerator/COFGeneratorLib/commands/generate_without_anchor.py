@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from COFGeneratorLib.ecgflowcmr.generate import PlaneCine
 
 ENGINES = ("chain-of-flow", "ecgflowcmr")
-NEEDS_AN_ANCHOR = ("anchor", "labels", "roi", "anchor_phase")
+KNOWN = {"ef_percent": "ef", "rvef_percent": "rvef", "es_ms": "es", "hr_bpm": "hr"}
+"""Options of what is known of a heart, by their names in a request."""
+NEEDS_AN_ANCHOR = ("anchor", "labels", "roi", "anchor_phase", "draw", *KNOWN)
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +55,7 @@ def run_ecgflowcmr(arguments: argparse.Namespace) -> int:
     Raises:
         BundleError: If an anchor is given, or there is no model.
     """
-    given = [name.replace("_", "-") for name in NEEDS_AN_ANCHOR if getattr(arguments, name, None)]
+    given = [KNOWN.get(name, name.replace("_", "-")) for name in NEEDS_AN_ANCHOR if getattr(arguments, name, None)]
     if given:
         raise BundleError(
             f"The engine ecgflowcmr takes an ECG and no image; found --{given[0]}. Leave it out, or use the engine "

@@ -18,13 +18,18 @@ def add(commands: Commands) -> None:
         help="measure the motion of a real cine",
         description="Register one frame of a real short-axis cine to all others, with the trained teacher where there "
         "is one, else with SimpleITK's demons. Writes cine, motion and label sequences, a Slicer scene and function.",
+        epilog="example: cof register --cine cine.nii.gz --rr 900 --out motion",
     )
     parser.add_argument("--cine", required=True, metavar="FILE", help="short-axis cine: NIfTI, NRRD, MHA, DICOM")
     parser.add_argument(
         "--anchor-frame", type=options.natural, default=0, metavar="N", help="frame to move (default 0)"
     )
     parser.add_argument("--labels", metavar="FILE", help="labels of that frame (default: found by the segmenter)")
-    parser.add_argument("--label-map", type=options.label_map, metavar="CODES", help='codes ("lv=3,myo=2,rv=1")')
+    parser.add_argument(
+        "--label-map", type=options.label_map, metavar="CODES", help='codes in the file, as "lv=3,myo=2,rv=1" '
+        "(default: the names of its segments, or these)",
+    )  # fmt: skip
+    options.add_image(parser)
     parser.add_argument(
         "--rr", dest="rr_ms", type=float, metavar="MS", help="length of the cycle (default: from the file's times)"
     )

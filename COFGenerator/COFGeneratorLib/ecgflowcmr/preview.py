@@ -1,5 +1,6 @@
 """Pictures of a generated plane: a sheet of phases over ECG and area curve, and a film at the true rate."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,15 @@ FILM_PX, FILM_WIDTH_PX = 380, 900
 NOT_THE_PATIENT = "ANATOMY IS NOT THE PATIENT'S"
 
 
-def write_plane_preview(cine: PlaneCine, directory: Path) -> tuple[Path, Path]:
-    """Draw ``preview.png`` and ``preview.gif``; the folder must exist."""
-    sheet, film = Path(directory) / "preview.png", Path(directory) / "preview.gif"
-    _write_sheet(cine, sheet)
-    _write_film(cine, film)
-    return sheet, film
+def write_plane_preview(cine: PlaneCine, directory: Path, parts: Collection[str] = ("preview", "film")) -> list[Path]:
+    """Draw ``preview.png`` (``preview``) and ``preview.gif`` (``film``), and return those; the folder must exist."""
+    writers = {"preview": (_write_sheet, "preview.png"), "film": (_write_film, "preview.gif")}
+    written = []
+    for part, (write, name) in writers.items():
+        if part in parts:
+            written.append(Path(directory) / name)
+            write(cine, written[-1])
+    return written
 
 
 def _view(cine: PlaneCine) -> HeartView:

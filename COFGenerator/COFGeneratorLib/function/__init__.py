@@ -10,13 +10,14 @@ from COFGeneratorLib.function.report import (
     summarise,
     write_function,
 )
-from COFGeneratorLib.function.volumes import VolumeCurves, volume_curves
+from COFGeneratorLib.function.volumes import VolumeCurves, curves_from_sums, volume_curves
 
 __all__ = [
     "EndSystole",
     "FunctionReport",
     "RegionalReport",
     "VolumeCurves",
+    "curves_from_sums",
     "end_systole",
     "findings",
     "measure_function",

@@ -23,6 +23,9 @@ ED_TOLERANCE = 0.01
 INTERVAL_PERCENT = 90.0
 """Level of the interval reported over several draws."""
 
+NOT_SUMMARISED = ("labels_from", "time_ms", "hr_bpm", "rr_ms", "ef_interval_percent", "ef_statement", "ef_notes")
+"""What draws of one patient have in common."""
+
 CSV_COLUMNS = ("frame", "time_ms", "lv_volume_ml", "rv_volume_ml", "myocardial_mass_g")
 
 
@@ -48,6 +51,8 @@ class FunctionReport:
         labels_from: ``"user"``, ``"segmenter"`` or ``"user+segmenter"``.
         rv_edv_ml, rv_esv_ml, rv_ef_percent: The same for the RV; NaN where it was not labelled.
         ef_interval_percent: (low, high) of EF at 90 %, where the model states one; None where it does not.
+        ef_statement: ``"stated"``, ``"widened"`` or ``"withheld"``: how far the ECG is believed; None without one.
+        ef_notes: Why, where ECG and anatomy disagree, and what the interval was calibrated on, in words.
     """
 
     hr_bpm: float
@@ -71,6 +76,8 @@ class FunctionReport:
     rv_ef_percent: float
     es_argmin_frame: int
     ef_interval_percent: tuple[float, float] | None = None
+    ef_statement: str | None = None
+    ef_notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain Python values for JSON; what is not known is None."""
@@ -184,7 +191,7 @@ def summarise(reports: Sequence[FunctionReport]) -> dict[str, Any]:
     reach = float(student.ppf(0.5 + INTERVAL_PERCENT / 200.0, count - 1) * np.sqrt(1.0 + 1.0 / count))
     summary: dict[str, Any] = {"count": count, "interval_percent": INTERVAL_PERCENT}
     for item in fields(FunctionReport):
-        if item.name in ("labels_from", "time_ms", "hr_bpm", "rr_ms", "ef_interval_percent"):
+        if item.name in NOT_SUMMARISED:
             continue
         values = np.stack([np.asarray(getattr(report, item.name), dtype=np.float64) for report in reports])
         mean, sd = values.mean(axis=0), values.std(axis=0, ddof=1)
@@ -221,6 +228,8 @@ def plain(value: Any, digits: int = 6) -> Any:
     if value is None or isinstance(value, str):
         return value
     array = np.asarray(value)
+    if array.dtype.kind == "U":
+        return array.tolist()
     if array.ndim:
         return [plain(item, digits) for item in array]
     if np.issubdtype(array.dtype, np.integer):

@@ -49,7 +49,7 @@ def volume_curves(labels: np.ndarray, ijk_to_ras: np.ndarray) -> VolumeCurves:
         sums = labels.sum(axis=(2, 3, 4), dtype=np.float64)  # (T, 3)
         if not np.isfinite(sums).all():
             raise FunctionError("Label fractions must be finite; found missing values. Warp the labels again.")
-        return VolumeCurves(*(sums.T * scale))
+        return curves_from_sums(sums, ijk_to_ras)
     if labels.ndim == 4 and (np.issubdtype(labels.dtype, np.integer) or labels.dtype == bool):
         counts = [(labels == code).sum(axis=(1, 2, 3)).astype(np.float64) for code in LABELS.values()]
         return VolumeCurves(*(count * scale for count in counts))
@@ -57,3 +57,8 @@ def volume_curves(labels: np.ndarray, ijk_to_ras: np.ndarray) -> VolumeCurves:
         "Labels must be (frames, slices, rows, columns) integers or (frames, 3, slices, rows, columns) fractions; "
         f"found shape {labels.shape} of {labels.dtype}. Give every frame its own label map."
     )
+
+
+def curves_from_sums(voxels: np.ndarray, ijk_to_ras: np.ndarray) -> VolumeCurves:
+    """Return the volumes of structures that fill so many voxels, (T, 3) of LV cavity, myocardium and RV cavity."""
+    return VolumeCurves(*(np.asarray(voxels, dtype=np.float64).T * voxel_volume_ml(ijk_to_ras)))

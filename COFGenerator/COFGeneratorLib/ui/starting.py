@@ -15,6 +15,8 @@ from COFGeneratorLib.ui.ecg_preview import AUTOMATIC, EcgPreview
 
 ALONE = "ECG alone"
 """Choice of engine that needs no anchor."""
+LOWEST_EF, LOWEST_HR = 5, 25
+"""Of what a user can state; below it the ECG tells."""
 
 
 def is_alone(node: Any) -> bool:
@@ -71,6 +73,9 @@ def start_generating(
         model=computer.model,
         beat=None if node.beat == AUTOMATIC or alone else node.beat,
         engine=ECG_ALONE if alone else None,
+        draw=True if node.draw and not alone else None,
+        ef_percent=node.efPercent if node.efPercent >= LOWEST_EF and not alone else None,
+        hr_bpm=node.hrBpm if node.hrBpm >= LOWEST_HR and not alone else None,
         anchor_phase=node.anchorPhase / 100 if node.anchorPhase and not alone else None,
     )
     common = {

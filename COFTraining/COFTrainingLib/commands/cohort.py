@@ -17,6 +17,9 @@ from COFTrainingLib.commands import cohort_options
 if TYPE_CHECKING:  # they bring what --help does without
     from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
 
+GOES_ON = "the same command goes on from there."
+"""What a stopped command says last."""
+
 
 def add(commands: Commands) -> None:
     """Add the sub-command and its verbs."""
@@ -24,6 +27,8 @@ def add(commands: Commands) -> None:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     cohort_options.add_synthesize(verbs).set_defaults(run=synthesize)
     cohort_options.add_import(verbs).set_defaults(run=import_)
+    for kind in ("acdc", "mnms"):
+        cohort_options.add_import_measured(verbs, kind).set_defaults(run=import_measured, kind=kind)
     cohort_options.add_check(verbs).set_defaults(run=check)
     cohort_options.add_label(verbs).set_defaults(run=label)
 
@@ -40,6 +45,7 @@ def synthesize(arguments: argparse.Namespace) -> int:
     if arguments.labels:
         raise CohortError("A cohort has its labels anyhow; --labels is for --layout ukbiobank. Leave it out.")
     with session(arguments) as current:
+        current.standing = lambda: f"{current.counted('phantoms')} subjects stand in {arguments.out}; {GOES_ON}"
         cohort = make(
             arguments.out,
             arguments.subjects,
@@ -58,6 +64,7 @@ def _downloads(arguments: argparse.Namespace, how: "PhantomOptions") -> int:
     from COFTrainingLib.cohort.synthetic.ukbiobank_files import LABELS, write_visits
 
     with session(arguments) as current:
+        current.standing = lambda: f"{current.counted('phantoms')} visits stand in {arguments.out}; {GOES_ON}"
         seeds = range(arguments.seed, arguments.seed + arguments.subjects)
         visits = write_visits(Path(arguments.out), seeds, how, arguments.workers, arguments.labels)
         for done, _ in enumerate(visits, start=1):
@@ -95,6 +102,46 @@ def import_(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def import_measured(arguments: argparse.Namespace) -> int:
+    """Import cines without ECGs, with ECGs made for them; returns the exit code."""
+    from COFGeneratorLib.registration.pipeline import find_teacher
+    from COFGeneratorLib.resources import default_bundle
+
+    from COFTrainingLib.cohort.importers.measured_cines import NONE, SYNTHESISED
+    from COFTrainingLib.cohort.importers.measured_cines import import_measured as make
+    from COFTrainingLib.cohort.splits import SplitRule
+    from COFTrainingLib.training.examples.cine_data import segmenter_folder
+
+    with session(arguments) as current:
+        current.standing = lambda: (
+            f"{current.counted('hearts')} hearts were measured; the same command writes the cohort once all are."
+        )
+        cohort = make(
+            arguments.kind,
+            arguments.data,
+            arguments.out,
+            cases=arguments.cases,
+            ecg=SYNTHESISED if arguments.ecg == "synthesise" else NONE,
+            segmenter=segmenter_folder(Path(arguments.out), arguments.segmenter),
+            teacher=find_teacher(default_bundle()),
+            name=arguments.name,
+            licence=arguments.licence,
+            splits=SplitRule(*arguments.split) if arguments.split else None,
+            workers=arguments.workers,
+            progress=lambda done, total: current.progress(done, total, "hearts"),
+        )
+        for subject in cohort.subjects:
+            if subject.excluded:
+                current.warn(f"{subject.id} is left out: {subject.excluded}")
+        said = "ECGs are synthesised to fit each heart" if arguments.ecg == "synthesise" else "there are no ECGs"
+        by_segmenter = sum(subject.facts.get("function_from") != "reader" for subject in cohort.used())
+        current.say(f"{_counts(cohort)} in {arguments.out}; {said}; function by the segmenter in {by_segmenter}")
+        current.say(f"Terms of the data: {cohort.header.licence}; they bind what is trained on it.")
+        current.say(f"Check it before training: cof cohort check {arguments.out}")
+        current.say_warnings()
+    return 0
+
+
 def check(arguments: argparse.Namespace) -> int:
     """Check a cohort and print its ledger; returns the exit code.
 
@@ -109,6 +156,7 @@ def check(arguments: argparse.Namespace) -> int:
         refuse_leaks(cohort, runs)
     others = [read_cohort(folder) for folder in arguments.against if Path(folder) not in runs]
     with session(arguments) as current:
+        current.standing = lambda: f"{current.counted('subjects')} subjects were read; nothing was changed."
         report = check_cohort(
             cohort,
             others,
@@ -154,6 +202,7 @@ def label(arguments: argparse.Namespace) -> int:
         raise CohortError("Labels come from a segmenter; found none in the default model. Give --segmenter.")
     refuse_leaks(cohort, [Path(segmenter)])
     with session(arguments) as current:
+        current.standing = lambda: f"{current.counted('cines')} cines have their labels on the disk; {GOES_ON}"
         labelled, failed = label_cohort(
             cohort, segmenter, split=arguments.split, workers=arguments.workers, scheduler=arguments.scheduler,
             progress=lambda done, total: current.progress(done, total, "cines"),

@@ -70,6 +70,35 @@ def add_import(verbs: Commands) -> argparse.ArgumentParser:
     return verb
 
 
+def add_import_measured(verbs: Commands, kind: str) -> argparse.ArgumentParser:
+    """Add the verb ``import-KIND`` and return its parser."""
+    title = {"acdc": "ACDC", "mnms": "M&Ms"}[kind]
+    verb = verbs.add_parser(
+        f"import-{kind}",
+        help=f"import {title}'s cines to learn motion from, with ECGs made for them",
+        description=f"{title} has no ECGs. Measure each heart's function, by its labels or a segmenter's, synthesise "
+        "an ECG that fits it, and write the manifest, which says so at every subject.",
+    )
+    verb.add_argument("data", metavar="DATA", help="folder of the cines")
+    verb.add_argument("--cases", metavar="FILE", help=f"list of the cines (JSON); default: {title}'s own table in DATA")
+    verb.add_argument(
+        "--ecg", choices=("synthesise", "none"), default="synthesise",
+        help="an ECG made for each heart (default), or none: its function is stated to the model instead",
+    )  # fmt: skip
+    verb.add_argument(
+        "--segmenter", metavar="RUN|BUNDLE", help="labels frames without labels (default: the default model's)"
+    )
+    verb.add_argument("--name", default="", help="name of the cohort")
+    verb.add_argument("--licence", default="", help="terms of the data, where they are not the data set's own")
+    verb.add_argument(
+        "--split", type=_split, metavar="A,B,C", help="shares of train, valid, test (default 0.8,0.1,0.1)"
+    )
+    verb.add_argument("--out", required=True, metavar="DIR", help="folder of the cohort")
+    options.add_workers(verb)
+    options.add_reporting(verb)
+    return verb
+
+
 def add_check(verbs: Commands) -> argparse.ArgumentParser:
     """Add the verb and return its parser."""
     verb = verbs.add_parser(

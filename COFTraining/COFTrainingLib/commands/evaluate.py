@@ -99,6 +99,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         variants=any(protocol.name == "ablations" for protocol in wanted),
     )
     with session(arguments) as current:
+        current.standing = lambda: (
+            f"{current.counted('subjects')} subjects are measured and kept in {out / STORE}; the same command goes on "
+            "from there, and writes the report."
+        )
         facts = {"cohort_sha256": cohort.fingerprint(), "seed": plan.seed, "metrics_version": METRICS_VERSION,
                  "subjects": list(plan.subjects), "features": str(plan.features) if plan.features else ""}  # fmt: skip
         store = Store(out / STORE, facts)

@@ -1,22 +1,22 @@
 """``cof train``: the registration teacher, the segmenter, the ECG encoder, Stage 2."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from COFGeneratorLib.commands import Commands
-from COFGeneratorLib.jobs.events import CANCELLED_EXIT_CODE, JobCancelled
+from COFGeneratorLib.commands import Commands, options
 from COFGeneratorLib.jobs.session import Session, session
 
 from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.commands import train_ecgflowcmr
 from COFTrainingLib.commands.listening import listener
-from COFTrainingLib.commands.training_options import add_training, asked_cohort
+from COFTrainingLib.commands.training_options import add_training, asked_cohort, goes_on
 
 if TYPE_CHECKING:  # they bring torch, which --help does without
+    from COFGeneratorLib.anatomy.segmenters.frozen_segmentation import FrozenSegmentation
+
     from COFTrainingLib.training.ecg.ecg_training import EcgTraining
     from COFTrainingLib.training.motion.stage_two_settings import StageTwoTraining
     from COFTrainingLib.training.segmenter.assessor import AssessorTraining
@@ -30,7 +30,7 @@ KINDS = {
     "segmenter": "the segmenter that finds and labels the heart in an anchor",
     "assessor": "the assessor: a second network, of another family, that judges cines in evaluation",
     "ecg": "the ECG encoder",
-    "flow": "Stage 2: regression mean and flow of motion on anatomy and ECG",
+    "flow": "Stage 2: the flow of motion on anatomy and ECG",
 }
 COHORTS = {
     "teacher": "cohort with cines, or labelled pairs of frames (default: phantoms)",
@@ -44,7 +44,8 @@ SAMPLED_FROM = 100
 STAGES = {
     "ecg": "ECG encoder",
     "examples": "examples",
-    "mean": "regression mean",
+    "expected": "expected motion",
+    "fold": "cross-fitting",
     "flow": "flow",
     "gain": "gain",
     "interval": "interval of EF",
@@ -71,8 +72,17 @@ def add(commands: Commands) -> None:
                 "--segmenter", metavar="RUN|BUNDLE",
                 help="labels frames that have none (default: RUN/segmenter, or the default model's)",
             )  # fmt: skip
+        if kind == "teacher":
+            one.add_argument(
+                "--segmenter-labels", type=options.label_map, metavar="CODES",
+                help='classes of a segmenter of others that judges warped images, e.g. "lv=3,myo=2,rv=1"',
+            )  # fmt: skip
         if kind in ("flow", "segmenter", "assessor"):
             one.add_argument("--cache", metavar="DIR", help="folder of the examples, to share them between runs")
+        if kind == "segmenter":
+            one.add_argument(
+                "--start-from", metavar="RUN|BUNDLE", help="begin with the weights of this segmenter in place of none"
+            )
         one.set_defaults(run=run, kind=kind)
     train_ecgflowcmr.add(kinds)
     diff = kinds.add_parser(
@@ -89,7 +99,20 @@ def _add_flow(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--ecg", metavar="RUN|BUNDLE|FILE", help="trained ECG encoder (default: RUN/ecg; trained there if need be)"
     )
-    one.add_argument("--teacher", metavar="RUN", help="registration teacher for recorded cines (default: RUN/teacher)")
+    one.add_argument(
+        "--start-from", metavar="BUNDLE",
+        help="begin with the weights and the scale of motion of a bundle of the same network",
+    )  # fmt: skip
+    one.add_argument(
+        "--encoder", metavar="NAME=FILE",
+        help="ECG encoder of others that the papers' flow hears through, and its weights: st-mem, ecgfounder or "
+        "ecg-fm (default: ours)",
+    )  # fmt: skip
+    one.add_argument(
+        "--teacher", metavar="RUN",
+        help="registration teacher for recorded cines, and for the anchor's image (default: RUN/teacher, else the "
+        "default model's)",
+    )  # fmt: skip
     one.add_argument(
         "--scheduler", metavar="ADDRESS",
         help="make the examples of recorded cines on a Dask cluster: its scheduler's address, or local",
@@ -112,17 +135,11 @@ def run(arguments: argparse.Namespace) -> int:
         "teacher": _teacher, "segmenter": _segmenter, "assessor": _assessor, "ecg": _ecg, "flow": _flow,
     }  # fmt: skip
     config = read_configuration(arguments.kind, arguments.config)
-    try:
-        with session(arguments) as current:
-            finished = work[arguments.kind](arguments, config, asked_cohort(arguments), current)
-            current.say(f"Trained: {finished}")
-            current.say_warnings()
-    except (JobCancelled, KeyboardInterrupt):
-        if not Path(arguments.out).is_dir():
-            raise
-        words = "the same command with --resume goes on from the last checkpoint"
-        print(f"cof: stopped on request; {words} in {arguments.out}.", file=sys.stderr)
-        return CANCELLED_EXIT_CODE
+    with session(arguments) as current:
+        current.standing = lambda: goes_on(arguments.out)
+        finished = work[arguments.kind](arguments, config, asked_cohort(arguments), current)
+        current.say(f"Trained: {finished}")
+        current.say_warnings()
     return 0
 
 
@@ -141,23 +158,45 @@ def _teacher(arguments: argparse.Namespace, config: "TeacherTraining", cohort: C
 
     config = _placed(config, arguments, "loop")
     pairs = held_out = None
+    frozen = _frozen_segmentation(arguments) if config.objective.needs_network else None
     if cohort is not None:
         from COFTrainingLib.cohort.people import PEOPLE, refuse_leaks, write_people
         from COFTrainingLib.training.examples.cine_data import segmenter_folder
         from COFTrainingLib.training.teacher.teacher_cohort import cohort_pairs
 
-        segmenter = segmenter_folder(Path(arguments.out), arguments.segmenter)
-        refuse_leaks(cohort, [Path(segmenter)] if segmenter else [])
+        named = None if frozen is not None else arguments.segmenter  # what judges images may be of others
+        segmenter = segmenter_folder(Path(arguments.out), named)
+        refuse_leaks(cohort, [Path(folder) for folder in {segmenter, arguments.segmenter or ""} if folder])
         pairs, held_out = cohort_pairs(cohort, config, segmenter, Path(arguments.out) / "frames")
         write_people(Path(arguments.out) / PEOPLE, cohort)
     told = listener(current, "teacher", config.loop.steps)
-    return train_teacher(pairs, arguments.out, config, held_out=held_out, resume=arguments.resume, progress=told).run
+    return train_teacher(
+        pairs, arguments.out, config, held_out=held_out, frozen=frozen, resume=arguments.resume, progress=told
+    ).run
+
+
+def _frozen_segmentation(arguments: argparse.Namespace) -> "FrozenSegmentation":
+    """Return the network that judges warped images: the segmenter named, or that of the run or the default model."""
+    from COFGeneratorLib.anatomy.segmenters.foreign_segmenter import load_segmenter
+    from COFGeneratorLib.anatomy.segmenters.frozen_segmentation import frozen_segmentation
+    from COFGeneratorLib.errors import TrainingError
+
+    from COFTrainingLib.training.examples.cine_data import segmenter_folder
+
+    folder = arguments.segmenter or segmenter_folder(Path(arguments.out), None)
+    if not folder:
+        raise TrainingError(
+            'The objective of this teacher asks a segmentation network (segmentation_by = "network"); found none. Give '
+            'one with --segmenter, or set teacher.objective.segmentation_by = "labels".'
+        )
+    return frozen_segmentation(load_segmenter(folder, arguments.segmenter_labels))
 
 
 def _segmenter(
     arguments: argparse.Namespace, config: "SegmenterConfig", cohort: Cohort | None, current: Session
 ) -> Path:
     from COFTrainingLib.training.bundles.provenance import freeze_segmenter
+    from COFTrainingLib.training.examples.cine_data import segmenter_folder
     from COFTrainingLib.training.loop.ranks import first_rank_first
     from COFTrainingLib.training.segmenter.segmenter import train_segmenter
 
@@ -172,6 +211,7 @@ def _segmenter(
         cache_dir=cache,
         workers=arguments.workers,
         resume=arguments.resume,
+        start_from=segmenter_folder(Path(arguments.out), arguments.start_from) if arguments.start_from else None,
         progress=listener(current, "segmenter", max(config.fine_loop.steps, config.coarse_loop.steps)),
     )
 
@@ -203,10 +243,12 @@ def _ecg(arguments: argparse.Namespace, config: "EcgTraining", cohort: Cohort | 
 
 
 def _flow(arguments: argparse.Namespace, config: "StageTwoTraining", cohort: Cohort | None, current: Session) -> Path:
+    from COFGeneratorLib.generator.encoders.named import named_encoder
+
     from COFTrainingLib.training.configurations import read_configuration
     from COFTrainingLib.training.motion.stage_two import train_stage_two
 
-    config = _placed(config, arguments, "mean_loop", "flow_loop")
+    config = _placed(config, arguments, "expected_loop", "flow_loop")
     ecg = read_configuration("ecg", arguments.config)
     listeners = {stage: listener(current, words) for stage, words in STAGES.items()}
     return train_stage_two(
@@ -220,7 +262,9 @@ def _flow(arguments: argparse.Namespace, config: "StageTwoTraining", cohort: Coh
         segmenter=arguments.segmenter,
         workers=arguments.workers,
         scheduler=arguments.scheduler,
-        samples=config.mean_loop.steps >= SAMPLED_FROM if arguments.samples is None else arguments.samples,
+        start_from=arguments.start_from,
+        listener=None if arguments.encoder is None else named_encoder(arguments.encoder),
+        samples=config.expected_loop.steps >= SAMPLED_FROM if arguments.samples is None else arguments.samples,
         resume=arguments.resume,
         told=lambda stage, event: listeners[stage](event),
     )

@@ -7,7 +7,7 @@ from COFGeneratorLib.commands import Commands
 from COFGeneratorLib.jobs.session import session
 
 from COFTrainingLib.commands.listening import listener
-from COFTrainingLib.commands.training_options import add_training, asked_cohort
+from COFTrainingLib.commands.training_options import add_training, asked_cohort, goes_on
 
 STAGES = ("pa-mae", "vae", "segmenter", "amdf")
 
@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
              "amdf": config.amdf.loop}  # fmt: skip
     out = Path(arguments.out)
     with session(arguments) as current:
+        current.standing = lambda: goes_on(arguments.out)
         cohort = asked_cohort(arguments)
         hear = {name: listener(current, name, loop.steps) for name, loop in loops.items()}
         hear["data"] = lambda event: current.progress(event["step"], event["of"], "data")

@@ -1,6 +1,7 @@
 """What every ``cof train`` takes, and the cohort that one of them is given."""
 
 import argparse
+from pathlib import Path
 
 from COFGeneratorLib.commands import options
 
@@ -26,3 +27,10 @@ def asked_cohort(arguments: argparse.Namespace) -> Cohort | None:
         CohortError: If it does not read.
     """
     return read_cohort(arguments.cohort) if arguments.cohort else None
+
+
+def goes_on(out: str) -> str:
+    """Return what a stopped training says of its run folder."""
+    if not Path(out).is_dir():
+        return "Nothing was begun."
+    return f"The same command with --resume goes on from the last checkpoint in {out}."

@@ -10,7 +10,7 @@ from COFGeneratorLib.generator.settled import settled
 from COFGeneratorLib.motion.fields import resize
 
 from COFTrainingLib.phantom.cases import PhantomCase, draw_case
-from COFTrainingLib.phantom.heart import TERRITORIES
+from COFTrainingLib.phantom.wall_regions import TERRITORIES
 from COFTrainingLib.training.motion.trial import measure, move, prepared
 
 FRAMES = 50
@@ -30,7 +30,7 @@ def heart_rate_shift(bundle: Bundle, subjects: int, seed: int) -> dict[str, floa
         places = []
         for case in pair:
             ready = _on_anchor(bundle, anchor, case)
-            velocity = bundle.model.velocities(ready.maps, ready.condition)[0][0]
+            velocity = bundle.model.velocities(ready.maps, ready.condition, image=ready.image)[0][0]
             native = move(bundle, anchor, ready, velocity, FRAMES, wanted_ef=ready.wanted_ef)
             report = measure(anchor, native, FRAMES, case.cycle.rr_ms, folded=False)
             places.append(report.es_time_ms * FRAMES / report.rr_ms)
@@ -53,7 +53,9 @@ def _true_es_frame(case: PhantomCase) -> float:
 def _on_anchor(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase) -> Conditioned:
     ready = prepared(bundle, anchor)
     model = bundle.model
-    return replace(ready, condition=model.condition(ecg_of.cycle, "cpu"), ef=model.stated_ef(ecg_of.cycle))
+    return replace(
+        ready, condition=model.condition(ecg_of.cycle, "cpu"), ef=model.stated_ef(ecg_of.cycle, measures=ready.measures)
+    )
 
 
 def infarct_territories(bundle: Bundle, subjects: int, seed: int) -> dict[str, float]:
@@ -78,7 +80,7 @@ def infarct_territories(bundle: Bundle, subjects: int, seed: int) -> dict[str, f
 def _sector_motion(bundle: Bundle, anchor: PhantomCase, ecg_of: PhantomCase) -> dict[str, float]:
     """Return the largest mean inward motion of the wall in every territory's sector, mm."""
     ready = _on_anchor(bundle, anchor, ecg_of)
-    velocity = bundle.model.velocities(ready.maps, ready.condition)[0][0]
+    velocity = bundle.model.velocities(ready.maps, ready.condition, image=ready.image)[0][0]
     velocity = settled(bundle.model, velocity, ready, anchor.anchor, ready.wanted_ef, keep_wall=False)
     fine = ready.fine_grid
     # (T, 3, D, H, W): outward pull = inward motion

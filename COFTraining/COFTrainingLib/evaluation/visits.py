@@ -17,14 +17,15 @@ from COFTrainingLib.evaluation.cases import EvaluationCase
 from COFTrainingLib.phantom.cases import PhantomCase, draw_case
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.heart import BeatingHeart
-from COFTrainingLib.phantom.physiology import Prevalence, draw_physiology
+from COFTrainingLib.phantom.physiology import draw_physiology
+from COFTrainingLib.phantom.prevalence import Prevalence
 from COFTrainingLib.phantom.shape import HeartShape
 from COFTrainingLib.phantom.subject import PhantomSubject, plan_stack
 
 STREAM = 71
 SIZE_SD, SHIFT_SD_MM, TURN_SD_RAD = 0.03, 8.0, np.deg2rad(4.0)
-KEPT = ("sex", "age_years", "lv_mass_index", "hypertrophy", "conduction", "qrsd_ms", "infarct_territory",
-        "infarct_extent", "atrial_fibrillation")  # fmt: skip
+KEPT = ("sex", "age_years", "bsa_m2", "lv_mass_index", "hypertrophy", "cardiomyopathy", "athlete", "rv_load",
+        "conduction", "qrsd_ms", "infarct_territory", "infarct_extent", "atrial_fibrillation")  # fmt: skip
 LENGTHS = ("radius_mm", "length_mm", "wall_mm", "apex_wall_mm", "rv_depth_mm", "rv_wall_mm", "rv_base_mm")
 
 

@@ -37,6 +37,8 @@ def write_report(out: Path, plan: Plan, store: Store, sections: Sequence[Section
         f"{len(store.methods(CINE))} methods, {len(failures)} results that could not be made. Tables on white are "
         "measured here; tables on yellow are the papers’ own numbers, on other data and with another assessor."
     )
+    if cohort.header.ecg == "synthesised":
+        lead += " The ECGs of this cohort are nobody’s own: each was synthesised to fit its heart’s measured function."
     write_json(out / "metrics.json", jsonable(_metrics(plan, sections, provenance, failures)))
     return write_page(out, Page(title, NOTICE, lead, [*sections, closing], plan.main))
 
@@ -86,7 +88,7 @@ def _provenance(plan: Plan, cohort: Cohort, facts: dict[str, Any]) -> dict[str, 
         "machine": platform.machine(),
         "versions": {package: of(package) for package in PACKAGES},
         "cohort": {"name": header.name, "kind": header.kind, "licence": header.licence, "seed": header.seed,
-                   "manifest_sha256": cohort.fingerprint(), "subjects": list(plan.subjects)},
+                   "ecg": header.ecg, "manifest_sha256": cohort.fingerprint(), "subjects": list(plan.subjects)},
         "models": models,
         "predictions": [name for name, _ in plan.predictions],
         "seed": plan.seed,

@@ -48,7 +48,7 @@ class CohortPage:
     def show_check(self, runner: JobRunner, runs: Path, cohort: Path | None) -> None:
         """Show the ledger of a check, if it is one of the chosen cohort; else what the check said."""
         file = ledger_file(runs, cohort or Path())
-        asked = " ".join(runner.folder.read(runner.folder.job)["argv"])
+        asked = " ".join(runner.folder.facts().argv)
         log = runner.folder.log.read_text("utf-8", errors="replace")
         self.show_ledger(file if str(file) in asked else Path(), log)
 

@@ -22,7 +22,7 @@ LOOPS = {
     "segmenter": ("fine_loop", "coarse_loop"),
     "assessor": ("loop",),
     "ecg": ("loop",),
-    "flow": ("mean_loop", "flow_loop"),
+    "flow": ("expected_loop", "flow_loop"),
 }
 """Network → tables of its configuration that hold a training loop's settings."""
 

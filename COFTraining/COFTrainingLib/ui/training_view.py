@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState, JobUpdate, find_jobs
+from COFGeneratorLib.jobs.folder import JobFolder
 from COFGeneratorLib.ui import settings
 from COFGeneratorLib.ui.dependencies import fill_devices
 from COFGeneratorLib.ui.desktop import copy_to_clipboard, open_path
@@ -206,8 +207,8 @@ class TrainingView:
         runs = self.path("runsPathEdit")
         self._ui.jobSelector.clear()
         for folder in find_jobs(runs / commands.JOBS) if runs is not None else []:
-            job = json.loads((folder / "job.json").read_text("utf-8"))
-            self._ui.jobSelector.addItem(f"{job.get('title') or folder.name} ({folder.name[:15]})", str(folder))
+            job = JobFolder(folder).facts()
+            self._ui.jobSelector.addItem(f"{job.title or folder.name} ({folder.name[:15]})", str(folder))
 
     def show_curves(self, *_args: Any) -> None:
         """Show the curves of the run in a plot view."""
@@ -237,8 +238,8 @@ class TrainingView:
         self.refresh()
 
     def _watch(self, runner: JobRunner) -> None:
-        job = runner.folder.read(runner.folder.job)
-        self._title, self._kind, self._ended = job.get("title") or runner.folder.root.name, job.get("kind", ""), None
+        job = runner.folder.facts()
+        self._title, self._kind, self._ended = job.title or runner.folder.root.name, job.kind, None
         self.curves = RunCurves(self._title)
         self._ui.metricsLabel.text = ""
         self._ui.curvesLabel.visible = False

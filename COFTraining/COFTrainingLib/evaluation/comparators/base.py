@@ -12,6 +12,7 @@ from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.function import volume_curves
 from COFGeneratorLib.generator.conditioned import Conditioned
 from COFGeneratorLib.generator.model import MotionModel
+from COFGeneratorLib.generator.moving import moved_anchor
 from COFGeneratorLib.generator.native import NativeMotion
 from COFGeneratorLib.generator.networks.grid import label_fractions, moved_labels
 from COFGeneratorLib.generator.settled import settled
@@ -126,7 +127,7 @@ def from_velocity(
     """
     frames = list(frames or case.label_frames)
     near = replace(ready, labels=case.near_labels)
-    velocity = settled(model, velocity, near, case.near, wanted_ef, keep_wall)
+    velocity = settled(model, velocity, near, case.near, wanted_ef, keep_wall, followed=False)  # as labels are counted
     displacement = model.displacements_mm(velocity[None], ready.grid)[0].cpu().numpy()
 
     def motion(stack: SaxStack, frames: int) -> NativeMotion:
@@ -136,7 +137,7 @@ def from_velocity(
     curves = volume_curves(moved, case.near.ijk_to_ras)
     images = None
     if case.reference is not None:
-        images = motion(case.anchor, len(case.image_frames)).warp_all(case.anchor.voxels[None])[:, 0]
+        images, _, _ = moved_anchor(case.anchor, case.labels, motion(case.anchor, len(case.image_frames)))
     return Prediction(
         moved_labels(moved, case.near_labels), curves.lv_ml, curves.myocardium_ml, rr_ms, images,
         labelled=None if len(frames) == case.frames else tuple(frames), displacement_voxels=fields,

@@ -30,10 +30,10 @@ class ModelMethod:
     Args:
         name: As it stands in tables.
         bundle: The model.
-        role: ``"model"``, ``"no ECG"``, ``"regression"`` or ``"ablation"``.
+        role: ``"model"``, ``"no ECG"``, ``"centre"`` or ``"ablation"``.
         ecg: ``"own"``, ``"none"`` or ``"other"`` (of another subject of the cohort).
         draws: Random draws whose mean is taken; 0 for the central estimate.
-        direct: The regression network alone, without flow, gain and the EF that the ECG states.
+        direct: The flow's centre alone, without gain and the EF that the ECG states.
         stated_ef: Give the LV the EF that the ECG states, where the bundle goes by it.
         keep_wall: Keep the wall's volume, as the product does.
         seed: Of the draws.
@@ -63,25 +63,27 @@ class ModelMethod:
         """Return the cine of a case."""
         ready, model = conditioned(self.bundle, case, shared), self.bundle.model
         if self.direct:
-            model = replace(model, flow=None, gain=1.0, ef_z90=None)
+            model = replace(model, gain=1.0, ef_z90=None)
         cycle = None if self.ecg == "none" else case.cycle if self.ecg == "own" else shared.partner_cycle
         with torch.inference_mode():
             condition = ready.condition if self.ecg == "own" else model.condition(cycle, "cpu")
-            velocity = model.velocities(ready.maps, condition, draws=self.draws, seed=self.seed)[0].mean(dim=0)
-        stated = model.stated_ef(cycle) if self.stated_ef else None
+            options = {"image": ready.image, "draws": self.draws, "seed": self.seed}
+            velocity = model.velocities(ready.maps, condition, **options)[0].mean(dim=0)
+        stated = model.stated_ef(cycle, measures=ready.measures) if self.stated_ef and model.follows_ef(None) else None
         wanted = None
         if stated is not None:  # a single draw has a random EF of the stated spread
             wanted = stated.draw(self.seed + sum(case.id.encode())) if self.draws == 1 else stated.mean
         rr_ms = (cycle or case.cycle).rr_ms
         frames = range(case.frames) if self.every_frame else None
         return from_velocity(
-            model, case, ready, velocity, rr_ms, wanted_ef=wanted, keep_wall=self.keep_wall, frames=frames
-        )
+            model, case, ready, velocity, rr_ms, wanted_ef=wanted,
+            keep_wall=self.keep_wall and model.after.keep_wall, frames=frames,
+        )  # fmt: skip
 
 
 def main_methods(name: str, bundle: Bundle, seed: int, variants: bool = True) -> list[ModelMethod]:
-    """Return the bundle, what it makes of no ECG and of another's, and its regression; what these are not about is left
-    as the product has it.
+    """Return the bundle, what it makes of no ECG and of another's, and its centre alone; what these are not about is
+    left as the product has it.
 
     Args:
         name: Of the model.
@@ -98,22 +100,22 @@ def main_methods(name: str, bundle: Bundle, seed: int, variants: bool = True) ->
         make("null ECG", ecg="none", role="no ECG", keep_wall=False),
         make("shuffled ECG", ecg="other", role="no ECG", keep_wall=False),
     ]
-    if bundle.model.mean is not None:
-        methods.append(make("direct regression, no gain", direct=True, role="regression", keep_wall=False))
+    if bundle.model.has_centre:
+        methods.append(make("centre alone, no gain", direct=True, role="centre", keep_wall=False))
     if not variants:
         return methods
-    methods.append(make("wall not kept", role="ablation", keep_wall=False))
-    if bundle.model.ef_z90 is not None:
+    if bundle.model.after.keep_wall:
+        methods.append(make("wall not kept", role="ablation", keep_wall=False))
+    if bundle.model.states_ef and bundle.model.follows_ef(None):
         methods.append(make("EF of the motion network", role="ablation", stated_ef=False))
-    if bundle.model.flow is not None:
-        methods.append(make("one draw", draws=1, role="ablation", keep_wall=False))
-        methods.append(make(f"mean of {DRAWS} draws", draws=DRAWS, role="ablation", keep_wall=False))
+    methods.append(make("one draw", draws=1, role="ablation", keep_wall=False))
+    methods.append(make(f"mean of {DRAWS} draws", draws=DRAWS, role="ablation", keep_wall=False))
     return methods
 
 
 def further_methods(name: str, bundle: Bundle, seed: int) -> list[ModelMethod]:
     """Return another bundle as it is; where the flow carries the whole motion, one random draw is what it makes."""
     methods = [ModelMethod(name, bundle, seed=seed)]
-    if bundle.model.flow is not None and bundle.model.mean is None:
+    if not bundle.model.has_centre:
         methods.append(ModelMethod(f"{name} · one draw", bundle, draws=1, seed=seed))
     return methods

@@ -66,7 +66,7 @@ def predict_told(bundle: Bundle, shifted: EvaluationCase, frame: int) -> Predict
     model, labels, near = bundle.model, shifted.near_labels, shifted.near
     ready = prepare_anchor(near, shifted.cycle, bundle, labels, torch.device("cpu"))
     begin = at_the_r_wave(model, ready, near, shifted.frames, frame)
-    velocity = begin.settle(begin.velocities(), ready.wanted_ef)
+    velocity = begin.settle(begin.velocities(), ready.wanted_ef, keep_wall=model.after.keep_wall)
 
     def moved(stack: SaxStack, channels: np.ndarray, step: int) -> np.ndarray:
         motion = native_motion(model, velocity, begin.ready, stack, shifted.frames // step, frame // step)

@@ -9,7 +9,7 @@ from COFGeneratorLib.errors import CohortError
 from scipy.stats import t as student
 
 from COFTrainingLib.evaluation.comparators.methods import bundle_of
-from COFTrainingLib.evaluation.comparators.models import ModelMethod
+from COFTrainingLib.evaluation.comparators.models import ModelMethod, conditioned
 from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, densely, report_of_curve
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.report import figures
@@ -39,7 +39,7 @@ def draw_one(work: Workplace, name: str) -> Row:
         es = report.es_time_ms / report.rr_ms * NATIVE_FRAMES
         draws.append([report.ef_percent, report.edv_ml, report.esv_ml, es])
     with torch.inference_mode():
-        stated = bundle.model.stated_ef(case.cycle)
+        stated = conditioned(bundle, case, shared).ef
     truth = case.truth
     if truth is None:
         raise CohortError(f"Draws are judged against true volumes; found none of {case.id}. Add labels of its cine.")
@@ -52,8 +52,8 @@ def draw_one(work: Workplace, name: str) -> Row:
 
 
 def own_work(plan: Plan) -> OwnWork | None:
-    """Draw for the first subjects; nothing for a model without draws."""
-    if not plan.models or bundle_of(plan).model.flow is None:
+    """Draw for the first subjects; nothing without a model."""
+    if not plan.models:
         return None
     subjects = plan.subjects[:MOST_SUBJECTS]
     identity = ModelMethod("", bundle_of(plan), draws=DRAWS).identity

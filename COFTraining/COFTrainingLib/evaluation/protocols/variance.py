@@ -18,7 +18,7 @@ from COFTrainingLib.evaluation.statistics import bca_interval
 from COFTrainingLib.evaluation.store import Row, Store
 
 FEWEST_DRAWS = 4
-DESIGN = ("grid", "mean", "flow", "sampler")
+DESIGN = ("grid", "flow", "sampler")
 """What two bundles have in common that differ by the seed of their training alone, beside what they were trained on."""
 SUBJECTS = ("cohort", "manifest_sha256", "first_seed", "last_seed", "steps")
 
