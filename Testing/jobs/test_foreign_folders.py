@@ -51,7 +51,10 @@ def bystander() -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 
 
-@pytest.mark.parametrize("pid", [..., 0, 1, os.getpid(), os.getppid(), 2**31 - 1])
+IDS = {"none": ..., "0": 0, "init": 1, "own": os.getpid(), "parent": os.getppid(), "largest": 2**31 - 1}
+
+
+@pytest.mark.parametrize("pid", IDS.values(), ids=IDS)
 def test_a_process_that_is_not_the_job_s_is_never_signalled(folder, signalled, pid):
     started = process.start_time(pid) if isinstance(pid, int) else ...
     root = folder(status={"pid": pid, "process_started": started or "1"})
