@@ -56,7 +56,7 @@ def test_an_ecg_with_missing_samples(refused, write, tmp_path):
     signal = beats()
     signal[3, 700:800] = np.nan
     write.ecg(tmp_path / "ecg.csv", signal)
-    refused("missing", ecg=tmp_path / "ecg.csv")
+    refused("misses 0.20 s", ecg=tmp_path / "ecg.csv")
 
 
 def test_an_ecg_whose_leads_are_flat(refused, write, tmp_path):
