@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("--counterfactuals", type=int, default=32, help="anchors of the counterfactual questions")
     parser.add_argument("--bundle", type=Path, default=ROOT / "Resources" / "Models" / "cof-plus")
     parser.add_argument("--v2", type=Path, metavar="BUNDLE", help="a second model, shown beside")
-    parser.add_argument("--spread", action=argparse.BooleanOptionalAction, default=True, help="judge the draws' spread")
+    parser.add_argument("--no-spread", dest="spread", action="store_false", help="do not judge the draws' spread")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.seed in TRAINING_SEEDS or options.seed + options.subjects in TRAINING_SEEDS:
