@@ -95,7 +95,7 @@ def test_every_second_of_fifty_frames_gives_the_volumes_of_all(case, bundle):
     some = ModelMethod("m", bundle).predict(long, Shared())
     assert (len(all_frames.labels), len(some.labels), some.labelled) == (50, 25, tuple(range(0, 50, 2)))
     assert np.array_equal(some.labels, all_frames.labels[::2])
-    assert resample_curve(some.lv_ml, 50) == pytest.approx(all_frames.lv_ml, rel=2e-3)
+    assert resample_curve(some.lv_ml, 50) == pytest.approx(all_frames.lv_ml, rel=4e-3)
     for frame, field in some.displacement_voxels.items():
         assert torch.equal(field, all_frames.displacement_voxels[frame])
 

@@ -145,7 +145,7 @@ def test_a_drag_changes_the_grey_levels_and_r_brings_them_back(still):
     still.page.mouse.up()
     assert still.picture("short").mean() < before.mean() - 10  # a higher level is darker
     still.page.keyboard.press("r")
-    assert differs(before, still.picture("short")) == 0
+    assert differs(before, still.picture("short")) < 1e-3  # but for where the pointer rests
 
 
 def test_clicks_choose_where_the_planes_cut_and_drags_turn_the_surfaces(still):
