@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.jobs.events import read_events
@@ -131,7 +130,8 @@ def a_flow_network():
     grid = MotionGrid(shape=(4, 8, 8), spacing_mm=(30.0, 18.0, 18.0), phases=3)
     model = VelocityUNet(grid, FlowConfig(widths=(8, 8, 8), heads=2, hidden=16, anatomy="labels"))
     torch.nn.init.normal_(model.out.weight, std=0.1)  # starts at zero: nothing would flow back
-    inputs = (torch.randn(2, 3, 16, 8, 8), torch.rand(2), torch.rand(2, 3, 4, 8, 8), torch.randn(2, CONDITION_SIZE),
+    inputs = (torch.randn(2, 3, 16, 8, 8), torch.rand(2), torch.rand(2, 3, 4, 8, 8),
+              torch.randn(2, model.config.ecg_size + 1),
               torch.arange(3) / 3)  # fmt: skip
     return model, inputs
 
