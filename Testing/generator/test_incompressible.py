@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from COFGeneratorLib.generator.incompressible import LARGEST_STEP_VOXELS, WALL_RANGE, keep_wall_volume
+from COFGeneratorLib.generator.incompressible import LARGEST_STEP_VOXELS, WALL_GROWTH, WALL_TOLERANCE, keep_wall_volume
 from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 
 
@@ -26,16 +26,18 @@ def test_the_wall_comes_back_and_the_cavities_stay():
     velocity, maps = a_ring()
     before, _ = volume_sensitivity(velocity, maps)
     assert before[1, 1] < 0.95  # the squeeze takes wall away, too
-    after, _ = volume_sensitivity(keep_wall_volume(velocity, maps, before[:, 1].numpy()), maps)
-    assert abs(float(after[1, 1]) - WALL_RANGE[0]) < 0.25 * (WALL_RANGE[0] - float(before[1, 1]))
+    ratios = before[:, 0].numpy(), before[:, 1].numpy()
+    after, _ = volume_sensitivity(keep_wall_volume(velocity, maps, *ratios), maps)
+    least = 1.0 + WALL_GROWTH[0] * (1.0 - float(before[1, 0])) - WALL_TOLERANCE
+    assert abs(float(after[1, 1]) - least) < 0.25 * (least - float(before[1, 1]))
     assert torch.allclose(after[:, [0, 2]], before[:, [0, 2]], atol=0.02)
 
 
 def test_the_anchor_and_what_lies_in_range_are_left_alone():
     velocity, maps = a_ring()
-    same = keep_wall_volume(velocity, maps, np.array([1.0, 1.0]))
+    same = keep_wall_volume(velocity, maps, np.array([1.0, 0.5]), np.array([1.0, 1.15]))
     assert torch.equal(same, velocity)
-    changed = keep_wall_volume(velocity, maps, np.array([0.5, 0.6]))
+    changed = keep_wall_volume(velocity, maps, np.array([0.5, 0.5]), np.array([0.5, 0.6]))
     assert torch.equal(changed[0], velocity[0])
     assert float((changed - velocity).abs().max()) <= LARGEST_STEP_VOXELS * 1.001
 
@@ -43,4 +45,4 @@ def test_the_anchor_and_what_lies_in_range_are_left_alone():
 def test_labels_without_a_wall_change_nothing():
     velocity, maps = a_ring()
     maps[1] = 0.0
-    assert torch.equal(keep_wall_volume(velocity, maps, np.array([1.0, 0.5])), velocity)
+    assert torch.equal(keep_wall_volume(velocity, maps, np.array([1.0, 0.5]), np.array([1.0, 0.5])), velocity)

@@ -1,5 +1,9 @@
 """Keep the myocardium's volume: the wall is nearly incompressible, a regressed velocity on a coarse grid is not.
 
+What short-axis slices show of the wall grows while the cavity empties: long-axis shortening packs tissue into slices
+that the base hardly leaves, and trabeculae close. In phantoms it grows by 0.31 ± 0.06 of the ejected fraction, in cines
+with a reader's contours by 0.06 at an EF of 15 %.
+
 Averaging over what anatomy leaves open blurs the strong compression of the cavity into the wall, which then loses up
 to a tenth of its volume by end-systole (a fifth on thin walls). One Gauss–Newton step per phase changes the velocity
 along the smoothed gradients of the three volumes, so that the wall's comes back and those of both cavities stay.
@@ -11,22 +15,28 @@ import torch
 from COFGeneratorLib.motion.fields import along_axis
 from COFGeneratorLib.motion.volume_gradient import volume_directions
 
-WALL_RANGE = (0.985, 1.015)
-"""Relative wall volume that is left alone; what lies outside is brought to the nearer end."""
+WALL_GROWTH = (0.20, 0.42)
+"""Least and most growth of the wall's volume in slices, by the share of the cavity that is ejected."""
+WALL_TOLERANCE = 0.015
+"""Beyond these, of the relative wall volume: what lies further out is brought to the nearer end."""
 LARGEST_STEP_VOXELS = 0.5
 """Of the correction, at any node: it polishes the motion, it does not make it."""
 RIDGE = 1e-3
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
 
-def keep_wall_volume(velocity: torch.Tensor, fine_maps: torch.Tensor, wall_ratio: np.ndarray) -> torch.Tensor:
+def keep_wall_volume(
+    velocity: torch.Tensor, fine_maps: torch.Tensor, cavity_ratio: np.ndarray, wall_ratio: np.ndarray
+) -> torch.Tensor:
     """Return velocities (T, 3, D, H, W), voxels of the motion grid, corrected so that the wall keeps its volume.
 
-    ``fine_maps`` are refined anatomy maps (3, D', H', W'); ``wall_ratio`` (T,) is the wall's volume under these
-    velocities relative to the anchor's, measured on the native grid. Without a wall they stay as they are, and so does
-    the first phase, the anchor's.
+    ``fine_maps`` are refined anatomy maps (3, D', H', W'); ``cavity_ratio`` and ``wall_ratio`` (T,) are the volumes of
+    LV cavity and wall under these velocities relative to the anchor's, measured on the native grid. Without a wall they
+    stay as they are, and so does the first phase, the anchor's.
     """
-    wanted = np.clip(wall_ratio, *WALL_RANGE) - wall_ratio
+    ejected = 1.0 - cavity_ratio
+    ends = 1.0 + np.sort(np.outer(WALL_GROWTH, ejected), axis=0)  # an anchor of another phase fills: the wall shrinks
+    wanted = np.clip(wall_ratio, ends[0] - WALL_TOLERANCE, ends[1] + WALL_TOLERANCE) - wall_ratio
     if float(fine_maps[1].sum()) < 1.0 or not np.isfinite(wanted).all():
         return velocity
     phases = np.flatnonzero(wanted[1:]) + 1

@@ -67,7 +67,7 @@ def settled(
             sums = sums[:1] * ratio**left  # a velocity times f changes the logarithm of a volume about f times as much
             ratio = sums / np.maximum(sums[:1], 1e-9)
         if keep_wall and sums[0, WALL] > 0:
-            velocity = keep_wall_volume(velocity, ready.fine_maps.to(velocity), ratio[:, WALL])
+            velocity = keep_wall_volume(velocity, ready.fine_maps.to(velocity), ratio[:, LEFT], ratio[:, WALL])
         return velocity if wanted_ef is None else _ejecting(velocity, heart, scale, sums, asked)
 
 

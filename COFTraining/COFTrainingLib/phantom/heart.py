@@ -18,6 +18,10 @@ TISSUES = ("background", "lv", "myocardium", "rv", "rv_wall", "basal_blood", "ba
 APPARENT_DESCENT = 0.4
 """Share of MAPSE and TAPSE that is long-axis motion of what short-axis stacks label: as the base descends, its ring and
 the outflow tracts come into the first slices and are read as ventricle, and the basal slices seldom empty."""
+APPARENT_THICKENING = 1.5
+"""Times MAPSE: the descent whose tissue would thicken the wall as it is seen to. Slices lose little of the wall to its
+shortening, yet it thickens by all of it; and trabeculae that are drawn as cavity at end-diastole close to wall. In
+cines the wall's area in a slice grows by 5 % at an EF of 15 % and by a quarter at 60 %."""
 SWING_FROM_EF = 0.20
 """From this EF on the heart swings as far as a healthy one does."""
 NARROWEST, WIDEST = 0.08, 1.5
@@ -108,6 +112,7 @@ class BeatingHeart:
             self._free_wall,
             mitral,
             mitral + (self._tricuspid_mm - self._mitral_mm) * rv,
+            APPARENT_THICKENING / APPARENT_DESCENT * mitral,
             float(self.contraction(time_ms)) * self.physiology.ef / 0.6,
             squeezed,
             1.0 - (1.0 - self._narrowing_es) * rv if narrowing is None else narrowing,

@@ -1,7 +1,8 @@
 """One heart at one moment: the map that leads from its points to those of the anchor, and the volumes that follow.
 
-A wall point (r, θ, z) of end-diastole goes to z' = λz (about the fixed apex), r'² = q·r0²(θ, z) + (r² − r0²)/λ,
-θ' = θ + turn(z): with q a function of (θ, z), det J = 1 exactly in the wall. In the RV's crescent a point keeps its
+A wall point (r, θ, z) of end-diastole goes to z' = λz (about the fixed apex), r'² = q·r0²(θ, z) + (r² − r0²)/κ,
+θ' = θ + turn(z): with q a function of (θ, z), det J = λ/κ exactly in the wall: 1 where the wall thickens by what it
+shortens, more where slices see less of its shortening than of its thickening. In the RV's crescent a point keeps its
 share of the way from the septum to the free wall, and λ falls from the septum's to the free wall's. The pull map is the
 inverse, in closed form; volumes are quadratures of it.
 """
@@ -36,6 +37,7 @@ class Kinematics:
     Attributes:
         shape, sac, free_wall: What moves.
         mitral_mm, tricuspid_mm: Descent of the base at the septum and LV, and at the RV's free wall.
+        packed_mm: Descent whose tissue thickens the wall: κ = 1 − packed/length.
         torsion: 1 at an EF of 60 % and end-systole.
         squeezed: (θ, z) → 1 − q, the share by which the squared cavity radius has fallen.
         narrowing: Depth of the RV's crescent, relative to end-diastole, at the middle of its length.
@@ -47,6 +49,7 @@ class Kinematics:
     free_wall: FreeWall
     mitral_mm: float
     tricuspid_mm: float
+    packed_mm: float
     torsion: float
     squeezed: Callable[[np.ndarray, np.ndarray], np.ndarray]
     narrowing: float
@@ -81,11 +84,11 @@ class Kinematics:
 
         inner, outer, epi, narrowing = self._wall(theta, z)
         cavity = shape.cavity_sq(theta, z)
-        lam_wall = 1.0 - _fade(z) * self.mitral_mm / apex
+        kappa = self._kappa(z)
         depth = shape.rv_depth_mm * shape.rv_profile(theta, z)
         beyond = at.r - outer
         shift = epi - outer + depth * (1.0 - narrowing)
-        in_wall = np.sqrt(np.clip(cavity + lam_wall * (at.r**2 - inner**2), 0.0, None))
+        in_wall = np.sqrt(np.clip(cavity + kappa * (at.r**2 - inner**2), 0.0, None))
         outside = at.r + across(at.r + shift - self.sac.radius_mm(theta, z), shift)
         in_cavity = at.r * np.sqrt(cavity) / np.maximum(inner, 1e-9)
         r = np.where(at.r <= inner, in_cavity, in_wall)
@@ -108,11 +111,14 @@ class Kinematics:
         cavity = self.shape.cavity_sq(theta, z)
         inner_sq = (1.0 - fade * self.squeezed(theta, z)) * cavity
         epi = np.maximum(self.shape.epicardium(theta, z), np.sqrt(cavity))
-        lam = 1.0 - fade * self.mitral_mm / self._apex_mm
-        outer = np.sqrt(inner_sq + (epi**2 - cavity) / lam)
+        outer = np.sqrt(inner_sq + (epi**2 - cavity) / self._kappa(z))
         level = np.clip(z / (self.shape.rv_length * self.shape.length_mm), 0.0, 1.0)
         exponent = NARROWING_AT_BASE + (NARROWING_AT_APEX - NARROWING_AT_BASE) * level
         return np.sqrt(inner_sq), outer, epi, 1.0 - fade * (1.0 - self.narrowing**exponent)
+
+    def _kappa(self, z: np.ndarray) -> np.ndarray:
+        """Return the inverse of the wall's growth in the plane."""
+        return 1.0 - _fade(z) * self.packed_mm / self._apex_mm
 
     def rv_volume_ml(self) -> float:
         """Return the volume of what is labelled right ventricle, mL, by quadrature."""

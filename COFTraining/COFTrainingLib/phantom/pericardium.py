@@ -42,8 +42,8 @@ class Pericardium:
 
 
 def across(beyond_mm: np.ndarray, shift_mm: np.ndarray) -> np.ndarray:
-    """Return what is left of a radial shift at a distance beyond the sac, mm; no slope below −3/4: no folding."""
-    return shift_mm * (1.0 - smoothstep(beyond_mm / np.maximum(SLIDE_MM, 2.0 * np.abs(shift_mm))))
+    """Return what is left of a radial shift at a distance beyond the sac, mm; no slope below −3/5: little is torn."""
+    return shift_mm * (1.0 - smoothstep(beyond_mm / np.maximum(SLIDE_MM, 2.5 * np.abs(shift_mm))))
 
 
 def smoothstep(share: np.ndarray) -> np.ndarray:

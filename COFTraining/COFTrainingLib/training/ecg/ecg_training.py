@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ from COFGeneratorLib.files import replacing, write_json
 from COFGeneratorLib.generator.bundle import METADATA, read_metadata, with_tuples
 from COFGeneratorLib.generator.ef_statement import EfStatement, StatementConfig
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
-from COFGeneratorLib.weights import save_exact
-from safetensors.torch import load_file
+from COFGeneratorLib.weights import load_weights, save_exact
 
 from COFTrainingLib.training.ecg.ecg_cohort import MISHAP_SHARE, OVERSAMPLED, EcgCohort, synthesise_cohort
 from COFTrainingLib.training.ecg.ecg_encoder import calibrate_territories, train_ecg_encoder
@@ -101,7 +99,7 @@ def load_statement(folder: Path) -> EfStatement | None:
     if facts is None:
         return None
     statement = EfStatement(StatementConfig(**facts))
-    statement.load_state_dict(load_file(folder / STATEMENT))
+    statement.load_state_dict(load_weights(folder / STATEMENT))
     return statement.eval()
 
 
@@ -158,8 +156,7 @@ def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig)
     _filled(config, file)
     write_json(folder / SOURCE, {**facts, "encoder": vars(config)})
     _adopt_statement(file, folder, bundled)
-    with replacing(folder / WEIGHTS) as beside:  # last: a folder with weights is complete
-        shutil.copyfile(file, beside)
+    save_exact(load_weights(file), folder / WEIGHTS)  # last: a folder with weights is complete
 
 
 def _adopt_statement(encoder: Path, folder: Path, bundled: bool) -> None:
@@ -173,8 +170,7 @@ def _adopt_statement(encoder: Path, folder: Path, bundled: bool) -> None:
     if facts is None or not source.is_file():
         return
     write_json(folder / STATEMENT_CONFIG, facts)
-    with replacing(folder / STATEMENT) as beside:
-        shutil.copyfile(source, beside)
+    save_exact(load_weights(source), folder / STATEMENT)
 
 
 def load_encoder(folder: Path) -> EcgEncoder:
@@ -223,7 +219,7 @@ def _json(path: Path) -> Any:
 def _filled(config: EcgEncoderConfig, weights: Path) -> EcgEncoder:
     encoder = EcgEncoder(config)
     try:
-        encoder.load_state_dict(load_file(weights))
+        encoder.load_state_dict(load_weights(weights))
     except Exception as error:  # safetensors and torch each raise their own kinds
         raise TrainingError(
             f"The weights of an ECG encoder must fit its size ({config}); {weights} does not: {error}. Give weights "
