@@ -116,6 +116,7 @@ class BeatingHeart:
             float(self.contraction(time_ms)) * self.physiology.ef / 0.6,
             squeezed,
             1.0 - (1.0 - self._narrowing_es) * rv if narrowing is None else narrowing,
+            self._free_wall.retraction(self.physiology.rv_ef) * rv,
             float(self.contraction(time_ms, regions.mean_delay_ms)) * min(self.physiology.ef / SWING_FROM_EF, 1.0),
         )
 

@@ -29,6 +29,11 @@ NARROWING_AT_BASE, NARROWING_AT_APEX = 0.55, 1.45
 CARRIED_MM, STRETCHED_MM = 25.0, 50.0
 """What lies above the base is carried with it this far; the atria beyond are stretched over the second length."""
 
+RETRACTION_FADES = 2.5
+"""Times itself: beyond the sac, which leans where the crescent ends; less would fold."""
+RETRACTION_SWEEPS = 3
+"""Of the fixed point that leads from end-diastolic angles to those of the moment; each leaves a fifth of the error."""
+
 
 @dataclass(frozen=True)
 class Kinematics:
@@ -41,6 +46,7 @@ class Kinematics:
         torsion: 1 at an EF of 60 % and end-systole.
         squeezed: (θ, z) → 1 − q, the share by which the squared cavity radius has fallen.
         narrowing: Depth of the RV's crescent, relative to end-diastole, at the middle of its length.
+        retraction: Of the RV's inferior part, rad.
         swing: 1 at end-systole; the apex's also grows with ``torsion``.
     """
 
@@ -53,6 +59,7 @@ class Kinematics:
     torsion: float
     squeezed: Callable[[np.ndarray, np.ndarray], np.ndarray]
     narrowing: float
+    retraction: float
     swing: float
 
     @property
@@ -80,7 +87,7 @@ class Kinematics:
         along = self.sac.along(at.r, at.theta, inside, np.maximum(SLIDE_MM, 0.8 * descent))
         along = along * _carried(inside)
         z = at.z + (inside - at.z) * along
-        theta = at.theta - self._turn(at.r, z) * along
+        theta = at.theta - self._turn(at.r, z) * along - self._retracted(at, z)
 
         inner, outer, epi, narrowing = self._wall(theta, z)
         cavity = shape.cavity_sq(theta, z)
@@ -94,6 +101,12 @@ class Kinematics:
         r = np.where(at.r <= inner, in_cavity, in_wall)
         r = np.where(beyond > 0, np.where(beyond <= depth * narrowing, epi + beyond / narrowing, outside), r)
         return Cylinder(r, theta, z)
+
+    def _retracted(self, at: Cylinder, z: np.ndarray) -> np.ndarray:
+        """Return the angle by which points came up with the RV's inferior part, rad; ``z`` at end-diastole."""
+        share, _ = self.free_wall.retracted(at.r, at.theta, z)
+        width = np.maximum(SLIDE_MM, RETRACTION_FADES * self.retraction * at.r)
+        return self.retraction * share * self.sac.along(at.r, at.theta, z, width) * _carried(z)
 
     def _swung_back(self, at: Cylinder) -> Cylinder:
         """Return points before the heart swung in its sac: a shear in the plane, which keeps volumes."""
@@ -126,8 +139,13 @@ class Kinematics:
         _, outer, _, narrowing = self._wall(theta, z)
         depth = self.shape.rv_depth_mm * self.shape.rv_profile(theta, z) * narrowing
         r = outer + share * depth
-        lam = 1.0 - self._descent(r, theta + self._turn(r, z)) / self._apex_mm
-        return float((lam * r * depth * weight).sum() / 1000.0)
+        turned = theta + self._turn(r, z)
+        now, widening = turned, np.zeros_like(r)
+        for _ in range(RETRACTION_SWEEPS):
+            retracted, widening = self.free_wall.retracted(r, now, z)
+            now = turned + self.retraction * retracted
+        lam = 1.0 - self._descent(r, now) / self._apex_mm
+        return float((lam * r * depth / (1.0 - self.retraction * widening) * weight).sum() / 1000.0)
 
 
 def _carried(z: np.ndarray) -> np.ndarray:

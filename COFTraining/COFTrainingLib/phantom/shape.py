@@ -118,7 +118,7 @@ class HeartShape:
         for order, amplitude, angle in self.harmonics:
             shape = shape + amplitude * np.cos(order * (theta - angle))
         if self.septal_flattening:
-            away = np.angle(np.exp(1j * (theta - self.rv_angle_rad))) / SEPTUM_WIDTH_RAD
+            away = wrapped(theta - self.rv_angle_rad) / SEPTUM_WIDTH_RAD
             pressed = (1.0 - self.septal_flattening * np.exp(-(away**2))) ** 2
             lost = np.sqrt(np.pi) * self.septal_flattening * (2.0 - self.septal_flattening / np.sqrt(2.0))
             shape = shape * pressed / (1.0 - SEPTUM_WIDTH_RAD / (2 * np.pi) * lost)
@@ -134,7 +134,7 @@ class HeartShape:
 
     def rv_profile(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Return the crescent's depth beyond the epicardium relative to ``rv_depth_mm``, 0…1."""
-        angle = np.angle(np.exp(1j * (theta - self.rv_angle_rad))) / self.rv_half_width_rad
+        angle = wrapped(theta - self.rv_angle_rad) / self.rv_half_width_rad
         around = np.clip(1.0 - angle**2, 0.0, None)
         along = np.clip(1.0 - np.clip(z / (self.rv_length * self.length_mm), 0.0, 1.0) ** self.rv_power, 0.0, None)
         return around * along
@@ -173,6 +173,11 @@ class HeartShape:
         theta, z, weight = quadrature(self.length_mm + self.apex_wall_mm)
         wall = np.clip(self.epicardium(theta, z) ** 2 - self.cavity_sq(theta, z), 0.0, None)
         return float((0.5 * wall * weight).sum() / 1000.0 * MYOCARDIAL_DENSITY_G_PER_ML)
+
+
+def wrapped(angle: np.ndarray) -> np.ndarray:
+    """Return an angle within -π…π, rad."""
+    return np.mod(angle + np.pi, 2.0 * np.pi) - np.pi
 
 
 def quadrature(length_mm: float, angles: int = 48, levels: int = 48) -> tuple[np.ndarray, np.ndarray, float]:

@@ -7,7 +7,7 @@ from COFTrainingLib.phantom.great_vessels import GreatVessels
 from COFTrainingLib.phantom.heart import TISSUES, BeatingHeart
 from COFTrainingLib.phantom.interior import Interior
 from COFTrainingLib.phantom.noise import Blobs, NoiseField
-from COFTrainingLib.phantom.shape import Cylinder
+from COFTrainingLib.phantom.shape import Cylinder, wrapped
 from COFTrainingLib.phantom.thorax import Thorax
 from COFTrainingLib.phantom.tissues import Tissue
 
@@ -147,7 +147,7 @@ class Scene:
         """Paint fat of varying thickness between the two layers of the pericardium."""
         shape = self.heart.shape
         relief = self.relief(still)
-        beside_rv = np.abs(np.abs(np.angle(np.exp(1j * (at.theta - shape.rv_angle_rad)))) - shape.rv_half_width_rad)
+        beside_rv = np.abs(np.abs(wrapped(at.theta - shape.rv_angle_rad)) - shape.rv_half_width_rad)
         groove = self.groove_mm * (np.exp(-((beside_rv / 0.25) ** 2)) + np.exp(-((at.z / 9.0) ** 2)))
         rv_side = (0.5 + 0.5 * np.cos(at.theta - shape.rv_angle_rad)) ** 2  # most of a heart's fat lies on the right
         fat = np.clip((self.fat_mm + self.rv_fat_mm * rv_side) * (1.0 + 0.9 * relief) + groove, 0.0, None)

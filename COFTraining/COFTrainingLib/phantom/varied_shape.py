@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from COFTrainingLib.phantom.physiology import Physiology
-from COFTrainingLib.phantom.shape import HeartShape, draw_shape
+from COFTrainingLib.phantom.shape import HeartShape, draw_shape, wrapped
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class VariedShape(HeartShape):
         """Return the crescent's depth beyond the epicardium relative to ``rv_depth_mm``."""
         level = np.clip(z / (self.rv_length * self.length_mm), 0.0, 1.0)
         width = self.rv_half_width_rad * (1.0 - self.rv_taper * level)
-        angle = np.angle(np.exp(1j * (theta - self.rv_angle_rad))) / width
+        angle = wrapped(theta - self.rv_angle_rad) / width
         around = np.clip(1.0 - np.abs(angle) ** self.rv_edge, 0.0, None) ** self.rv_fullness
         shape = 1.0 - self.rv_lean * np.sin(angle)  # θ grows from inferior over the septum to anterior
         for order, amplitude, phase in self.rv_ridges:
@@ -53,7 +53,7 @@ class VariedShape(HeartShape):
         for order, amplitude, phase in self.wall_harmonics:
             factor = factor + amplitude * np.cos(order * (theta - phase))
         angle, level, thinning = self.scar
-        away = np.angle(np.exp(1j * (theta - angle))) / 0.8
+        away = wrapped(theta - angle) / 0.8
         factor = factor * (1.0 - thinning * np.exp(-(away**2) - ((z / self.length_mm - level) / 0.35) ** 2))
         return np.where(outer > cavity, cavity + (outer - cavity) * factor, outer)
 

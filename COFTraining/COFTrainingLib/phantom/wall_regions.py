@@ -6,7 +6,7 @@
 import numpy as np
 
 from COFTrainingLib.phantom.physiology import Physiology
-from COFTrainingLib.phantom.shape import quadrature
+from COFTrainingLib.phantom.shape import quadrature, wrapped
 from COFTrainingLib.phantom.varied_shape import AnyShape
 
 TERRITORIES = {"anterior": (-1.95, 0.62), "inferior": (1.65, 0.45), "lateral": (-0.1, 0.45)}
@@ -71,7 +71,7 @@ class WallRegions:
         return healthy * (1.0 - self._lobe(theta, z))
 
     def _septum(self, theta: np.ndarray) -> np.ndarray:
-        away = np.angle(np.exp(1j * (theta - self.shape.rv_angle_rad))) / SEPTUM_WIDTH_RAD
+        away = wrapped(theta - self.shape.rv_angle_rad) / SEPTUM_WIDTH_RAD
         return np.exp(-(away**2))
 
     def _average(self, values: np.ndarray) -> float:
@@ -79,7 +79,7 @@ class WallRegions:
 
     def _distance(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         angle, level = TERRITORIES[self.physiology.infarct_territory]
-        around = np.angle(np.exp(1j * (theta - angle)))
+        around = wrapped(theta - angle)
         return around**2 + ((z / self.shape.length_mm - level) / 0.55) ** 2
 
     def _fit_lobe(self, theta: np.ndarray, z: np.ndarray) -> float | None:
