@@ -40,6 +40,8 @@ CONTRACTILITY_SD = 0.55
 """Of a heart that does not fail: with the noise, EF varies by the UK Biobank's 5 points."""
 FAILING_CONTRACTILITY = (4.0, 1.15)
 """Mean and SD in cardiomyopathy: an EF of 28 ± 9 % (Gulati et al., Circulation 2013: 37 ± 13 with the mild ones)."""
+END_STAGE_CONTRACTILITY = 1.3
+"""More, at the end of the course: an EF of 18 ± 9 %, as the dilated hearts of public cohorts have (ACDC)."""
 FAILING_EF = 0.42
 """Below it a forced EF, which no infarct explains, is that of a failing heart."""
 HEART_RATE_BPM = (68.0, 11.0)
@@ -216,7 +218,8 @@ def draw_physiology(rng: np.random.Generator, *, prevalence: Prevalence = NATURA
     dyssynchrony = delay if conduction == "lbbb" else 0.0
     if failing:  # an infarct or a block is part of the cause, not on top of it
         cause = 0.8 * contractility_for(EF_AT_REST, extent, dyssynchrony)  # below 0: what they cost, in units of k
-        contractility = max(FAILING_CONTRACTILITY[0] + FAILING_CONTRACTILITY[1] * normal[6] + cause, 0.8)
+        late = END_STAGE_CONTRACTILITY if uniform[15] < prevalence.end_stage else 0.0
+        contractility = max(FAILING_CONTRACTILITY[0] + late + FAILING_CONTRACTILITY[1] * normal[6] + cause, 0.8)
     else:
         shift = (-0.2 if sex == "f" else 0.2) - (0.7 if hypertrophic else 0.0) + (0.3 if athlete else 0.0)
         contractility = shift + CONTRACTILITY_SD * normal[6]

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 OVERSAMPLED = Prevalence(
     infarct=0.28, bundle_branch_block=0.20, atrial_fibrillation=0.07, hypertrophy=0.16, cardiomyopathy=0.22,
-    rv_load=0.14, tachycardia=0.10,
+    rv_load=0.14, tachycardia=0.10, end_stage=0.4,
 )  # fmt: skip
 """What training draws half of its records with; the other half is natural, so that a normal ECG keeps its meaning."""
 MISHAP_SHARE = 0.14
