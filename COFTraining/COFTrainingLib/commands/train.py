@@ -83,6 +83,10 @@ def add(commands: Commands) -> None:
             one.add_argument(
                 "--start-from", metavar="RUN|BUNDLE", help="begin with the weights of this segmenter in place of none"
             )
+        if kind == "ecg":
+            one.add_argument(
+                "--start-from", metavar="RUN|BUNDLE", help="keep this encoder, and fit the statement of EF to it anew"
+            )
         one.set_defaults(run=run, kind=kind)
     train_ecgflowcmr.add(kinds)
     diff = kinds.add_parser(
@@ -234,10 +238,12 @@ def _assessor(
 
 
 def _ecg(arguments: argparse.Namespace, config: "EcgTraining", cohort: Cohort | None, current: Session) -> Path:
-    from COFTrainingLib.training.ecg.ecg_training import train_ecg
+    from COFTrainingLib.training.ecg.ecg_training import restate, train_ecg
 
     _own_phantoms(cohort, current)
     config = _placed(config, arguments, "loop")
+    if arguments.start_from:
+        return restate(arguments.out, arguments.start_from, config, workers=arguments.workers, resume=arguments.resume)
     told = listener(current, "ECG encoder", config.loop.steps)
     return train_ecg(arguments.out, config, workers=arguments.workers, resume=arguments.resume, progress=told).run
 

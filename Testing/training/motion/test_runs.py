@@ -205,3 +205,18 @@ def test_what_lies_in_the_way_is_not_replaced_by_an_export(finished, tmp_path, c
 def test_the_gain_of_a_run_is_the_bundles(finished, tmp_path):
     bundle = load_bundle(export_bundle(finished, tmp_path / "bundle"))
     assert bundle.model.gain == pytest.approx(json.loads((finished / "stage2.json").read_text())["gain"])
+
+
+def test_a_statement_is_fitted_anew_to_an_encoder_that_stays(walked, tmp_path):
+    from COFTrainingLib.training.ecg.ecg_training import encoder_facts, load_statement, restate
+
+    bundle, smoke = walked.folder / "smoke" / "bundle", read_configuration("ecg", "smoke")
+    config = replace(smoke, statement=replace(smoke.statement, first_seed=smoke.statement.first_seed + 5000))
+    run = restate(tmp_path / "ecg", bundle, config)
+    stored = load_weights(bundle / "models" / "ecg.safetensors")
+    assert all(torch.equal(stored[name], value) for name, value in load_file(run / "model.safetensors").items())
+    before, after = load_weights(bundle / "models" / "statement.safetensors"), load_statement(run).state_dict()
+    assert any(not torch.allclose(before[name], after[name]) for name in before)
+    assert encoder_facts(run)["settings"]["statement"]["first_seed"] == config.statement.first_seed
+    with pytest.raises(TrainingError, match="already holds a run"):
+        restate(tmp_path / "ecg", bundle, config)

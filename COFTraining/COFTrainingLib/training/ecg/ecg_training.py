@@ -79,6 +79,34 @@ def train_ecg(
     return run
 
 
+def restate(
+    out_dir: Path | str, start_from: Path | str, config: EcgTraining, *, workers: int = 1, resume: bool = False
+) -> Path:
+    """Keep a trained encoder, and fit the statement of EF to it anew; returns the run folder.
+
+    Args:
+        out_dir: Run folder.
+        start_from: Whose encoder; see :func:`adopt_encoder`.
+        config: Its ``statement`` is what is used.
+        workers: Processes.
+        resume: Go on in a folder that holds a run.
+
+    Raises:
+        TrainingError: If the folder holds a run that is not to be resumed, or the weights do not fit.
+    """
+    out_dir = Path(out_dir)
+    if ((out_dir / CONFIG).exists() or (out_dir / SOURCE).exists()) and not resume:
+        raise _taken(out_dir)
+    adopt_encoder(start_from, out_dir, config.encoder)
+    facts = json.loads((out_dir / SOURCE).read_text(encoding="utf-8"))
+    if facts["settings"] is not None:
+        facts["settings"]["statement"] = asdict(config.statement)
+    encoder = load_encoder(out_dir)
+    save_statement(fit_statement(encoder, config.statement, workers=workers), out_dir)
+    write_json(out_dir / SOURCE, facts)
+    return out_dir
+
+
 def _state(out_dir: Path, config: EcgTraining, cohort: EcgCohort, workers: int) -> None:
     """Calibrate the trained encoder, and fit the statement of EF to it."""
     encoder = _filled(config.encoder, out_dir / WEIGHTS)
@@ -110,9 +138,7 @@ def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool) -> 
         TrainingError: If it holds a run that is not to be resumed.
     """
     if (out_dir / CONFIG).exists() and not resume:
-        raise TrainingError(
-            f"A new run needs an empty folder; {out_dir} already holds a run. Choose another folder or resume it."
-        )
+        raise _taken(out_dir)
     records = out_dir / RECORDS
     if not records.is_file():
         count = config.records + config.held_out
@@ -123,6 +149,12 @@ def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool) -> 
             made.save(beside)
     if not (out_dir / SETTINGS).is_file():
         write_json(out_dir / SETTINGS, asdict(config))
+
+
+def _taken(folder: Path) -> TrainingError:
+    return TrainingError(
+        f"A new run needs an empty folder; {folder} already holds a run. Choose another folder or resume it."
+    )
 
 
 def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig) -> None:
