@@ -22,6 +22,10 @@ APPARENT_THICKENING = 1.5
 """Times MAPSE: the descent whose tissue would thicken the wall as it is seen to. Slices lose little of the wall to its
 shortening, yet it thickens by all of it; and trabeculae that are drawn as cavity at end-diastole close to wall. In
 cines the wall's area in a slice grows by 5 % at an EF of 15 % and by a quarter at 60 %."""
+APPARENT_RV_EJECTION = 0.7
+"""Share of the RVEF that tissue seen in slices ejects. The rest is the RV's long-axis shortening, twice the LV's, by
+which it leaves the first slices: readers stop drawing it there. On 18 recorded hearts all of the RVEF as narrowing was
+too much motion (heart PSNR at end-systole 1.7 dB above a still picture; six tenths of the velocities, 2.2 dB)."""
 SWING_FROM_EF = 0.20
 """From this EF on the heart swings as far as a healthy one does."""
 NARROWEST, WIDEST = 0.08, 1.5
@@ -86,8 +90,8 @@ class BeatingHeart:
         return 0.5 * (low + high)
 
     def _fit_narrowing(self) -> float:
-        """Find the crescent's relative depth at end-systole that gives the RV's ejection fraction (bisection)."""
-        target = (1.0 - self.physiology.rv_ef) * self._at_rest().rv_volume_ml()
+        """Find the crescent's relative depth at end-systole that gives what slices show of the RVEF (bisection)."""
+        target = (1.0 - self.seen_rv_ef) * self._at_rest().rv_volume_ml()
         time_ms = 0.5 * (self.physiology.t_es_ms + self.physiology.mitral_opening_ms)
         low, high = NARROWEST, WIDEST
         for _ in range(24):
@@ -122,6 +126,11 @@ class BeatingHeart:
 
     def _at_rest(self) -> Kinematics:
         return self._kinematics(0.0, 1.0, 0.0)
+
+    @property
+    def seen_rv_ef(self) -> float:
+        """RVEF of the tissue that slices show, a fraction: what labels of a cine say."""
+        return APPARENT_RV_EJECTION * self.physiology.rv_ef
 
     # --- read-outs --------------------------------------------------------------------------------------------
 
