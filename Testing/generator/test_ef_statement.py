@@ -13,6 +13,7 @@ from COFGeneratorLib.generator.ef_statement import (
     SOURCES,
     EfStatement,
     StatementConfig,
+    between,
     disagreement,
     infarct_claim,
 )
@@ -155,18 +156,25 @@ MEASURED = np.zeros(len(MEASURES), dtype=np.float32)
 
 def test_both_speak_where_both_are_known_and_say_that_they_disagree(statement, encoder, cycle):
     both = statement.state(encoder, cycle, MEASURED)
-    assert (both.mean, both.sd, both.z90, both.status) == pytest.approx((0.40, 0.08, 7.0, "stated"))
+    mean, sd = between({"ecg": (0.62, 0.04), "anatomy": (0.31, 0.06)})
+    assert (both.mean, both.sd, both.z90, both.status) == pytest.approx((mean, sd, 7.0, "stated"))
     assert "62 %" in both.notes[0]
     assert "31 %" in both.notes[0]
     assert "123 synthetic patients" in both.notes[-1]
     alone = statement.state(encoder, cycle, None)
     assert (alone.mean, alone.z90) == pytest.approx((0.62, 1.0))
     assert not any("disagree" in note for note in alone.notes)
+    with torch.no_grad():
+        statement.estimators["anatomy"].out.bias[0] += (0.60 - 0.31) / 0.12
+    agreed = statement.state(encoder, cycle, MEASURED)
+    assert (agreed.mean, agreed.sd) == pytest.approx((0.40, 0.08))
 
 
 def test_a_doubted_ecg_has_the_wider_interval_and_an_unfit_one_is_not_asked(statement, encoder, cycle):
     noisy = statement.state(encoder, replace(cycle, quality=0.1), MEASURED)
-    assert (noisy.status, noisy.mean, noisy.z90) == pytest.approx(("widened", 0.40, 8.0))
+    assert (noisy.status, noisy.mean, noisy.z90) == pytest.approx(
+        ("widened", between({"ecg": (0.62, 0.04), "anatomy": (0.31, 0.06)})[0], 8.0)
+    )
     assert "noisy" in noisy.notes[0]
     statement.domain.distance_far.fill_(-1.0)  # nothing is near enough
     statement.domain.distance_limit.fill_(-1.0)
@@ -205,3 +213,10 @@ def test_a_statement_survives_its_file(statement, encoder, cycle, tmp_path):
     assert second.mean == pytest.approx(first.mean, abs=1e-3)
     assert second.notes == first.notes
     assert sum(SOURCES.values()) == 2 * (len(READINGS) + len(MEASURES))
+
+
+def test_where_they_disagree_the_surer_one_weighs_more_and_the_sd_spans_both():
+    mean, sd = between({"ecg": (0.62, 0.04), "anatomy": (0.18, 0.08)})
+    assert mean == pytest.approx(0.62 * 0.8 + 0.18 * 0.2)
+    assert sd == pytest.approx(np.hypot(0.22, 0.04))
+    assert mean - 1.645 * sd < 0.18 < 0.62 < mean + 1.645 * sd

@@ -2,7 +2,7 @@
 
 Three small estimators, learned on synthetic patients that the encoder did not see: from what the encoder reads in the
 ECG, from the anatomy's measures, and from both. Which one speaks follows from what is at hand and from the domain
-check of the ECG.
+check of the ECG. Where ECG and anatomy contradict each other, both are heard.
 """
 
 from dataclasses import dataclass
@@ -119,7 +119,7 @@ class EfStatement(nn.Module):
         if source is None:
             mean, sd, z90 = float(self.prior[0]), float(self.prior[1]), 1.645
         else:
-            mean, sd = said[source]
+            mean, sd = between(said) if disagreement(said) else said[source]
             z90 = float(self.widths[list(SOURCES).index(source), STATUSES.index(finding.status)])
         claim = infarct_claim(reading) if reading is not None and finding.status != "withheld" else None
         scar = (f"The ECG has signs of an infarct ({claim[0]}, {100 * claim[1]:.0f} % by its waves).",) if claim else ()
@@ -153,6 +153,18 @@ def disagreement(said: dict[str, tuple[float, ...]]) -> tuple[str, ...]:
         f"ECG and anatomy disagree: the ECG alone speaks for an EF of {100 * ecg:.0f} %, the size and shape of the "
         f"heart for {100 * anatomy:.0f} %. Check that both are of the same person.",
     )
+
+
+def between(said: dict[str, tuple[float, ...]]) -> tuple[float, float]:
+    """Return mean and SD where ECG and anatomy disagree: each alone, weighted by its certainty.
+
+    Such pairs were hardly among the patients that the joint estimator learned from, and one of the two may be another
+    person's; the SD spans both.
+    """
+    (ecg, ecg_sd), (anatomy, anatomy_sd) = said["ecg"], said["anatomy"]
+    weight = anatomy_sd**2 / (ecg_sd**2 + anatomy_sd**2)
+    mean = weight * ecg + (1.0 - weight) * anatomy
+    return mean, float(np.hypot(0.5 * (ecg - anatomy), min(ecg_sd, anatomy_sd)))
 
 
 def _reasons(finding: DomainFinding, source: str | None) -> tuple[str, ...]:
