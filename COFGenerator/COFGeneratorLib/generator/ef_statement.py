@@ -156,15 +156,13 @@ def disagreement(said: dict[str, tuple[float, ...]]) -> tuple[str, ...]:
 
 
 def between(said: dict[str, tuple[float, ...]]) -> tuple[float, float]:
-    """Return mean and SD where ECG and anatomy disagree: each alone, weighted by its certainty.
+    """Return mean and SD where ECG and anatomy disagree: halfway, and an SD that spans both.
 
-    Such pairs were hardly among the patients that the joint estimator learned from, and one of the two may be another
-    person's; the SD spans both.
+    Such pairs were hardly among the patients that the joint estimator learned from, one of the two may be another
+    person's, and how sure each is of itself is what the contradiction puts in doubt.
     """
     (ecg, ecg_sd), (anatomy, anatomy_sd) = said["ecg"], said["anatomy"]
-    weight = anatomy_sd**2 / (ecg_sd**2 + anatomy_sd**2)
-    mean = weight * ecg + (1.0 - weight) * anatomy
-    return mean, float(np.hypot(0.5 * (ecg - anatomy), min(ecg_sd, anatomy_sd)))
+    return 0.5 * (ecg + anatomy), float(np.hypot(0.5 * (ecg - anatomy), min(ecg_sd, anatomy_sd)))
 
 
 def _reasons(finding: DomainFinding, source: str | None) -> tuple[str, ...]:
