@@ -1,7 +1,6 @@
 """From finished training runs to a model bundle: networks, segmenter, model card, and how to train it again."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow, Expec
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.pack import PackScale
+from COFGeneratorLib.weights import save_weights
 from safetensors.torch import load_file
 
 from COFTrainingLib.training.bundles.card import write_card
@@ -74,7 +74,7 @@ def export_bundle(
     figures = read_figures(metrics)
     model = assemble_motion_model(run)
     with staged(out) as folder:
-        shutil.copyfile(run / POPULATION, folder / "models" / POPULATION)
+        save_weights(load_file(run / POPULATION), folder / "models" / POPULATION, eight_bits=True)
         described: dict[str, Any] = {
             "name": name, "version": __version__, "description": DESCRIPTION, "licence": LICENCE,
             "intended_use": INTENDED_USE, "training": facts,
