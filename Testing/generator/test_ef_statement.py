@@ -112,7 +112,7 @@ def judged(**changes):
         ({"doubts": ("leads",)}, "withheld", "leads"),
         ({"doubts": ("polarity",)}, "withheld", "upside down"),
         ({"doubts": ("paced",)}, "withheld", "pacemaker"),
-        *(({"mishap_logits": 9.0 * torch.eye(5)[n]}, "withheld", ("upside", "limb", "chest", "pace")[n - 1])
+        *(({"mishap_logits": 9.0 * torch.eye(5)[n]}, "widened", ("upside", "limb", "chest", "pace")[n - 1])
           for n in range(1, len(MISHAPS))),
     ],
 )  # fmt: skip

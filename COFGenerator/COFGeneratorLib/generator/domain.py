@@ -104,15 +104,16 @@ class EcgDomain(nn.Module):
             quality: Of the record, 0…1.
         """
         unfit = [UNFIT[name] for name in doubts if name in UNFIT]
-        chances = mishap_logits.softmax(0)
-        if not unfit and float(1.0 - chances[0]) > float(self.mishap_limit):
-            unfit.append(MISHAP_WORDS[MISHAPS[1 + int(chances[1:].argmax())]])
         distance = float(self.distance(embedding[None])[0])
         if distance > float(self.distance_far):
             unfit.append("its waves are unlike all that the model has learned from")
         if unfit:
             return DomainFinding("withheld", tuple(unfit))
         doubtful = []
+        chances = mishap_logits.softmax(0)
+        if float(1.0 - chances[0]) > float(self.mishap_limit):
+            # a suspicion alone: recordings of hospitals raise it where the rules of the reading find nothing
+            doubtful.append(MISHAP_WORDS[MISHAPS[1 + int(chances[1:].argmax())]])
         if distance > float(self.distance_limit):
             doubtful.append("its waves are unlike most that the model has learned from")
         outside = dict(zip(SCALAR_NAMES, self.excess(scalars[None])[0] > self.scalar_limit, strict=True))

@@ -132,7 +132,7 @@ class EfStatement(nn.Module):
 
 def infarct_claim(reading: EcgReading) -> tuple[str, float] | None:
     """Return territory and probability of the infarct that the first reading is sure enough of, or None."""
-    chances = reading.territory_logits[0].softmax(0)
+    chances = reading.territory_logits[0].detach().softmax(0)
     best = 1 + int(chances[1:].argmax())
     return (TERRITORIES[best], float(chances[best])) if chances[best] >= CLAIM_PROBABILITY else None
 
