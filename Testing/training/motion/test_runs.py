@@ -208,7 +208,7 @@ def test_the_gain_of_a_run_is_the_bundles(finished, tmp_path):
 
 
 def test_a_statement_is_fitted_anew_to_an_encoder_that_stays(walked, tmp_path):
-    from COFTrainingLib.training.ecg.ecg_training import encoder_facts, load_statement, restate
+    from COFTrainingLib.training.ecg.ecg_training import adopt_encoder, encoder_facts, load_statement, restate
 
     bundle, smoke = walked.folder / "smoke" / "bundle", read_configuration("ecg", "smoke")
     config = replace(smoke, statement=replace(smoke.statement, first_seed=smoke.statement.first_seed + 5000))
@@ -218,5 +218,7 @@ def test_a_statement_is_fitted_anew_to_an_encoder_that_stays(walked, tmp_path):
     before, after = load_weights(bundle / "models" / "statement.safetensors"), load_statement(run).state_dict()
     assert any(not torch.allclose(before[name], after[name]) for name in before)
     assert encoder_facts(run)["settings"]["statement"]["first_seed"] == config.statement.first_seed
+    adopt_encoder(run, tmp_path / "again", None)
+    assert encoder_facts(tmp_path / "again") == encoder_facts(run)
     with pytest.raises(TrainingError, match="already holds a run"):
         restate(tmp_path / "ecg", bundle, config)

@@ -181,6 +181,8 @@ def adopt_encoder(weights: Path | str, folder: Path, fallback: EcgEncoderConfig)
     facts: dict[str, Any] = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
     if bundled:
         facts |= _bundled(weights)
+    elif file.with_name(SOURCE).is_file():  # a run that adopted them itself
+        facts = _json(file.with_name(SOURCE))
     else:
         facts |= {"trained_with": _json(file.with_name(CONFIG)), "settings": _json(file.with_name(SETTINGS))}
     size = facts.get("encoder") or (facts["trained_with"] or {}).get("model", {}).get("encoder")
