@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="run folder of cof train ecg")
     parser.add_argument("--bundle", type=Path, default=ROOT / "Resources" / "Models" / "cof-plus")
-    parser.add_argument("--patients", type=int, default=400)
+    parser.add_argument("--patients", type=int, default=400, help="synthetic ones; 0: real recordings alone")
     parser.add_argument("--seed", type=int, default=73_000_000)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--json", type=Path)
@@ -46,13 +46,19 @@ def main() -> int:
     if statement is None:
         print("No statement of EF lies beside this encoder. Train it with: cof train ecg")
         return 1
-    bars, figures = judge_synthetic(encoder, statement, options.patients, options.seed)
-    bars |= judge_dilated(encoder, statement, options.seed)
-    if options.data.is_dir():
+    bars: dict[str, bool] = {}
+    figures: dict[str, float] = {}
+    if options.patients > 0:
+        bars, figures = judge_synthetic(encoder, statement, options.patients, options.seed)
+        bars |= judge_dilated(encoder, statement, options.seed)
+    if (options.data / "ecg").is_dir():
         bars |= judge_real(ask_real(encoder, statement, options.data / "ecg"))
         bars |= judge_real_anchors(encoder, statement, options.data)
     else:
-        print(f"No real recordings in {options.data}: left out.")
+        print(f"No recordings in {options.data / 'ecg'}: left out.")
+    if not bars:
+        print("Nothing was judged. Give --patients, or --data with a folder ecg.")
+        return 1
     print()
     for words, holds in bars.items():
         print(f"  {'holds' if holds else 'FAILS'}  {words}")

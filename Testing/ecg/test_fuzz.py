@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support import mutations
 
 SEEDS = 30
-"""Of each format in the test run; ``Testing/Benchmarks/fuzz_ecg.py`` runs thousands."""
+"""Of each format in the test run; ``Testing/Benchmarks/fuzz.py`` runs thousands."""
 
 FINDS: dict[str, tuple[int, ...]] = {}
 """Seeds that once broke a reader, by format: a regression corpus."""

@@ -33,9 +33,13 @@ def analyse_ecg(record: EcgRecord, beat: int | None = None, at_s: float | None =
 
     Raises:
         EcgError: If leads are flat, the record is too short, no beats are found, or the wanted beat does not exist.
-    """
-    from COFGeneratorLib.ecg.detection import find_r_peaks
 
+    Example:
+        >>> from COFGeneratorLib import read_ecg
+        >>> from COFGeneratorLib.resources import sample_patient
+        >>> f"{analyse_ecg(read_ecg(sample_patient().ecg)).rr_ms:.0f} ms"
+        '1100 ms'
+    """
     check_usable(record)
     notes: list[str] = []
     pulses = calibration_pulses(record.signal_mv, record.fs_hz)
@@ -43,26 +47,43 @@ def analyse_ecg(record: EcgRecord, beat: int | None = None, at_s: float | None =
         record = replace(record, signal_mv=without_pulses(record.signal_mv, record.fs_hz, pulses))
         notes.append(f"{len(pulses)} calibration pulse(s) were left out.")
     spikes = find_spikes(record.signal_mv, record.fs_hz)
-    bridged = (
-        replace(record, signal_mv=without_spikes(record.signal_mv, record.fs_hz, spikes)) if len(spikes) else record
-    )
-    peaks_s = find_r_peaks(bridged)
-    if at_s is not None and beat is None:
-        beat = _beat_at(peaks_s, at_s)
-    cycle = _measured(bridged, peaks_s * record.fs_hz, beat, paced=len(spikes) > 0)
-    paced = drives_beats(spikes / record.fs_hz, cycle.r_peaks_s)
-    if len(spikes) and not paced:
-        cycle = _measured(record, peaks_s * record.fs_hz, beat, paced=False)
+    driven = _driven(record, spikes, beat, at_s)
+    cycle = driven or _read(record, beat, at_s, paced=False)
     if cycle.quality < UNUSABLE:
         raise EcgError(
             f"An ECG whose beats resemble each other is needed; found a quality of {cycle.quality:.2f} (below "
             f"{UNUSABLE:g}), as noise has. Check leads and gain, and record again."
         )
-    if paced:
+    if driven:
         notes.append(f"Pacing spikes: {len(spikes)} narrow deflections, bridged before measuring.")
         doubts = tuple(sorted({*cycle.doubts, Doubt.PACED}))
         cycle = replace(cycle, rhythm="paced rhythm suspected", doubts=doubts)
     return replace(cycle, warnings=(*cycle.warnings, *notes))
+
+
+def _driven(record: EcgRecord, spikes: np.ndarray, beat: int | None, at_s: float | None) -> EcgCycle | None:
+    """Measure a record without its pacing spikes; None where what was found drives no beats.
+
+    That may be tips of steep QRS, whose bridging costs beats, or what muscles make.
+    """
+    if not len(spikes):
+        return None
+    bridged = replace(record, signal_mv=without_spikes(record.signal_mv, record.fs_hz, spikes))
+    try:
+        cycle = _read(bridged, beat, at_s, paced=True)
+    except EcgError:
+        return None
+    return cycle if drives_beats(spikes / record.fs_hz, cycle.r_peaks_s) else None
+
+
+def _read(record: EcgRecord, beat: int | None, at_s: float | None, paced: bool) -> EcgCycle:
+    """Find the beats of a record and measure it."""
+    from COFGeneratorLib.ecg.detection import find_r_peaks
+
+    peaks_s = find_r_peaks(record)
+    if at_s is not None and beat is None:
+        beat = _beat_at(peaks_s, at_s)
+    return _measured(record, peaks_s * record.fs_hz, beat, paced)
 
 
 def _beat_at(r_peaks_s: np.ndarray, at_s: float) -> int:

@@ -21,7 +21,7 @@ SCALAR_NAMES = (
 """Order of ``EcgCycle.scalars()``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EcgCycle:
     """One representative R–R interval and the measurements of the record's average beat.
 
@@ -77,6 +77,11 @@ class EcgCycle:
     single_mv: np.ndarray = field(default_factory=lambda: np.empty((0, 0, BEAT_SAMPLES), dtype=np.float32))
     kinds: tuple[str, ...] = ()
     doubts: tuple[Doubt, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line: rhythm, length of the cycle, quality."""
+        what = self.rhythm or "rhythm not known"
+        return f"EcgCycle({what}, R–R {self.rr_ms:.0f} ms, {len(self.r_peaks_s)} beats, quality {self.quality:.2f})"
 
     @property
     def hr_bpm(self) -> float:

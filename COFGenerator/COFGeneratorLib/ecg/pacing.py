@@ -14,7 +14,8 @@ LEAD_S = (0.02, 0.35)
 """How long before R a stimulus of the ventricles or atria comes."""
 LEAD_SHARE = 0.5
 """The same as a share of R–R: earlier is the beat before."""
-STEADY_S = 0.012
+STEADY_S, STEADY_SHARE = 0.012, 0.7
+"""Stimuli come so steadily, before so many of the beats that any spike precedes."""
 
 
 def find_spikes(signal_mv: np.ndarray, fs_hz: float) -> np.ndarray:
@@ -49,16 +50,23 @@ def _stands_alone(signal_mv: np.ndarray, centre: int, narrow: int) -> bool:
 
 
 def drives_beats(spikes_s: np.ndarray, r_peaks_s: np.ndarray) -> bool:
-    """Tell whether spikes precede at least half of the beats by one and the same time; what muscles make does not."""
+    """Tell whether spikes precede at least half of the beats by one and the same time; what muscles make does not.
+
+    Other spikes may lie between: a second stimulus, or the tip of a steep QRS.
+    """
     if len(spikes_s) < 2 or len(r_peaks_s) < 2:
         return False
     longest = min(LEAD_S[1], LEAD_SHARE * float(np.median(np.diff(r_peaks_s))))
-    last = np.searchsorted(spikes_s, r_peaks_s - LEAD_S[0]) - 1
-    lead = r_peaks_s[last >= 0] - spikes_s[last[last >= 0]]
-    lead = lead[lead <= longest]
-    if len(lead) < max(2, 0.5 * len(r_peaks_s)):
-        return False
-    return bool(np.mean(np.abs(lead - np.median(lead)) < STEADY_S) > 0.7)
+
+    def preceded(by_s: float, within_s: float) -> int:
+        first = np.searchsorted(spikes_s, r_peaks_s - by_s - within_s)
+        last = np.searchsorted(spikes_s, r_peaks_s - by_s + within_s, side="right")
+        return int((last > first).sum())
+
+    leads = np.arange(LEAD_S[0] + STEADY_S, longest, STEADY_S / 3.0)  # a tip of the QRS itself is no stimulus
+    steady = max((preceded(lead, STEADY_S) for lead in leads), default=0)
+    middle = 0.5 * (LEAD_S[0] + longest)
+    return steady >= max(2, 0.5 * len(r_peaks_s), STEADY_SHARE * preceded(middle, longest - middle))
 
 
 def without_spikes(signal_mv: np.ndarray, fs_hz: float, spikes: np.ndarray) -> np.ndarray:

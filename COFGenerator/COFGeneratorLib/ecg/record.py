@@ -26,7 +26,7 @@ class Doubt(StrEnum):
     """Noise, a missing lead or too few usual beats: the average may be off."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EcgRecord:
     """Twelve standard leads in millivolt, free of anything that names a person.
 
@@ -68,6 +68,10 @@ class EcgRecord:
                 f"Sampling rate must be 50–4,000 Hz; found {self.fs_hz} Hz. Check the rate stated in the file."
             )
         object.__setattr__(self, "signal_mv", signal)
+
+    def __repr__(self) -> str:
+        """Return one line: how long, how fine, from what."""
+        return f"EcgRecord({self.duration_s:.1f} s of 12 leads at {self.fs_hz:g} Hz, {self.source_format})"
 
     @property
     def duration_s(self) -> float:

@@ -14,8 +14,13 @@ IRREGULAR = 0.09
 """Mean successive difference of R–R over its mean; atrial fibrillation has 0.15–0.3, respiration rarely over 0.08."""
 ALIKE_SHARE, ALIKE_RR = 0.6, 0.06
 """Sinus rhythm with early beats keeps this share of its intervals within 6 % of one length; fibrillation does not."""
-SCATTERED = 0.36
+ALIKE_WITHOUT_P = 0.75
+"""The same where no P wave is seen: by chance, two thirds of ten intervals of fibrillation may be alike."""
+SCATTERED = 0.5
 """Share of intervals alike below which a P wave must be sure to be believed."""
+TWO_LENGTHS = 1.35
+"""Intervals that fall into short and long ones, apart by this ratio, are of early beats; fibrillation fills the gap."""
+SHORTEST_S = 0.05
 FASTEST_BPM = 150.0
 """At higher rates P rides on T, and its direction is not told."""
 EARLY = 0.85
@@ -37,10 +42,15 @@ def assess_rhythm(beats: AlignedBeats, marks: Fiducials, p_coherence: float) -> 
     """Judge the rhythm from R times, which rise, shape of the beats, the P wave of the average and its coherence."""
     rr = np.diff(beats.r_peaks_s)
     median = float(np.median(rr))
-    irregular, clustered = _irregular(beats, rr)
+    wobbles, alike, gap = _regularity(beats, rr)
+    irregular = wobbles and alike < ALIKE_SHARE
+    if marks.p_wave_present:
+        fibrillates = wobbles and alike < SCATTERED and gap < TWO_LENGTHS and p_coherence < SURE
+    else:
+        fibrillates = wobbles and alike < ALIKE_WITHOUT_P
     kinds = _kinds(beats, rr)
     notes = []
-    if irregular and (not marks.p_wave_present or (p_coherence < SURE and clustered < SCATTERED)):
+    if fibrillates:
         name = "atrial fibrillation suspected"
         notes.append("Atrial fibrillation suspected: no P wave in step with QRS, and R–R keeps no length.")
     elif not marks.p_wave_present:
@@ -60,16 +70,22 @@ def assess_rhythm(beats: AlignedBeats, marks: Fiducials, p_coherence: float) -> 
     return Rhythm(name, kinds, tuple(notes))
 
 
-def _irregular(beats: AlignedBeats, rr: np.ndarray) -> tuple[bool, float]:
-    """Tell a rhythm whose intervals keep no length, ventricular beats left out; and the share of those alike."""
+def _regularity(beats: AlignedBeats, rr: np.ndarray) -> tuple[bool, float, float]:
+    """Tell how intervals keep a length, ventricular beats left out.
+
+    Returns:
+        Whether they change from beat to beat, the share of those alike, and the largest ratio between neighbours in
+        order of length that has two intervals or more on both sides.
+    """
     usual = beats.likeness >= UNLIKE
     nn = rr[usual[:-1] & usual[1:]]
     nn = nn if len(nn) >= 3 else rr
     if len(nn) < 3 or len(beats.r_peaks_s) < FEWEST_BEATS:
-        return False, 1.0
+        return False, 1.0, 1.0
     wobble = float(np.mean(np.abs(np.diff(nn))) / np.mean(nn))
-    clustered = max(float(np.mean(np.abs(nn / length - 1.0) < ALIKE_RR)) for length in nn)
-    return wobble > IRREGULAR and clustered < ALIKE_SHARE, clustered
+    alike = max(float(np.mean(np.abs(nn / length - 1.0) < ALIKE_RR)) for length in nn)
+    steps = np.diff(np.log(np.sort(np.maximum(nn, SHORTEST_S))))
+    return wobble > IRREGULAR, alike, float(np.exp(steps[1:-1].max(initial=0.0)))
 
 
 def _kinds(beats: AlignedBeats, rr: np.ndarray) -> tuple[str, ...]:

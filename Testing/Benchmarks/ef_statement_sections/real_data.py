@@ -56,7 +56,7 @@ def real_records(folder: Path) -> Iterator[tuple[str, Any, frozenset[str]]]:
     from COFGeneratorLib.ecg import read_ecg
     from COFGeneratorLib.errors import EcgError
 
-    for path in sorted([*folder.iterdir(), *(folder / "diagnoses").glob("*")]):
+    for path in sorted([*folder.glob("*"), *(folder / "diagnoses").glob("*")]):
         if path.suffix not in (".hea", ".xml", ".dcm", ".scp", ".mat") or (
             path.suffix == ".mat" and path.with_suffix(".hea").exists()
         ):
@@ -118,15 +118,16 @@ def judge_real(asked: list[Asked]) -> dict[str, bool]:
     def efs(group: str) -> np.ndarray:
         return np.array([one.ef_percent for one in asked if one.group == group and one.isolated])
 
-    normal = efs("normal")
     healthy = [one for one in asked if one.codes and not one.codes & GROUPS["infarct"]]
     claimed = [one.name for one in healthy if one.infarct]
     print(f"  infarct claimed without a code: {len(claimed)} of {len(healthy)} {claimed}")
-    bars = {
-        "normal ECGs: mean EF 58–68": NORMAL_EF_PERCENT[0] <= normal.mean() <= NORMAL_EF_PERCENT[1],
-        "normal ECGs: none below 55": normal.min() >= LEAST_NORMAL_PERCENT,
-        "infarct claimed without a code in at most 1 of 12": len(claimed) <= INFARCT_SHARE * len(healthy),
-    }
+    bars = {}
+    if healthy:
+        bars["infarct claimed without a code in at most 1 of 12"] = len(claimed) <= INFARCT_SHARE * len(healthy)
+    normal = efs("normal")
+    if len(normal):
+        bars["normal ECGs: mean EF 58–68"] = NORMAL_EF_PERCENT[0] <= normal.mean() <= NORMAL_EF_PERCENT[1]
+        bars["normal ECGs: none below 55"] = normal.min() >= LEAST_NORMAL_PERCENT
     for group, words in (("rbbb", "isolated RBBB"), ("t change", "T changes")):
         if len(efs(group)):
             bars[f"{words}: mean EF not below 55"] = efs(group).mean() >= LEAST_MEAN_PERCENT
@@ -140,7 +141,11 @@ def judge_real_anchors(encoder: Any, statement: Any, data: Path) -> dict[str, bo
     from COFGeneratorLib.ecg.beats import analyse_ecg
     from COFGeneratorLib.generator.heart_measures import heart_measures
 
-    cycle = analyse_ecg(read_ecg(data / "ecg" / NORMAL_ECG))
+    normal = data / "ecg" / NORMAL_ECG
+    if not normal.is_file():
+        print(f"\nNo {NORMAL_ECG} in {data / 'ecg'}: real anchors are left out.")
+        return {}
+    cycle = analyse_ecg(read_ecg(normal))
     files = [*sorted((data / "mri" / "autofd").glob("*_seg_*ED*")), *sorted((data / "mri").glob("acdc-cines/*_ed_gt*"))]
     print(f"\nReal anchors beside the normal ECG {NORMAL_ECG}; EF in %")
     efs: dict[bool, list[float]] = {False: [], True: []}

@@ -80,9 +80,10 @@ def judge_synthetic(encoder: Any, statement: Any, patients: int, seed: int) -> t
     flagged, trusted = (
         [covers(r) for r in rows if "ef" in r and (r["status"] != "stated") is f] for f in (True, False)
     )
-    print(f"  coverage where flagged {np.mean(flagged):.3f} ({len(flagged)})", end="")
-    print(f", where not {np.mean(trusted):.3f} ({len(trusted)})")
-    bars["flagged intervals hold at least as often"] = bool(np.mean(flagged) >= np.mean(trusted))
+    for words, held in (("flagged", flagged), ("not flagged", trusted)):
+        print(f"  coverage where {words}: {f'{np.mean(held):.3f}' if held else '–'} ({len(held)})")
+    if flagged and trusted:
+        bars["flagged intervals hold at least as often"] = bool(np.mean(flagged) >= np.mean(trusted))
     return bars, figures
 
 

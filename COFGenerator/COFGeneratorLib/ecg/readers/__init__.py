@@ -33,6 +33,11 @@ def read_ecg(
 
     Raises:
         EcgError: If the file is no ECG, is damaged, or lacks leads.
+
+    Example:
+        >>> from COFGeneratorLib.resources import sample_patient
+        >>> read_ecg(sample_patient().ecg)
+        EcgRecord(10.0 s of 12 leads at 500 Hz, wfdb)
     """
     if unit is not None and unit_mv(unit) is None:
         raise EcgError("The unit of an ECG is mV, uV, V or nV; found another. Correct --unit.")
