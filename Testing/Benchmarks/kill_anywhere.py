@@ -1,136 +1,135 @@
 """Kill commands with SIGKILL at points spread over their run: nothing lost, nothing half-written, nobody left behind.
 
-    python Testing/Benchmarks/kill_anywhere.py [generate] [batch] [--points 20]
+    python Testing/Benchmarks/kill_anywhere.py [generate] [batch] [cohort] [evaluate] [teacher] … [--points 20]
+        [--signal TERM]
 
-A small untrained model stands in for the real one. After each kill the folder must hold the old result or the new one;
-no process of the command may live ten seconds later; run again, the command must end with the results of an
-uninterrupted run and without anything hidden beside them. Exit code 1 where it does not.
+A small untrained model stands in for the real one, and trainings are those of the configuration smoke, made smaller.
+After each kill the folder must hold the old result or the new one, and no process of the command may live ten seconds
+later. Run again, the command must end with the results of an uninterrupted run and with nothing hidden beside them.
+Commands that go on from where they were are killed ``--chain`` times on the way to one result. With ``--signal`` they
+are asked to stop (INT, TERM, HUP) in place of killed, and must end with 130. Exit code 1 where something is not so.
+Commands begin in forks of one process that has loaded the libraries: nothing happens before.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "COFGenerator"), str(ROOT / "COFTraining"), str(ROOT / "Testing")]
 
 from COFGeneratorLib.export import read_heart  # noqa: E402
+from COFGeneratorLib.jobs.stopping import signals_interrupt  # noqa: E402
 from COFGeneratorLib.resources import sample_patient  # noqa: E402
 from COFGeneratorLib.results.folder import read_manifest  # noqa: E402
-from support.command_line import write_small_bundle  # noqa: E402
+from support import killing  # noqa: E402
+from support.killing import Tally  # noqa: E402
 
 PARTS = "cine,labels,function"
 CODES = "lv=1,myo=2,rv=3"
-LONGEST_ALIVE_S = 10.0
 OLD_EF, NEW_EF = "40", "60"
-
-
-@dataclass
-class Tally:
-    """What was seen at the points of one command."""
-
-    killed: int = 0
-    ended: int = 0
-    old: int = 0
-    new: int = 0
-    alive_s: float = 0.0
-    faults: list[str] = field(default_factory=list)
+SETTINGS = ROOT / "Testing" / "support" / "killed_trainings.toml"
+GROWING = ("events.jsonl", "results.jsonl", "log.txt")
+"""Files that are appended to, line by line."""
 
 
 def main() -> int:
     """Run the commands asked for; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("commands", nargs="*", help="generate, batch (default: both)")
+    parser.add_argument("commands", nargs="*", help=f"of {', '.join(COMMANDS)} (default: all)")
     parser.add_argument("--points", type=int, default=20, help="kills of each command (default 20)")
+    parser.add_argument("--chain", type=int, default=5, help="kills on the way to one result (default 5)")
+    parser.add_argument("--signal", choices=("KILL", "INT", "TERM", "HUP"), default="KILL", help="default KILL")
     arguments = parser.parse_args()
+    number = signal.Signals[f"SIG{arguments.signal}"]
+    os.environ |= {"PYTHONPATH": os.pathsep.join(sys.path[:3]), "OMP_NUM_THREADS": "1"}
+    killing.load()
     faults = 0
-    with tempfile.TemporaryDirectory(prefix="cof-kill-") as folder:
-        bundle = write_small_bundle(Path(folder, "bundle"))
+    with signals_interrupt(), tempfile.TemporaryDirectory(prefix="cof-kill-") as folder:
+        bundle = Path(folder, "bundle")
+        in_a_fork(lambda: write_bundle(bundle))
         for name in arguments.commands or COMMANDS:
             place = Path(folder, name)
             place.mkdir()
-            tally = COMMANDS[name](place, bundle, arguments.points)
-            print(
-                f"{name}: {tally.killed} kills ({tally.ended} runs had ended before), old result {tally.old} times, "
-                f"new {tally.new}; last process gone after {tally.alive_s:.1f} s; {len(tally.faults)} faults"
-            )
+            begun = time.monotonic()
+            tally = COMMANDS[name](place, bundle, Points(arguments.points, arguments.chain, number))
+            print(f"{name}: {tally} ({time.monotonic() - begun:.0f} s)", flush=True)
             for fault in tally.faults:
-                print(f"  {fault}")
+                print(f"  {fault}", flush=True)
             faults += len(tally.faults)
+            shutil.rmtree(place)
     return 1 if faults else 0
 
 
-def kill_generate(place: Path, bundle: Path, points: int) -> Tally:
+@dataclass(frozen=True)
+class Points:
+    """How many kills there are, how many on the way to one result, and by which signal."""
+
+    count: int
+    chain: int
+    signal: signal.Signals
+
+
+def in_a_fork(work: Callable[[], object]) -> None:
+    """Do work in a process of its own: what is forked later has used no thread of torch."""
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if os.waitpid(pid, 0)[1]:
+        raise SystemExit("The stand-in model could not be written.")
+
+
+def write_bundle(folder: Path) -> None:
+    """Write the model that stands in for the real one."""
+    from support.command_line import write_small_bundle
+
+    write_small_bundle(folder)
+
+
+def kill_generate(place: Path, bundle: Path, points: Points) -> Tally:
     """Kill the replacement of a result by another."""
-    patient, tally = sample_patient(), Tally()
+    patient, tally, said = sample_patient(), Tally(), place / "said.txt"
 
-    def words(out: Path, ef: str) -> list[str]:
-        files = ["--anchor", str(patient.anchor), "--ecg", str(patient.ecg), "--labels", str(patient.labels)]
-        how = ["--label-map", CODES, "--model", str(bundle), "--frames", "8", "--device", "cpu", "--write", PARTS]
-        return ["generate", *files, *how, "--ef", ef, "--out", str(out), "--overwrite"]
+    def words(out: Path, ef: str) -> list[object]:
+        files = ["--anchor", patient.anchor, "--ecg", patient.ecg, "--labels", patient.labels]
+        how = ["--label-map", CODES, "--model", bundle, "--frames", "8", "--device", "cpu", "--write", PARTS]
+        return ["generate", *files, *how, "--ef", ef, "--out", out, "--overwrite"]
 
-    run_whole(words(place / "old", OLD_EF))
-    seconds = run_whole(words(place / "new", NEW_EF))
+    killing.run_whole(words(place / "old", OLD_EF), said)
+    seconds = killing.run_whole(words(place / "new", NEW_EF), said)
     old, new = identity(place / "old"), identity(place / "new")
-    for point in range(points):
+    for point in range(points.count):
         here = place / f"{point}"
         out = here / "r"
         shutil.copytree(place / "old", out)
-        kill_at(words(out, NEW_EF), seconds * (point + 0.5) / points, tally)
+        killing.kill_at(words(out, NEW_EF), seconds * (point + 0.5) / points.count, said, tally, points.signal)
         found = identity(out)
         tally.old += found == old
         tally.new += found == new
         if found not in (old, new):
             tally.faults.append(f"point {point}: neither the old nor the new result stands")
-        if point % 5 == 4:
-            run_whole(words(out, NEW_EF))
+        if point % points.chain == points.chain - 1:
+            killing.run_whole(words(out, NEW_EF), said)
             if identity(out) != new:
                 tally.faults.append(f"point {point}: run again, the result is another")
-            check_leftovers(here, {"r"}, point, tally)
+            if other := sorted({path.name for path in here.iterdir()} - {"r"}):
+                tally.faults.append(f"point {point}: left behind: {', '.join(other)}")
         shutil.rmtree(here)
     return tally
-
-
-def kill_batch(place: Path, bundle: Path, points: int) -> Tally:
-    """Kill a batch of three cases in two workers."""
-    patient, tally = sample_patient(), Tally()
-    table = place / "cases.csv"
-    files = f'{patient.anchor},{patient.ecg},{patient.labels},"{CODES}"'
-    rows = [f"{name},{files},{ef}" for name, ef in (("a", 40), ("b", 50), ("c", 60))]
-    table.write_text("\n".join(["case,anchor,ecg,labels,label_map,ef_percent", *rows]) + "\n", encoding="utf-8")
-
-    def words(out: Path) -> list[str]:
-        how = ["--model", str(bundle), "--frames", "8", "--device", "cpu", "--write", PARTS, "--workers", "2"]
-        return ["batch", "--table", str(table), "--out", str(out), *how]
-
-    seconds = run_whole(words(place / "whole"))
-    wanted = {name: identity(place / "whole" / name) for name in "abc"}
-    for point in range(points):
-        out = place / f"{point}"
-        kill_at(words(out), seconds * (point + 0.5) / points, tally)
-        for name in "abc":
-            if (out / name).exists() and identity(out / name) != wanted[name]:
-                tally.faults.append(f"point {point}: case {name} is half there")
-            tally.new += (out / name).exists()
-        run_whole(words(out))
-        if {name: identity(out / name) for name in "abc"} != wanted:
-            tally.faults.append(f"point {point}: resumed, the results are others")
-        check_leftovers(out, {"a", "b", "c", "summary.csv", "failures.csv"}, point, tally)
-        shutil.rmtree(out)
-    return tally
-
-
-COMMANDS: dict[str, Callable[[Path, Path, int], Tally]] = {"generate": kill_generate, "batch": kill_batch}
 
 
 def identity(folder: Path) -> str:
@@ -144,64 +143,129 @@ def identity(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def command(words: list[str]) -> subprocess.Popen:
-    """Start a command in a session of its own, by which its processes are found."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path[:3]), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "COFGeneratorLib", *words], env=environment, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Resumable:
+    """A command that goes on from where it was.
+
+    Attributes:
+        words: Of the command, by its output folder and whether it goes on.
+        facts: What decides whether two of its folders hold the same results, by name.
+        standing: Names of those that may not yet be there, but are never another than in the end.
+    """
+
+    words: Callable[[Path, bool], list[object]]
+    facts: Callable[[Path], dict[str, str]]
+    standing: Callable[[Path], dict[str, str]]
 
 
-def run_whole(words: list[str]) -> float:
-    """Run a command to its end; returns the seconds that it took."""
-    begun = time.monotonic()
-    process = command(words)
-    _, said = process.communicate()
-    if process.returncode != 0:
-        raise SystemExit(f"{words[0]} ended with {process.returncode}: {said}")
-    return time.monotonic() - begun
+def kill_resumable(command: Resumable, place: Path, points: Points) -> Tally:
+    """Kill a command again and again on its way to one result."""
+    tally, said, whole = Tally(), place / "said.txt", place / "whole"
+    seconds = killing.run_whole(command.words(whole, False), said)
+    wanted, files = command.facts(whole), names_below(whole)
+    dice = random.Random(len(wanted))
+    for point in range(points.count):
+        link = point % points.chain
+        out = place / f"out{point // points.chain}"
+        after_s = seconds * (link + dice.random()) / points.chain
+        killing.kill_at(command.words(out, out.exists()), after_s, said, tally, points.signal)
+        standing = command.standing(out)
+        tally.new += len(standing)
+        for name, found in standing.items():
+            if wanted.get(name) != found:
+                tally.faults.append(f"point {point}: {name} is half there, or another")
+        if link == points.chain - 1 or point == points.count - 1:
+            killing.run_whole(command.words(out, out.exists()), said)
+            found_facts = command.facts(out)
+            if differ := sorted(name for name in wanted | found_facts if wanted.get(name) != found_facts.get(name)):
+                tally.faults.append(f"point {point}: resumed, these differ: {', '.join(differ[:5])}")
+            if other := sorted(names_below(out) - files):
+                tally.faults.append(f"point {point}: left behind: {', '.join(other[:5])}")
+            shutil.rmtree(out)
+    return tally
 
 
-def kill_at(words: list[str], seconds: float, tally: Tally) -> None:
-    """Start a command, kill it after so many seconds, and see how long its processes live."""
-    process = command(words)
-    try:
-        process.wait(seconds)
-        tally.ended += 1
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        tally.killed += 1
-    killed = time.monotonic()
-    while alive := processes_of(process.pid):
-        if time.monotonic() - killed > LONGEST_ALIVE_S:
-            tally.faults.append(f"{len(alive)} processes lived {LONGEST_ALIVE_S:.0f} s after the kill")
-            for pid in alive:
-                os.kill(pid, signal.SIGKILL)
-            break
-        time.sleep(0.1)
-    tally.alive_s = max(tally.alive_s, time.monotonic() - killed)
-    process.communicate()
+def names_below(folder: Path) -> set[str]:
+    """Return the names of all files below a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def processes_of(session: int) -> list[int]:
-    """Return the living processes of a session (Linux)."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            state, _, _, number = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-        except (OSError, ValueError):
-            continue
-        if int(number) == session and state != "Z":
-            found.append(int(entry.name))
-    return found
+def hashes(folder: Path, *patterns: str) -> dict[str, str]:
+    """Return the hashes of files below a folder by name; hidden ones are not finished."""
+    found = {path for pattern in patterns for path in folder.rglob(pattern) if path.is_file()}
+    names = {path.relative_to(folder).as_posix(): path for path in found if path.name not in GROWING}
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in names.items() if not any(part.startswith(".") for part in Path(name).parts)
+    }  # fmt: skip
 
 
-def check_leftovers(folder: Path, wanted: set[str], point: int, tally: Tally) -> None:
-    """Note what lies in a folder and should not."""
-    other = sorted({path.name for path in folder.iterdir()} - wanted)
-    if other:
-        tally.faults.append(f"point {point}: left behind: {', '.join(other)}")
+def batch(place: Path, bundle: Path) -> Resumable:
+    """Return a batch of three cases in two workers."""
+    patient, table = sample_patient(), place / "cases.csv"
+    files = f'{patient.anchor},{patient.ecg},{patient.labels},"{CODES}"'
+    rows = [f"{name},{files},{ef}" for name, ef in (("a", 40), ("b", 50), ("c", 60))]
+    table.write_text("\n".join(["case,anchor,ecg,labels,label_map,ef_percent", *rows]) + "\n", encoding="utf-8")
+
+    def words(out: Path, again: bool) -> list[object]:
+        how = ["--model", bundle, "--frames", "8", "--device", "cpu", "--write", PARTS, "--workers", "2"]
+        return ["batch", "--table", table, "--out", out, *how]
+
+    def cases(out: Path) -> dict[str, str]:
+        return {name: identity(out / name) for name in "abc" if (out / name).exists()}
+
+    return Resumable(words, lambda out: cases(out) | hashes(out, "*.csv"), cases)
+
+
+def synthesis(out: Path) -> list[object]:
+    """Return the words of a small cohort with cines, made in two workers."""
+    size = ["--subjects", "4", "--cines", "--frames", "6", "--spacing", "16,3"]
+    return ["cohort", "synthesize", *size, "--seed", "500", "--out", out, "--workers", "2"]
+
+
+def cohort(place: Path, bundle: Path) -> Resumable:
+    """Return the synthesis of a cohort; each of its files takes its name when it is complete."""
+    return Resumable(lambda out, again: synthesis(out), lambda out: hashes(out, "*"), lambda out: hashes(out, "*"))
+
+
+def evaluate(place: Path, bundle: Path) -> Resumable:
+    """Return the evaluation of the stand-in model on a cohort of four."""
+    killing.run_whole(synthesis(place / "cohort"), place / "said.txt")
+
+    def words(out: Path, again: bool) -> list[object]:
+        how = ["--model", bundle, "--library", "0", "--protocol", "function", "--assessor", "none"]
+        return ["evaluate", "--cohort", place / "cohort", "--out", out, *how]
+
+    def facts(out: Path) -> dict[str, str]:
+        metrics = json.loads((out / "metrics.json").read_text("utf-8")) if (out / "metrics.json").is_file() else {}
+        numbers = {"numbers": json.dumps(metrics.get("protocols"), sort_keys=True)} if metrics else {}
+        return numbers | hashes(out, "tables/*.csv")
+
+    return Resumable(words, facts, facts)
+
+
+def training(kind: str) -> Callable[[Path, Path], Resumable]:
+    """Return the maker of one of the trainings, which go on from checkpoints."""
+
+    def make(place: Path, bundle: Path) -> Resumable:
+        def words(out: Path, again: bool) -> list[object]:
+            how = ["--config", SETTINGS, "--device", "cpu", "--threads", "1", *(["--resume"] if again else [])]
+            return ["train", kind, "--out", out, *how]
+
+        return Resumable(words, lambda out: hashes(out, "*.safetensors", "*.npy", "*.npz"), lambda out: {})
+
+    return make
+
+
+def resumable(make: Callable[[Path, Path], Resumable]) -> Callable[[Path, Path, Points], Tally]:
+    """Return what kills a resumable command."""
+    return lambda place, bundle, points: kill_resumable(make(place, bundle), place, points)
+
+
+COMMANDS: dict[str, Callable[[Path, Path, Points], Tally]] = {
+    "generate": kill_generate, "batch": resumable(batch), "cohort": resumable(cohort), "evaluate": resumable(evaluate),
+    **{kind: resumable(training(kind)) for kind in ("ecg", "teacher", "segmenter", "assessor", "flow")},
+}  # fmt: skip
 
 
 if __name__ == "__main__":

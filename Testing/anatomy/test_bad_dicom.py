@@ -4,10 +4,13 @@ import io
 import struct
 import tracemalloc
 import zipfile
+from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
 import pytest
 from COFGeneratorLib.anatomy import read_cine, read_sax
+from COFGeneratorLib.anatomy.readers.archive import Folder
 from COFGeneratorLib.errors import AnatomyError
 
 
@@ -188,6 +191,21 @@ def test_a_member_that_is_larger_than_its_listing_is_bounded(tmp_path):
         read_sax(path)
     assert tracemalloc.get_traced_memory()[1] < 50 << 20
     tracemalloc.stop()
+
+
+def test_folders_that_lead_round_in_a_circle_or_lie_deep_are_walked_once(tmp_path):
+    folders = list(accumulate(["d"] * 1200, Path.__truediv__, initial=tmp_path))
+    for folder in folders[1:]:
+        folder.mkdir()
+    deep = folders[-1]
+    for path in (deep / "x", tmp_path / "y", tmp_path / ".hidden"):
+        path.write_bytes(b"x")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    found = Folder(tmp_path).names
+    (deep / "x").unlink()
+    for folder in reversed(folders[1:]):  # what clears away after tests would go as deep as it lies
+        folder.rmdir()
+    assert [name[-2:] for name in found] == ["/x", "/y"]
 
 
 def test_deflated_dicom_is_not_inflated(tmp_path, cine, oblique, dicom_dataset):

@@ -51,6 +51,15 @@ def workers(folder: Path) -> set[int]:
     return {int(path.name.partition("-")[2]) for path in (folder / "marks").glob("[0-9]*")}
 
 
+def begun(folder: Path) -> set[str]:
+    """Return the items that were at work when the command was stopped; the first was done before."""
+    return {path.name.partition("-")[0] for path in (folder / "marks").glob("[1-9]*")}
+
+
+def cleaned(folder: Path) -> set[str]:
+    return {path.name.partition("-")[2] for path in (folder / "marks").glob("cleaned-*")}
+
+
 @pytest.mark.parametrize("everybody", [False, True], ids=["parent", "terminal"])
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_signal_ends_command_and_workers_and_says_what_stands(working, tmp_path, name, everybody):
@@ -65,6 +74,7 @@ def test_a_signal_ends_command_and_workers_and_says_what_stands(working, tmp_pat
     assert [event["event"] for event in read_events(tmp_path / "events.jsonl")] == ["cancelled"]
     until(lambda: not any(map(process.start_time, workers(tmp_path))), 10.0)
     assert len(workers(tmp_path)) <= 2
+    assert begun(tmp_path) == cleaned(tmp_path)
 
 
 def test_a_command_of_one_process_stops_as_well(working):
@@ -74,13 +84,15 @@ def test_a_command_of_one_process_stops_as_well(working):
     assert command.returncode == 130
 
 
-def test_a_second_interrupt_does_not_cut_the_cleaning_short(working, tmp_path):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_second_interrupt_does_not_cut_the_cleaning_short(working, tmp_path, name):
     command = working()
     for _ in range(4):
-        command.send_signal(signal.SIGINT)
+        os.killpg(command.pid, getattr(signal, name))
         time.sleep(0.1)
     assert command.communicate(timeout=30)[1] == "cof: Stopped on request. 1 results stand.\n"
-    assert list((tmp_path / "marks").glob("cleaned-*"))
+    until(lambda: not any(map(process.start_time, workers(tmp_path))), 10.0)
+    assert begun(tmp_path) == cleaned(tmp_path)
 
 
 def test_what_nohup_ignores_stays_ignored(working):

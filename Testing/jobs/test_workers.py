@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from COFGeneratorLib.errors import CohortError, JobError
-from COFGeneratorLib.jobs import workers as work
-from COFGeneratorLib.jobs.workers import AHEAD, spread
+from COFGeneratorLib.jobs import dask_cluster
+from COFGeneratorLib.jobs.dask_cluster import AHEAD
+from COFGeneratorLib.jobs.workers import spread
 from support.small_work import deadly_at_two, killed, refused, remember, remembered, slow, squared
 
 pytestmark = pytest.mark.slow
@@ -68,7 +69,7 @@ def test_a_running_scheduler_is_used_by_its_address():
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
     pytest.importorskip("distributed", reason="dask.distributed is optional")
-    monkeypatch.setattr(work, "CONNECT_S", 1)
+    monkeypatch.setattr(dask_cluster, "CONNECT_S", 1)
     with pytest.raises(JobError, match=r"expected at tcp://127\.0\.0\.1:1"):
         list(spread(squared, range(3), scheduler="tcp://127.0.0.1:1"))
 

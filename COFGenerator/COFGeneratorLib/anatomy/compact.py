@@ -21,5 +21,8 @@ def compact_frames(frames: np.ndarray, anchor: np.ndarray) -> np.ndarray:
     limits = np.iinfo(np.int16)
     in_range = limits.min <= min(low, float(frames.min())) and max(high, float(frames.max())) <= limits.max
     if whole and in_range and high - low >= MIN_INTEGER_LEVELS:
-        return np.rint(frames).astype(np.int16)
+        stored = np.empty(frames.shape, np.int16)
+        for one, frame in zip(stored, frames, strict=True):  # of all at once there would be another copy
+            np.rint(frame, out=one, casting="unsafe")
+        return stored
     return np.ascontiguousarray(frames, dtype=np.float32)

@@ -1,7 +1,8 @@
 """A short-axis stack: voxels and where they lie in the patient."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,7 +13,7 @@ LABELS = {"lv": 1, "myo": 2, "rv": 3}
 """Labels inside the product: 0 background, 1 LV cavity, 2 myocardium, 3 RV cavity."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SaxStack:
     """One 3-D short-axis volume (the anchor) with its geometry.
 
@@ -25,6 +26,8 @@ class SaxStack:
         warnings: What the reader had to assume or repair, in words.
         rr_ms: R–R interval that the file states for that cine, NaN where it states none: a prospective cine covers
             only a part of it.
+        image_planes: Of a DICOM cine: digest of each image's UID → its frame, and its pixels (column, row, 0, 1) as
+            stored → RAS, mm; contours name the images that they were drawn on.
 
     Raises:
         AnatomyError: If the array is not 3-D and finite, or the matrix is singular.
@@ -37,6 +40,7 @@ class SaxStack:
     frame_times_ms: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()
     rr_ms: float = math.nan
+    image_planes: Mapping[str, tuple[int, np.ndarray]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         voxels = np.ascontiguousarray(self.voxels, dtype=np.float32)
@@ -59,6 +63,11 @@ class SaxStack:
         matrix.flags.writeable = False
         object.__setattr__(self, "voxels", voxels)
         object.__setattr__(self, "ijk_to_ras", matrix)
+
+    def __repr__(self) -> str:
+        """Return one line: how many slices of which size."""
+        (depth, height, width), mm = self.shape, " × ".join(f"{step:.2f}" for step in self.spacing_mm)
+        return f"SaxStack({depth} slices of {height}×{width}, {mm} mm)"
 
     @property
     def shape(self) -> tuple[int, int, int]:

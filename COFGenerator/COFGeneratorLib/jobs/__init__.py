@@ -4,7 +4,8 @@ Knows neither Qt nor Slicer nor torch, so it serves the module, the command line
 """
 
 from COFGeneratorLib.jobs.events import CANCELLED_EXIT_CODE, EventWriter, JobCancelled, job_events
-from COFGeneratorLib.jobs.runner import JobRunner, JobState, JobUpdate, find_jobs, run_to_end
+from COFGeneratorLib.jobs.runner import JobRunner, find_jobs, run_to_end
+from COFGeneratorLib.jobs.state import JobState, JobUpdate
 
 __all__ = [
     "CANCELLED_EXIT_CODE",

@@ -195,7 +195,7 @@ class EventWriter:
         self.emit("warning", message=message)
 
     def artifact(self, path: str | os.PathLike) -> None:
-        """Name a file that is complete."""
+        """Name a file that is complete, by its path below the result's folder."""
         self.emit("artifact", path=os.fspath(path))
 
     def error(self, error: BaseException) -> None:

@@ -8,8 +8,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from COFGeneratorLib.errors import JobError
 from COFGeneratorLib.jobs import process
 from COFGeneratorLib.jobs.events import HINTS
 from COFGeneratorLib.jobs.folder import JobFolder, new_token
+from COFGeneratorLib.jobs.state import JobState, JobUpdate
 from COFGeneratorLib.jobs.tail import EventTail, TextTail, without_rewrites
 
 GRACE_S = 3.0
@@ -27,42 +26,6 @@ CHUNKS_AT_END = 16
 
 LOG_TAIL_LINES = 12
 """Lines of the log that a failure without an error event shows."""
-
-
-class JobState(StrEnum):
-    """Where a job stands."""
-
-    QUEUED = "queued"
-    STARTING = "starting"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    LOST = "lost"
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.LOST)
-
-
-@dataclass(frozen=True)
-class JobUpdate:
-    """What is new since the last look.
-
-    Attributes:
-        state: Where the job stands now.
-        events: New events in order.
-        log: New text of the log.
-        reason: Why it ended otherwise than well, with what to do; empty otherwise.
-        silent_s: Time since the job last said anything, s.
-    """
-
-    state: JobState
-    events: list[dict[str, Any]] = field(default_factory=list)
-    log: str = ""
-    reason: str = ""
-    silent_s: float = 0.0
 
 
 class JobRunner:

@@ -1,9 +1,9 @@
 """Short-axis stacks and cines from files, whatever their format; it is recognised by content, not by name."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from COFGeneratorLib.errors import AnatomyError
 from COFGeneratorLib.files import sha256_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CineStack:
     """A short-axis cine as it was acquired.
 
@@ -34,6 +34,7 @@ class CineStack:
         source_sha256: SHA-256 of what was read.
         warnings: What had to be assumed or repaired.
         rr_ms: R–R interval as the file states it, NaN where it states none: a prospective cine covers only a part.
+        image_planes: As in `SaxStack`.
     """
 
     frames: np.ndarray
@@ -42,6 +43,12 @@ class CineStack:
     source_sha256: str = ""
     warnings: tuple[str, ...] = ()
     rr_ms: float = math.nan
+    image_planes: Mapping[str, tuple[int, np.ndarray]] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        """Return one line: how many frames of what."""
+        count, depth, height, width = self.frames.shape
+        return f"CineStack({count} frames of {depth} slices of {height}×{width})"
 
     def stack(self, frame: int = 0) -> SaxStack:
         """Return one frame as an anchor."""
@@ -54,6 +61,7 @@ class CineStack:
             frame_times_ms=self.frame_times_ms,
             warnings=self.warnings,
             rr_ms=self.rr_ms,
+            image_planes=self.image_planes,
         )
 
 
@@ -72,6 +80,11 @@ def read_sax(
 
     Raises:
         AnatomyError: If this is no short-axis stack, is damaged, or has no such frame.
+
+    Example:
+        >>> from COFGeneratorLib.resources import sample_patient
+        >>> read_sax(sample_patient().anchor)
+        SaxStack(12 slices of 115×115, 10.00 × 1.88 × 1.88 mm)
     """
     cine = _acquired(path, frame, series, spacing_mm)
     voxels = cine.frames[0]
@@ -83,6 +96,7 @@ def read_sax(
         frame_times_ms=cine.frame_times_ms,
         warnings=cine.warnings + check_stack(voxels, cine.ijk_to_ras),
         rr_ms=cine.rr_ms,
+        image_planes=cine.image_planes,
     )
 
 
@@ -119,7 +133,9 @@ def _from_dicom(source: Folder | Zip, frame: int | None, series: str | None) -> 
     if frame is not None:
         check_frame(frame, cine.n_frames)
     frames = cine.frames(list(range(cine.n_frames)) if frame is None else [frame])
-    return CineStack(frames, cine.ijk_to_ras, cine.frame_times_ms, cine.sha256(), cine.warnings, cine.rr_ms)
+    return CineStack(
+        frames, cine.ijk_to_ras, cine.frame_times_ms, cine.sha256(), cine.warnings, cine.rr_ms, cine.image_planes
+    )
 
 
 def _from_file(path: Path, frame: int | None) -> CineStack:
@@ -147,7 +163,7 @@ def _respaced(cine: CineStack, spacing_mm: Sequence[float]) -> CineStack:
     check_geometry(matrix, "given")
     found = spaced(spacing_ijk_mm(cine.ijk_to_ras))
     said = f"The spacing is taken as given, {spaced(step)} mm; the file says {found} mm."
-    return replace(cine, ijk_to_ras=matrix, warnings=(*cine.warnings, said))
+    return replace(cine, ijk_to_ras=matrix, warnings=(*cine.warnings, said), image_planes={})
 
 
 def open_dicom(path: str | Path) -> Folder | Zip | None:

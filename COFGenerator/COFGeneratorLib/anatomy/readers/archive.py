@@ -1,5 +1,7 @@
 """The files of a folder or of a zip, under limits: a zip is read in place and never unpacked onto the disk."""
 
+import contextlib
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,14 +29,21 @@ class Folder:
         self.names = [str(found) for found in ([path] if path.is_file() else sorted(self._walk()))]
 
     def _walk(self) -> Iterator[Path]:
-        for count, found in enumerate(self.path.rglob("*")):
-            if count >= MAX_FILES:
-                raise AnatomyError(
-                    f"A folder with one study holds at most {MAX_FILES:,} files; this one holds more. "
-                    "Give the folder of the short-axis cine alone."
-                )
-            if found.is_file() and not found.name.startswith("."):
-                yield found
+        """Yield the files below; links to folders, which may lead round in a circle, are not followed."""
+        folders, count = [self.path], 0
+        while folders:
+            with contextlib.suppress(PermissionError), os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    if count > MAX_FILES:
+                        raise AnatomyError(
+                            f"A folder with one study holds at most {MAX_FILES:,} files; this one holds more. "
+                            "Give the folder of the short-axis cine alone."
+                        )
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    elif entry.is_file() and not entry.name.startswith("."):
+                        yield Path(entry.path)
 
     def size(self, name: str) -> int:
         """Return a file's size in bytes."""

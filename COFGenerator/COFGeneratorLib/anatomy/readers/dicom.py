@@ -145,6 +145,7 @@ def _frames(dataset: "Dataset", name: str, n_bytes: int) -> Iterator[Image]:
             slope=slope if np.isfinite(slope) and slope != 0 else 1.0,
             intercept=float(np.nan_to_num(shift)),
             scaled=fields.cosines_off(groups),
+            uid=digest(str(dataset.get("SOPInstanceUID") or "")) if count == 1 else "",
         )
 
 

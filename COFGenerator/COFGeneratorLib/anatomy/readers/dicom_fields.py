@@ -12,13 +12,14 @@ from COFGeneratorLib.anatomy.geometry import affine
 
 Dataset = Any  # pydicom's, which is loaded when a study is read
 TAGS = [
-    "SOPClassUID", "ImageType", "Modality", "BodyPartExamined", "PatientID", "StudyInstanceUID", "SeriesInstanceUID",
-    "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "InstanceNumber", "ComplexImageComponent",
-    "TriggerTime", "NominalInterval", "HeartRate", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase",
-    "FrameReferenceTime", "AcquisitionTime", "InversionTime", "EchoTime", "RepetitionTime", "FlipAngle",
-    "ContrastBolusAgent", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns",
-    "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsAllocated",
-    "CardiacRRIntervalSpecified", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "BodyPartExamined", "PatientID", "StudyInstanceUID",
+    "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "InstanceNumber",
+    "ComplexImageComponent", "TriggerTime", "NominalInterval", "HeartRate", "TemporalPositionIdentifier",
+    "NominalPercentageOfCardiacPhase", "FrameReferenceTime", "AcquisitionTime", "InversionTime", "EchoTime",
+    "RepetitionTime", "FlipAngle", "ContrastBolusAgent", "ImagePositionPatient", "ImageOrientationPatient",
+    "PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
+    "BitsAllocated", "CardiacRRIntervalSpecified", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
 ]  # fmt: skip
 MAGNITUDE, REAL, IMAGINARY, VELOCITY = "magnitude", "real part", "imaginary part", "phase-contrast (velocity)"
 TAGGING, PERFUSION, LATE = "tagging", "perfusion", "late enhancement"

@@ -82,6 +82,7 @@ class Image:
         compressed: Whether its pixels are.
         slope, intercept: Stored number to intensity.
         scaled: Whether its direction cosines had to be brought to unit length.
+        uid: Digest of its own UID, by which contours name it; "" of a frame of a multi-frame file.
         turn: Whether the stored pixels are transposed, then reversed along rows, then along columns.
     """
 
@@ -100,6 +101,7 @@ class Image:
     scaled: bool = False
     trigger_ms: float = np.nan
     order: float = 0.0
+    uid: str = ""
     turn: tuple[bool, bool, bool] = UNTURNED
 
     @property

@@ -49,6 +49,7 @@ class DicomCine:
         frame_times_ms: (T,) from the R wave, at the median R–R; empty where not stated.
         rr_ms: Median R–R, NaN where unknown.
         warnings: What was missing, doubled, left out or assumed.
+        image_planes: As in `SaxStack`.
     """
 
     source: Folder | Zip
@@ -60,6 +61,7 @@ class DicomCine:
     frame_times_ms: tuple[float, ...]
     rr_ms: float
     warnings: tuple[str, ...]
+    image_planes: dict[str, tuple[int, np.ndarray]]
 
     def sha256(self) -> str:
         """Return the SHA-256 of the zip, or of the SHA-256 of the files used, in whatever order they lie."""
@@ -156,8 +158,19 @@ def read_dicom(source: Folder | Zip, series: str | None = None) -> DicomCine:
     return DicomCine(
         source=source, grid=[[c[t] for c in found] for t in range(len(phases))], shape=shape, ijk_to_ras=matrix,
         position=lattice.position, even=lattice.even and not tilted, frame_times_ms=times, rr_ms=rr_ms,
-        warnings=tuple(warnings),
+        warnings=tuple(warnings), image_planes=_image_planes(images, found),
     )  # fmt: skip
+
+
+def _image_planes(images: list[Image], columns: list[list[Image]]) -> dict[str, tuple[int, np.ndarray]]:
+    """Return frame and place, as stored, of the images that the columns show; of one shown twice the first frame."""
+    stored = {(image.name, image.index): image.to_lps for image in images}
+    planes: dict[str, tuple[int, np.ndarray]] = {}
+    for column in columns:
+        for frame, image in enumerate(column):
+            if image.uid:
+                planes.setdefault(image.uid, (frame, lps_to_ras(stored[image.name, image.index])))
+    return planes
 
 
 def _along(images: list[Image], normal: np.ndarray) -> list[list[Image]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from COFGeneratorLib.anatomy.geometry import resample, same_grid, voxel_volume_ml
 from COFGeneratorLib.anatomy.readers.archive import Folder
+from COFGeneratorLib.anatomy.readers.contours import contour_masks, is_workspace
 from COFGeneratorLib.anatomy.readers.dicom_seg import is_segmentation, read_segmentation
 from COFGeneratorLib.anatomy.readers.guard import guarded
 from COFGeneratorLib.anatomy.readers.header import Segment, VolumeHeader
@@ -37,7 +38,8 @@ def read_labels(
 
     Args:
         path: A label map in any format `read_sax` reads, 3-D or 4-D; a Slicer segmentation (.seg.nrrd) or scene; a
-            DICOM segmentation.
+            DICOM segmentation; contours of cvi42 (.cvi42wsx), where the anchor is of the DICOM images that they were
+            drawn on.
         like: The anchor. The labels are brought onto its grid through RAS, by nearest neighbour.
         label_map: Code in the file of "lv", "myo" and "rv"; "lv" is needed, absent ones are not looked for. Where None,
             the names of segments tell; our own files have our own codes; others are taken for lv=3, myo=2, rv=1.
@@ -52,7 +54,7 @@ def read_labels(
     """
     codes = None if label_map is None else check_label_map(label_map)
     with guarded("label map"):
-        labels, matrix = _stored(Path(path), codes, like.frame if frame is None else frame)
+        labels, matrix = _stored(Path(path), codes, like.frame if frame is None else frame, like)
     present = {name: labels == code for name, code in LABELS.items() if (labels == code).any()}
     _check_volumes(present, matrix)
     _check_arrangement(labels)
@@ -63,15 +65,18 @@ def read_labels(
     return out
 
 
-def _stored(path: Path, codes: dict[str, int] | None, frame: int) -> tuple[np.ndarray, np.ndarray]:
+def _stored(path: Path, codes: dict[str, int] | None, frame: int, like: SaxStack) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels of a file (D, H, W) in our own codes, on its own grid, and its geometry."""
-    if path.exists() and is_segmentation(path):
-        masks, matrix = read_segmentation(Folder(path))
+    workspace = is_workspace(path)
+    if workspace or (path.exists() and is_segmentation(path)):
         if codes is not None:
             raise AnatomyError(
-                "The names in a DICOM segmentation say what its segments are; found a label map, too. Leave "
+                "The names in a DICOM segmentation, or of contours, say what they are; found a label map, too. Leave "
                 "--label-map out."
             )
+        if workspace:
+            return merged(contour_masks(path, like, frame)), like.ijk_to_ras
+        masks, matrix = read_segmentation(Folder(path))
         return merged(masks), matrix
     if is_scene(path):
         with scene_labels(path) as header:

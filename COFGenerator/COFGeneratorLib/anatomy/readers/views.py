@@ -62,6 +62,17 @@ def choose_stack(images: list[Image], refused: Refused, series: str | None, warn
     return chosen
 
 
+def judged(images: list[Image], refused: Refused) -> list[tuple[Acquisition, str]]:
+    """Return the acquisitions of a study, the one that would be read first, with why one is no short-axis stack or "".
+
+    Raises:
+        AnatomyError: If images of two persons or studies are mixed.
+    """
+    _one_study(images)
+    both = [(one, _why_not(one, refused)) for one in sort_into_acquisitions(images)]
+    return sorted(both, key=lambda pair: (not pair[1], _rank(pair[0])), reverse=True)
+
+
 def _one_study(images: list[Image]) -> None:
     for what, found in (
         ("patient", {im.person for im in images} - {""}),
@@ -78,8 +89,9 @@ def _one_study(images: list[Image]) -> None:
 def _asked_for(images: list[Image], series: str) -> list[Image]:
     """Return the images of a series by number, UID or description (a part of it will do)."""
     words = series.strip().casefold()
-    number = float(words) if words.isdecimal() and len(words) < 10 else np.nan
-    found = [im for im in images if im.series.uid == words or im.series.number == number]
+    parts = words.split(",")
+    numbers = {float(part) for part in parts} if all(one.isdecimal() and len(one) < 10 for one in parts) else set()
+    found = [im for im in images if im.series.uid == words or im.series.number in numbers]
     if not found:
         text = " ".join("".join(c if c.isalnum() or c == "*" else " " for c in words).split())
         found = [im for im in images if text and text in im.series.text]

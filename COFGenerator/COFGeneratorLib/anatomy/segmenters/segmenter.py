@@ -30,7 +30,9 @@ FINE_LOOKS_DEG = (-20.0, 20.0)
 what it sees is averaged: one look alone errs a little more everywhere."""
 LARGEST_COARSE_PIXELS = 128
 COARSE_SCALES = (1.0, 0.75, 1.3)
-"""The whole view is looked at with pixels of these multiples of the coarse network's."""
+"""The whole view is looked at with pixels of these multiples of the coarse network's, until one look is ``SURE``."""
+SURE = 0.93
+"""Mean probability of the heart's voxels in a coarse look after which no other scale is looked at."""
 MIN_CONFIDENCE = 0.6
 """Mean probability of the heart's voxels below which a find is refused; real hearts have 0.8 and more."""
 MIN_WALL_SHARE = 0.15
@@ -106,6 +108,13 @@ class Segmenter:
             ) from error
         return cls(networks["coarse"], networks["fine"], configs["coarse"], configs["fine"], device)
 
+    def to(self, device: str | torch.device) -> "Segmenter":
+        """Move both networks to a device, in place; windows are cut and put back there too."""
+        self.device = torch.device(device)
+        for network in (self.coarse, self.fine):
+            network.to(self.device)
+        return self
+
     def segment(self, stack: SaxStack, roi: Roi | None = None) -> Segmentation:
         """Label a stack of any orientation, handedness and slice order; hearts outside ``roi`` are not looked at.
 
@@ -159,6 +168,9 @@ class Segmenter:
                 found.append((confidence, self._frame(labels, stack, confidence)))
             except AnatomyError as error:
                 refusals.append(error)
+                continue
+            if confidence >= SURE:
+                break
         if found:
             return max(found, key=lambda one: one[0])[1]
         if roi is not None:
@@ -191,13 +203,12 @@ class Segmenter:
 
     def _predict(self, network: torch.nn.Module, window: SliceWindow, stack: SaxStack) -> np.ndarray:
         """Return the probabilities (4, D, H, W) float32 on the stack's grid."""
-        image, inside = window.cut(stack.voxels, stack.ijk_to_ras)
-        image = normalise(image, inside)[None, None].to(self.device)
+        image, inside = window.cut(stack.voxels, stack.ijk_to_ras, self.device)
         with torch.inference_mode():
-            probabilities = network(image).float().softmax(dim=1)[0].cpu()
-        native = window.put_back(probabilities[1:], stack.ijk_to_ras, stack.shape)
-        background = (1.0 - native.sum(dim=0, keepdim=True)).clamp_min(0.0)
-        return torch.cat([background, native]).numpy()
+            probabilities = network(normalise(image, inside)[None, None]).float().softmax(dim=1)[0]
+            native = window.put_back(probabilities[1:], stack.ijk_to_ras, stack.shape)
+            background = (1.0 - native.sum(dim=0, keepdim=True)).clamp_min(0.0)
+            return torch.cat([background, native]).cpu().numpy()
 
     def _frame(self, labels: np.ndarray, stack: SaxStack, confidence: float) -> tuple[HeartFrame, np.ndarray]:
         """Return the heart's frame and the middle of its extent.

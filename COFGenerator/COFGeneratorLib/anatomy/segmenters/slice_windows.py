@@ -39,19 +39,21 @@ class SliceWindow:
         turn = np.broadcast_to(matrix * self.spacing_mm, (depth, 2, 2))
         return np.concatenate([turn, offset[:, :, None]], axis=2)
 
-    def cut(self, voxels: np.ndarray, ijk_to_ras: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    def cut(
+        self, voxels: np.ndarray, ijk_to_ras: np.ndarray, device: torch.device | str = "cpu"
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the window's image (D, h, w) float32 and where it lies within the stack (D, h, w) bool."""
         depth, height, width = voxels.shape
         native = self._to_native(ijk_to_ras, depth)
         order = slice(None, None, -1) if self.backwards else slice(None)
-        image = torch.from_numpy(np.ascontiguousarray(voxels[order], dtype=np.float32))
+        image = torch.from_numpy(np.ascontiguousarray(voxels[order], dtype=np.float32)).to(device)
         step = np.linalg.norm(native[0, :, :2], axis=1).mean()  # native pixels a window pixel
         image = _smooth(image, 0.45 * np.sqrt(max(step**2 - 1.0, 0.0)))
-        rows = torch.arange(self.size[0]) - (self.size[0] - 1) / 2
-        columns = torch.arange(self.size[1]) - (self.size[1] - 1) / 2
+        rows = torch.arange(self.size[0], device=device) - (self.size[0] - 1) / 2
+        columns = torch.arange(self.size[1], device=device) - (self.size[1] - 1) / 2
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         points = torch.stack([x, y, torch.ones_like(x)], dim=-1)  # (h, w, 3)
-        ij = torch.einsum("dac,hwc->dhwa", torch.as_tensor(native, dtype=torch.float32), points)
+        ij = torch.einsum("dac,hwc->dhwa", torch.as_tensor(native, dtype=torch.float32, device=device), points)
         grid = _unit(ij, width, height)
         inside = (grid.abs() <= 1.0).all(dim=-1)
         cut = functional.grid_sample(image[:, None], grid, padding_mode="border", align_corners=False)[:, 0]
@@ -60,13 +62,13 @@ class SliceWindow:
     def put_back(self, values: torch.Tensor, ijk_to_ras: np.ndarray, shape: tuple[int, int, int]) -> torch.Tensor:
         """Return window values (C, D, h, w) on the stack's own grid (C, D, H, W); 0 outside the window."""
         depth, height, width = shape
-        native = self._to_native(ijk_to_ras, depth)
-        back = np.linalg.inv(native[:, :, :2])  # (D, 2, 2)
-        j, i = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        native = torch.as_tensor(self._to_native(ijk_to_ras, depth))  # in 64 bits, as its inverse is
+        back, start = (part.to(values.device, torch.float32) for part in (native[:, :, :2].inverse(), native[:, :, 2]))
+        rows, columns = (torch.arange(n, device=values.device) for n in (height, width))
+        j, i = torch.meshgrid(rows, columns, indexing="ij")
         points = torch.stack([i, j], dim=-1).float()  # (H, W, 2)
-        offset = points[None] - torch.as_tensor(native[:, None, None, :, 2], dtype=torch.float32)
-        columns_rows = torch.einsum("dab,dhwb->dhwa", torch.as_tensor(back, dtype=torch.float32), offset)
-        middle = torch.tensor([(self.size[1] - 1) / 2, (self.size[0] - 1) / 2])
+        columns_rows = torch.einsum("dab,dhwb->dhwa", back, points[None] - start[:, None, None])
+        middle = columns_rows.new_tensor([(self.size[1] - 1) / 2, (self.size[0] - 1) / 2])
         grid = _unit(columns_rows + middle, self.size[1], self.size[0])
         out = functional.grid_sample(values.float().movedim(0, 1), grid, align_corners=False).movedim(1, 0)
         return out.flip(1) if self.backwards else out
@@ -96,7 +98,7 @@ def whole_view(
 
 def _unit(pixels: torch.Tensor, width: int, height: int) -> torch.Tensor:
     """Return pixel coordinates (…, (x, y)) in grid_sample's −1…1 with ``align_corners=False``."""
-    return (2 * pixels + 1) / torch.tensor([width, height], dtype=torch.float32) - 1
+    return (2 * pixels + 1) / pixels.new_tensor([width, height]) - 1
 
 
 def _smooth(image: torch.Tensor, sigma_pixels: float) -> torch.Tensor:
@@ -104,7 +106,7 @@ def _smooth(image: torch.Tensor, sigma_pixels: float) -> torch.Tensor:
     if sigma_pixels < 0.2:
         return image
     reach = int(np.ceil(3 * sigma_pixels))
-    x = torch.arange(-reach, reach + 1, dtype=image.dtype)
+    x = torch.arange(-reach, reach + 1, dtype=image.dtype, device=image.device)
     kernel = torch.exp(-(x**2) / (2 * sigma_pixels**2))
     kernel = kernel / kernel.sum()
     out = functional.pad(image[:, None], (reach,) * 4, mode="replicate")
