@@ -4,7 +4,8 @@
 
 The floor is 50 warps of 12×128×128 by torch's own 3-D sampler, displacements at hand. Ratios are of CPU time, of one
 process each, floor and ``generate`` by turns: a busy machine slows both. Memory is the peak of a process that does
-nothing else. Exit 1 where a bar is missed.
+nothing else. ``write`` tells what every part of a result costs to write; starts from cold are ``batch_speed.py``'s.
+Exit 1 where a bar is missed.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,8 @@ MEMORY_BARS_GB = {"labels": 1.0, "large": 2.0}
 GROWTH_BAR = 1.1
 """Peak memory at 200 frames, of that at 50."""
 EF_BAR_POINTS, MOTION_BAR_MM = 0.05, 0.02
-RUNS = ("labels", "segmenter", "many", "large")
+RUNS = ("labels", "segmenter", "many", "large", "write")
+WRITTEN = (("function",), ("cine",), ("cine", "labels", "motion", "scene"), ("preview",), ("film",), ("page",))
 
 
 def an_anchor(seed: int, shape: tuple[int, int, int] = SHAPE, pixel_mm: float = 1.6):
@@ -70,8 +73,11 @@ def one_run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     given = None if name == "segmenter" else labels
     if given is None and bundle.segmenter is None:
         return {"error": "the bundle has no segmenter"}
-    seconds, floors = [], []
+    if name == "write":
+        return {"seconds_by_part": writing(generate(stack, record, bundle, labels=labels, frames=frames, device="cpu"))}
+    seconds, floors, cine = [], [], None
     for _ in range(options.repeats + 1 if name in RATIO_BARS else 2):  # the first one warms up
+        del cine  # else its frames would count into the memory of the next
         start = time.process_time()
         try:
             cine = generate(stack, record, bundle, labels=given, frames=frames, device="cpu")
@@ -91,6 +97,21 @@ def one_run(name: str, options: argparse.Namespace) -> dict[str, Any]:
     if name == "labels":
         found |= exactness(bundle, stack, labels, cine)
     return found
+
+
+def writing(cine) -> dict[str, float]:
+    """Return the CPU seconds of writing each part of a result, the smaller of two."""
+    from COFGeneratorLib.jobs.stopwatch import Stopwatch
+    from COFGeneratorLib.results import write_result
+
+    spent: dict[str, float] = {}
+    for parts in WRITTEN * 2:
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.process_time()
+            write_result(cine, Path(folder), Stopwatch(), parts=parts)
+            name = "+".join(parts)
+            spent[name] = min(time.process_time() - start, spent.get(name, float("inf")))
+    return spent
 
 
 def exactness(bundle, stack, labels, cine) -> dict[str, float]:
@@ -138,6 +159,9 @@ def judged(found: dict[str, dict[str, Any]]) -> bool:
         if "error" in run:
             print(f"{name}: {run['error']}")
             met = False
+            continue
+        if "seconds_by_part" in run:
+            print("write: " + ", ".join(f"{part} {value:.2f} s" for part, value in run["seconds_by_part"].items()))
             continue
         total = sum(run["stages"].values())
         stages = ", ".join(f"{stage} {100 * value / total:.0f} %" for stage, value in run["stages"].items())

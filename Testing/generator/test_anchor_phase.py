@@ -130,7 +130,7 @@ def test_an_end_systolic_anchor_fills_to_the_end_diastole_that_it_had(a_case):
         generate(stack, a_case.record, bundle, labels=labels, frames=FRAMES, anchor_phase=phase)
         for phase in (still / FRAMES, 0.0)
     )
-    for code, better in ((1, 0.1), (2, 0.1), (3, 0.1)):
+    for code, better in ((1, 0.1), (2, 0.1), (3, 0.02)):  # the RV of slices moves less
         assert dice(said.labels[0], code) > dice(unsaid.labels[0], code) + better
     assert abs(said.function.edv_ml / truth.edv_ml - 1) < 0.4 * abs(unsaid.function.edv_ml / truth.edv_ml - 1)
     assert abs(said.function.ef_percent - truth.ef_percent) < abs(unsaid.function.ef_percent - truth.ef_percent) + 2.0

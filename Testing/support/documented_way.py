@@ -31,9 +31,10 @@ class Walk:
 
 
 def commands(page: str, heading: str) -> list[str]:
-    """Return the commands of the first shell block under a heading."""
+    """Return the commands of the first shell block under a heading; a line that says what they need is none."""
     section = page.split(f"## {heading}\n", 1)[1]
-    return re.search(r"```bash\n(.*?)```", section, re.DOTALL).group(1).strip().splitlines()
+    lines = re.search(r"```bash\n(.*?)```", section, re.DOTALL).group(1).strip().splitlines()
+    return [line for line in lines if not line.startswith("# needs ")]
 
 
 def run_commands(folder: Path, lines: list[str]) -> dict[str, int]:

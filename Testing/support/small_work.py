@@ -29,6 +29,7 @@ def slow(folder: str, number: int) -> int:
         mark.touch()
         time.sleep(60.0 if number else 0.0)
     except KeyboardInterrupt:
+        time.sleep(0.3)  # a second interrupt would come now
         mark.with_name(f"cleaned-{number}").touch()
         raise
     return number

@@ -52,8 +52,13 @@ def run_cases(
 
     ``work`` is importable, so that local processes, which share the cores, or those of a Dask scheduler find it.
     """
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = threads_of(workers)
     return spread(work, cases, workers=workers, scheduler=scheduler, lost=_lost, threads=threads)
+
+
+def threads_of(workers: int) -> int:
+    """Return the threads of each of several processes that share this machine's cores."""
+    return max(1, (os.cpu_count() or 1) // workers)
 
 
 def _lost(case: Case, why: str) -> Outcome:

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from COFGeneratorLib.cases.values import (
     spacing,
 )
 from COFGeneratorLib.errors import ChainOfFlowError
+from COFGeneratorLib.files import without_names
 
 REQUIRED = ("anchor", "ecg")
 OPTIONAL = (
@@ -108,21 +108,8 @@ class Case:
 
         They may be a person's, and messages are shared. Folders that the results in ``out`` lie in are no one's.
         """
-        shared = Path(out).absolute().parts
-        names: dict[str, str] = {}
-        for column in (*REQUIRED, "labels"):
-            path = Path(getattr(self, column) or "")
-            stem = path.name.partition(".")[0]
-            for part in (str(path), os.path.realpath(path), path.name, stem, *path.parts[:-1]):
-                if part == path.name or (len(part) >= PART_OF_A_NAME and part not in shared):
-                    names.setdefault(part, f"<{column}>")
-        longest_first = sorted(filter(None, names), key=len, reverse=True)
-        pattern = "|".join(map(re.escape, longest_first))
-        return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", lambda found: names[found[0]], message) if pattern else message
-
-
-PART_OF_A_NAME = 4
-"""Letters from which on a part of a path is looked for in messages; shorter ones are words of every text."""
+        paths = {column: getattr(self, column) or "" for column in (*REQUIRED, "labels")}
+        return without_names(message, paths, Path(out).absolute().parts)
 
 
 def read_table(path: str | Path) -> list[Case]:

@@ -16,6 +16,7 @@ from COFGeneratorLib.files import sha256_of, write_text
 from COFGeneratorLib.generator.verification import FORMAT, bounded_networks
 from COFGeneratorLib.generator.verification import read_metadata as read_metadata
 from COFGeneratorLib.resources import METADATA as METADATA
+from COFGeneratorLib.resources import default_bundle
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +27,7 @@ Made = TypeVar("Made")
 Network = TypeVar("Network", bound="torch.nn.Module")
 
 
-@dataclass
+@dataclass(repr=False)
 class Bundle:
     """A verified bundle.
 
@@ -53,19 +54,28 @@ class Bundle:
         parts = "".join(f"{name}:{digest}\n" for name, digest in sorted(self.metadata["checksums"].items()))
         return hashlib.sha256(parts.encode()).hexdigest()
 
+    def __repr__(self) -> str:
+        """Return one line: which model, and what of it there is."""
+        segmenter = "with" if self.segmenter is not None else "without"
+        return f"Bundle({self.model_id}, {segmenter} segmenter)"
 
-def load_bundle(folder: str | Path, encoder: str | Path | None = None) -> Bundle:
+
+def load_bundle(folder: str | Path | None = None, encoder: str | Path | None = None) -> Bundle:
     """Load and verify a model bundle.
 
     Args:
-        folder: Where it lies.
+        folder: Where it lies; the one that ships with the product where None.
         encoder: File of the weights of the ECG encoder of others that the bundle names by their hash; looked for among
             the models where None.
 
     Raises:
         BundleError: If it is incomplete, altered, or its weights do not fit its configuration.
+
+    Example:
+        >>> load_bundle().metadata["name"]
+        'cof-plus'
     """
-    folder = Path(folder)
+    folder = default_bundle() if folder is None else Path(folder)
     metadata = read_metadata(folder)
     if "engine" in metadata["cof"]:
         raise BundleError(

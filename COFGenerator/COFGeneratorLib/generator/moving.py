@@ -7,7 +7,8 @@ import torch
 
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.function import VolumeCurves, curves_from_sums
-from COFGeneratorLib.generator.native import NativeMotion
+from COFGeneratorLib.generator.frame_store import FrameStore
+from COFGeneratorLib.generator.native import NativeMotion, about
 from COFGeneratorLib.generator.networks.grid import fullest, label_fractions
 from COFGeneratorLib.motion.between import IMAGE_WEIGHT
 from COFGeneratorLib.motion.fields import identity_positions, sample_slices
@@ -28,37 +29,46 @@ class MovingLabels:
 
     def __init__(self, motion: NativeMotion, labels: np.ndarray) -> None:
         self._motion, self._labels = motion, labels
-        self.box = _label_box(motion, labels)
+        self.box = about(labels, motion.box, motion.largest_voxels)
         here = (slice(None), *self.box)
         fractions = label_fractions(labels)
         self._still = fractions.sum(axis=(1, 2, 3)) - fractions[here].sum(axis=(1, 2, 3))
         self._fractions = torch.from_numpy(np.ascontiguousarray(fractions[here])).to(motion.device)
+        self._open = bool((labels[[0, -1]] > 0).any())
         self._inner = tuple(
             slice(a.start - b.start, a.stop - b.start) for a, b in zip(self.box, motion.box, strict=True)
         )
 
-    def fractions(self, field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def fractions(self, field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return what fills each voxel of ``box``, of a motion's field (n, 3, d, h, w) within its own box.
 
         Returns:
             (n, 3, d, h, w) occupancies; and (n, d, h, w) how much of each voxel was pulled from within the stack, not
-            from beyond its first or last slice, which are taken to go on there.
+            from beyond its first or last slice, which are taken to go on there. None where these show no heart.
         """
         field = field[(..., *self._inner)]
         positions = field + identity_positions(field.shape[2:], field.device)
         inside = self._fractions[None].expand(len(field), *self._fractions.shape)
+        moved = sample_slices(inside, positions)
+        if not self._open:
+            return moved, None
         depth = self._fractions.shape[1]
-        seen = (1.0 + positions[:, 0]).clamp(0.0, 1.0) * (depth - positions[:, 0]).clamp(0.0, 1.0)
-        return sample_slices(inside, positions), seen
+        seen = (1.0 + positions[:, 0]).clamp_(0.0, 1.0).mul_((depth - positions[:, 0]).clamp_(0.0, 1.0))
+        return moved, seen
 
-    def sums(self, fractions: torch.Tensor, seen: torch.Tensor | None) -> np.ndarray:
-        """Return how many voxels each structure fills, (n, 3), of ``fractions``.
+    def sums(self, fractions: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+        """Return how many voxels of ``box`` each structure fills, (n, 3), of ``fractions``.
 
         With ``seen`` tissue is followed: where the stack ends within the ventricle, what comes in over its edge is not
         counted, and the volume is that of the part that was seen in the anchor.
         """
-        moved = fractions.sum(dim=(2, 3, 4)) if seen is None else torch.einsum("ncdhw,ndhw->nc", fractions, seen)
-        return moved.double().cpu().numpy() + self._still
+        if seen is None:
+            return fractions.sum(dim=(2, 3, 4))
+        return torch.einsum("ncdhw,ndhw->nc", fractions, seen)
+
+    def curves(self, sums: list[torch.Tensor]) -> np.ndarray:
+        """Return how many voxels of the stack each structure fills, (T, 3), of the ``sums`` of all frames in turn."""
+        return torch.cat(sums).cpu().double().numpy() + self._still
 
 
 def volume_sums(motion: NativeMotion, labels: np.ndarray, *, followed: bool = True) -> np.ndarray:
@@ -68,7 +78,7 @@ def volume_sums(motion: NativeMotion, labels: np.ndarray, *, followed: bool = Tr
     for start, stop in motion.chunks():
         fractions, seen = moving.fractions(motion.displacement_voxels(start, stop))
         parts.append(moving.sums(fractions, seen if followed else None))
-    return np.concatenate(parts)
+    return moving.curves(parts)
 
 
 class MovingImage:
@@ -109,30 +119,18 @@ def moved_anchor(
 ) -> tuple[np.ndarray, np.ndarray, VolumeCurves]:
     """Return the cine (T, D, H, W) float32, its labels (T, D, H, W) uint8, and the volumes of all frames.
 
-    The anchor's frame is the anchor; volumes follow the tissue where ``followed`` (``MovingLabels.sums``).
+    The anchor's frame is the anchor; volumes follow the tissue where ``followed`` (``MovingLabels.sums``). Memory does
+    not grow with the number of frames (``FrameStore``).
     """
-    frames = np.repeat(anchor.voxels[None].astype(np.float32), motion.frames, axis=0)
-    hard = np.repeat(labels[None].astype(np.uint8), motion.frames, axis=0)
+    frames = FrameStore(anchor.voxels.astype(np.float32), motion.frames, motion.still)
+    hard = FrameStore(labels.astype(np.uint8), motion.frames, motion.still)
     image, moving, sums = MovingImage(motion, anchor, labels), MovingLabels(motion, labels), []
     for start, stop in motion.chunks():
         field = motion.displacement_voxels(start, stop)
-        frames[(slice(start, stop), *motion.box)] = image.frames(field).cpu().numpy()
+        frames.add(motion.box, image.frames(field).cpu().numpy())
         fractions, seen = moving.fractions(field)
         sums.append(moving.sums(fractions, seen if followed else None))
-        hard[(slice(start, stop), *moving.box)] = fullest(fractions).cpu().numpy()
+        hard.add(moving.box, fullest(fractions).cpu().numpy())
         if progress:
             progress(stop, motion.frames)
-    frames[motion.still], hard[motion.still] = anchor.voxels, labels
-    return frames, hard, curves_from_sums(np.concatenate(sums), anchor.ijk_to_ras)
-
-
-def _label_box(motion: NativeMotion, labels: np.ndarray) -> tuple[slice, slice, slice]:
-    """Return the part of the motion's box that labels can reach: their own box, wider by the largest pull."""
-    rows, columns = (np.flatnonzero(labels[motion.box].any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    parts = []
-    for found, part, pull in zip((rows, columns), motion.box[1:], motion.largest_voxels[1:], strict=True):
-        margin = int(np.ceil(pull)) + 1
-        first, last = (int(found[0]), int(found[-1])) if len(found) else (0, 0)
-        low = part.start + max(first - margin, 0)
-        parts.append(slice(low, max(min(part.start + last + margin + 1, part.stop), low + 1)))
-    return motion.box[0], parts[0], parts[1]
+    return frames.array(), hard.array(), curves_from_sums(moving.curves(sums), anchor.ijk_to_ras)

@@ -27,8 +27,12 @@ from COFGeneratorLib.motion.splines import coefficient_matrix, weights_at
 
 CHUNK_VOXELS = 500_000
 """Voxels whose motion is evaluated at once: bounds memory whatever the number of frames, and stays near the caches."""
+GPU_CHUNK_VOXELS = 50_000_000
+"""The same on a GPU, where the number of launches counts: some gigabytes while a voxel takes a dozen numbers."""
 STILL_MM = 0.02
 """Where no phase moves further than this, nothing is moved."""
+OVERSHOOT = 1.25
+"""Of a cubic spline beyond its nodes, at most."""
 ROOM, BEND = 0.8, 8
 """Share of the distance to the picture's edge that is pulled at most, and how sharply more is bent: a pull of half the
 distance loses 0.3 %."""
@@ -50,11 +54,12 @@ class NativeMotion:
         frames: Number of frames of one cycle.
         still: The frame that is the anchor; the first, unless the anchor was not taken at the R wave. None where the
             phases are but some of a cycle, the anchor's not among them, and ``frames`` as many.
+        only: (D, H, W) labels: where given, ``box`` is no larger than what can be moved onto or off them.
     """
 
     def __init__(
         self, displacement_mm: torch.Tensor | np.ndarray, grid: MotionGrid, frame: HeartFrame, ijk_to_ras: np.ndarray,
-        shape: tuple[int, int, int], frames: int, *, still: int | None = 0,
+        shape: tuple[int, int, int], frames: int, *, still: int | None = 0, only: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         self.frames, self.shape, self.still = frames, shape, still or 0
         self.spacing_mm = np.linalg.norm(np.asarray(ijk_to_ras)[:3, :3], axis=0)[::-1].copy()
@@ -75,18 +80,22 @@ class NativeMotion:
         moving = _moving_nodes(field)
         offset = matrix[1:, :1] * np.arange(shape[0]) + matrix[1:, 3:]  # (2, D): differs where the stack is sheared
         self.box = _box(moving, matrix[1:, 1:3], offset, shape)
+        if only is not None:
+            pull = self.to_voxel.abs() @ field.abs().amax(dim=(0, 2, 3, 4))  # no voxel is pulled further
+            self.box = about(only, self.box, OVERSHOOT * pull.cpu().numpy())
         through = spline_matrix(grid.shape[0], matrix[0, 0] * np.arange(shape[0]) + matrix[0, 3])
         field = torch.einsum("ab,pbkyx->pakyx", self.to_voxel, along_axis(field, through, 2))
         for axis in (3, 4):
             field = along_axis(field, coefficient_matrix(grid.shape[axis - 2]), axis)
         phases = self._on_the_stack(field, matrix[1:, 1:3], offset, grid.shape[1:])
-        self._phases = self._kept_inside(self._cropped(phases)).contiguous()
-        self.largest_voxels = self._phases.abs().amax(dim=(0, 2, 3, 4)).cpu().numpy()
+        most = torch.maximum(phases.amax(dim=0), -phases.amin(dim=0))  # (3, d, h, w)
+        self.largest_voxels = most.amax(dim=(1, 2, 3)).cpu().numpy()
+        self._phases = self._kept_inside(self._cropped(phases, most)).contiguous()
 
-    def _cropped(self, field: torch.Tensor) -> torch.Tensor:
-        """Return a field (P, 3, d, h, w) in ``box``, both made smaller to what moves."""
+    def _cropped(self, field: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
+        """Return a field (P, 3, d, h, w) in ``box``, both made smaller to what moves; ``most`` (3, d, h, w) it does."""
         least = torch.from_numpy(STILL_MM / self.spacing_mm).to(field).view(3, 1, 1, 1)
-        moving = (field.abs().amax(dim=0) > least).any(dim=0).any(dim=0).cpu().numpy()
+        moving = (most > least).any(dim=0).any(dim=0).cpu().numpy()
         if not moving.any():
             moving[0, 0] = True
         rows, columns = (np.flatnonzero(moving.any(axis=axis)) for axis in (1, 0))
@@ -104,27 +113,26 @@ class NativeMotion:
         plane = np.stack(
             np.meshgrid(np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop), indexing="ij")
         )
-        place = torch.from_numpy(turn @ plane.reshape(2, -1)).to(self.device, torch.float64)
+        place = torch.from_numpy(turn @ plane.reshape(2, -1))  # in 64 bits, which not every device has
         shape = (*coefficients.shape[:2], plane.shape[1], plane.shape[2])
         alike = bool(np.ptp(offset, axis=1).max() < 1e-9)
         groups = [slice(None)] if alike else [slice(k, k + 1) for k in range(self.shape[0])]
         parts = []
         for group in groups:
-            y, x = place + torch.from_numpy(offset[:, group][:, :1]).to(place)
+            y, x = place + torch.from_numpy(offset[:, group][:, :1].copy())
             inside = (y >= 0) & (y <= nodes[0] - 1) & (x >= 0) & (x <= nodes[1] - 1)
             index, weights = _tensor_weights(y, x, nodes)
             values = coefficients[:, :, group].flatten(3).movedim(3, 0)  # (coefficients, P, 3, slices)
-            weights = (weights * inside[:, None]).to(values)
+            index, weights = index.to(values.device), (weights * inside[:, None]).to(values)
             bagged = embedding_bag(index, values.flatten(1).contiguous(), per_sample_weights=weights, mode="sum")
             parts.append(bagged.T.reshape(*shape[:2], -1, *shape[2:]))
-        return torch.cat(parts, dim=2).contiguous()
+        return parts[0] if alike else torch.cat(parts, dim=2)
 
     def _kept_inside(self, field: torch.Tensor) -> torch.Tensor:
         """Return a field (P, 3, d, h, w), voxels of ``box``, that pulls nothing from beyond the slices' edges."""
-        largest = field.abs().amax(dim=(0, 2, 3, 4)).tolist()
         for axis in (1, 2):
             part, size = self.box[axis], self.shape[axis]
-            near = math.ceil(2.0 * largest[axis])  # further from an edge no pull is bent
+            near = math.ceil(2.0 * float(self.largest_voxels[axis]))  # further from an edge no pull is bent
             for outward, first, last in ((-1.0, part.start, min(part.stop, near)),
                                          (1.0, max(part.start, size - near), part.stop)):  # fmt: skip
                 if first >= last:
@@ -139,7 +147,8 @@ class NativeMotion:
 
     def chunks(self) -> list[tuple[int, int]]:
         """Return the frames in chunks, (start, stop) each, in order."""
-        size = max(1, CHUNK_VOXELS // max(self._phases[0, 0].numel(), 1))
+        voxels = CHUNK_VOXELS if self.device.type == "cpu" else GPU_CHUNK_VOXELS
+        size = max(1, voxels // max(self._phases[0, 0].numel(), 1))
         return [(start, min(start + size, self.frames)) for start in range(0, self.frames, size)]
 
     def displacement_voxels(self, start: int, stop: int) -> torch.Tensor:
@@ -216,6 +225,18 @@ def _box(
     if (low >= high).any():
         return nothing
     return slice(0, shape[0]), slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
+
+
+def about(labels: np.ndarray, box: tuple[slice, slice, slice], pull_voxels: np.ndarray) -> tuple[slice, slice, slice]:
+    """Return the part of a box in which labels (D, H, W) can be pulled from (3,) ``pull_voxels`` away at most."""
+    sides = [box[0]]
+    for axis, (part, pull) in enumerate(zip(box[1:], pull_voxels[1:], strict=True), start=1):
+        held = np.flatnonzero(labels[box].any(axis=(0, 3 - axis)))
+        margin = math.ceil(float(pull)) + 1
+        first, last = (int(held[0]), int(held[-1])) if len(held) else (0, 0)
+        low = part.start + max(first - margin, 0)
+        sides.append(slice(low, max(min(part.start + last + margin + 1, part.stop), low + 1)))
+    return sides[0], sides[1], sides[2]
 
 
 def _tensor_weights(y: torch.Tensor, x: torch.Tensor, nodes: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:

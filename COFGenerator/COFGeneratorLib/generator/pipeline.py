@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from COFGeneratorLib.anatomy.roi import Roi, as_roi
-from COFGeneratorLib.anatomy.segmenters.segmenter import StackSegmenter
+from COFGeneratorLib.anatomy.segmenters.segmenter import Segmenter, StackSegmenter
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.ecg.beats import analyse_ecg
@@ -94,6 +94,14 @@ def generate(
 
     Raises:
         EcgError, AnatomyError, BundleError: If an input cannot be used.
+
+    Example:
+        >>> from COFGeneratorLib import load_bundle, read_ecg, read_sax
+        >>> from COFGeneratorLib.resources import sample_patient
+        >>> patient = sample_patient()
+        >>> cine = generate(read_sax(patient.anchor), read_ecg(patient.ecg), load_bundle(), frames=4, device="cpu")
+        >>> cine.frames.shape[0], bool((cine.frames[0] == cine.anchor.voxels).all())
+        (4, True)
     """
     if not 2 <= frames <= MAX_FRAMES or samples < 1:
         raise BundleError(
@@ -111,6 +119,8 @@ def generate(
     watch = Stopwatch(progress)
     target = choose_device(device)
     model = bundle.model.to(target)
+    if isinstance(bundle.segmenter, Segmenter) and target.type != "mps":  # which lacks some of its operations
+        bundle.segmenter.to(target)
     with watch.stage("ecg"):
         cycle = cycle or analyse_ecg(record, beat)
     with watch.stage("anatomy"):

@@ -96,8 +96,9 @@ class _Measured:
         grid = self.ready.fine_grid if fine else self.ready.grid
         displacement = self.model.displacements_mm(velocity[None], self.ready.grid, refine=fine)[0]
         motion = NativeMotion(
-            displacement, grid, self.ready.frame, self.anchor.ijk_to_ras, self.anchor.shape, len(velocity), still=None
-        )
+            displacement, grid, self.ready.frame, self.anchor.ijk_to_ras, self.anchor.shape, len(velocity), still=None,
+            only=self.ready.labels,
+        )  # fmt: skip
         return volume_sums(motion, self.ready.labels, followed=self.followed)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn.functional import avg_pool3d, relu
 
+from COFGeneratorLib.motion.constants import constant
 from COFGeneratorLib.motion.fields import Spacing, jacobian_determinant
 
 LOCAL_WINDOW = (1, 9, 9)
@@ -127,6 +128,6 @@ def folding_loss(displacement: torch.Tensor, margin: float = 0.1) -> torch.Tenso
 
 def largest_field_loss(displacement_mm: torch.Tensor, largest_mm: Sequence[float] = LARGEST_MM) -> torch.Tensor:
     """Return the squared excess, mm², of the largest displacements over a plausible limit (softly pooled maximum)."""
-    limit = torch.as_tensor(largest_mm, dtype=torch.float32, device=displacement_mm.device).view(1, 3, 1, 1, 1)
+    limit = constant(tuple(largest_mm), torch.float32, displacement_mm.device).view(1, 3, 1, 1, 1)
     excess = relu(displacement_mm.float().abs() - limit).square().sum(dim=1).flatten(1)  # (B, voxels)
     return (torch.softmax(excess, dim=1) * excess).sum(dim=1).mean()

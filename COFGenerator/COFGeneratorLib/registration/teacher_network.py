@@ -1,6 +1,7 @@
 """The registration network: an anchor and a target frame in, a stationary velocity out."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.nn.functional import interpolate, pixel_unshuffle
@@ -148,7 +149,13 @@ def displace(velocity_mm: torch.Tensor, spacing_mm: Spacing) -> torch.Tensor:
 def nodes_to_pixels(field: torch.Tensor, factor: int = REDUCTION) -> torch.Tensor:
     """Bring (B, C, D, h, w) from the nodes, which are centres of pixel blocks, to the pixels by cubic splines."""
     for axis in (3, 4):
-        nodes = field.shape[axis]
-        positions = (torch.arange(nodes * factor) + 0.5) / factor - 0.5
-        field = along_axis(field, spline_matrix(nodes, positions.numpy()), axis)
+        field = along_axis(field, _to_pixels(field.shape[axis], factor, field.dtype, field.device), axis)
     return field
+
+
+@lru_cache(maxsize=32)
+def _to_pixels(nodes: int, factor: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Return the (nodes · factor, nodes) matrix of ``nodes_to_pixels``, which is sent to a device once."""
+    positions = (torch.arange(nodes * factor) + 0.5) / factor - 0.5
+    with torch.inference_mode(False):  # else it would be of no use to a training
+        return torch.as_tensor(spline_matrix(nodes, positions.numpy()), dtype=dtype, device=device)

@@ -17,6 +17,7 @@ from COFGeneratorLib.generator.networks.ecg_encoder import (
     encoder_inputs,
     single_beats,
 )
+from COFGeneratorLib.motion.constants import constant
 
 READING_SIZE = len(READING_UNITS) + 4 + 3
 STATED_UNITS = {"ef": (0.55, 0.12), "rv_ef": (0.52, 0.10), "t_es_over_rr": (0.38, 0.045)}
@@ -85,7 +86,10 @@ def condition_vector(
 
 def _measured(scalars: torch.Tensor) -> torch.Tensor:
     """Return raw scalars (B, 12) in the units of the condition."""
-    centre, scale = torch.tensor(SCALAR_CENTRE).to(scalars), torch.tensor(SCALAR_SCALE).to(scalars)
+    centre, scale = (
+        constant(tuple(values), torch.float32, scalars.device).to(scalars.dtype)
+        for values in (SCALAR_CENTRE, SCALAR_SCALE)
+    )
     return ((scalars - centre) / scale).clamp(-SCALAR_LIMIT, SCALAR_LIMIT)
 
 
@@ -108,9 +112,12 @@ def with_stated(condition: torch.Tensor, stated: torch.Tensor) -> torch.Tensor:
     place: where the two disagree the network sees both, and learns which to believe.
     """
     stated = stated.to(condition)
-    units = torch.tensor(list(STATED_UNITS.values())).to(condition)
+    centre, scale = (
+        constant(tuple(values), torch.float32, condition.device).to(condition.dtype)
+        for values in zip(*STATED_UNITS.values(), strict=True)
+    )
     known = ~torch.isnan(stated)
-    values = torch.where(known, (stated - units[:, 0]) / units[:, 1], torch.zeros_like(stated)).clamp(-6, 6)
+    values = torch.where(known, (stated - centre) / scale, torch.zeros_like(stated)).clamp(-6, 6)
     return torch.cat([condition[:, :-STATED_SIZE], values, known.to(condition)], dim=1)
 
 

@@ -151,9 +151,14 @@ def hard_labels(fractions: np.ndarray) -> np.ndarray:
 
 
 def fullest(fractions: torch.Tensor) -> torch.Tensor:
-    """Return ``hard_labels`` of a tensor, on its device."""
-    most, best = fractions.max(dim=-4)
-    return torch.where(most > 1.0 - fractions.sum(dim=-4), best + 1, 0).to(torch.uint8)
+    """Return ``hard_labels`` of a tensor, on its device.
+
+    Structure by structure: a maximum over the axis of three is several times as slow on a CPU.
+    """
+    lv, wall, rv = fractions.unbind(-4)
+    larger = torch.maximum(lv, wall)
+    labels = (wall > lv).to(torch.uint8).add_(1).masked_fill_(rv > larger, 3)
+    return labels.mul_(torch.maximum(larger, rv) > 1.0 - fractions.sum(dim=-4))
 
 
 def moved_labels(

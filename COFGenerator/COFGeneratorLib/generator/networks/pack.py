@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import avg_pool3d, max_pool3d
 
+from COFGeneratorLib.motion.constants import constant
+
 FOLLOWS_THE_BASE = 0.7
 """Share of the base's motion that is left one node (11 mm) above it."""
 LAST_RING = 0.35
@@ -19,11 +21,14 @@ class PackScale:
 
     def normalise(self, velocity: torch.Tensor) -> torch.Tensor:
         """Divide (…, 3, D, H, W) grid voxels by the RMS: O(1) against unit noise."""
-        return velocity / torch.tensor(self.rms).to(velocity).view(3, 1, 1, 1)
+        return velocity / self._like(velocity)
 
     def restore(self, normalised: torch.Tensor) -> torch.Tensor:
         """Undo ``normalise``."""
-        return normalised * torch.tensor(self.rms).to(normalised).view(3, 1, 1, 1)
+        return normalised * self._like(normalised)
+
+    def _like(self, field: torch.Tensor) -> torch.Tensor:
+        return constant(tuple(self.rms), torch.float32, field.device).to(field.dtype).view(3, 1, 1, 1)
 
 
 def heart_confidence(maps: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from COFGeneratorLib.generator.networks.condition import STATED_UNITS, condition
 from COFGeneratorLib.generator.networks.dynamics import embedding_condition
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
 from COFGeneratorLib.generator.networks.pack import PackScale, heart_confidence
+from COFGeneratorLib.motion.constants import constant
 
 from COFTrainingLib.training.examples.cine_data import CineCache
 from COFTrainingLib.training.examples.flow_cache import ECG_DRAWS, SENSITIVITY_SCALE, FlowCache
@@ -85,8 +86,12 @@ class FlowData:
     @property
     def phases(self) -> torch.Tensor:
         """(T,) phases 0…1 of the cache."""
+        return self.phases_on(torch.device("cpu"))
+
+    def phases_on(self, device: torch.device) -> torch.Tensor:
+        """Return ``phases`` on a device, where they stay: sent at every step, they would be waited for."""
         count = self.cache.grid.phases
-        return torch.arange(count, dtype=torch.float32) / count
+        return constant(tuple(phase / count for phase in range(count)), torch.float32, device)
 
 
 def _single(stored: Any, indices: np.ndarray) -> torch.Tensor:

@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 
 from COFTrainingLib.training.loop.clock import Clock
 from COFTrainingLib.training.loop.loop_config import LoopConfig, schedule_factor
-from COFTrainingLib.training.loop.precision import fallback, mixed_precision, to_device
+from COFTrainingLib.training.loop.precision import fallback, mixed_precision, pinned, to_device
 from COFTrainingLib.training.loop.ranks import Ranks, current_ranks, own_device, rows_of, shards_of
 from COFTrainingLib.training.loop.run_folder import CheckpointRing, open_run, plain
 from COFTrainingLib.training.loop.run_state import RunState
@@ -106,6 +106,9 @@ def train(
     device = choose_device(own_device(config.device))
     if config.threads:
         torch.set_num_threads(config.threads)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
+        batches = _pinned_batches(batches)
     run = Path(out_dir)
     if ranks.first:
         defaults = plain({"loop": asdict(LoopConfig(steps=0)), "model": model_defaults or {}})
@@ -166,6 +169,11 @@ def _reporter(
     return emit, boards
 
 
+def _pinned_batches(batches: Batches) -> Batches:
+    """Return batches in pinned memory; where they are made ahead, in the thread that makes them."""
+    return lambda step: pinned(batches(step))
+
+
 def _batches_ahead(batches: Batches, first: int, last: int, ahead: int) -> Iterator[Any]:
     """Yield ``batches(first)`` … ``batches(last − 1)``, up to ``ahead`` of them made in a thread meanwhile."""
     if ahead <= 0:
@@ -201,7 +209,7 @@ def _run(
         if last or state.step % config.log_every == 0:
             lr = state.optimizer.param_groups[0]["lr"]
             numbers = {name: ranks.mean(number, device) for name, number in step_metrics.items()}
-            emit("progress", step=state.step, loss=value, lr=lr, grad_norm=norm, **numbers, **clock.report(),
+            emit("progress", step=state.step, loss=float(value), lr=lr, grad_norm=norm, **numbers, **clock.report(),
                  peak_memory_mb=peak_memory_mb(device))  # fmt: skip
         score = None
         validate_every = config.validate_every or config.checkpoint_every
@@ -216,7 +224,7 @@ def _run(
 
 def _step(
     state: RunState, network: torch.nn.Module, loss_fn: LossFn, batch: Any, run: Path, ranks: Ranks
-) -> tuple[float, float, dict]:
+) -> tuple[float | torch.Tensor, float, dict]:
     """Take one step; return the batch's loss, the gradient's norm, and the metrics of this rank's shards.
 
     Raises:
@@ -226,25 +234,27 @@ def _step(
     parts, mine = shards_of(batch, config.shards), ranks.of(config.shards)
     state.model.train()
     state.start(config.learning_rate * schedule_factor(config, step))
-    value = 0.0
+    # to read a number of a GPU is to wait for it: there a loss that is not finite is found by its gradient's norm alone
+    reads = device.type == "cpu" or ranks.size > 1 or state.scaler.is_enabled()
+    value: Any = 0.0
     metrics: dict[str, Any] = {}
     for shard in mine:
         part = to_device(parts[shard], device)
         generator = step_generator(config.seed, step, device, shard)
         with mixed_precision(device, config.precision):
             loss, numbers = loss_fn(network, part, generator)
-        value += float(loss.detach()) / config.shards
-        if not math.isfinite(value):
+        value += (float(loss.detach()) if reads else loss.detach()) / config.shards
+        if reads and not math.isfinite(value):
             break
         state.backward(loss, config.shards)
         for name, number in numbers.items():
             metrics[name] = metrics.get(name, 0.0) + torch.as_tensor(number).detach() / len(mine)
-    value, norm = ranks.total(value, device), math.nan
-    if math.isfinite(value):
+    value, norm = ranks.total(value, device) if reads else value, math.nan
+    if not reads or math.isfinite(value):
         ranks.add_gradients(state.model.parameters())
         norm = state.update()
     if state.step == step:
-        raise _not_finite(run, step, part, value, norm)
+        raise _not_finite(run, step, part, float(value), norm)
     return value, norm, metrics
 
 

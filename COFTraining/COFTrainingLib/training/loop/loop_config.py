@@ -31,7 +31,9 @@ class LoopConfig:
         prefetch: Batches made ahead in a thread (0: none; ``batches`` must then be safe to call from a thread).
         shards: Parts that a batch is computed in, each with its random numbers and its mean loss; their gradients are
             averaged. Ranks share them out; one rank takes them in turn, which saves memory.
-        compile: Backend of ``torch.compile``, e.g. ``"inductor"``; empty for none.
+        compile: Backend of ``torch.compile``, ``"inductor"`` or ``"cudagraphs"`` (a step's kernels launched at once);
+            empty for none.
+        tf32: On NVIDIA GPUs, products and convolutions of single precision with ten bits of the mantissa.
         recompute: Forget activations of the network's blocks and compute them again (gradient checkpointing).
         tensorboard: Also write the numbers for TensorBoard.
     """
@@ -58,6 +60,7 @@ class LoopConfig:
     prefetch: int = 0
     shards: int = 1
     compile: str = ""
+    tf32: bool = True
     recompute: bool = False
     tensorboard: bool = False
 

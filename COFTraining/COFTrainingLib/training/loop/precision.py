@@ -53,6 +53,17 @@ def full_precision(device: torch.device | str) -> contextlib.AbstractContextMana
     return torch.autocast(torch.device(device).type, enabled=False)
 
 
+def pinned(batch: Any) -> Any:
+    """Return a nested dict, list or tuple with its tensors in pinned memory, from which a GPU fetches by itself."""
+    if isinstance(batch, torch.Tensor):
+        return batch.pin_memory()
+    if isinstance(batch, Mapping):
+        return {key: pinned(value) for key, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*map(pinned, batch))
+    return type(batch)(map(pinned, batch)) if isinstance(batch, list | tuple) else batch
+
+
 def to_device(batch: Any, device: torch.device) -> Any:
     """Move every tensor of a nested dict, list or tuple; leave the rest (names, numbers) as it is."""
     if isinstance(batch, torch.Tensor):

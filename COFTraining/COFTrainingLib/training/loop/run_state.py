@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from COFTrainingLib.training.loop.loop_config import LoopConfig
 from COFTrainingLib.training.loop.run_folder import Checkpoint
@@ -16,6 +17,7 @@ class RunState:
         self.optimizer = torch.optim.AdamW(
             [p for p in model.parameters() if p.requires_grad],
             lr=config.learning_rate, weight_decay=config.weight_decay, betas=config.betas,
+            fused=True if device.type == "cuda" else None,  # one kernel for all parameters
         )  # fmt: skip
         scaled = config.precision == "fp16" and device.type in ("cuda", "cpu")
         self.scaler = torch.amp.GradScaler(device.type, enabled=scaled)
@@ -50,20 +52,25 @@ class RunState:
     def update(self) -> float:
         """Take the optimiser step of the gradients gathered; return their norm before clipping."""
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf))
         if not math.isfinite(norm) and not self.scaler.is_enabled():  # the scaler skips such a step by itself
-            return float(norm)
+            return norm
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
         self._update_average()
-        return float(norm)
+        return norm
 
     def _update_average(self) -> None:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        pairs = [(self.ema[name], value) for name, value in self.model.state_dict().items()]
+        mixed = [pair for pair in pairs if decay > 0 and pair[1].is_floating_point()]
+        copied = [pair for pair in pairs if not (decay > 0 and pair[1].is_floating_point())]
         with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                if decay > 0 and value.is_floating_point():
-                    self.ema[name].lerp_(value, 1 - decay)
-                else:
-                    self.ema[name].copy_(value)
+            if mixed and self.device.type == "cuda":  # few kernels for all tensors, not one for each
+                get_ema_multi_avg_fn(decay)([average for average, _ in mixed], [value for _, value in mixed], None)
+            else:
+                for average, value in mixed:
+                    average.lerp_(value, 1 - decay)
+            for average, value in copied:
+                average.copy_(value)

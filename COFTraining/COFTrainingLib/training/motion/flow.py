@@ -102,6 +102,7 @@ def train_flow(
 
     def loss_fn(model: nn.Module, batch: dict[str, Any], generator: torch.Generator) -> Loss:
         condition = dropped(batch["condition"], config.condition_dropout, generator)
+        phases = data.phases_on(condition.device)
         clean = flow_target(data, batch, network.target == "frames")
         weight = heart_confidence(batch["maps"])
         weight = config.background_weight + (1 - config.background_weight) * weight.repeat(1, 4, 1, 1)
@@ -113,7 +114,7 @@ def train_flow(
                 maps=batch["maps"],
                 image=batch.get("image"),
                 condition=condition,
-                phases=data.phases,
+                phases=phases,
                 generator=generator,
             )
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
@@ -125,7 +126,7 @@ def train_flow(
         data_share, noise_share = diffusion_scales(at) if network.prediction == "noise" else (1 - at, at)
         noisy = data_share * clean + noise_share * noise
         predicted = model(
-            noisy, tau, batch["maps"], condition, data.phases, image=batch.get("image"), anchor=batch.get("anchor")
+            noisy, tau, batch["maps"], condition, phases, image=batch.get("image"), anchor=batch.get("anchor")
         )
         target = {"x0": clean, "v": noise - clean, "noise": noise}[network.prediction]
         loss = ((predicted.float() - target).square() * weight[:, None]).mean() / weight.mean()

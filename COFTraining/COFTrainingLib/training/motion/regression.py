@@ -10,6 +10,7 @@ from COFGeneratorLib.generator.networks.condition import STATED_SIZE, null_condi
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.mean_network import MeanConfig, MotionMean
 from COFGeneratorLib.generator.networks.pack import PackScale, heart_confidence
+from COFGeneratorLib.motion.constants import constant
 from torch import nn
 
 from COFTrainingLib.training.examples.flow_data import FlowData
@@ -88,9 +89,10 @@ def motion_loss(
     error = predicted.float() - batch["velocity"]
     weight = config.background_weight + (1 - config.background_weight) * heart_confidence(batch["maps"])
     square = (error.square() * weight[:, None, None]).sum() / (weight.sum() * error.shape[1] * 3)
-    chosen = scale.restore(error[:, volume_phases(grid, "any" if "anchor" in batch else "ed")])
+    phases = volume_phases(grid, "any" if "anchor" in batch else "ed")
+    chosen = scale.restore(error.index_select(1, constant(tuple(phases), torch.int64, error.device)))
     volume = torch.einsum("btcdhw,btrcdhw->btr", chosen, batch["sensitivity"])
-    volume = volume - batch["deficit"] * torch.tensor(config.deficit_share).to(volume)
+    volume = volume - batch["deficit"] * constant(tuple(config.deficit_share), volume.dtype, volume.device)
     relative = (volume / VOLUME_ERROR).square()
     relative = torch.where(relative > 4.0, 4.0 * relative.clamp(min=1e-9).sqrt() - 4.0, relative)  # Huber
     spread = 100 * volume.detach().square().mean(dim=(0, 1)).sqrt()
@@ -125,7 +127,7 @@ def train_trunk(
 
     def loss_fn(model: nn.Module, batch: dict[str, Any], generator: torch.Generator) -> Loss:
         condition = told_condition(batch, config, generator)
-        predicted = model(batch["maps"], condition, data.phases, batch.get("anchor"))
+        predicted = model(batch["maps"], condition, data.phases_on(condition.device), batch.get("anchor"))
         return motion_loss(predicted, batch, data.scale, data.cache.grid, config)
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:

@@ -8,6 +8,7 @@ import torch
 from COFGeneratorLib.anatomy.segmenters.frozen_segmentation import FrozenSegmentation
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.machine import choose_device
+from COFGeneratorLib.motion.constants import constant
 from COFGeneratorLib.motion.fields import folded_fraction, warp
 from COFGeneratorLib.registration.similarity import correlation_loss, dice_loss, largest_field_loss, smoothness_loss
 from COFGeneratorLib.registration.teacher import RegistrationTeacher
@@ -116,7 +117,7 @@ def objective_of(
         )
     node_mm = node_spacing_mm(config, batch["pitch_mm"])
     displacement = displace(velocity_mm, node_mm)
-    pixel_mm = node_mm / torch.tensor([1.0, REDUCTION, REDUCTION], device=node_mm.device)
+    pixel_mm = node_mm / constant((1.0, REDUCTION, REDUCTION), torch.float32, node_mm.device)
     movement = nodes_to_pixels(displacement) / pixel_mm.view(-1, 3, 1, 1, 1)
     warped = warp(torch.cat([batch["anchor"], batch["anchor_labels"]], dim=1), movement)
     terms = {
