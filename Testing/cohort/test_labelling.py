@@ -44,7 +44,12 @@ def reader(cine_cohort, monkeypatch):
         seen.append(stack.frame)
         return SimpleNamespace(labels=known[stack.voxels.tobytes()].astype(np.uint8))
 
-    monkeypatch.setattr(segmenter, "own_segmenter", lambda _: SimpleNamespace(segment=segment))
+    def follow(stack, found, frames):
+        seen.extend(range(len(frames)))
+        labels = np.stack([known[frame.tobytes()] for frame in frames])
+        return np.stack([labels == code for code in (1, 2, 3)], axis=1).astype(np.float32)
+
+    monkeypatch.setattr(segmenter, "own_segmenter", lambda _: SimpleNamespace(segment=segment, follow=follow))
     return seen
 
 
@@ -60,7 +65,7 @@ def test_a_labelled_cohort_can_be_evaluated(unlabelled, cine_cohort, reader, tmp
     assert check_cohort(again).ok
     case, true = read_case(again, again.subjects[0]), cine_cohort.subjects[0]
     expected = read_cine(cine_cohort.path(true, "cine_labels")).frames
-    np.testing.assert_array_equal(case.reference_labels, expected)
+    assert (case.reference_labels != expected).mean() < 1e-4  # voxels that hang by a corner are cleaned away
     assert set(np.unique(read_cine(again.path(again.subjects[0], "cine_labels")).frames)) == {0, 2, 5, 7}
 
 

@@ -55,6 +55,34 @@ def test_a_line_that_cannot_be_right_is_refused(tmp_path, change, words):
         read_cohort(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        (1, {"id": [1]}), (1, {"id": 5}), (1, {"person": None}), (1, {"files": ["a"]}), (1, {"files": {"anchor": 5}}),
+        (1, {"facts": []}), (1, {"sha256": 3}), (1, {"excluded": 1}), (0, {"root": 5}), (0, {"needs": 5}),
+        (0, {"needs": [[[1]]]}), (0, {"name": None}), (0, {"splits": {"train": "x"}}), (0, {"splits": [1]}),
+    ],
+)  # fmt: skip
+def test_fields_of_another_type_are_refused(tmp_path, line, change):
+    write_cohort(small(tmp_path))
+    rows = [json.loads(row) for row in (tmp_path / MANIFEST).read_text(encoding="utf-8").splitlines()]
+    rows[line] |= change
+    (tmp_path / MANIFEST).write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with pytest.raises(CohortError, match="Make it again"):
+        read_cohort(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "row", ["[" * 100_000 + "]" * 100_000, '{"id": "\\ud800"}', '{"id": "a", "facts": {"x": "\\ud800"}}']
+)
+def test_a_line_as_deep_as_none_or_of_no_characters_is_refused(tmp_path, row):
+    write_cohort(small(tmp_path))
+    with (tmp_path / MANIFEST).open("a", encoding="utf-8") as stream:
+        stream.write(row + "\n")
+    with pytest.raises(CohortError, match="line 5"):
+        read_cohort(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "no json", '{"format": "chainofflow-cohort", "format_version": 99}'])
 def test_another_format_is_refused(tmp_path, text):
     (tmp_path / MANIFEST).write_text(text, encoding="utf-8")

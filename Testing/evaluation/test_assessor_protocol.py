@@ -44,7 +44,7 @@ def _predicted(own_cines_as_predictions):
 
 @pytest.mark.slow
 def test_both_arms_are_read_by_the_same_network(tiny_cohort, predicted, untrained, tmp_path, monkeypatch):
-    monkeypatch.setattr("COFTrainingLib.evaluation.run.load_assessor", lambda folder: ByBrightness())
+    monkeypatch.setattr("COFTrainingLib.evaluation.run.load_assessor", lambda folder, device: ByBrightness())
     out = tmp_path / "report"
     arguments = ["evaluate", "--cohort", str(tiny_cohort), "--out", str(out), "--no-model", "--quiet"]
     arguments += ["--predictions", f"perfect={predicted}", "--assessor", str(untrained)]
@@ -57,7 +57,9 @@ def test_both_arms_are_read_by_the_same_network(tiny_cohort, predicted, untraine
     assert 0.0 <= float(own[2].split()[0]) < 3.0
     rows = {row["subject"]: row for row in Store(out / "store").rows("assessor")}
     assert set(rows) == {"s0", "s1", "s3"}  # the damaged one costs its own row
-    assert rows["s0"]["frames"][0] == 0
+    assert rows["s0"]["frames"] == list(range(8))
+    assert rows["s0"]["of"] == 8
+    assert "all frames of each cine" in (out / "report.html").read_text(encoding="utf-8")
     assert rows["s0"]["recorded"]["dice_macro"] > 0.98
 
 
@@ -98,7 +100,44 @@ def test_read_outs_are_the_largest_and_smallest_volume():
     assert assessor_table.read_outs([100.0, 60.0, 40.0, 80.0]) == {"ef_points": 60.0, "esv_ml": 40.0, "sv_ml": 60.0}
     assert assessor_table.read_outs([0.0, 0.0])["ef_points"] == 0.0
     made = {"lv_ml": [100.0, 50.0], "dice_lv": 0.9, "dice_macro": None}
-    error = assessor_table.compare(made, [100.0, 40.0])
+    error = assessor_table.compare(made, [40.0, 100.0], [0, 5], 10)
+    assert error["es_frames"] == pytest.approx(25.0)  # half a cycle of ten
     assert error["ef_points"] == pytest.approx(10.0)
-    assert error["curve_rmse_ml"] == pytest.approx(10.0 / np.sqrt(2))
+    assert error["curve_rmse_ml"] == pytest.approx(np.sqrt((60.0**2 + 50.0**2) / 2))
     assert np.isnan(error["dice_macro"])
+
+
+def test_fewer_frames_are_ed_es_and_what_lies_between(tiny_cohort):
+    from COFTrainingLib.cohort.manifest import read_cohort
+    from COFTrainingLib.evaluation.case_files import read_case
+
+    cohort = read_cohort(tiny_cohort)
+    case = read_case(cohort, cohort.subjects[0])
+    assert assessor_table.assessed_frames(case) == list(range(8))
+    assert assessor_table.assessed_frames(case, 99) == list(range(8))
+    assert assessor_table.assessed_frames(case, 2) == [0, case.es]
+    assert assessor_table.assessed_frames(case, 4) == [0, 2, 4, 6]  # ES is frame 4 of 8
+    assert assessor_table.every_image(case).image_frames == list(range(8))
+
+
+def test_sub_sampling_is_said_in_the_report(tiny_cohort, predicted, untrained, tmp_path, monkeypatch):
+    monkeypatch.setattr("COFTrainingLib.evaluation.run.load_assessor", lambda folder, device: ByBrightness())
+    out = tmp_path / "report"
+    arguments = ["evaluate", "--cohort", str(tiny_cohort), "--out", str(out), "--no-model", "--quiet"]
+    arguments += ["--predictions", f"perfect={predicted}", "--assessor", str(untrained), "--protocol", "assessor"]
+    assert main([*arguments, "--assessor-subjects", "1", "--assessor-frames", "3"]) == 0
+    assert "1 of 4 subjects, at most 3 frames" in (out / "report.html").read_text(encoding="utf-8")
+    assert [row["subject"] for row in Store(out / "store").rows("assessor")] == ["s0"]
+
+
+def test_arms_are_paired_subject_by_subject_with_holm_over_the_five():
+    def errors(shift):
+        return {f"s{n}": dict.fromkeys(assessor_table.FAMILY, 1.0 + 0.1 * n + shift) for n in range(8)}
+
+    other = errors(0.5)
+    del other["s7"]
+    table = assessor_table.paired({"main": errors(0.0), "other": other}, "main")
+    assert len(table.rows) == 5
+    assert all(row[2] == "7 / 7" for row in table.rows)
+    assert float(table.rows[0][5]) == pytest.approx(2 / 2**7, abs=5e-4)
+    assert float(table.rows[0][6]) == pytest.approx(10 / 2**7, abs=5e-4)  # five times the raw one

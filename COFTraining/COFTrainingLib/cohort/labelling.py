@@ -18,6 +18,8 @@ from COFTrainingLib.cohort.manifest import Cohort, Subject, relative_path, write
 from COFTrainingLib.cohort.nrrd import write_nrrd
 
 FOLDER = "labels"
+WAY = "followed"
+"""How frames are labelled; labels made in another way lie elsewhere."""
 OWN_CODES = {"lv": 1, "myo": 2, "rv": 3}
 """Of the segmenter; files are written in the subject's own, which its other labels may have."""
 
@@ -41,6 +43,8 @@ def label_cohort(
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Cohort, dict[str, str]]:
     """Label the cines that have no labels, and write the manifest; finished subjects are kept after a stop.
+
+    Frames are labelled as ``frame_labels.segmented`` does.
 
     Args:
         cohort: The cohort; its cines stay as they are, labels go to ``labels/`` beside the manifest.
@@ -66,7 +70,7 @@ def label_cohort(
     made: dict[str, Path] = {}
     failed: dict[str, str] = {}
     digest = weights_hash(str(segmenter))
-    work = partial(_label, replace(cohort, subjects=()), str(segmenter), cohort.folder / FOLDER / digest[:8])
+    work = partial(_label, replace(cohort, subjects=()), str(segmenter), cohort.folder / FOLDER / f"{digest[:8]}-{WAY}")
     for done, found in enumerate(spread(work, wanted, workers=workers, scheduler=scheduler), start=1):
         if found.reason:
             failed[found.subject] = found.reason
@@ -78,17 +82,19 @@ def label_cohort(
 
 
 def _label(cohort: Cohort, segmenter: str, folder: Path, subject: Subject) -> Labelled:
-    """Label the frames of a subject's cine, unless that is done."""
+    """Label the frames of a subject's cine, unless that is done: the anchor's closely, others where its heart is."""
     from COFGeneratorLib.anatomy.readers import read_cine
     from COFGeneratorLib.anatomy.segmenters.segmenter import own_segmenter
+
+    from COFTrainingLib.cohort.frame_labels import segmented
 
     path = folder / f"{subject.id}.seq.nrrd"
     if path.is_file():
         return Labelled(subject.id, path)
     try:
         cine = read_cine(cohort.path(subject, "cine"))
-        network = own_segmenter(segmenter)
-        frames = np.stack([network.segment(cine.stack(n)).labels for n in range(len(cine.frames))]).astype(np.uint8)
+        first = int(subject.facts.get("anchor_frame", 0))
+        frames = np.roll(segmented(own_segmenter(segmenter), cine, first), first, axis=0)
     except ChainOfFlowError as error:
         return Labelled(subject.id, path, str(error))
     codes = np.array(

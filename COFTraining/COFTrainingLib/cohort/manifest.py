@@ -65,6 +65,9 @@ class CohortHeader:
     ecg: str = "recorded"
 
     def __post_init__(self) -> None:
+        needed = [role for need in self.needs for role in (need if isinstance(need, tuple) else (need,))]
+        if not _are_texts(self.name, self.licence, self.version, self.root, self.made_with, *needed):
+            raise TypeError("name, licence, version, root, made_with and the roles of needs are texts")
         for what, value, known in (("kinds", self.kind, KINDS), ("sources of ECGs", self.ecg, ECGS)):
             if value not in known:
                 raise CohortError(
@@ -95,6 +98,10 @@ class Subject:
     excluded: str = ""
 
     def __post_init__(self) -> None:
+        if not _are_texts(self.id, self.person, self.split, self.excluded, *self.files, *self.files.values()):
+            raise TypeError("id, person, split, excluded and the names of files are texts")
+        if not (isinstance(self.facts, dict) and isinstance(self.sha256, dict)):
+            raise TypeError("facts and sha256 are objects")
         if not self.id or self.split not in SPLITS:
             raise CohortError(
                 f"A subject needs an id and a split of {', '.join(SPLITS)}; found {self.id!r} in {self.split!r}. "
@@ -171,7 +178,9 @@ def read_cohort(path: Path | str) -> Cohort:
         head["needs"] = tuple(tuple(need) if isinstance(need, list) else need for need in head.get("needs", ()))
         header = CohortHeader(**head)
         subjects = tuple(Subject(**row) for row in rows[1:])
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, CohortError):
+            raise
         raise CohortError(
             f"A line of a manifest has the fields of a subject; one of {manifest} lacks some, or has names or values "
             f"that do not belong ({error}). Make it again."
@@ -185,8 +194,11 @@ def read_cohort(path: Path | str) -> Cohort:
 
 def _row(line: str, number: int, manifest: Path) -> Any:
     try:
-        return json.loads(line)
-    except ValueError as error:
+        row = json.loads(line)
+        if "\\u" in line:  # half of an escaped pair is no character, and cannot be written
+            json.dumps(row, ensure_ascii=False).encode()
+        return row
+    except (ValueError, RecursionError) as error:
         raise CohortError(
             f"Every line of a manifest is a JSON object; line {number} of {manifest} is none ({error}). It was cut "
             "short or edited: make it again with `cof cohort import` or `cof cohort synthesize`."
@@ -220,6 +232,10 @@ def _lines(cohort: Cohort) -> Iterable[str]:
         row = {item.name: getattr(subject, item.name) for item in fields(subject)}
         kept = {name: value for name, value in row.items() if value or name in ("id", "person", "split")}
         yield json.dumps(kept, ensure_ascii=False)
+
+
+def _are_texts(*values: Any) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _is_within(name: str) -> bool:

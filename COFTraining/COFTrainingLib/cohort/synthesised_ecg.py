@@ -62,7 +62,12 @@ def ecg_for(heart: MeasuredHeart, seed: int) -> EcgRecord:
     Raises:
         CohortError: If no patient of this R–R can be drawn.
     """
-    return synthesise_ecg(physiology_of(heart, seed), np.random.default_rng([seed, 2]), premature=0.0)[0]
+    return ecg_of(physiology_of(heart, seed), seed)
+
+
+def ecg_of(patient: Physiology, seed: int) -> EcgRecord:
+    """Return the ECG of 10 s of a phantom patient; the same for the same patient and seed."""
+    return synthesise_ecg(patient, np.random.default_rng([seed, 2]), premature=0.0)[0]
 
 
 def physiology_of(heart: MeasuredHeart, seed: int) -> Physiology:

@@ -13,8 +13,10 @@ from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.errors import CohortError
 
 from COFTrainingLib.cohort.cine_labels import onto_grid
+from COFTrainingLib.cohort.diagnoses import statements_in, statements_of
 from COFTrainingLib.cohort.manifest import Cohort, Subject
 from COFTrainingLib.evaluation.cases import EvaluationCase
+from COFTrainingLib.evaluation.diagnosis_groups import stated_group
 
 
 def read_case(cohort: Cohort, subject: Subject) -> EvaluationCase:
@@ -53,9 +55,16 @@ def read_case(cohort: Cohort, subject: Subject) -> EvaluationCase:
     return EvaluationCase(
         id=subject.id, person=subject.person, facts=facts, anchor=anchor, labels=labels, cycle=cycle, frames=frames,
         rr_ms=_cycle_length(known, truth, cycle), reference=reference, reference_labels=reference_labels,
-        displacement=displacement, expected=truth.get("expected_from_ecg", {}),
+        displacement=displacement, stated_group=_stated_group(cohort, subject),
+        expected=truth.get("expected_from_ecg", {}),
         closed_form=np.array(truth["function"]["lv_volume_ml"]) if "function" in truth else None,
     )  # fmt: skip
+
+
+def _stated_group(cohort: Cohort, subject: Subject) -> str:
+    """Return the group by the diagnosis statements of the manifest (``diagnoses``), else of the ECG's own file."""
+    told = str(subject.facts.get("diagnoses") or subject.facts.get("scp_codes") or "")
+    return stated_group(statements_in(told) if told else statements_of(cohort.path(subject, "ecg")))
 
 
 def _read_labels(path: Path, facts: dict[str, Any]) -> CineStack:

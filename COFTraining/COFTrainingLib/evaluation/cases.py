@@ -37,6 +37,7 @@ class EvaluationCase:
         displacement: (T, 3, D, H, W) true pull displacement, mm along the stack's axes, or None.
         closed_form: True LV curve of a phantom, mL of the whole heart, or None.
         expected: What a perfect reader of the ECG expects (phantoms).
+        stated_group: Group of the ECG's diagnosis statements; empty where there are none.
     """
 
     id: str
@@ -52,6 +53,7 @@ class EvaluationCase:
     displacement: np.ndarray | None = None
     closed_form: np.ndarray | None = None
     expected: dict[str, float] = field(default_factory=dict)
+    stated_group: str = ""
 
     @cached_property
     def frame(self) -> HeartFrame:

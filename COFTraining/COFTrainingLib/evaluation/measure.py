@@ -110,6 +110,7 @@ def reference_row(case: EvaluationCase) -> Row:
         "facts": {name: value for name, value in case.facts.items() if not isinstance(value, dict)},
         "person": case.person,
         "ecg": ecg_facts(case),
+        "stated_group": case.stated_group,
         "metrics": {
             "spacing_plane_mm": float(case.anchor.spacing_mm[1:].mean()),
             "spacing_slice_mm": float(case.anchor.spacing_mm[0]),
@@ -130,6 +131,7 @@ def reference_row(case: EvaluationCase) -> Row:
                 "labels_ef_percent": labelled.ef_percent,
                 "labels_es_frame": labelled.es_frame * NATIVE_FRAMES / len(labelled.lv_ml),
             }
-    if "ef_percent" in case.expected:
-        row["metrics"]["ecg_oracle_ef_percent"] = case.expected["ef_percent"]
+    shown = case.expected.get("ef_percent", case.facts.get("ecg_ef_percent"))
+    if shown is not None:
+        row["metrics"]["ecg_oracle_ef_percent"] = float(shown)
     return row

@@ -23,7 +23,11 @@ class Plan:
         store: Folder of the store, for pictures; none are kept where None.
         assessor: Folder of the independent assessor, or None.
         assessor_refused: Why it must not judge here; empty where it may.
+        assessor_subjects, assessor_frames: How many subjects, and frames of each, the assessor reads; all where None.
+        anchor_subjects: How many subjects are given every anchor; all where None.
         variants: Also evaluate what each part of the main model adds (``comparators.models.main_methods``).
+        device: Where networks run.
+        review: Modes of the hard cases as a reader marked them, or None.
     """
 
     cohort: Path
@@ -36,7 +40,12 @@ class Plan:
     store: Path | None = None
     assessor: Path | None = None
     assessor_refused: str = ""
+    assessor_subjects: int | None = None
+    assessor_frames: int | None = None
+    anchor_subjects: int | None = None
     variants: bool = False
+    device: str = "cpu"
+    review: Path | None = None
 
     @property
     def main(self) -> str:

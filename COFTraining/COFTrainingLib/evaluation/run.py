@@ -10,10 +10,11 @@ from typing import Any
 
 from COFGeneratorLib.ecg import analyse_ecg, read_ecg
 from COFGeneratorLib.errors import ChainOfFlowError, CohortError
+from COFGeneratorLib.files import without_names
 from COFGeneratorLib.jobs.workers import spread
 from COFGeneratorLib.machine import one_thread
 
-from COFTrainingLib.cohort.manifest import Cohort, Subject, read_cohort
+from COFTrainingLib.cohort.manifest import ROLES, Cohort, Subject, read_cohort
 from COFTrainingLib.evaluation.assessor import Assessor, load_assessor
 from COFTrainingLib.evaluation.case_files import read_case
 from COFTrainingLib.evaluation.cases import EvaluationCase
@@ -26,7 +27,7 @@ from COFTrainingLib.evaluation.plan import Plan, Progress
 from COFTrainingLib.evaluation.store import Row, Store
 
 CINE, REFERENCE = "cine", "reference"
-METRICS_VERSION = 4
+METRICS_VERSION = 5
 """Raised when a metric changes its meaning: old results are then not continued."""
 
 
@@ -50,6 +51,14 @@ class Workplace:
         partner = self.subjects[self.plan.partner(name)]
         return Shared(lambda: analyse_ecg(read_ecg(self.cohort.path(partner, "ecg"))), lambda: self.case(partner.id))
 
+    def without_names(self, message: str, name: str) -> str:
+        """Return a message about a subject that names no file or folder."""
+        files = self.subjects[name].files if name in self.subjects else {}
+        paths = {role: self.cohort.root / file for role, file in files.items()}
+        paths |= {f"predictions {method}": folder for method, folder in self.plan.predictions}
+        nobodys = {name, "subjects", *ROLES, *(self.plan.store or self.plan.cohort).parts}
+        return without_names(message, paths, nobodys)
+
     @property
     def embed(self) -> CineFeatures | None:
         """Features for the Fréchet distances, or None where no network gives any."""
@@ -62,7 +71,7 @@ class Workplace:
         """The independent assessor of the plan."""
         if self._assessor is None:
             assert self.plan.assessor is not None  # nothing is asked of it otherwise
-            self._assessor = load_assessor(self.plan.assessor)
+            self._assessor = load_assessor(self.plan.assessor, self.plan.device)
         return self._assessor
 
 
@@ -108,8 +117,8 @@ def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], refere
             rows.append({"subject": name, "method": REFERENCE, "kind": REFERENCE, "identity": "", **row})
     except Exception as error:
         if reference:
-            rows.append(_failure(name, REFERENCE, REFERENCE, error))
-        return rows + [_failure(name, method, CINE, error) for method in wanted]
+            rows.append(_failure(work, name, REFERENCE, REFERENCE, error))
+        return rows + [_failure(work, name, method, CINE, error) for method in wanted]
     shared = work.shared(name)
     for method in work.methods:
         if method.name not in wanted:
@@ -126,17 +135,20 @@ def evaluate_subject(work: Workplace, name: str, wanted: tuple[str, ...], refere
                 keep_pictures(work.plan, case, method.name, prediction)
             rows.append({**head, **row, "seconds": round(perf_counter() - start, 2)})
         except Exception as error:
-            rows.append(_failure(name, method.name, CINE, error))
+            rows.append(_failure(work, name, method.name, CINE, error))
     return rows
 
 
-def _failure(subject: str, method: str, kind: str, error: Exception) -> Row:
-    """Return the row of something that could not be done; unexpected kinds say where it happened."""
+def _failure(work: Workplace, subject: str, method: str, kind: str, error: Exception) -> Row:
+    """Return the row of something that could not be done; unexpected kinds say where it happened.
+
+    A report is shared: names of files and folders, which may be a person's, are left out of it.
+    """
     words = str(error)
     if not isinstance(error, ChainOfFlowError):
         last = traceback.extract_tb(error.__traceback__)[-1]
         words = f"{type(error).__name__}: {error} ({Path(last.filename).name}, line {last.lineno})"
-    return {"subject": subject, "method": method, "kind": kind, "error": words}
+    return {"subject": subject, "method": method, "kind": kind, "error": work.without_names(words, subject)}
 
 
 def _in_process(task: tuple[str, tuple[str, ...], bool]) -> list[Row]:
@@ -166,7 +178,7 @@ def _protocol_work(task: tuple[OwnWork, str]) -> list[Row]:
     try:
         row = own.do(work, name)
     except Exception as error:
-        return [_failure(name, work.plan.main, own.kind, error)]
+        return [_failure(work, name, work.plan.main, own.kind, error)]
     return [{**head, **row, "seconds": round(perf_counter() - start, 2)}]
 
 

@@ -1,13 +1,16 @@
 """A finished bundle gets its card and its place: whole, of known weights, and never over other files."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from COFGeneratorLib.errors import TrainingError
+from COFGeneratorLib.folders import whole_folder
 from COFGeneratorLib.generator.bundle import METADATA
+
+PARTS = ("configs", "models", "docs")
+"""Folders of a bundle; what else lies beside them is not replaced with it."""
 
 
 def check_place(out: Path, overwrite: bool) -> None:
@@ -25,38 +28,34 @@ def check_place(out: Path, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def staged(out: Path) -> Iterator[Path]:
-    """Give a folder, on the disk of the final one, to make a bundle in; what is not published goes away."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
-        folder = Path(beside) / "bundle"
-        (folder / "models").mkdir(parents=True)
+    """Give a folder to make a bundle in; it takes the place of ``out`` when the block ends well, else it goes away.
+
+    Other files in the final folder than a bundle's own stay.
+
+    Raises:
+        ChainOfFlowError: If the folder cannot be written, or another process writes it.
+    """
+    with whole_folder(out, _files_of_a_bundle) as folder:
+        (folder / "models").mkdir()
         yield folder
 
 
-def publish(
-    folder: Path, out: Path, weights_sha256: str, figures: dict[str, Any] | None, source: Path | str | None
-) -> None:
-    """Give a finished bundle, which has been loaded, its final name, in place of the bundle that is there, if any.
+def _files_of_a_bundle(folder: Path) -> set[str]:
+    found = (path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix() for path in found}
 
-    ``folder`` is from ``staged``. Other files in the final folder stay.
 
-    ``figures`` are those on its card, ``source`` their file.
+def check_figures(weights_sha256: str, figures: dict[str, Any] | None, source: Path | str | None) -> None:
+    """Check that the figures on a bundle's card, out of the file ``source``, are of its own weights.
 
     Raises:
-        TrainingError: If the figures on its card are of other weights.
+        TrainingError: If they are not.
     """
     if figures and figures.get("weights_sha256", weights_sha256) != weights_sha256:
         raise TrainingError(
             f"Figures on a card are of the model's own weights; {source} was measured on weights "
             f"{figures['weights_sha256'][:12]}…, these are {weights_sha256[:12]}…. Measure this model."
         )
-    replaced = folder.with_name("replaced")
-    if out.exists():
-        out.rename(replaced)
-    folder.rename(out)
-    for other in replaced.iterdir() if replaced.exists() else ():
-        if not (out / other.name).exists():
-            other.rename(out / other.name)
 
 
 def card(template: Path, **facts: Any) -> str:

@@ -9,17 +9,10 @@ import torch
 from COFGeneratorLib.errors import CohortError
 from COFTrainingLib.evaluation.store import Store
 from COFTrainingLib.studies.ecgflowcmr import downstream
-from COFTrainingLib.studies.ecgflowcmr.downstream import (
-    CEILING,
-    MEAN,
-    SCRATCH,
-    DownstreamTask,
-    balanced,
-    run_studies,
-    table,
-)
+from COFTrainingLib.studies.ecgflowcmr.downstream import CEILING, MEAN, SCRATCH, run_studies, table
 from COFTrainingLib.studies.ecgflowcmr.heldout import auc
 from COFTrainingLib.studies.ecgflowcmr.reader_study import make_kit, score
+from COFTrainingLib.studies.ecgflowcmr.tasks import DownstreamTask, balanced
 from COFTrainingLib.training.ecgflowcmr.cine_encoder import CineEncoder, StudySettings
 from COFTrainingLib.training.ecgflowcmr.kept_clips import kept
 

@@ -79,7 +79,7 @@ def test_without_labels_of_the_cine_volumes_are_those_of_the_warped_anchor(cohor
     subject = cohort.subjects[0]
     bare = replace(subject, files={role: file for role, file in subject.files.items() if role != "cine_labels"})
     again = make_examples(cohort, bare, TRUTH, 1, seed=5)[0]
-    assert np.abs(again["volumes"] - example["volumes"])[:, :2].max() < 0.1
+    assert np.abs(again["volumes"] - example["volumes"])[:, :2].max() < 0.15
     assert np.array_equal(again["velocity"], example["velocity"])
 
 

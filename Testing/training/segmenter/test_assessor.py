@@ -190,9 +190,9 @@ def test_a_folder_that_does_not_fit_is_refused(smoke, tmp_path, spoil):
         load_assessor(folder)
 
 
-def test_people_are_not_trained_on(tmp_path, capsys):
+def test_recordings_without_labels_are_refused(tmp_path, capsys):
     write_cohort(Cohort(tmp_path, CohortHeader("mine", "table"), (Subject("a", "a", "train", {}),)))
     code = main(["train", "assessor", "--cohort", str(tmp_path), "--out", str(tmp_path / "run"), "--config", "smoke"])
     assert code == 2
-    assert "draws phantoms of its own" in capsys.readouterr().err
+    assert "needs labelled frames" in capsys.readouterr().err
     assert not (tmp_path / "run" / "assessor").exists()

@@ -21,7 +21,7 @@ from COFTrainingLib.cohort.importers import acdc, mnms
 from COFTrainingLib.cohort.manifest import Cohort, Subject, make_cohort, relative_path
 from COFTrainingLib.cohort.measured_cine import measure_cine
 from COFTrainingLib.cohort.splits import SplitRule
-from COFTrainingLib.cohort.synthesised_ecg import MeasuredHeart, ecg_for
+from COFTrainingLib.cohort.synthesised_ecg import MeasuredHeart, ecg_of, physiology_of
 
 FOLDER = "ecg"
 SYNTHESISED, NONE = "synthesised", "none"
@@ -58,8 +58,9 @@ def import_measured(
     """Write the manifest of cines that have no ECG, and an ECG a heart.
 
     Every subject's facts have ``ef_percent``, ``rvef_percent`` (where an RV is labelled), ``es_phase``, ``rr_ms``,
-    ``edv_ml``, ``group``, ``ecg`` and ``function_from`` (``reader``, ``segmenter`` or ``moved``). A heart that cannot
-    be measured is listed with the reason.
+    ``edv_ml``, ``group``, ``ecg`` and ``function_from`` (``reader``, ``segmenter`` or ``moved``); with an ECG also
+    ``ecg_ef_percent``, the EF that the ECG was drawn to show. A heart that cannot be measured is listed with
+    the reason.
 
     Args:
         kind: Of ``LAYOUTS``.
@@ -127,14 +128,18 @@ def _subject(work: _Work, case: ListedCine) -> Subject:
     if heart.rvef_percent is not None:
         facts["rvef_percent"] = round(heart.rvef_percent, 2)
     if work.ecg == SYNTHESISED:
-        files["ecg"] = relative_path(_write_ecg(work.out / FOLDER, case.name, heart), work.root)
+        path, facts["ecg_ef_percent"] = _write_ecg(work.out / FOLDER, case.name, heart)
+        files["ecg"] = relative_path(path, work.root)
     return Subject(case.name, case.name, split, files, facts)
 
 
-def _write_ecg(folder: Path, name: str, heart: MeasuredHeart) -> Path:
-    from COFTrainingLib.cohort.synthetic.phantom_files import write_ecg
+def _write_ecg(folder: Path, name: str, heart: MeasuredHeart) -> tuple[Path, float]:
+    """Write the ECG of a heart; returns its path, and the EF in percent that it was drawn to show."""
+    from COFTrainingLib.cohort.synthetic.phantom_files import expected_from_ecg, write_ecg
 
+    seed = zlib.crc32(name.encode())
+    patient = physiology_of(heart, seed)
     folder.mkdir(parents=True, exist_ok=True)
     stem = "".join(sign if sign.isalnum() or sign in "-_" else "_" for sign in name)
-    write_ecg(folder, ecg_for(heart, zlib.crc32(name.encode())), stem)
-    return folder / f"{stem}.hea"
+    write_ecg(folder, ecg_of(patient, seed), stem)
+    return folder / f"{stem}.hea", round(expected_from_ecg(patient)["ef_percent"], 2)

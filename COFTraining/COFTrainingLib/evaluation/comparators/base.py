@@ -113,7 +113,8 @@ def from_velocity(
 ) -> Prediction:
     """Return the prediction of velocities (T, 3, D, H, W), grid voxels of the model, as the product makes it.
 
-    Labels are warped within the heart's box, the image on its whole grid in the frames that are compared.
+    Labels are warped within the heart's box, the image on its whole grid in the frames that are compared; all of it
+    on the CPU.
 
     Args:
         model: The network on whose grid it is.
@@ -126,7 +127,7 @@ def from_velocity(
         frames: Equidistant frames to label; ``case.label_frames`` where None.
     """
     frames = list(frames or case.label_frames)
-    near = replace(ready, labels=case.near_labels)
+    near, velocity = replace(ready, labels=case.near_labels, maps=ready.maps.cpu()), velocity.cpu()
     velocity = settled(model, velocity, near, case.near, wanted_ef, keep_wall, followed=False)  # as labels are counted
     displacement = model.displacements_mm(velocity[None], ready.grid)[0].cpu().numpy()
 

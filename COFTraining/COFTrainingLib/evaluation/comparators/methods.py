@@ -20,12 +20,12 @@ def build_methods(plan: Plan) -> list[Method]:
         BundleError, CohortError: If something named in the plan cannot be used.
     """
     methods: list[Method] = []
-    bundles = [(name, loaded(folder)) for name, folder in plan.models]
+    bundles = [(name, loaded(folder, plan.device)) for name, folder in plan.models]
     for place, (name, bundle) in enumerate(bundles):
         if place == 0:
-            methods += main_methods(name, bundle, plan.seed, plan.variants)
+            methods += main_methods(name, bundle, plan.seed, plan.variants, plan.device)
         else:
-            methods += further_methods(name, bundle, plan.seed)
+            methods += further_methods(name, bundle, plan.seed, plan.device)
     if bundles:
         methods += library_methods(bundles[0][1], plan)
     methods.append(CopyAnchor())
@@ -33,16 +33,20 @@ def build_methods(plan: Plan) -> list[Method]:
         methods.append(RandomSample())
     main = bundles[0][1] if bundles else None
     assessor = None if plan.assessor_refused else plan.assessor
-    methods += [GivenPredictions(name, folder, main, assessor=assessor) for name, folder in plan.predictions]
+    methods += [
+        GivenPredictions(name, folder, main, assessor=assessor, device=plan.device) for name, folder in plan.predictions
+    ]
     return methods
 
 
 @cache
-def loaded(folder: Path) -> Bundle:
-    """Load a bundle once a process."""
-    return load_bundle(folder)
+def loaded(folder: Path, device: str = "cpu") -> Bundle:
+    """Load a bundle once a process, its networks of motion on a device."""
+    bundle = load_bundle(folder)
+    bundle.model.to(device)
+    return bundle
 
 
 def bundle_of(plan: Plan) -> Bundle:
     """Return the main model's bundle."""
-    return loaded(plan.models[0][1])
+    return loaded(plan.models[0][1], plan.device)

@@ -13,12 +13,14 @@ from COFTrainingLib.evaluation.comparators.base import Prediction, Shared, from_
 DRAWS = 4
 
 
-def conditioned(bundle: Bundle, case: EvaluationCase, shared: Shared) -> Conditioned:
-    """Return a case ready for a bundle, its labels completed as the product does it; made once per case and bundle."""
+def conditioned(bundle: Bundle, case: EvaluationCase, shared: Shared, device: str = "cpu") -> Conditioned:
+    """Return a case ready for a bundle on its device, its labels completed as the product does it; made once per case
+    and bundle.
+    """
     key = bundle.weights_sha256
     if key not in shared.ready:
         shared.ready[key] = prepare_anchor(
-            case.anchor, case.cycle, bundle, case.labels, torch.device("cpu"), complete=True
+            case.anchor, case.cycle, bundle, case.labels, torch.device(device), complete=True
         )
     return shared.ready[key]
 
@@ -38,6 +40,7 @@ class ModelMethod:
         keep_wall: Keep the wall's volume, as the product does.
         seed: Of the draws.
         every_frame: Label all frames of the cycle, not the case's label frames alone.
+        device: Where the bundle's networks are.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ModelMethod:
     keep_wall: bool = True
     seed: int = 0
     every_frame: bool = False
+    device: str = "cpu"
 
     @property
     def identity(self) -> str:
@@ -61,12 +65,12 @@ class ModelMethod:
 
     def predict(self, case: EvaluationCase, shared: Shared) -> Prediction:
         """Return the cine of a case."""
-        ready, model = conditioned(self.bundle, case, shared), self.bundle.model
+        ready, model = conditioned(self.bundle, case, shared, self.device), self.bundle.model
         if self.direct:
             model = replace(model, gain=1.0, ef_z90=None)
         cycle = None if self.ecg == "none" else case.cycle if self.ecg == "own" else shared.partner_cycle
         with torch.inference_mode():
-            condition = ready.condition if self.ecg == "own" else model.condition(cycle, "cpu")
+            condition = ready.condition if self.ecg == "own" else model.condition(cycle, self.device)
             options = {"image": ready.image, "draws": self.draws, "seed": self.seed}
             velocity = model.velocities(ready.maps, condition, **options)[0].mean(dim=0)
         stated = model.stated_ef(cycle, measures=ready.measures) if self.stated_ef and model.follows_ef(None) else None
@@ -81,7 +85,7 @@ class ModelMethod:
         )  # fmt: skip
 
 
-def main_methods(name: str, bundle: Bundle, seed: int, variants: bool = True) -> list[ModelMethod]:
+def main_methods(name: str, bundle: Bundle, seed: int, variants: bool = True, device: str = "cpu") -> list[ModelMethod]:
     """Return the bundle, what it makes of no ECG and of another's, and its centre alone; what these are not about is
     left as the product has it.
 
@@ -90,10 +94,11 @@ def main_methods(name: str, bundle: Bundle, seed: int, variants: bool = True) ->
         bundle: The model.
         seed: Of random draws.
         variants: Also those that take a part of the product away, of the role ``"ablation"``.
+        device: Where the networks are.
     """
 
     def make(label: str, **options: Any) -> ModelMethod:
-        return ModelMethod(f"{name} · {label}" if label else name, bundle, seed=seed, **options)
+        return ModelMethod(f"{name} · {label}" if label else name, bundle, seed=seed, device=device, **options)
 
     methods = [
         make(""),
@@ -113,9 +118,9 @@ def main_methods(name: str, bundle: Bundle, seed: int, variants: bool = True) ->
     return methods
 
 
-def further_methods(name: str, bundle: Bundle, seed: int) -> list[ModelMethod]:
+def further_methods(name: str, bundle: Bundle, seed: int, device: str = "cpu") -> list[ModelMethod]:
     """Return another bundle as it is; where the flow carries the whole motion, one random draw is what it makes."""
-    methods = [ModelMethod(name, bundle, seed=seed)]
+    methods = [ModelMethod(name, bundle, seed=seed, device=device)]
     if not bundle.model.has_centre:
-        methods.append(ModelMethod(f"{name} · one draw", bundle, draws=1, seed=seed))
+        methods.append(ModelMethod(f"{name} · one draw", bundle, draws=1, seed=seed, device=device))
     return methods

@@ -27,12 +27,14 @@ class OthersMotion:
         bundle: Whose grid the motions are on.
         library: File of ``library.condense``; None for the mean that the bundle carries.
         role: As in ``ModelMethod``.
+        device: Where the bundle's networks are.
     """
 
     name: str
     bundle: Bundle
     library: Path | None
     role: str
+    device: str = "cpu"
 
     @property
     def identity(self) -> str:
@@ -42,7 +44,7 @@ class OthersMotion:
 
     def predict(self, case: EvaluationCase, shared: Shared) -> Prediction:
         """Return the cine of a case."""
-        ready = conditioned(self.bundle, case, shared)
+        ready = conditioned(self.bundle, case, shared, self.device)
         velocity = torch.from_numpy(self._velocity(case))
         return from_velocity(self.bundle.model, case, ready, velocity - velocity[:1], case.cycle.rr_ms)
 
@@ -77,7 +79,7 @@ def library_methods(bundle: Bundle, plan: Plan) -> list[OthersMotion]:
     """Return the baselines that can be made: all four with a library, the mean alone where the bundle carries it."""
     if plan.motions is not None:
         roles = {POPULATION: "no ECG", GROUP: "ECG scalars", RANDOM: "no ECG", RIDGE: "ECG scalars"}
-        return [OthersMotion(name, bundle, plan.motions, role) for name, role in roles.items()]
+        return [OthersMotion(name, bundle, plan.motions, role, plan.device) for name, role in roles.items()]
     if population_of(bundle) is not None:
-        return [OthersMotion(POPULATION, bundle, None, "no ECG")]
+        return [OthersMotion(POPULATION, bundle, None, "no ECG", plan.device)]
     return []

@@ -38,6 +38,7 @@ class GivenPredictions:
             judged as images only.
         role: As in ``ModelMethod``.
         assessor: Folder of the independent assessor, or None.
+        device: Where it runs.
     """
 
     name: str
@@ -45,6 +46,7 @@ class GivenPredictions:
     bundle: Bundle | None
     role: str = "prediction"
     assessor: Path | None = None
+    device: str = "cpu"
 
     @property
     def identity(self) -> str:
@@ -95,7 +97,7 @@ class GivenPredictions:
     def _labelled(self, cine: CineStack, chosen: list[int], case: EvaluationCase) -> CineStack:
         """Label chosen frames; a frame in which no heart is found has no heart, and is charged as such."""
         if self.assessor is not None:
-            found = _loaded(self.assessor).assess(cine.frames[chosen], cine.ijk_to_ras, case.frame)
+            found = _loaded(self.assessor, self.device).assess(cine.frames[chosen], cine.ijk_to_ras, case.frame)
             return CineStack(found.labels, cine.ijk_to_ras)
         assert self.bundle is not None
         assert self.bundle.segmenter is not None

@@ -18,8 +18,8 @@ EPSILON = 1e-6
 NEEDED = ("cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias", "norm.weight", "norm.bias")
 
 
-def load_dinov2(path: Path) -> "DinoV2":
-    """Read weights.
+def load_dinov2(path: Path, device: str = "cpu") -> "DinoV2":
+    """Read weights onto a device.
 
     Raises:
         CohortError: If the file is not that of a DINOv2 backbone.
@@ -38,7 +38,7 @@ def load_dinov2(path: Path) -> "DinoV2":
             f"A DINOv2 backbone has {', '.join(NEEDED)}; {path.name} lacks {', '.join(missing)}. Name the released "
             "dinov2_vitb14_pretrain.pth."
         )
-    return DinoV2({name: tensor.float() for name, tensor in weights.items()})
+    return DinoV2({name: tensor.float().to(device) for name, tensor in weights.items()})
 
 
 class DinoV2:
@@ -52,7 +52,8 @@ class DinoV2:
     @torch.inference_mode()
     def __call__(self, slices: torch.Tensor) -> torch.Tensor:
         """Return (N, d) of slices (N, h, w) in 0…1."""
-        images = interpolate(slices[:, None].float(), (SIDE, SIDE), mode="bicubic", align_corners=False).clamp(0, 1)
+        slices = slices.to(self.weights["cls_token"])
+        images = interpolate(slices[:, None], (SIDE, SIDE), mode="bicubic", align_corners=False).clamp(0, 1)
         images = torch.cat([(images - mean) / sd for mean, sd in zip(MEAN, SD, strict=True)], dim=1)
         w = self.weights
         x = conv2d(images, w["patch_embed.proj.weight"], w["patch_embed.proj.bias"], stride=PATCH)

@@ -5,6 +5,8 @@ how far its two readings lie apart. Where the recorded labels are known, the sam
 images stands beside it: two arms that are misread alike agree, and are none the less wrong.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,22 +27,26 @@ from COFTrainingLib.evaluation.metrics.distribution import (
     standardise,
     subsampled,
 )
-from COFTrainingLib.evaluation.metrics.function import circular
+from COFTrainingLib.evaluation.metrics.function import NATIVE_FRAMES, circular
 from COFTrainingLib.evaluation.plan import Plan
-from COFTrainingLib.evaluation.report.section import Section, Table, shown, with_interval
+from COFTrainingLib.evaluation.report.section import Section, Table, p_shown, shown, with_interval
 from COFTrainingLib.evaluation.run import CINE, OwnWork, Workplace
-from COFTrainingLib.evaluation.statistics import Values, as_number, bca_interval
+from COFTrainingLib.evaluation.statistics import Values, as_number, bca_interval, compare_family
 from COFTrainingLib.evaluation.store import Numbers, Row, Store
 from COFTrainingLib.training.segmenter.assessor_network import weights_sha256
 
 KIND = "assessor"
-MOST_SUBJECTS = 16
-VERSION = 1
+VERSION = 2
 COMPONENTS, FEWEST = 16, 8
 COLUMNS = (
     ("ef_points", "EF MAE points", 2), ("esv_ml", "ESV MAE mL", 1), ("sv_ml", "SV MAE mL", 1),
-    ("curve_rmse_ml", "LV RMSE mL", 1), ("dice_lv", "LV Dice", 3), ("dice_macro", "macro Dice", 3),
+    ("curve_rmse_ml", "LV RMSE mL", 1), ("es_frames", "ES error, frames of 50", 2),
+    ("dice_lv", "LV Dice", 3), ("dice_macro", "macro Dice", 3),
 )  # fmt: skip
+
+
+FAMILY = ("esv_ml", "ef_points", "sv_ml", "curve_rmse_ml", "es_frames")
+"""The five of the papers' bundle."""
 
 
 def judged(plan: Plan) -> list[Method]:
@@ -49,22 +55,29 @@ def judged(plan: Plan) -> list[Method]:
     return [method for method in build_methods(plan) if method.name in names]
 
 
-def assessed_frames(case: EvaluationCase) -> list[int]:
-    """Return ED, mid-systole, ES and mid-diastole of the recorded cine, of the frames that have images."""
-    wanted = (0.0, case.es / 2, case.es, (case.es + case.frames) / 2)
+def every_image(case: EvaluationCase) -> EvaluationCase:
+    """Return the case with images compared in every frame of its cycle, not in about ten."""
+    again = replace(case)
+    again.__dict__["image_step"] = 1
+    return again
 
-    def nearest(at: float) -> int:
-        return min(case.image_frames, key=lambda frame: circular(frame, at, case.frames))
 
-    return sorted({nearest(at) for at in wanted})
+def assessed_frames(case: EvaluationCase, count: int | None = None) -> list[int]:
+    """Return the frames that are read: all, or at most ``count``: ED, ES, and others evenly in systole and diastole."""
+    if count is None or count >= case.frames:
+        return list(range(case.frames))
+    systole = count // 2
+    before = np.linspace(0.0, case.es, systole + 1)
+    after = np.linspace(case.es, case.frames, count - systole, endpoint=False)[1:]
+    return sorted({round(at) % case.frames for at in (*before, *after)})
 
 
 def assess_case(work: Workplace, name: str) -> Row:
     """Return what the assessor reads in the recorded and in every judged cine of one subject."""
-    case = work.case(name)
+    case = every_image(work.case(name))
     if case.reference is None or case.reference_labels is None:
         return {"frames": []}
-    frames, assessor = assessed_frames(case), work.assessor
+    frames, assessor = assessed_frames(case, work.plan.assessor_frames), work.assessor
     volume = voxel_volume_ml(case.anchor.ijk_to_ras)
     recorded = assessor.assess(case.reference[frames], case.anchor.ijk_to_ras, case.frame)
     anchor = assessor.assess(case.anchor.voxels[None], case.anchor.ijk_to_ras, case.frame)
@@ -79,6 +92,7 @@ def assess_case(work: Workplace, name: str) -> Row:
     truth = case.reference_labels[frames]
     row: dict[str, Any] = {
         "frames": frames,
+        "of": case.frames,
         "true_ml": (truth == STRUCTURES["lv"]).sum(axis=(1, 2, 3)) * volume,
         "recorded": read(recorded, truth),
         "methods": {},
@@ -118,21 +132,23 @@ def read_outs(lv_ml: Values) -> dict[str, float]:
     return {"ef_points": 100.0 * (edv - esv) / edv if edv > 0 else 0.0, "esv_ml": esv, "sv_ml": edv - esv}
 
 
-def compare(found: Row, true_ml: Values) -> dict[str, float]:
-    """Return the errors of an arm's reading against another's volumes in the same frames, and its Dice."""
+def compare(found: Row, true_ml: Values, frames: Sequence[int], total: int) -> dict[str, float]:
+    """Return the errors of an arm's reading against another's volumes in the same frames of a cycle, and its Dice."""
     one, other = read_outs(found["lv_ml"]), read_outs(true_ml)
     rmse = float(np.sqrt(np.mean((np.array(found["lv_ml"]) - np.array(true_ml)) ** 2)))
     dice = {name: as_number(found[name]) for name in ("dice_lv", "dice_macro")}
-    return {name: abs(one[name] - other[name]) for name in one} | {"curve_rmse_ml": rmse, **dice}
+    made, true = (frames[int(np.argmin(volumes))] for volumes in (found["lv_ml"], true_ml))
+    es = circular(made, true, total) / total * NATIVE_FRAMES
+    return {name: abs(one[name] - other[name]) for name in one} | {"curve_rmse_ml": rmse, "es_frames": es, **dice}
 
 
 def own_work(plan: Plan) -> OwnWork | None:
-    """Let the assessor read the first subjects; nothing where there is none, or where it is not independent."""
+    """Let the assessor read all subjects, or as many as are asked for; nothing where none may judge."""
     if plan.assessor is None or plan.assessor_refused or not (plan.models or plan.predictions):
         return None
     methods = ",".join(method.identity for method in judged(plan))
-    identity = f"{VERSION}:{weights_sha256(plan.assessor)[:16]}:{methods}"
-    return OwnWork(assess_case, KIND, plan.subjects[:MOST_SUBJECTS], identity)
+    identity = f"{VERSION}:{plan.assessor_frames}:{weights_sha256(plan.assessor)[:16]}:{methods}"
+    return OwnWork(assess_case, KIND, plan.subjects[: plan.assessor_subjects], identity)
 
 
 def summarise(plan: Plan, store: Store) -> Section:
@@ -151,29 +167,68 @@ def summarise(plan: Plan, store: Store) -> Section:
     arms = list(dict.fromkeys(name for row in rows for name in row["methods"]))
     moved = Numbers(store, CINE, ["labels_ef_error_points", "ef_error_points"], arms)
     names = [row["subject"] for row in rows]
-    table = [("the assessor in recorded images, against the recorded labels", "–",
-              *_cells([compare(row["recorded"], row["true_ml"]) for row in rows]))]  # fmt: skip
+    own = [compare(row["recorded"], row["true_ml"], row["frames"], row["of"]) for row in rows]
+    table = [("the assessor in recorded images, against the recorded labels", "–", *_cells(own))]
+    by_arm: dict[str, dict[str, dict[str, float]]] = {}
     for arm in arms:
-        found = [(row["methods"][arm], row["recorded"]["lv_ml"]) for row in rows if arm in row["methods"]]
-        errors = [compare(made, recorded) for made, recorded in found]
+        found = {row["subject"]: compare(row["methods"][arm], row["recorded"]["lv_ml"], row["frames"], row["of"])
+                 for row in rows if arm in row["methods"]}  # fmt: skip
+        by_arm[arm], errors = found, list(found.values())
         table.append((arm, _moved(moved, arm, names), *_cells(errors)))
         section.numbers[arm] = {name: bca_interval([e[name] for e in errors]).value for name, *_ in COLUMNS}
     section.text.append(
-        f"{len(rows)} subjects. As in the papers, one independent network labels recorded and generated images, and an "
-        "error is the difference of its two readings; EDV and ESV are the largest and smallest volume of up to four "
-        "frames (ED, mid-systole, ES, mid-diastole of the recorded cine), so they are not those of the function table. "
-        "The first row is the assessor’s own error, in recorded images, against the recorded labels: no difference "
-        "much below it means anything. Variants of the main model are left out."
+        f"{len(rows)} of {len(plan.subjects)} subjects, {_frames_read(rows, plan.assessor_frames)}. As in the "
+        "papers, one independent network labels recorded and generated images, and an error is the difference of its "
+        "two readings; EDV and ESV are the largest and smallest volume of the frames that were read, ES is where the "
+        "smallest is. The first row is the assessor’s own error, in recorded images, against the recorded labels: no "
+        "difference much below it means anything. Variants of the main model are left out."
     )
     section.tables.append(Table(
         "assessor", "Function and overlap by the assessor",
         ("Method", "for comparison: EF MAE, moved labels", *(label for _, label, _ in COLUMNS)), table,
         "Mean [95 % BCa interval over subjects] of absolute differences. Dice without the anchor’s own frame.",
     ))  # fmt: skip
+    main = plan.about(arms)
+    if len(arms) > 1:
+        section.tables.append(paired(by_arm, main))
     distances = _distances(rows, arms)
     if distances is not None:
         section.tables.append(distances)
     return section
+
+
+def paired(by_arm: dict[str, dict[str, dict[str, float]]], main: str) -> Table:
+    """Return the main arm against each other one, subject by subject, over the papers' five metrics.
+
+    Args:
+        by_arm: Errors by arm, subject and metric.
+        main: Name of an arm.
+    """
+    labels = {name: label for name, label, _ in COLUMNS}
+    rows = []
+    for arm, found in by_arm.items():
+        if arm == main:
+            continue
+        both = sorted(by_arm[main].keys() & found.keys())
+        first, second = ({name: [errors[s][name] for s in both] for name in FAMILY} for errors in (by_arm[main], found))
+        for name, pair in compare_family(first, second).items():
+            total = pair.wins + pair.losses + pair.ties
+            rows.append((arm, labels[name], f"{pair.wins} / {total}", pair.ties, with_interval(pair.difference),
+                         p_shown(pair.p_sign), p_shown(pair.p_holm)))  # fmt: skip
+    return Table(
+        "assessor_paired", f"{main} against each comparator by the assessor, paired by subject",
+        ("Comparator", "Metric", f"{main} closer", "Ties", "Mean difference", "Sign test p", "after Holm"), rows,
+        "Exact two-sided sign test, Holm over the five metrics of a comparator, as in the papers’ supplement; the "
+        "difference of errors has a BCa interval (negative: the model errs less).",
+    )  # fmt: skip
+
+
+def _frames_read(rows: list[Row], asked: int | None) -> str:
+    """Return in words how many frames of a cine were read, for sub-sampling has to be said."""
+    if asked is None:
+        return "all frames of each cine"
+    most = max(len(row["frames"]) for row in rows)
+    return f"at most {most} frames of each cine (--assessor-frames {asked})"
 
 
 def _cells(errors: list[dict[str, float]]) -> list[str]:

@@ -33,13 +33,14 @@ def draw_one(work: Workplace, name: str) -> Row:
     case = replace(case, reference=None)  # images are not needed
     shared, draws = work.shared(name), []
     for draw in range(DRAWS):
-        method = ModelMethod("draw", bundle, draws=1, keep_wall=False, seed=work.plan.seed + 1000 * (draw + 1))
+        seed = work.plan.seed + 1000 * (draw + 1)
+        method = ModelMethod("draw", bundle, draws=1, keep_wall=False, seed=seed, device=work.plan.device)
         _, lv_ml, _ = method.predict(case, shared).moved()
         report = report_of_curve(densely(lv_ml), case.cycle.rr_ms)
         es = report.es_time_ms / report.rr_ms * NATIVE_FRAMES
         draws.append([report.ef_percent, report.edv_ml, report.esv_ml, es])
     with torch.inference_mode():
-        stated = conditioned(bundle, case, shared).ef
+        stated = conditioned(bundle, case, shared, work.plan.device).ef
     truth = case.truth
     if truth is None:
         raise CohortError(f"Draws are judged against true volumes; found none of {case.id}. Add labels of its cine.")

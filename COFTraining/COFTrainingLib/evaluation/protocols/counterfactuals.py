@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from COFTrainingLib.cohort.manifest import read_cohort
-from COFTrainingLib.evaluation.comparators.methods import bundle_of
+from COFTrainingLib.evaluation.comparators.methods import bundle_of, loaded
 from COFTrainingLib.evaluation.counterfactuals import heart_rate_shift, infarct_territories
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.function_table import errors, numbers_of
@@ -21,7 +21,7 @@ TERRITORIES = ("anterior", "inferior", "lateral")
 
 def ask_one(work: Workplace, name: str) -> Row:
     """Return how one phantom's motion answers to another heart rate and to infarcts."""
-    bundle, seed = bundle_of(work.plan), int(work.subjects[name].facts["seed"])
+    bundle, seed = loaded(work.plan.models[0][1]), int(work.subjects[name].facts["seed"])
     with torch.inference_mode():
         return {"metrics": {**heart_rate_shift(bundle, 1, seed), **infarct_territories(bundle, 1, seed)}}
 

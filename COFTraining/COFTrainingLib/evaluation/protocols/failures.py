@@ -1,12 +1,14 @@
 """Failure boundary: the worst deciles, what dominates each, and whether abnormal ECGs are more often among them."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 
-from COFTrainingLib.evaluation.groups import ecg_group
+from COFTrainingLib.evaluation.diagnosis_groups import group_of_row
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.cases import case_figure
+from COFTrainingLib.evaluation.protocols.review import MODES, PAGE, REVIEW, HardCase, read_review, review_page
 from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Section, Table, p_shown, shown
 from COFTrainingLib.evaluation.run import CINE, REFERENCE
@@ -19,6 +21,7 @@ UNDER_POINTS = -5.0
 MISMATCH_DICE = 0.85
 """At ED the anchor's own labels are compared with the reference's first frame: below this they differ."""
 GALLERY = 3
+OPEN = "not reviewed"
 
 
 def hard_cases(ef_error: np.ndarray, dice: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -57,18 +60,24 @@ def summarise(plan: Plan, store: Store) -> Section:
     hard = hard_cases(ef, dice, valid)
     reference = {row["subject"]: row for row in store.rows(REFERENCE)}
     at_ed = {row["subject"]: _dice_ed(row) for row in store.rows(CINE, method)}
-    rows, modes, unusual = [], dict[str, int](), []
+    reviewed = {} if plan.review is None else read_review(plan.review)
+    rows, unusual, asked = [], [], []
+    by_rule, by_reader = Counter[str](), Counter[str]()
     for place, subject in enumerate(numbers.subjects):
         known = reference.get(subject, {"ecg": {}, "facts": {}})
-        group = ecg_group(known["ecg"], known["facts"])
+        group, _ = group_of_row(known)
         unusual.append(group != "normal")
         if not hard[place]:
             continue
         mode = dominant_mode(ef[place], dice[place], at_ed.get(subject, 1.0), valid[place])
-        modes[mode] = modes.get(mode, 0) + 1
+        by_rule[mode] += 1
+        by_reader[reviewed.get(subject, OPEN)] += 1
         truth = known.get("metrics", {}).get("ef_percent")
-        rows.append((subject, mode, group, shown(truth, 1) if truth is not None else "–", shown(ef[place], 1),
-                     shown(dice[place], 3), shown(es[place])))  # fmt: skip
+        rows.append((subject, mode, reviewed.get(subject, "–"), group, shown(truth, 1) if truth is not None else "–",
+                     shown(ef[place], 1), shown(dice[place], 3), shown(es[place])))  # fmt: skip
+        figure = case_figure(plan, store, subject, method, f"Hard case {subject}, EF error {ef[place]:+.1f} points")
+        facts = f"ECG {group}; EF error {shown(ef[place], 1)} points, macro Dice {shown(dice[place], 3)}."
+        asked.append((-abs(ef[place]), HardCase(subject, mode, facts, figure)))
     abnormal = np.array(unusual)
     counts = [[int((hard & abnormal).sum()), int((hard & ~abnormal).sum())],
               [int((~hard & abnormal).sum()), int((~hard & ~abnormal).sum())]]  # fmt: skip
@@ -79,20 +88,33 @@ def summarise(plan: Plan, store: Store) -> Section:
         f"subjects. ECG abnormal in {counts[0][0]} of {total} hard and {counts[1][0]} of {sum(counts[1])} other "
         f"subjects; Fisher’s exact test between these two disjoint groups gives p = {p_shown(p)}."
     )
-    section.tables.append(Table("failures_modes", "What dominates hard cases", ("Mode", "Subjects", "Percent"), [
-        (mode, n, shown(100 * n / total, 1)) for mode, n in sorted(modes.items(), key=lambda item: -item[1])],
-        "Anatomy collapse: invalid or macro Dice below 0.70; anchor mismatch: Dice at ED below 0.85; under- and "
-        "over-contraction: EF off by 5 points or more."))  # fmt: skip
-    section.tables.append(Table("failures_cases", "Hard cases", ("Subject", "Mode", "ECG group", "True EF", "EF error",
-                                "Macro Dice", "ES error"), sorted(rows)))  # fmt: skip
-    worst = sorted(np.flatnonzero(hard), key=lambda n: -abs(ef[n]))[:GALLERY]
-    for n in worst:
-        subject = numbers.subjects[n]
-        figure = case_figure(plan, store, subject, method, f"Hard case {subject}, EF error {ef[n]:+.1f} points")
-        if figure is not None:
-            section.figures.append(replace(figure, name=f"failure_{subject}"))
+    named = total - by_reader[OPEN]
+    section.text.append(
+        f"A reader named the mode of {named} of {total}; the rule says the same in "
+        f"{sum(row[1] == row[2] for row in rows)}." if named else
+        f"Modes are by rule. {PAGE} beside this report asks a reader for them; saved as {REVIEW} beside it, they are "
+        "counted here by the next run of the same command."
+    )  # fmt: skip
+    section.tables.append(Table(
+        "failures_modes", "What dominates hard cases", ("Mode", "By rule", "Percent", "By a reader", "Percent"), [
+            (mode, by_rule[mode], shown(100 * by_rule[mode] / total, 1), by_reader[mode] if named else "–",
+             shown(100 * by_reader[mode] / named, 1) if named and mode != OPEN else "–")
+            for mode in (*MODES, *((OPEN,) if named and by_reader[OPEN] else ()))],
+        "By rule, anatomy collapse: invalid or macro Dice below 0.70; anchor mismatch: Dice at ED below 0.85; under- "
+        "and over-contraction: EF off by 5 points or more."))  # fmt: skip
+    section.tables.append(Table(
+        "failures_cases", "Hard cases", ("Subject", "Mode by rule", "By a reader", "ECG group", "True EF", "EF error",
+                                         "Macro Dice", "ES error"), sorted(rows)))  # fmt: skip
+    cases = [case for _, case in sorted(asked, key=lambda pair: pair[0])]
+    for case in cases[:GALLERY]:
+        if case.figure is not None:
+            section.figures.append(replace(case.figure, name=f"failure_{case.subject}"))
+    section.pages[PAGE] = review_page(f"Hard cases of {method}", cases, reviewed)
     section.tables.append(published("published_failures"))
-    section.numbers = {"hard": total, "fisher_p": p, "modes": modes}
+    section.numbers = {
+        "hard": total, "fisher_p": p, "modes": dict(by_rule),
+        "modes_by_reader": {mode: n for mode, n in by_reader.items() if mode != OPEN},
+    }  # fmt: skip
     return section
 
 

@@ -36,6 +36,8 @@ _LISTED = (
              "image_table"),
     Protocol("function", "Function table",
              "EDV, ESV, SV, EF, CO, curve and ES of every method, paired tests (COF Table 3)", "function_table"),
+    Protocol("floors", "What can be known", "EF by diagnosis, size, intervals and by all that the ECG shows (ours)",
+             "floors"),
     Protocol("anatomy", "Anatomy, regions and motion", "Dice, IoU, HD95, AHA-17, endpoint error of motion",
              "anatomy_table"),
     Protocol("slices", "Slice by slice", "heat-maps of Dice, IoU and HD95 by slice rank (COF Figure 5)", "slices"),

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from COFTrainingLib.evaluation.groups import GROUPS, ecg_group
+from COFTrainingLib.evaluation.diagnosis_groups import STATED, group_of_row
+from COFTrainingLib.evaluation.groups import GROUPS
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.function_table import errors, numbers_of
 from COFTrainingLib.evaluation.report import figures
@@ -41,7 +42,7 @@ def groupings(rows: dict[str, Row]) -> dict[str, dict[str, str]]:
         return {"m": "male", "f": "female"}.get(str(row["facts"].get("sex", "")).lower()[:1], "")
 
     def group(row: Row) -> str:
-        return ecg_group(row["ecg"], row["facts"])
+        return group_of_row(row)[0]
 
     def status(row: Row) -> str:
         return "ECG normal" if group(row) == "normal" else "ECG abnormal"
@@ -88,9 +89,14 @@ def summarise(plan: Plan, store: Store) -> Section:
             r = correlation_interval(found[where], ef[where], resamples=1000)
             rows.append((f"{grouping}: {label}", n, *cells, shown(float(np.nanmean(signed[where]))), shown(r.value)))
             ridge.append((f"{label} ({n})", bootstrap_means(measured["ef_error_points"][where])))
+    stated = sum(group_of_row(row)[1] == STATED for row in reference.values())
     section.text.append(
-        f"{method}. ECG groups come from measurements (QRS ≥ 120 ms: bundle branch block, PR > 200 ms: AV block, and "
-        "so on; an infarct is taken from the manifest). Groups of fewer than three subjects are counted, not judged; "
+        f"{method}. ECG groups come from diagnosis statements in {stated} of {len(reference)} subjects (SNOMED CT, "
+        "SCP, or "
+        "the device’s words: the table of mappings is on the documentation’s page), else from measurements (QRS ≥ 120 "
+        "ms: "
+        "bundle branch block, PR > 200 ms: AV block, and so on; an infarct is taken from the manifest). Groups of "
+        "fewer than three subjects are counted, not judged; "
         "in small groups intervals are wide, and that is what they say."
     )
     section.tables.append(Table("subgroups", "Function by subgroup", ("Group", "N", *(label for _, label in METRICS),

@@ -14,6 +14,7 @@ from COFGeneratorLib.files import write_text
 from COFTrainingLib.evaluation.report.section import Cell, Figure, Section, Table, safe_name
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
 TEMPLATE = "page.html.j2"
@@ -39,8 +40,13 @@ class Page:
 
 
 def write_page(out: Path, page: Page) -> Path:
-    """Write ``report.html`` and ``tables/*.csv``, each complete or not at all; returns the page's path."""
+    """Write ``report.html``, ``tables/*.csv`` and further pages of sections, each complete or not at all.
+
+    Returns the path of ``report.html``.
+    """
     for section in page.sections:
+        for name, text in section.pages.items():
+            write_text(out / name, text)
         for table in section.tables:
             write_text(out / "tables" / f"{safe_name(table.name)}.csv", csv_text(table))
     path = out / "report.html"
@@ -50,13 +56,16 @@ def write_page(out: Path, page: Page) -> Path:
 
 def html_text(page: Page) -> str:
     """Return a page as HTML."""
+    return environment().get_template(TEMPLATE).render(page=page) + "\n"
+
+
+def environment() -> "Environment":
+    """Return what the templates of this folder are filled in by; everything put in is escaped, drawings excepted."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters |= {"cell": cell_text, "safe_name": safe_name, "drawing": _drawing, "data_url": _data_url}
-    return environment.get_template(TEMPLATE).render(page=page) + "\n"
+    made = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+    made.filters |= {"cell": cell_text, "safe_name": safe_name, "drawing": _drawing, "data_url": _data_url}
+    return made
 
 
 def cell_text(value: Cell) -> str:

@@ -43,7 +43,7 @@ class Figure:
 
 @dataclass
 class Section:
-    """One protocol's part of the report."""
+    """One protocol's part of the report; ``pages`` are further files beside it, name → HTML."""
 
     name: str
     title: str
@@ -52,6 +52,7 @@ class Section:
     figures: list[Figure] = field(default_factory=list)
     not_run: str = ""
     numbers: dict[str, Any] = field(default_factory=dict)
+    pages: dict[str, str] = field(default_factory=dict)
 
 
 def safe_name(name: str) -> str:

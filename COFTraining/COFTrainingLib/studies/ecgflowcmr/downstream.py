@@ -15,11 +15,18 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 from torch import nn
-from torch.nn import functional
 
 from COFTrainingLib.evaluation.statistics import as_number
 from COFTrainingLib.evaluation.store import Store
-from COFTrainingLib.studies.ecgflowcmr.heldout import auc
+from COFTrainingLib.studies.ecgflowcmr.tasks import (
+    DownstreamTask,
+    Scale,
+    loss_of,
+    mean_of,
+    metrics_of_task,
+    said,
+    wanted,
+)
 from COFTrainingLib.training.ecgflowcmr.cine_encoder import CineEncoder, StudySettings
 from COFTrainingLib.training.loop.loop_config import LoopConfig, schedule_factor
 
@@ -27,34 +34,10 @@ Found = dict[str, dict[str, float]]
 """Metrics of each study by name."""
 MIXES = (0, 100, 200, 300, 400, 500)
 FOLDS = 5
+PARTS = ("r2 ", "mae ")
+"""How metrics of a single phenotype begin."""
 MEAN, SCRATCH, CEILING = "mean of the training folds", "from scratch", "further real cines instead"
 """Rows beside the mixes: no network, no pre-training, and what a perfect generator would give."""
-
-
-@dataclass(frozen=True)
-class DownstreamTask:
-    """What is asked of some of the real cines.
-
-    Attributes:
-        subjects: (n,) places among the real cines.
-        targets: (n,) class 0/1, or numbers.
-        name: Of the target.
-        kind: ``"classification"`` or ``"regression"``.
-    """
-
-    subjects: np.ndarray
-    targets: np.ndarray
-    name: str
-    kind: str
-
-
-def balanced(positive: np.ndarray, name: str, seed: int) -> DownstreamTask:
-    """Return cases and as many controls (1:1, as the paper's cohorts) of (N,) bool."""
-    rng = np.random.default_rng([seed, 31])
-    yes, no = np.flatnonzero(positive), np.flatnonzero(~positive)
-    count = min(len(yes), len(no))
-    chosen = np.sort(np.concatenate([rng.permutation(yes)[:count], rng.permutation(no)[:count]]))
-    return DownstreamTask(chosen, positive[chosen].astype(float), name, "classification")
 
 
 def run_studies(
@@ -65,6 +48,7 @@ def run_studies(
     *,
     mixes: Sequence[int] = MIXES,
     seeds: Sequence[int] = (0,),
+    owners: np.ndarray | None = None,
     further: torch.Tensor | None = None,
     store: Store | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -79,6 +63,8 @@ def run_studies(
         settings: Size and schedule.
         mixes: Percentages.
         seeds: Of folds, weights and batches.
+        owners: (M,) place among the real cines of the subject from whose ECG each synthetic one was made, −1 of none:
+            a fold's pre-training takes none that was made from the ECG of a subject of its test part.
         further: (L, T, H, W) uint8, real cines of other subjects, for a row that takes them in the place of the
             largest mix's synthetic ones.
         store: Where what a fold gave is kept, so that an interrupted run goes on.
@@ -101,7 +87,10 @@ def run_studies(
         for fold in range(FOLDS):
             train = torch.from_numpy(np.flatnonzero(groups != fold))
             for row, source, share in plans:
-                added = source[: round(share * len(train))]
+                pool = source
+                if owners is not None and source is synthetic:
+                    pool = source[torch.from_numpy(np.flatnonzero((owners < 0) | (groups[owners] != fold)))]
+                added = pool[: round(share * len(train))]
                 used[row] = len(added)
                 unit = _Unit(cines, studies, groups, fold, settings, 10 * seed + fold)
                 run = partial(_run_unit, unit, row, added, train)
@@ -169,43 +158,31 @@ def _finetune(
     """Return the metrics of a study's test fold; without an encoder, those of the training folds' mean."""
     true = study.targets[test]
     if encoder is None:
-        return _metrics(study.kind, np.full(len(test), study.targets[train].mean()), true)
+        return metrics_of_task(study, mean_of(study, train, len(test)), true)
     settings, generator = unit.settings, torch.Generator().manual_seed(unit.seed)
     torch.manual_seed(unit.seed)
-    head = nn.Sequential(nn.LayerNorm(settings.width), nn.Linear(settings.width, 1))
-    classes = study.kind == "classification"
-    centre, spread = (0.0, 1.0) if classes else (study.targets[train].mean(), max(study.targets[train].std(), 1e-6))
-    wanted = torch.from_numpy((study.targets - centre) / spread).float()
+    head = nn.Sequential(nn.LayerNorm(settings.width), nn.Linear(settings.width, study.outputs))
+    scale = Scale.of(study, train)
+    targets = wanted(study, scale)
 
     def loss(step: int) -> torch.Tensor:
         chosen = torch.from_numpy(train)[torch.randint(len(train), (settings.batch,), generator=generator)]
         motion = encoder.motion(unit.cines[study.subjects[chosen.numpy()]])
-        out = head(encoder.features(encoder.varied(motion, generator)))[:, 0]
-        compare = functional.binary_cross_entropy_with_logits if classes else functional.smooth_l1_loss
-        return compare(out, wanted[chosen])
+        return loss_of(study, head(encoder.features(encoder.varied(motion, generator))), targets[chosen])
 
     _optimise([*encoder.parameters(), *head.parameters()], loss, settings.finetune_steps, settings.learning_rate)
     encoder.eval()
     with torch.no_grad():
         parts = torch.from_numpy(study.subjects[test]).split(32)
-        found = torch.cat([head(encoder.features(encoder.motion(unit.cines[part])))[:, 0] for part in parts])
-    found = found.sigmoid() if classes else found * spread + centre
-    return _metrics(study.kind, found.numpy(), true)
-
-
-def _metrics(kind: str, found: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Return ACC and AUC of probabilities, or MAE and R² of numbers."""
-    if kind == "classification":
-        return {"acc": float(((found > 0.5) == (true > 0.5)).mean()), "auc": auc(found, true > 0.5)}
-    residual = ((found - true) ** 2).sum() / ((true - true.mean()) ** 2).sum()
-    return {"mae": float(np.abs(found - true).mean()), "r2": float(1.0 - residual)}
+        found = torch.cat([head(encoder.features(encoder.motion(unit.cines[part]))) for part in parts])
+    return metrics_of_task(study, said(study, found, scale), true)
 
 
 def _folds(study: DownstreamTask, count: int, seed: int) -> np.ndarray:
     """Return (count,) fold of every real cine, stratified by class or rank of a study's target."""
     rng = np.random.default_rng([seed, 32])
-    target = np.full(count, study.targets.min() - 1.0)  # cines that the study does not ask about are a stratum apart
-    target[study.subjects] = study.targets
+    target = np.full(count, study.strata.min() - 1.0)  # cines that the study does not ask about are a stratum apart
+    target[study.subjects] = study.strata
     order = np.lexsort((rng.random(count), target))
     groups = np.empty(count, dtype=int)
     for first in range(0, count, FOLDS):
@@ -261,8 +238,13 @@ def _summary(values: list[dict[str, float]]) -> dict[str, list[float]]:
 
 
 def metrics_of(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the names of a study's metrics."""
-    return [key for key in rows[0] if key not in ("mix", "synthetic", "gain")]
+    """Return the names of a study's metrics; those of single phenotypes are in ``part_metrics_of``."""
+    return [key for key in rows[0] if key not in ("mix", "synthetic", "gain") and not key.startswith(PARTS)]
+
+
+def part_metrics_of(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the metrics of single phenotypes."""
+    return [key for key in rows[0] if key.startswith(PARTS)]
 
 
 def row_words(mix: int | str) -> str:

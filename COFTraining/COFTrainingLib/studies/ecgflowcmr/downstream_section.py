@@ -7,7 +7,7 @@ import numpy as np
 from COFTrainingLib.evaluation.report.figures import COLOURS, INK, MAIN, new_figure, svg
 from COFTrainingLib.evaluation.report.papers import published
 from COFTrainingLib.evaluation.report.section import Figure, Section, Table
-from COFTrainingLib.studies.ecgflowcmr.downstream import CEILING, MEAN, SCRATCH, metrics_of, row_words
+from COFTrainingLib.studies.ecgflowcmr.downstream import CEILING, MEAN, SCRATCH, metrics_of, part_metrics_of, row_words
 
 METRIC_WORDS = {"acc": "Accuracy", "auc": "AUC", "mae": "MAE", "r2": "R²"}
 
@@ -34,10 +34,22 @@ def downstream_section(studies: dict[str, Any]) -> Section:
                    *(f"{m.upper()} over real alone" for m in metrics))  # fmt: skip
         title = f"{name}, n = {study['subjects']}"
         section.tables.append(Table(f"downstream_{name}", title, columns, rows))
+        if part_metrics_of(study["rows"]):
+            section.tables.append(_phenotypes(name, study["rows"]))
         if any(isinstance(row["mix"], int) for row in study["rows"]):
             section.figures.append(Figure(f"downstream_{name}", title, mixing_curve(study["rows"], title)))
     section.tables.append(published("downstream_published"))
     return section
+
+
+def _phenotypes(name: str, rows: list[dict[str, Any]]) -> Table:
+    """Return the table of single phenotypes: R² and MAE of each, one column a row of the study."""
+    columns = ("Phenotype", *(row_words(row["mix"]) for row in rows))
+    cells = []
+    for part in [key.removeprefix("r2 ") for key in part_metrics_of(rows) if key.startswith("r2 ")]:
+        found = [(row[f"r2 {part}"][0], row.get(f"mae {part}", [float("nan")])[0]) for row in rows]
+        cells.append((part, *(f"{r2:.3f} ({mae:.3g})" for r2, mae in found)))
+    return Table(f"downstream_{name}_each", f"{name}: R² (MAE) of each", columns, cells)
 
 
 def mixing_curve(rows: list[dict[str, Any]], title: str) -> bytes:

@@ -27,7 +27,7 @@ from COFTrainingLib.training.bundles.provenance import (
 )
 from COFTrainingLib.training.ecg.ecg_training import CONFIG, WEIGHTS, encoder_facts, load_encoder, load_statement
 from COFTrainingLib.training.motion.stage_two import POPULATION
-from COFTrainingLib.training.publishing import check_place, publish, staged
+from COFTrainingLib.training.publishing import check_figures, check_place, staged
 
 DESCRIPTION = "Motion of both ventricles over one R–R interval, from the anatomy of an anchor and a 12-lead ECG."
 INTENDED_USE = (
@@ -91,7 +91,7 @@ def export_bundle(
         described["training"]["commands"] = commands
         metadata = save_bundle(folder, model, described, parts and parts[0], registration and registration[0])
         write_docs(folder, metadata, settings, {"metrics": figures})
-        publish(folder, out, load_bundle(folder).weights_sha256, figures, metrics)
+        check_figures(load_bundle(folder).weights_sha256, figures, metrics)
     return out
 
 

@@ -14,7 +14,7 @@ from COFTrainingLib.training.ecg.ecg_training import WEIGHTS, encoder_facts
 from COFTrainingLib.training.loop.run_folder import config_diff, plain
 from COFTrainingLib.training.loop.settings import applied
 from COFTrainingLib.training.motion.stage_two import CONFIG, FINISHED, weights_of
-from COFTrainingLib.training.segmenter.segmenter import STARTED_FROM, SegmenterConfig, subject_seeds
+from COFTrainingLib.training.segmenter.segmenter import RECORDED, STARTED_FROM, SegmenterConfig, subject_seeds
 
 SEGMENTER, SETTINGS = "segmenter.json", "configuration.json"
 PLACE = frozenset({"device", "threads"})
@@ -194,7 +194,17 @@ def segmenter_of(run: Path, given: Path | str | None) -> tuple[Path, dict[str, A
     if settings.is_file():
         facts["configuration"] = without_place(json.loads(settings.read_text(encoding="utf-8")))
         facts["subject_seeds"] = _segmenters_subjects(files.parent, facts["configuration"])
+    terms = files.parent / RECORDED
+    if terms.is_file():  # its caches were of recordings: of drawn patients it met those of the weights it began with
+        told = json.loads(terms.read_text(encoding="utf-8"))
+        return files, {**facts, **told, "subject_seeds": _before(files.parent) or []}
     return files, {"trained_on": "analytic phantoms of random contrast; no person's data", **facts}
+
+
+def _before(run: Path) -> list[dict[str, Any]] | None:
+    """Return whom the weights that a training began with had met, as JSON; None where it began with none."""
+    before = run / STARTED_FROM
+    return json.loads(before.read_text(encoding="utf-8"))["subject_seeds"] if before.is_file() else None
 
 
 def _segmenters_subjects(run: Path, configuration: dict[str, Any]) -> list[dict[str, Any]] | None:

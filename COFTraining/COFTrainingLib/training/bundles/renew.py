@@ -16,7 +16,7 @@ from COFTrainingLib.training.bundles.provenance import retraining_commands, segm
 from COFTrainingLib.training.motion.ef_interval import fit_ef_interval
 from COFTrainingLib.training.motion.stage_two import POPULATION
 from COFTrainingLib.training.motion.stage_two_settings import Calibration
-from COFTrainingLib.training.publishing import check_place, publish, staged
+from COFTrainingLib.training.publishing import check_figures, check_place, staged
 
 FIGURES = ("metrics", "real_hearts")
 
@@ -83,7 +83,7 @@ def renew_bundle(
         given = {"metrics": read_figures(metrics), "real_hearts": read_figures(real_hearts)}
         figures |= {name: values for name, values in given.items() if values}
         write_docs(folder, metadata, settings, figures)
-        publish(folder, out, load_bundle(folder).weights_sha256, figures["metrics"], metrics)
+        check_figures(load_bundle(folder).weights_sha256, figures["metrics"], metrics)
     return out
 
 

@@ -29,6 +29,10 @@ LIKELIHOODS = {"ef": 1.0, "rv_ef": 0.4, "t_es_over_rr": 0.4}
 HELD_OUT = 2000
 
 
+UNKNOWN = -100
+"""A class that is not known of a recorded ECG."""
+
+
 def train_ecg_encoder(
     out_dir: Path | str,
     cohort: EcgCohort,
@@ -111,7 +115,7 @@ def encoder_loss(reading: EcgReading, targets: dict[str, torch.Tensor], weight: 
 
     Args:
         reading: What the head reads.
-        targets: By name, each (B,).
+        targets: By name, each (B,); NaN, or ``UNKNOWN`` of a class, where it is not known: such teach nothing.
         weight: Of the plain error added to each likelihood, which alone neglects cases it holds for uncertain.
     """
     mishap = targets["mishap"].long()
@@ -120,23 +124,30 @@ def encoder_loss(reading: EcgReading, targets: dict[str, torch.Tensor], weight: 
     loss = functional.cross_entropy(reading.mishap_logits, mishap)
     for name, share in LIKELIHOODS.items():
         scale = READING_UNITS[name][1]
-        error = (getattr(reading, name) - targets[name]) / scale
+        error = _difference(reading, targets, name) / scale
+        known = per_sound * targets[name].isfinite()
         log_variance = getattr(reading, LOG_VARIANCES[name]) - 2.0 * math.log(scale)
         likelihood = 0.5 * (error.square() * torch.exp(-log_variance) + log_variance)
-        loss = loss + share * ((likelihood + weight * 4.0 * error.square()) * per_sound).sum()
+        loss = loss + share * ((likelihood + weight * 4.0 * error.square()) * known).sum()
     for name, share in WEIGHTS.items():
-        difference = (getattr(reading, name) - targets[name]) / READING_UNITS[name][1]
+        difference = _difference(reading, targets, name) / READING_UNITS[name][1]
         each = functional.smooth_l1_loss(difference, torch.zeros_like(difference), beta=0.5, reduction="none")
         loss = loss + share * (each * per_sound).sum()
     for logits, name, share in (
         (reading.territory_logits, "territory", 0.5),
         (reading.conduction_logits, "conduction", 0.2),
     ):
-        each = functional.cross_entropy(logits, targets[name].long(), reduction="none")
+        each = functional.cross_entropy(logits, targets[name].long(), reduction="none", ignore_index=UNKNOWN)
         loss = loss + share * (each * per_sound).sum()
     with torch.no_grad():
         numbers = _numbers(reading, targets, sound > 0)
     return loss, numbers
+
+
+def _difference(reading: EcgReading, targets: dict[str, torch.Tensor], name: str) -> torch.Tensor:
+    """Return (B,) reading less target; 0 where the target is not known."""
+    target = targets[name]
+    return torch.where(target.isfinite(), getattr(reading, name) - target.nan_to_num(), 0.0)
 
 
 def _numbers(reading: EcgReading, targets: dict[str, torch.Tensor], sound: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -13,8 +13,10 @@ from COFGeneratorLib.generator.ef_statement import EfStatement, StatementConfig
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
 from COFGeneratorLib.weights import load_weights, save_exact
 
+from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.training.ecg.ecg_cohort import MISHAP_SHARE, OVERSAMPLED, EcgCohort, synthesise_cohort
 from COFTrainingLib.training.ecg.ecg_encoder import calibrate_territories, train_ecg_encoder
+from COFTrainingLib.training.ecg.recorded_ecgs import joined, recorded_ecgs
 from COFTrainingLib.training.ecg.statement_training import StatementTraining, fit_statement
 from COFTrainingLib.training.loop.loop import LoopConfig, Progress, TrainedRun
 from COFTrainingLib.training.loop.ranks import first_rank_first
@@ -58,16 +60,20 @@ def train_ecg(
     *,
     workers: int = 1,
     resume: bool = False,
+    recordings: Cohort | None = None,
     progress: Progress | None = None,
 ) -> TrainedRun:
     """Train an encoder as a configuration says; the records are made once and kept in the run folder.
+
+    The ECGs of ``recordings``, with the function of their hearts, are learnt from beside synthetic ones, which alone
+    elect the weights and calibrate what is stated.
 
     Raises:
         TrainingError: If the folder holds another run.
     """
     out_dir = Path(out_dir)
     with first_rank_first() as ranks:
-        _prepare(out_dir, config, workers, resume or not ranks.first)
+        _prepare(out_dir, config, workers, resume or not ranks.first, recordings)
     cohort = EcgCohort.load(out_dir / RECORDS)
     run = train_ecg_encoder(
         out_dir, cohort, records=config.records, batch=config.batch, encoder=config.encoder, loop=config.loop,
@@ -131,7 +137,7 @@ def load_statement(folder: Path) -> EfStatement | None:
     return statement.eval()
 
 
-def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool) -> None:
+def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool, recordings: Cohort | None) -> None:
     """Take a folder for a training, and make its records.
 
     Raises:
@@ -145,6 +151,8 @@ def _prepare(out_dir: Path, config: EcgTraining, workers: int, resume: bool) -> 
         made = synthesise_cohort(
             count, config.loop.seed, OVERSAMPLED, mishaps=MISHAP_SHARE, beats=config.encoder.beats, workers=workers
         )
+        if recordings is not None:
+            made = joined(recorded_ecgs(recordings, beats=config.encoder.beats, workers=workers), made)
         with replacing(records) as beside:
             made.save(beside)
     if not (out_dir / SETTINGS).is_file():

@@ -11,7 +11,7 @@ from COFGeneratorLib.errors import TrainingError
 from COFTrainingLib.training.ecgflowcmr.settings import EcgFlowTraining
 from COFTrainingLib.training.ecgflowcmr.stages import SETTINGS, STAGES, assemble_ecgflow_model, load_segmenter
 from COFTrainingLib.training.loop.settings import applied
-from COFTrainingLib.training.publishing import card, check_place, publish, staged
+from COFTrainingLib.training.publishing import card, check_figures, check_place, staged
 
 DESCRIPTION = "A cine of one plane of a synthetic heart, over one R–R interval, from a 12-lead ECG alone."
 INTENDED_USE = (
@@ -85,7 +85,7 @@ def export_ecgflow(
         (docs / "configuration.json").write_text(json.dumps(asdict(config), indent=1) + "\n", encoding="utf-8")
         if figures:
             (docs / "metrics.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-        publish(folder, out, load_ecgflow_bundle(folder).weights_sha256, figures, metrics)
+        check_figures(load_ecgflow_bundle(folder).weights_sha256, figures, metrics)
     return out
 
 

@@ -15,6 +15,7 @@ from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs.events import read_events
 from COFGeneratorLib.weights import load_weights, save_weights
 
+from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects
 from COFTrainingLib.training.loop.loop import LoopConfig, Progress
 from COFTrainingLib.training.segmenter.assessor_network import (
@@ -26,7 +27,13 @@ from COFTrainingLib.training.segmenter.assessor_network import (
     build_assessor,
     weights_sha256,
 )
-from COFTrainingLib.training.segmenter.segmenter import VALIDATION_SEED_OFFSET, segmenter_loop, train_on_tissues
+from COFTrainingLib.training.segmenter.segmenter import (
+    VALIDATION_SEED_OFFSET,
+    Caches,
+    recorded_caches,
+    segmenter_loop,
+    train_on_tissues,
+)
 from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig
 from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache
 
@@ -75,7 +82,7 @@ class AssessorTraining:
 
 def train_assessor(
     out_dir: Path | str, config: AssessorTraining | None = None, *, cache_dir: Path | str | None = None,
-    workers: int = 1, resume: bool = False, progress: Progress | None=None,
+    workers: int = 1, resume: bool = False, cohort: Cohort | None = None, progress: Progress | None=None,
 ) -> Path:  # fmt: skip
     """Train the assessor and write its folder.
 
@@ -85,6 +92,7 @@ def train_assessor(
         cache_dir: Where tissue maps are kept, made where missing; ``out_dir/cache`` where None.
         workers: Processes that make them.
         resume: Go on with a run that was stopped.
+        cohort: Labelled recordings to learn from in place of drawn patients; its validation split elects the weights.
         progress: Called with every event.
 
     Returns:
@@ -95,9 +103,13 @@ def train_assessor(
     """
     config, out_dir = config or AssessorTraining(), Path(out_dir)
     cache_dir = Path(cache_dir) if cache_dir is not None else out_dir / "cache"
-    caches = (
-        TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects),
-        TissueCache(make_cache(cache_dir / "validation", config.validation, workers), config.validation_subjects),
+    caches: Caches = (
+        recorded_caches(cache_dir, cohort, config.cache, workers)
+        if cohort is not None
+        else (
+            TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects),
+            TissueCache(make_cache(cache_dir / "validation", config.validation, workers), config.validation_subjects),
+        )
     )
     torch.manual_seed(config.loop.seed)
     network = build_assessor(config.network)
@@ -112,10 +124,10 @@ def train_assessor(
         network, batches, caches, out_dir, config.loop, validation_batches=config.validation_batches,
         described=described, resume=resume, progress=progress,
     )  # fmt: skip
-    return write_assessor(out_dir, out_dir / "assessor", config)
+    return write_assessor(out_dir, out_dir / "assessor", config, cohort)
 
 
-def write_assessor(run: Path | str, out: Path | str, config: AssessorTraining) -> Path:
+def write_assessor(run: Path | str, out: Path | str, config: AssessorTraining, cohort: Cohort | None = None) -> Path:
     """Write the assessor of a finished run: weights in eight bits, and ``assessor.json`` that says all about it.
 
     What is in ``out`` is replaced; returns ``out``.
@@ -127,8 +139,7 @@ def write_assessor(run: Path | str, out: Path | str, config: AssessorTraining) -
         "format": FORMAT,
         "family": FAMILY,
         "network": config.network.to_json(),
-        "trained_on": "analytic phantoms of random contrast; no person's data",
-        "subject_seeds": [block.to_json() for block in config.subject_seeds],
+        **whom_it_met(config, cohort),
         "steps": config.loop.steps,
         "seeds": {"loop": config.loop.seed, "batches": config.batches.seed},
         "validation": _elected(run),
@@ -138,6 +149,26 @@ def write_assessor(run: Path | str, out: Path | str, config: AssessorTraining) -
     }
     write_json(out / DESCRIPTION, described)
     return out
+
+
+def whom_it_met(config: AssessorTraining, cohort: Cohort | None) -> dict[str, Any]:
+    """Return what ``assessor.json`` says of the patients: drawn by seeds, or recorded under the terms of a cohort.
+
+    Recorded people stand as marks in the run's ``people.json``, which stays there.
+    """
+    if cohort is None:
+        return {
+            "trained_on": "analytic phantoms of random contrast; no person's data",
+            "subject_seeds": [block.to_json() for block in config.subject_seeds],
+        }
+    header = cohort.header
+    return {
+        "trained_on": f"recorded, labelled cines of {header.name}",
+        "licence": header.licence,
+        "manifest_sha256": cohort.fingerprint(),
+        "persons": {split: len({s.person for s in cohort.used(split)}) for split in ("train", "valid")},
+        "subject_seeds": [],
+    }
 
 
 def _elected(run: Path) -> dict[str, float]:

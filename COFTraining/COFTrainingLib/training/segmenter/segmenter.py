@@ -15,16 +15,22 @@ from COFGeneratorLib.anatomy.segmenters.segmenter_network import NetworkConfig, 
 from COFGeneratorLib.files import write_json
 from COFGeneratorLib.weights import load_weights
 
+from COFTrainingLib.cohort.manifest import Cohort
 from COFTrainingLib.cohort.seeds import SeedBlock, numbered_subjects
 from COFTrainingLib.training.loop.loop import LoopConfig, Loss, Progress, RunOptions, TrainedRun, train
 from COFTrainingLib.training.loop.precision import full_precision
-from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig, SegmenterBatches, coarse_batches
+from COFTrainingLib.training.segmenter.recorded import RecordedStacks, StackSizes, batches_of, cut_cohort
+from COFTrainingLib.training.segmenter.segmenter_batches import BatchConfig, coarse_batches
 from COFTrainingLib.training.segmenter.segmenter_cache import CacheConfig, TissueCache, make_cache
 
 VALIDATION_SEED_OFFSET = 1_000_003
+Caches = tuple[TissueCache | RecordedStacks, TissueCache | RecordedStacks]
+"""Whom to train on, and who elects the weights."""
 DICE_WEIGHT = 0.3
 """Of the soft Dice beside the cross-entropy. Dice alone is best served by drawing all that may belong to a structure:
 at equal weights walls came out a tenth too large on held-out phantoms."""
+RECORDED = "recorded_training.json"
+"""In the run folder of a training on recordings: which, under what terms."""
 STARTED_FROM = "started_from.json"
 """In the run folder of a training that began with other weights: whom those had met."""
 
@@ -81,7 +87,7 @@ def dice_and_cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> Loss:
 def train_on_tissues(
     network: torch.nn.Module,
     batches: BatchConfig,
-    caches: tuple[TissueCache, TissueCache],
+    caches: Caches,
     out_dir: Path,
     loop: LoopConfig,
     *,
@@ -94,7 +100,7 @@ def train_on_tissues(
     ``caches`` are patients to train on, and those of whom ``validation_batches`` elect the best weights; ``described``
     is frozen into the run's configuration.
     """
-    drawn, held_out = (SegmenterBatches(cache, batches) for cache in caches)
+    drawn, held_out = (batches_of(cache, batches) for cache in caches)
 
     def loss_fn(model: torch.nn.Module, batch: dict[str, Any], _generator: torch.Generator) -> Loss:
         return dice_and_cross_entropy(model(batch["image"]), batch["label"])
@@ -113,7 +119,7 @@ def train_on_tissues(
 
 
 def train_scale(
-    scale: str, config: SegmenterConfig, caches: tuple[TissueCache, TissueCache], out_dir: Path,
+    scale: str, config: SegmenterConfig, caches: Caches, out_dir: Path,
     *, start_from: Path | None = None, **options: Unpack[RunOptions],
 ) -> TrainedRun:  # fmt: skip
     """Train the ``"fine"`` or the ``"coarse"`` network; ``start_from`` is a file of weights to begin with."""
@@ -132,7 +138,8 @@ def train_scale(
 
 def train_segmenter(
     out_dir: Path | str, config: SegmenterConfig | None = None, *, cache_dir: Path | str, workers: int = 1,
-    resume: bool = False, start_from: Path | str | None = None, progress: Progress | None=None,
+    resume: bool = False, start_from: Path | str | None = None, cohort: Cohort | None = None,
+    progress: Progress | None=None,
 ) -> Path:  # fmt: skip
     """Train both networks and write the segmenter's folder.
 
@@ -143,6 +150,7 @@ def train_segmenter(
         workers: Processes that make them.
         resume: Go on with a run that was stopped.
         start_from: A segmenter folder whose weights to begin with.
+        cohort: Labelled recordings to learn from in place of drawn patients; its validation split elects the weights.
         progress: Called with every event.
 
     Returns:
@@ -155,9 +163,13 @@ def train_segmenter(
     if start_from is not None:
         out_dir.mkdir(parents=True, exist_ok=True)
         write_json(out_dir / STARTED_FROM, {"subject_seeds": _met_before(Path(start_from))})
-    caches = (
-        TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects),
-        TissueCache(make_cache(cache_dir / "validation", held_out, workers), config.validation_subjects),
+    caches: Caches = (
+        recorded_caches(cache_dir, cohort, config.cache, workers)
+        if cohort is not None
+        else (
+            TissueCache(make_cache(cache_dir / "train", config.cache, workers), config.cache.subjects),
+            TissueCache(make_cache(cache_dir / "validation", held_out, workers), config.validation_subjects),
+        )
     )
     for scale in ("fine", "coarse"):
         run = out_dir / scale
@@ -169,6 +181,21 @@ def train_segmenter(
             progress=progress,
         )  # fmt: skip
     return write_segmenter(out_dir, config)
+
+
+def recorded_caches(
+    folder: Path, cohort: Cohort, config: CacheConfig, workers: int
+) -> tuple[RecordedStacks, RecordedStacks]:
+    """Return the labelled frames of a cohort's training and validation split, cut to a configuration's sizes.
+
+    Raises:
+        TrainingError: If a split has none.
+    """
+    sizes = StackSizes(config.fine_size, config.fine_mm, config.coarse_size, config.coarse_mm)
+    train, valid = (
+        cut_cohort(folder / f"recorded-{split}", cohort, split, sizes, workers=workers) for split in ("train", "valid")
+    )
+    return train, valid
 
 
 def subject_seeds(config: SegmenterConfig) -> list[SeedBlock]:
