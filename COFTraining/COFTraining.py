@@ -42,20 +42,28 @@ class COFTrainingParameterNode:
 
     stage - Which network is trained.
     configuration - Named configuration.
+    planeStage - Which stage of ECGFlowCMR is trained.
+    planeConfiguration - Named configuration of ECGFlowCMR.
     steps - Steps of the training; 0 as the configuration says.
     learningRate - Peak learning rate; 0 as the configuration says.
     runName - Folder of the run under the runs folder.
     subjects - Number of subjects of a synthetic cohort.
+    split - Subjects of the cohort that an evaluation judges.
     """
 
-    stage: Annotated[str, Choice(["teacher", "segmenter", "assessor", "ecg", "flow"])] = "teacher"
-    configuration: Annotated[str, Choice(["cof-plus", "cof-plus-cpu", "cof-v1", "cof-v2", "cof-v2-cpu", "smoke"])] = (
-        "cof-plus"
+    stage: Annotated[str, Choice(["flow", "ecg", "teacher", "segmenter", "assessor", "ecgflowcmr"])] = "flow"
+    configuration: Annotated[
+        str, Choice(["cof-plus", "cof-plus-cpu", "cof-v1", "cof-v2", "cof-v2-cpu", "cof-v2-large", "smoke"])
+    ] = "cof-plus"
+    planeStage: Annotated[str, Choice(["all", "pa-mae", "vae", "segmenter", "amdf"])] = "all"
+    planeConfiguration: Annotated[str, Choice(["ecgflowcmr-small", "ecgflowcmr", "ecgflowcmr-smoke"])] = (
+        "ecgflowcmr-small"
     )
     steps: Annotated[int, WithinRange(0, 10000000)] = 0
     learningRate: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
     runName: str = "run-1"
     subjects: Annotated[int, WithinRange(4, 100000)] = 64
+    split: Annotated[str, Choice(["test", "valid", "train", "all"])] = "test"
 
 
 class COFTrainingWidget(ModuleWidget):
@@ -97,6 +105,7 @@ class COFTrainingLogic(ScriptedLoadableModuleLogic):
         arguments: list[str],
         python: str | os.PathLike | None = None,
         template: str = "",
+        device: str = "auto",
     ) -> JobRunner:
         """Start ``cof ARGUMENTS`` as a job under a runs folder.
 
@@ -107,10 +116,11 @@ class COFTrainingLogic(ScriptedLoadableModuleLogic):
             arguments: Sub-command and arguments.
             python: Interpreter; Slicer's own where None.
             template: Command that runs the job elsewhere, with ``{command}`` or ``{shell}`` in the job's place.
+            device: What the job sees of the computer: ``"auto"`` (all), ``"cpu"`` or ``"cuda:N"``.
         """
         from COFTrainingLib.ui import commands
 
-        env = commands.training_environment(slicer.util.startupEnvironment() if python else os.environ)
+        env = commands.training_environment(slicer.util.startupEnvironment() if python else os.environ, device)
         return commands.start_job(
             Path(runsFolder),
             arguments,

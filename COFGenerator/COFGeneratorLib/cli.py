@@ -18,13 +18,19 @@ COMMANDS = {
     "generate": "COFGeneratorLib.commands.generate",
     "ecg": "COFGeneratorLib.commands.ecg",
     "batch": "COFGeneratorLib.commands.batch",
+    "acquisitions": "COFGeneratorLib.commands.acquisitions",
     "bundle": "COFGeneratorLib.commands.bundle",
     "register": "COFGeneratorLib.commands.register",
     "export": "COFGeneratorLib.commands.export",
     "view": "COFGeneratorLib.commands.view",
+    "completion": "COFGeneratorLib.commands.completion",
 }
 """Sub-command → the file that adds it to a parser (``add``), in the order in which help shows them."""
-BETWEEN_PROCESSES = {"ecg-trace": "COFGeneratorLib.commands.ecg_trace", "probe": "COFGeneratorLib.commands.probe"}
+BETWEEN_PROCESSES = {
+    "ecg-trace": "COFGeneratorLib.commands.ecg_trace",
+    "probe": "COFGeneratorLib.commands.probe",
+    "study": "COFGeneratorLib.commands.study",
+}
 """Sub-commands that windows call; help does not show them."""
 
 
@@ -41,6 +47,7 @@ def run_command(argv: Sequence[str] | None, commands: Mapping[str, str]) -> int:
 
     def run() -> int:
         arguments = build_parser({asked: known[asked]} if asked in known else commands).parse_args(argv)
+        arguments.whole_parser = lambda: build_parser(commands)
         return arguments.run(arguments)
 
     return run_safely(run)

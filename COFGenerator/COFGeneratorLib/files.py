@@ -5,12 +5,15 @@ import csv
 import hashlib
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@")
+PART_OF_A_NAME = 4
+"""Letters from which on a part of a path is looked for in messages; shorter ones are words of every text."""
 
 
 def sha256_of(path: str | Path) -> str:
@@ -70,6 +73,12 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], 
         writer.writerows(map(plain_cell, row) for row in rows)
 
 
+def append_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Add rows to a table of ``write_csv``; a kill may cut the last one short."""
+    with path.open("a", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(map(plain_cell, row) for row in rows)
+
+
 def plain_cell(value: Any) -> Any:
     """Return a table's cell: a text that a spreadsheet would run gets an apostrophe before it, None is empty."""
     if not isinstance(value, str):
@@ -81,3 +90,22 @@ def plain_cell(value: Any) -> Any:
     except ValueError:
         return f"'{value}"
     return value
+
+
+def without_names(message: str, paths: Mapping[str, str | Path], shared: Collection[str] = ()) -> str:
+    """Return a message with the names of files and folders replaced by what they are: they may be a person's.
+
+    Args:
+        message: Words that others may see.
+        paths: Files and folders by what they are.
+        shared: Parts of paths that are nobody's, and stay.
+    """
+    names: dict[str, str] = {}
+    for what, path in ((what, Path(path)) for what, path in paths.items()):
+        stem = path.name.partition(".")[0]
+        for part in (str(path), os.path.realpath(path), path.name, stem, *path.parts[:-1]):
+            if part == path.name or (len(part) >= PART_OF_A_NAME and part not in shared):
+                names.setdefault(part, f"<{what}>")
+    longest_first = sorted(filter(None, names), key=len, reverse=True)
+    pattern = "|".join(map(re.escape, longest_first))
+    return re.sub(rf"(?<!\w)(?:{pattern})(?!\w)", lambda found: names[found[0]], message) if pattern else message

@@ -11,6 +11,7 @@ COMMANDS = {
     "cohort": "COFTrainingLib.commands.cohort",
     "train": "COFTrainingLib.commands.train",
     "evaluate": "COFTrainingLib.commands.evaluate",
+    "benchmark": "COFTrainingLib.commands.benchmark",
     "ecgflowcmr": "COFTrainingLib.commands.ecgflowcmr",
 }
 """As ``COFGeneratorLib.cli.COMMANDS``; ``bundle`` can also make bundles here."""

@@ -56,7 +56,7 @@ def test_the_module_runs_as_a_program(repository):
         check=False,
     )
     assert run.returncode == 2
-    assert run.stderr.startswith("cof: ")
+    assert run.stderr.splitlines()[-1].startswith("cof: ")  # a busy machine says what it reads before
     assert not (repository / "COFGenerator" / "never").exists()
 
 
@@ -132,6 +132,6 @@ def test_windows_find_their_commands_without_any_package(repository, tmp_path):
 
 def test_cof_offers_the_commands_of_both_floors(cof):
     words = cof("--help").out
-    for command in ("generate", "batch", "bundle", "cohort", "train", "evaluate", "ecgflowcmr"):
+    for command in ("generate", "batch", "bundle", "cohort", "train", "evaluate", "benchmark", "ecgflowcmr"):
         assert f"\n    {command}" in words
     assert "probe" not in words

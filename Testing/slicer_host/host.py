@@ -14,7 +14,7 @@ ROOT = HERE.parents[1]
 MODULES = {"COFGenerator": ROOT / "COFGenerator", "COFTraining": ROOT / "COFTraining"}
 """Folder of each module file; an installed extension has both in one."""
 
-_LOGICS = ("Units", "Volumes", "Segmentations", "SubjectHierarchy", "Tables", "Texts", "Markups")
+_LOGICS = ("Units", "Volumes", "Segmentations", "SubjectHierarchy", "Tables", "Texts", "Markups", "Cameras")
 
 _started = None
 
@@ -117,6 +117,12 @@ class Host:
         scene = self._stack.enter_context(standalone_scene())
         self.scene = self.slicer.mrmlScene = scene
         self.slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+        self.layout_logic = self.slicer.vtkMRMLLayoutLogic()
+        self.layout_logic.SetMRMLScene(scene)
+        self.layout_node = self.layout_logic.GetLayoutNode()
+        self.layout_node.SetViewArrangement(self.slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        self.slice_logics: dict[str, object] = {}
+        self.layout_node.AddObserver("ModifiedEvent", self._give_slice_logics)
         share = tempfile.mkdtemp(prefix="cof-share-")
         logics = {}
         for name in _LOGICS:
@@ -135,7 +141,21 @@ class Host:
         modules["plots"] = types.SimpleNamespace(
             logic=lambda: types.SimpleNamespace(ShowChartInLayout=lambda chart: note(("ShowChartInLayout", chart)))
         )
+        editor = types.SimpleNamespace(
+            setSegmentationNode=lambda node: note(("setSegmentationNode", node)),
+            setSourceVolumeNode=lambda node: note(("setSourceVolumeNode", node)),
+        )
+        panel = types.SimpleNamespace(self=lambda: types.SimpleNamespace(editor=editor))
+        modules["segmenteditor"] = types.SimpleNamespace(widgetRepresentation=lambda: panel)
         self.slicer.modules = types.SimpleNamespace(**modules)
+
+    def _give_slice_logics(self, *_args) -> None:
+        """The widgets of slice views make these, and with them the nodes that say which volumes are shown."""
+        for tag in ("COFShortAxis", "COFHorizontalLongAxis", "COFVerticalLongAxis"):
+            if tag not in self.slice_logics and self.scene.GetSingletonNode(tag, "vtkMRMLSliceNode") is not None:
+                logic = self.slice_logics[tag] = self.slicer.vtkMRMLSliceLogic()
+                logic.SetMRMLScene(self.scene)
+                logic.AddSliceNode(tag)
 
     def _make_app(self) -> None:
         qt, host = self.qt, self
@@ -191,6 +211,7 @@ class Host:
         util.modulePath = lambda name: str(self.modules[name] / f"{name}.py")
         util.startupEnvironment = lambda: dict(os.environ)
         util.setSliceViewerLayers = lambda **layers: note(("setSliceViewerLayers", layers))
+        util.selectModule = lambda name: note(("selectModule", name))
         util.errorDisplay = lambda text, *args, **options: self.messages.append(text)
         util.infoDisplay = lambda text, *args, **options: self.messages.append(text)
 

@@ -15,78 +15,83 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT / "COFGenerator")]
 SIZE = 360
 """Width and height of one view, pixels."""
-
-FIELD_MM = 170.0
+CHART_MARGINS = (56, 44, 16, 30)
+"""Left, bottom, right and top of the chart, pixels."""
 
 
 def main() -> int:
-    """Make ``result-slices.png`` and ``result-3d.png``."""
+    """Make ``result-slices.png``, ``result-3d.png`` and, beside a picture of the panel, ``window.png``."""
     parser = argparse.ArgumentParser(description="Draw a result in Slicer's views.")
     parser.add_argument("result", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "pictures" / "large")
     arguments = parser.parse_args()
     from COFGeneratorLib.scene import load_result, standalone_scene
+    from COFGeneratorLib.scene.heart_planes import heart_planes
 
     with standalone_scene() as scene:
         nodes = load_result(arguments.result, scene)
         es_frame = int(nodes.facts.get("es_frame") or nodes.cine.GetNumberOfDataNodes() // 3)
-        views = Views(scene)
+        views, planes = Views(scene, nodes), heart_planes(nodes)
         slices, bodies = [], []
         for frame in (0, es_frame):
             nodes.show_frame(frame)
-            slices += [views.slice_picture(nodes, along) for along in ("short axis", "long axis")]
-            bodies.append(views.body_picture(nodes))
+            slices += [views.slice_picture(plane) for plane in (planes.short_axis, planes.horizontal_long_axis)]
+            bodies.append(views.body_picture())
         write_row(slices, arguments.out / "result-slices.png")
         write_row(bodies, arguments.out / "result-3d.png")
+        panel = arguments.out / "COFGenerator-done.png"
+        if panel.is_file():
+            write_window(panel, views.layout_picture(), arguments.out / "window.png")
     return 0
 
 
 class Views:
-    """Slice and 3-D views over a scene.
+    """Slice, 3-D and chart views of a result.
 
     Args:
         scene: vtkMRMLScene.
+        nodes: ``ResultNodes``.
     """
 
-    def __init__(self, scene):
+    def __init__(self, scene, nodes):
         import slicer
         import vtk
+        from COFGeneratorLib.scene.heart_planes import heart_planes
 
-        self.slicer, self.vtk, self.scene = slicer, vtk, scene
+        self.slicer, self.vtk, self.scene, self.nodes = slicer, vtk, scene, nodes
+        self.planes = heart_planes(nodes)
         self.application = slicer.vtkMRMLApplicationLogic()
         self.application.SetMRMLScene(scene)
         self._count = 0
 
-    def slice_picture(self, nodes, along: str):
-        """Return the picture of a slice through the heart: short axis, or the plane through the long axis."""
+    def layout_picture(self):
+        """Return the picture of the cardiac layout at the shown frame, as ``scene.cardiac_layout`` places its views."""
         import numpy as np
-        from COFGeneratorLib.scene.volumes import ijk_to_ras_of, volume_array
 
-        slicer, vtk = self.slicer, self.vtk
-        cine, labels = nodes.proxy("cine"), nodes.proxy("labels")
-        matrix = ijk_to_ras_of(cine)
-        k, j, i = np.nonzero(volume_array(labels) == 1)
-        centre = (matrix @ [i.mean(), j.mean(), k.mean(), 1.0])[:3]
-        axes = axes_of(labels)
-        short = along == "short axis"
-        right, up, normal = (axes[:, 0], -axes[:, 1], axes[:, 2]) if short else (axes[:, 0], axes[:, 2], axes[:, 1])
+        upper = [self.slice_picture(self.planes.short_axis, SIZE * 3 // 2), self.body_picture(SIZE * 3 // 2)]
+        lower = [
+            self.slice_picture(self.planes.horizontal_long_axis),
+            self.slice_picture(self.planes.vertical_long_axis),
+        ]
+        lower.append(self.chart_picture())
+        return np.concatenate([np.concatenate(row, axis=1) for row in (upper, lower)])
+
+    def slice_picture(self, plane, size=SIZE):
+        """Return the picture of a plane, (4, 4) slice → RAS, with the labels' outlines."""
+        from COFGeneratorLib.scene.heart_planes import place_slice
+
+        slicer, vtk, nodes = self.slicer, self.vtk, self.nodes
         logic = slicer.vtkMRMLSliceLogic()
         logic.SetMRMLApplicationLogic(self.application)
         logic.SetMRMLScene(self.scene)
         self._count += 1
         logic.AddSliceNode(f"Cof{self._count}")
         node, composite = logic.GetSliceNode(), logic.GetSliceCompositeNode()
-        to_ras = vtk.vtkMatrix4x4()
-        for row in range(3):
-            for column, vector in enumerate((right, up, normal, centre)):
-                to_ras.SetElement(row, column, float(vector[row]))
-        node.GetSliceToRAS().DeepCopy(to_ras)
-        node.SetDimensions(SIZE, SIZE, 1)
-        node.SetFieldOfView(FIELD_MM, FIELD_MM, 1.0)
+        node.SetDimensions(size, size, 1)
         node.SetUseLabelOutline(True)
-        node.UpdateMatrices()
-        composite.SetBackgroundVolumeID(cine.GetID())
-        composite.SetLabelVolumeID(labels.GetID())
+        place_slice(node, plane, self.planes.extent_mm)
+        composite.SetBackgroundVolumeID(nodes.proxy("cine").GetID())
+        composite.SetLabelVolumeID(nodes.proxy("labels").GetID())
         composite.SetLabelOpacity(0.9)
         logic.UpdatePipeline()
         port = logic.GetImageDataConnection()
@@ -98,17 +103,16 @@ class Views:
         actor.SetMapper(mapper)
         renderer = vtk.vtkRenderer()
         renderer.AddViewProp(actor)
-        picture = self._drawn(renderer)
+        picture = self._drawn(renderer, self._window(renderer, size))
         logic.SetMRMLScene(None)
         return picture
 
-    def body_picture(self, nodes):
-        """Return the picture of the labels' surfaces in a 3-D view."""
-        import numpy as np
-        from COFGeneratorLib.scene.surfaces import show_surfaces
+    def body_picture(self, size=SIZE):
+        """Return the picture of the beating surfaces in a 3-D view."""
+        from COFGeneratorLib.scene.surfaces import beating_surfaces
 
-        slicer, vtk = self.slicer, self.vtk
-        models = show_surfaces(self.scene, nodes)
+        slicer, vtk, planes = self.slicer, self.vtk, self.planes
+        beating_surfaces(self.scene, self.nodes)
         view = self.scene.GetFirstNodeByClass("vtkMRMLViewNode")
         if view is None:
             view = self.scene.AddNewNodeByClass("vtkMRMLViewNode")
@@ -118,7 +122,7 @@ class Views:
         renderer.SetBackground(0.76, 0.76, 0.91)
         renderer.SetBackground2(0.45, 0.47, 0.75)
         renderer.GradientBackgroundOn()
-        window = self._window(renderer)
+        window = self._window(renderer, size)
         interactor = vtk.vtkGenericRenderWindowInteractor()
         interactor.SetRenderWindow(window)
         factory = slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance()
@@ -128,33 +132,52 @@ class Views:
                 factory.RegisterDisplayableManager(name)
         group = factory.InstantiateDisplayableManagers(renderer)
         group.SetMRMLDisplayableNode(view)
-        axes = axes_of(nodes.proxy("labels"))
-        bounds = np.array([0.0] * 6)
-        models[1].GetRASBounds(bounds)
-        centre = bounds.reshape(3, 2).mean(axis=1)
-        eye = centre - 300.0 * axes[:, 1] + 130.0 * axes[:, 2] - 90.0 * axes[:, 0]
         camera = renderer.GetActiveCamera()
-        camera.SetFocalPoint(*centre)
-        camera.SetPosition(*eye)
-        camera.SetViewUp(*axes[:, 2])
+        camera.SetFocalPoint(*planes.centre_ras)
+        camera.SetPosition(*planes.eye_ras)
+        camera.SetViewUp(*planes.up_ras)
         camera.SetViewAngle(27.0)
         renderer.ResetCameraClippingRange()
         picture = self._drawn(renderer, window)
         group.SetMRMLDisplayableNode(None)
         return picture
 
-    def _window(self, renderer):
+    def chart_picture(self):
+        """Return the picture of the chart: its series as lines over time, as the desktop's plot view draws them."""
+        vtk, chart_node = self.vtk, self.nodes.chart
+        chart = vtk.vtkChartXY()
+        chart.SetShowLegend(True)
+        chart.SetBorders(*CHART_MARGINS)
+        for axis, title in ((1, chart_node.GetXAxisTitle()), (0, chart_node.GetYAxisTitle())):
+            chart.GetAxis(axis).SetTitle(title)
+        for index in range(chart_node.GetNumberOfPlotSeriesNodes()):
+            series = chart_node.GetNthPlotSeriesNode(index)
+            line = chart.AddPlot(vtk.vtkChart.LINE)
+            line.SetInputData(series.GetTableNode().GetTable(), series.GetXColumnName(), series.GetYColumnName())
+            line.SetLabel(series.GetName())
+            line.SetColorF(*series.GetColor())
+            line.SetWidth(2.0)
+        scene = vtk.vtkContextScene()
+        scene.AddItem(chart)
+        actor = vtk.vtkContextActor()
+        actor.SetScene(scene)
+        renderer = vtk.vtkRenderer()
+        renderer.SetBackground(1.0, 1.0, 1.0)
+        renderer.AddActor(actor)
+        scene.SetRenderer(renderer)
+        return self._drawn(renderer, self._window(renderer, SIZE))
+
+    def _window(self, renderer, size):
         window = self.vtk.vtkRenderWindow()
         window.SetOffScreenRendering(1)
         window.SetMultiSamples(4)
-        window.SetSize(SIZE, SIZE)
+        window.SetSize(size, size)
         window.AddRenderer(renderer)
         return window
 
-    def _drawn(self, renderer, window=None):
+    def _drawn(self, renderer, window):
         from vtk.util import numpy_support
 
-        window = window or self._window(renderer)
         window.Render()
         grab = self.vtk.vtkWindowToImageFilter()
         grab.SetInput(window)
@@ -167,17 +190,17 @@ class Views:
         )
 
 
-def axes_of(labels):
-    """Return the stack's axes (i, j, towards the base) as columns, RAS: the cavity is wider at the base."""
+def write_window(panel: Path, views, path: Path) -> None:
+    """Write the panel, as high as the views, with the views beside it: what a window of Slicer holds."""
     import numpy as np
-    from COFGeneratorLib.scene.volumes import ijk_to_ras_of, volume_array
+    from pictures import write_small
+    from PIL import Image
 
-    area = (volume_array(labels) == 1).sum(axis=(1, 2))
-    held = np.flatnonzero(area)
-    axes = ijk_to_ras_of(labels)[:3, :3]
-    axes = axes / np.linalg.norm(axes, axis=0)
-    third = max(len(held) // 3, 1)
-    return axes * (1.0, 1.0, 1.0 if area[held[-third:]].sum() > area[held[:third]].sum() else -1.0)
+    left = np.asarray(Image.open(panel).convert("RGB"))[: len(views)]
+    padded = np.full((len(views), left.shape[1], 3), left[-1, -1], np.uint8)
+    padded[: len(left)] = left
+    size = write_small(np.concatenate([padded, views], axis=1), path)
+    sys.stdout.write(f"{path.name} {size / 1000:.0f} kB\n")
 
 
 def write_row(pictures, path: Path) -> None:

@@ -114,8 +114,32 @@ def generator(stand_in, camera: Camera, work: Path) -> None:
     panel.view.result.nodes.show_frame(3)
     panel.ui.seekWidget.setMRMLSequenceBrowserNode(panel.view.result.nodes.browser)
     camera.take(panel, "COFGenerator-done")
+    compare(stand_in, panel)
+    camera.take(panel, "COFGenerator-compare", ("compareCollapsibleButton",))
     stand_in.close("COFGenerator")
     stand_in.scene.Clear(0)
+
+
+def compare(stand_in, panel) -> None:
+    """Compare the result with a cine of the same heart, here itself half a slice lower and a frame later."""
+    import numpy as np
+    from COFGeneratorLib.scene import attributes, volumes
+    from COFGeneratorLib.scene.bootstrap import update_proxies
+    from COFGeneratorLib.scene.saving import cine_array
+
+    nodes = panel.view.result.nodes
+    frames, labels = np.roll(cine_array(nodes.cine), 1, axis=0), np.roll(cine_array(nodes.labels), 1, axis=0)
+    matrix = volumes.ijk_to_ras_of(nodes.cine.GetNthDataNode(0)).copy()
+    matrix[:3, 3] += 0.5 * matrix[:3, 2]
+    indices = attributes.index_strings(volumes.index_values(nodes.cine))
+    browser = stand_in.scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Real cine browser")
+    cine = volumes.volume_sequence(stand_in.scene, "Real cine", frames, indices, matrix)
+    browser.SetAndObserveMasterSequenceNodeID(cine.GetID())
+    masks = volumes.volume_sequence(stand_in.scene, "Real labels", labels, indices, matrix, labels=True)
+    browser.AddSynchronizedSequenceNodeID(masks.GetID())
+    update_proxies(browser)
+    panel.ui.realSelector.setCurrentNode(browser)
+    panel.ui.compareButton.click()
 
 
 def use_the_real_thing(panel) -> None:

@@ -53,7 +53,7 @@ def test_a_beat_is_chosen_by_a_click_or_a_number_and_drives_the_generation(ready
     width = ready.ui.ecgPlotLabel.pixmap.width()
     for wanted in (4, 9):
         middle_ms = beats[wanted]["r_ms"] + 0.5 * beats[wanted]["rr_ms"]
-        press(host, ready.ui.ecgPlotLabel, 4 + (width - 8) * middle_ms / 10000.0, plot.height - 30)
+        press(host, ready.ui.ecgPlotLabel, 30 + (width - 34) * middle_ms / 10000.0, plot.height - 30)
         assert ready._parameterNode.beat == wanted
         assert ready.ui.beatSpinBox.value == wanted
         assert f"Beat {wanted} (of 0 to 10)" in ready.ui.ecgSummaryLabel.text
@@ -197,27 +197,24 @@ def test_colours_of_the_bullseye_follow_the_value():
     assert colour_of(None, 0.0, 10.0) == UNKNOWN
 
 
-def test_labels_are_shown_in_3d_on_demand_and_replaced(ready, host):
-    run(host, ready)
+def test_the_surfaces_beat_with_the_images(ready, host):
+    from COFGeneratorLib.scene.surfaces import surfaces_of
 
-    def models():
-        found = host.scene.GetNodesByClass("vtkMRMLModelNode")
-        found.UnRegister(None)
-        nodes = [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
-        return [node for node in nodes if node.GetAttribute("COF.role") == "surface"]
-
-    assert models() == []
-    ready.view.result.nodes.show_frame(0)
+    run(host, ready)  # the cardiac views show them
+    nodes = ready.view.result.nodes
+    models = surfaces_of(host.scene, nodes)
+    assert {model.GetName().split("synthetic ")[1] for model in models} == {"LV cavity", "LV myocardium", "RV cavity"}
+    cavity = next(model for model in models if "LV cavity" in model.GetName())
+    widths = []
+    for frame in (0, 3):
+        nodes.show_frame(frame)
+        bounds = [0.0] * 6
+        cavity.GetRASBounds(bounds)
+        widths.append(bounds[1] - bounds[0])
+    assert widths[0] == pytest.approx(26.0, abs=4.0)  # the ring's cavity has a radius of 13 mm
+    assert widths[1] < widths[0] - 4.0
     ready.ui.show3dButton.click()
-    first = {node.GetName(): node.GetPolyData().GetNumberOfPoints() for node in models()}
-    assert {name.split("synthetic ")[1] for name in first} == {"LV cavity", "LV myocardium", "RV cavity"}
-    cavity = next(node for node in models() if "LV cavity" in node.GetName())
-    bounds = [0.0] * 6
-    cavity.GetRASBounds(bounds)
-    assert bounds[1] - bounds[0] == pytest.approx(26.0, abs=4.0)  # the ring's cavity has a radius of 13 mm
-    ready.view.result.nodes.show_frame(3)
-    ready.ui.show3dButton.click()
-    assert len(models()) == 3
+    assert surfaces_of(host.scene, nodes) == models
 
 
 def test_a_result_is_saved_where_the_user_says(ready, host, tmp_path, monkeypatch):
@@ -286,8 +283,8 @@ def test_a_click_on_the_volume_curve_shows_that_frame(ready, host):
     series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
     by_name = {node.GetName(): node for node in series}
     volume, cursor, ecg = (by_name[name] for name in ("LV volume", "shown frame", "ECG lead II (scaled)"))
-    click_chart(host, volume, 3)
-    assert nodes.browser.GetSelectedItemNumber() == 0  # nobody listens before the chart is shown
+    click_chart(host, volume, 2)
+    assert nodes.browser.GetSelectedItemNumber() == 2  # the cardiac views hold the chart
     ready.ui.showChartButton.click()
     ready.ui.showChartButton.click()
     click_chart(host, volume, 3)

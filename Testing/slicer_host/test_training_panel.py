@@ -28,15 +28,16 @@ def fake(monkeypatch, training):
     """Return ``fake(steps)``: from then on jobs of the panel run a tiny training instead of ``cof``."""
 
     def use(steps):
-        def start(runs, kind, title, arguments, python=None, template=""):
+        def start(runs, kind, title, arguments, python=None, template="", device="auto"):
             runner = JobRunner(Path(runs) / "jobs" / f"job-{len(find_jobs(Path(runs) / 'jobs'))}")
             env = {**os.environ, "PYTHONPATH": os.pathsep.join(LIBRARIES)}
             code = textwrap.dedent(TRAINING.format(steps=steps))
             runner.start([sys.executable, "-c", code, str(runner.folder.events)], kind=kind, title=title, env=env)
             start.asked.append(arguments)
+            start.devices.append(device)
             return runner
 
-        start.asked = []
+        start.asked, start.devices = [], []
         monkeypatch.setattr(training.logic, "start", start)
         return start
 
@@ -71,7 +72,7 @@ def test_a_training_is_started_with_the_chosen_options_and_its_curves_grow(train
     start = fake(12)
     training._parameterNode.configuration = "smoke"
     training.ui.startButton.click()
-    assert start.asked[0][:2] == ["train", "teacher"]
+    assert start.asked[0][:2] == ["train", "flow"]
     assert start.asked[0][start.asked[0].index("--config") + 1] == "smoke"
     assert training.ui.stopButton.enabled
     assert not training.ui.startButton.enabled
@@ -168,10 +169,12 @@ def test_an_existing_run_is_resumed_and_not_started_over(training, tmp_path):
 
 def test_every_named_configuration_and_every_network_can_be_chosen(training):
     from COFTrainingLib.commands.train import KINDS
+    from COFTrainingLib.ui.stages import STAGES
 
     offered = {training.ui.configurationSelector.itemText(n) for n in range(training.ui.configurationSelector.count)}
     assert offered == {path.stem for path in Path(LIBRARIES[1], "COFTrainingLib", "configurations").glob("*.toml")}
-    assert {training.ui.stageSelector.itemText(n) for n in range(training.ui.stageSelector.count)} == set(KINDS)
+    stages = {training.ui.stageSelector.itemText(n) for n in range(training.ui.stageSelector.count)}
+    assert stages == {*KINDS, "ecgflowcmr"} == set(STAGES)
 
 
 def test_knobs_become_a_configuration_of_what_was_changed(training, fake, tmp_path):
@@ -215,10 +218,12 @@ def test_the_device_and_the_command_are_remembered_and_used(training, host, tmp_
 
 def test_a_command_without_a_place_for_the_job_is_refused():
     from COFGeneratorLib.errors import JobError
-    from COFTrainingLib.ui.commands import through_template
+    from COFTrainingLib.ui.commands import out_of, through_template
 
     assert through_template("srun --gres=gpu:1 {command}", ["a b", "c"]) == ["srun", "--gres=gpu:1", "a b", "c"]
     assert through_template("ssh gpu1 {shell}", ["a b", "c"]) == ["ssh", "gpu1", "'a b' c"]
+    assert out_of(["python", "--out", "a b"]) == out_of(["ssh", "gpu1", "python --out 'a b' x"]) == Path("a b")
+    assert out_of(["python", "--out"]) == Path()
     for wrong in ("ssh gpu1", "ssh 'gpu1 {shell}"):
         with pytest.raises(JobError, match="command"):
             through_template(wrong, ["a"])
@@ -231,17 +236,19 @@ def test_samples_of_a_run_arrive_as_a_sequence_and_numbers_as_words(training, ho
         "import sys\nfrom COFGeneratorLib.jobs.events import job_events\n"
         "with job_events(sys.argv[1]) as events:\n"
         "    for step in range(3):\n        events.metric('loss', 1.0 / (step + 1), step)\n"
-        "    events.metric('gpu_mb', 1234.0, 3)\n    events.artifact(sys.argv[2])\n"
+        "    events.metric('gpu_mb', 1234.0, 3)\n    events.artifact('cine.seq.nrrd')\n"
     )
     runner = JobRunner(training.view.path("runsPathEdit") / "jobs" / "with-samples")
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(LIBRARIES)}
-    runner.start([sys.executable, "-c", code, str(runner.folder.events), str(a_result / "cine.seq.nrrd")], env=env)
+    runner.start([sys.executable, "-c", code, str(runner.folder.events), "--out", str(a_result)], env=env)
     training.view._watch(runner)
     host.wait_for(lambda: not training.view.monitor.active)
+    assert list(training.view.preview.paths) == ["cine"]
+    assert training.ui.sampleSelector.currentText == "cine"
+    training.ui.showPreviewButton.click()
     browser = training.view.preview.browser
     assert browser.GetMasterSequenceNode().GetNumberOfDataNodes() == 6
     assert "synthetic" in browser.GetName()
-    training.ui.showPreviewButton.click()
     assert ("showSequenceBrowser", browser) in host.calls
     assert "GPU 1234 MB" in training.ui.metricsLabel.text
     assert not training.ui.curvesLabel.pixmap.isNull()
@@ -264,3 +271,82 @@ def test_a_training_tells_throughput_and_memory_to_who_watches(tmp_path):
     assert metrics == [
         ("loss", 0.5), ("samples_per_s", 12.0), ("peak_memory_mb", 900.0), ("loss", 0.5), ("samples_per_s", 12.0),
     ]  # fmt: skip
+
+
+def test_the_panel_opens_on_flow_and_says_what_each_training_is_for(training):
+    assert training.ui.stageSelector.currentText == "flow"
+    said = set()
+    for index in range(training.ui.stageSelector.count):
+        training.ui.stageSelector.currentIndex = index
+        said.add(training.ui.stageHelpLabel.text)
+    assert len(said) == training.ui.stageSelector.count
+    assert "" not in said
+
+
+def test_the_stages_of_the_engine_without_an_anchor_are_trained_and_exported(training, fake, host, tmp_path):
+    from COFTrainingLib.commands.train_ecgflowcmr import STAGES
+    from COFTrainingLib.training.ecgflowcmr.settings import read_settings
+
+    training.ui.stageSelector.currentIndex = training.ui.stageSelector.findText("ecgflowcmr")
+    assert training.ui.planeStageSelector.isVisibleTo(training.parent)
+    assert not training.ui.configurationSelector.isVisibleTo(training.parent)
+    selector, named = training.ui.planeStageSelector, training.ui.planeConfigurationSelector
+    assert {selector.itemText(n) for n in range(selector.count)} == {*STAGES, "all"}
+    for index in range(named.count):
+        read_settings(named.itemText(index))
+    selector.currentIndex = selector.findText("vae")
+    start = fake(1)
+    training.ui.startButton.click()
+    asked = start.asked[0]
+    assert asked[:2] == ["train", "ecgflowcmr"]
+    assert asked[asked.index("--config") + 1] == "ecgflowcmr-small"
+    assert asked[asked.index("--stage") + 1] == "vae"
+    host.wait_for(lambda: not training.view.monitor.active)
+    (tmp_path / "runs" / "run-1").mkdir()
+    training.ui.bundlePathEdit.currentPath = str(tmp_path / "bundle")
+    training.ui.exportButton.click()
+    assert start.asked[1][:2] == ["ecgflowcmr", "export"]
+
+
+def test_an_evaluation_is_of_the_test_split_by_chosen_protocols_on_a_chosen_device(
+    training, fake, host, tmp_path, a_model
+):
+    from COFTrainingLib.evaluation.protocols.registry import chosen
+
+    training.ui.cohortPathEdit.currentPath = str(tmp_path)
+    training.ui.bundlePathEdit.currentPath = str(a_model)
+    start = fake(1)
+    training.ui.evaluateButton.click()
+    host.wait_for(lambda: not training.view.monitor.active)
+    asked = start.asked[0]
+    assert (asked[asked.index("--split") + 1], asked[asked.index("--protocol") + 1]) == ("test", "cheap")
+    training.ui.splitSelector.currentIndex = training.ui.splitSelector.findText("all")
+    training.ui.protocolSelector.currentIndex = training.ui.protocolSelector.findData("function")
+    training.ui.evaluationDeviceSelector.currentIndex = training.ui.evaluationDeviceSelector.findData("cpu")
+    training.ui.evaluateButton.click()
+    asked = start.asked[1]
+    assert (asked[asked.index("--split") + 1], asked[asked.index("--protocol") + 1]) == ("all", "function")
+    assert start.devices == ["auto", "cpu"]
+    for index in range(training.ui.protocolSelector.count):
+        assert chosen([training.ui.protocolSelector.itemData(index)])
+
+
+def test_a_job_sees_the_device_it_was_given():
+    from COFTrainingLib.ui.commands import GPUS, training_environment
+
+    assert training_environment({}, "cpu")[GPUS] == "-1"
+    assert training_environment({}, "cuda:1")[GPUS] == "1"
+    assert GPUS not in training_environment({})
+
+
+def test_curves_have_axes_that_hold_them():
+    from COFTrainingLib.ui.curve_picture import finite, scale_of
+
+    wide, flat = scale_of([0.01, 1.0]), scale_of([2.0, 2.0])
+    assert wide.log
+    assert (wide.share(0.01), wide.share(0.1), wide.share(1.0)) == pytest.approx((0.0, 0.5, 1.0))
+    assert wide.middle() == pytest.approx(0.1)
+    assert not flat.log
+    assert 0.0 <= flat.share(2.0) <= 1.0
+    assert scale_of([-1.0, 3.0]).middle() == 1.0
+    assert finite(([1, 2, 3], [0.5, float("nan"), 0.25])) == ([1, 3], [0.5, 0.25])

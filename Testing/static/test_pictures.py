@@ -72,9 +72,22 @@ def test_the_large_ones_are_taken_by_scripts_that_know_their_options(pictures, m
         assert all(f'"{word}"' in Path(script).read_text("utf-8") for word in words if word.startswith("--"))
 
 
+def test_a_photograph_becomes_small_and_keeps_its_shape(pictures, tmp_path):
+    noisy(0).resize((1600, 1200)).save(tmp_path / "large.png")
+    pictures.photograph(tmp_path / "large.png", tmp_path / "small.webp", 400)
+    assert Image.open(tmp_path / "small.webp").size == (400, 300)
+    assert (tmp_path / "small.webp").stat().st_size < 0.2 * (tmp_path / "large.png").stat().st_size
+    noisy(0).save(tmp_path / "narrow.png")
+    pictures.photograph(tmp_path / "narrow.png", tmp_path / "narrow.webp", 400)
+    assert Image.open(tmp_path / "narrow.webp").size == (160, 120)
+
+
 def test_what_is_shown_is_what_is_made(pictures):
+    """Photographs are taken where a browser is; what lies there is named in a document, and the other way round."""
     made = {f"{name}.png" for name in itertools.chain(pictures.PANELS, pictures.VIEWS)} | {"preview.gif", "preview.png"}
-    assert made == {path.name for path in pictures.SHOWN.iterdir()}
+    shown = {path.name for path in pictures.SHOWN.iterdir()}
+    photographs = {f"{name}.webp" for name in pictures.PHOTOGRAPHS}
+    assert made <= shown <= made | photographs
     texts = [*ROOT.glob("*.md"), ROOT / "CMakeLists.txt", *(ROOT / "Resources" / "Docs").glob("*.md")]
     text = "\n".join(path.read_text("utf-8") for path in texts)
-    assert made == set(re.findall(r"Screenshots/([\w.-]+\.(?:png|gif))", text))
+    assert shown == set(re.findall(r"Screenshots/([\w.-]+\.(?:png|gif|webp))", text))

@@ -1,22 +1,21 @@
 """``cof batch``: a table of cases; finished ones are kept, one bad case costs one row."""
 
 import argparse
-import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from COFGeneratorLib.cases.case import SUMMARY_COLUMNS, Outcome, run_case, run_cases
 from COFGeneratorLib.cases.request import GenerateRequest
 from COFGeneratorLib.cases.table import OPTIONAL, REQUIRED, Case, read_table
 from COFGeneratorLib.commands import Commands, options
-from COFGeneratorLib.files import write_csv
+from COFGeneratorLib.files import append_csv, write_csv
 from COFGeneratorLib.jobs.events import JobCancelled
 from COFGeneratorLib.jobs.session import session
 from COFGeneratorLib.results.parts import BATCH_PARTS
 
-WAIT_PER_WRITE = 20.0
-"""Time between two writings of the tables, in lengths of one."""
+SUMMARY, FAILURES = "summary.csv", "failures.csv"
 
 
 def add(commands: Commands) -> None:
@@ -35,6 +34,9 @@ def add(commands: Commands) -> None:
     how.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler to use instead")
     parser.add_argument("--out", required=True, metavar="DIR", help="gets one folder a case, summary.csv, failures.csv")
     parser.add_argument("--overwrite", action="store_true", help="do cases again whose result is of other settings")
+    parser.add_argument(
+        "--plan", action="store_true", help="tell what time and disk it will take, by one of its cases, and do nothing"
+    )
     options.add_reporting(parser)
     options.add_generation(parser)
     options.add_parts(parser, BATCH_PARTS)
@@ -47,15 +49,21 @@ def run(arguments: argparse.Namespace) -> int:
 
     cases = read_table(arguments.table)
     model = str(arguments.model or default_bundle())
-    tables = Tables(Path(arguments.out), cases)
+    shared = GenerateRequest.of(arguments, model=model)
     with session(arguments) as current:
         _check_model(model)
-        tables.out.mkdir(parents=True, exist_ok=True)
+        if arguments.plan:
+            from COFGeneratorLib.cases.plan import plan_batch
+
+            for line in plan_batch(cases, shared, arguments.workers).lines():
+                current.say(line)
+            return 0
+        tables = Tables(Path(arguments.out), cases)
         for case in cases:
             if case.name != case.case_id:
                 current.say(f"{case.case_id!r} (row {case.row}) has the folder {case.name}")
         current.progress(0, len(cases), "cases")
-        work = partial(run_case, shared=GenerateRequest.of(arguments, model=model))
+        work = partial(run_case, shared=shared)
         try:
             for outcome in run_cases(work, cases, workers=arguments.workers, scheduler=arguments.scheduler):
                 tables.add(outcome)
@@ -68,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             tables.write()
         current.say(tables.standing())
+        current.facts |= tables.facts()
         for outcome in tables.failed:
             case = tables.cases[outcome.name]
             current.say(f"  failed: row {case.row} ({case.case_id}): {outcome.message}")
@@ -79,15 +88,16 @@ def run(arguments: argparse.Namespace) -> int:
 class Tables:
     """``summary.csv`` and ``failures.csv`` of the cases that have ended so far.
 
-    They are written anew when that costs little of the time since, and at the end, so that ten thousand cases do not
-    write fifty million rows; after a kill the next run lists what stands.
+    Rows are appended as cases end, so that ten thousand cases do not write fifty million rows; at the end both are
+    written anew in the order of the table. After a kill the next run lists what stands.
     """
 
     def __init__(self, out: Path, cases: Sequence[Case]) -> None:
         self.out = out
         self.cases = {case.name: case for case in cases}
         self.outcomes: dict[str, Outcome] = {}
-        self._next_s = 0.0
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.write()
 
     @property
     def failed(self) -> list[Outcome]:
@@ -95,30 +105,42 @@ class Tables:
         return [outcome for outcome in self._in_order() if outcome.state == "failed"]
 
     def add(self, outcome: Outcome) -> None:
-        """Take the outcome of one case."""
+        """Take the outcome of one case, and append its row."""
         self.outcomes[outcome.name] = outcome
-        if time.monotonic() >= self._next_s:
-            self.write()
+        good = outcome.state != "failed"
+        append_csv(self.out / (SUMMARY if good else FAILURES), [self._row(outcome)])
 
     def write(self) -> None:
-        """Write both tables."""
-        begun = time.monotonic()
-        good = [outcome for outcome in self._in_order() if outcome.state != "failed"]
-        rows = [
-            [self.cases[one.name].case_id, one.name, *(one.summary.get(name) for name in SUMMARY_COLUMNS)]
-            for one in good
-        ]
-        write_csv(self.out / "summary.csv", ("case", "folder", *SUMMARY_COLUMNS), rows)
-        bad = [[self.cases[one.name].row, self.cases[one.name].case_id, one.kind, one.message] for one in self.failed]
-        write_csv(self.out / "failures.csv", ("row", "case", "kind", "message"), bad)
-        now = time.monotonic()
-        self._next_s = now + WAIT_PER_WRITE * (now - begun)
+        """Write both tables anew."""
+        good = [self._row(outcome) for outcome in self._in_order() if outcome.state != "failed"]
+        write_csv(self.out / SUMMARY, ("case", "folder", *SUMMARY_COLUMNS), good)
+        write_csv(self.out / FAILURES, ("row", "case", "kind", "message"), map(self._row, self.failed))
+
+    def _row(self, outcome: Outcome) -> list[Any]:
+        """Return the row of one case in its table."""
+        case = self.cases[outcome.name]
+        if outcome.state == "failed":
+            return [case.row, case.case_id, outcome.kind, outcome.message]
+        return [case.case_id, case.name, *(outcome.summary.get(name) for name in SUMMARY_COLUMNS)]
 
     def standing(self) -> str:
         """Return how many results stand, in words."""
         kept = sum(outcome.state == "resumed" for outcome in self.outcomes.values())
         good = len(self.outcomes) - len(self.failed)
         return f"{good} of {len(self.cases)} cases have a result ({kept} from before) in {self.out}"
+
+    def facts(self) -> dict[str, Any]:
+        """Return how many results stand and what failed, for ``--json``."""
+        failed = [
+            {"row": self.cases[one.name].row, "case": self.cases[one.name].case_id, "message": one.message}
+            for one in self.failed
+        ]
+        return {
+            "out": str(self.out),
+            "cases": len(self.cases),
+            "results": len(self.outcomes) - len(failed),
+            "failed": failed,
+        }
 
     def _in_order(self) -> list[Outcome]:
         return [self.outcomes[name] for name in self.cases if name in self.outcomes]

@@ -15,8 +15,11 @@ def add(commands: Commands, words: str = "look at or verify a model bundle") -> 
         ("info", info, "print what a bundle says of itself"),
         ("verify", verify, "check every file of a bundle and build its networks"),
     ):
-        verb = verbs.add_parser(name, help=words, description=words.capitalize() + ".")
+        verb = verbs.add_parser(
+            name, help=words, description=words.capitalize() + ".", epilog=f"example: cof bundle {name}"
+        )
         verb.add_argument("bundle", metavar="BUNDLE", nargs="?", help="bundle folder (default: the one that ships)")
+        verb.add_argument("--json", action="store_true", help="print JSON in place of words; info does anyway")
         verb.set_defaults(run=work, events=None, quiet=False)
     return verbs
 
@@ -39,6 +42,10 @@ def verify(arguments: argparse.Namespace) -> int:
 
     folder = asked_bundle(arguments)
     bundle = load_ecgflow_bundle(folder) if engine_of(folder) == ENGINE else load_bundle(folder)
+    if arguments.json:
+        facts = {"model": bundle.model_id, "files": len(bundle.metadata["checksums"])}
+        print(json.dumps(facts | {"weights_sha256": bundle.weights_sha256}, indent=1))
+        return 0
     print(f"{bundle.model_id}: {len(bundle.metadata['checksums'])} files match, networks built.")
     print(f"weights SHA-256 {bundle.weights_sha256}")
     return 0

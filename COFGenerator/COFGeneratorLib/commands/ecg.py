@@ -51,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             facts = {"inputs": {"ecg": {"sha256": record.source_sha256, "format": record.source_format}}}
             write_manifest(folder, "ecg", facts, current.watch, current.warnings)
         out = Path(arguments.out)
+        current.facts |= {"out": str(out), **content}
         current.say(
             f"{record.source_format}: {cycle.rhythm}   {cycle.mean_hr_bpm:.0f} bpm   RR {cycle.rr_ms:.0f} ms   "
             f"QRS {cycle.qrsd_ms:.0f} ms   QT {cycle.qt_ms:.0f} ms   quality {cycle.quality:.2f}"

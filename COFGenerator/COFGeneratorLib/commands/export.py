@@ -26,6 +26,7 @@ def add(commands: Commands) -> None:
         description="Write the result that cof generate made in the format of another program. Everything written "
         "says that it is synthetic; DICOM is derived, for research, of nobody and under new UIDs. "
         + "; ".join(f"{name}: {words}" for name, words in WORDS.items()) + ".",
+        epilog="example: cof export heart --to nifti",
     )  # fmt: skip
     parser.add_argument("result", metavar="DIR", help="folder that cof generate wrote")
     parser.add_argument("--to", required=True, choices=tuple(FORMATS), help="format")
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             write_manifest(folder, "export", facts, current.watch, current.warnings)
         current.progress(2, 2, "writing")
         current.tell_files(str(out))
+        current.facts |= {"out": str(out), "format": arguments.to, "files": [path.name for path in written]}
         current.say(f"Synthetic heart, for research use only: {len(written)} files ({WORDS[arguments.to]}) in {out}")
         current.say_warnings()
     return 0

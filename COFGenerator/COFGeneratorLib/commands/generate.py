@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -103,6 +104,7 @@ def _check_segmenter(arguments: argparse.Namespace) -> None:
 def describe(cine: Cine, out: Path, current: Session) -> None:
     """Print what came out and where it is."""
     report = cine.function
+    current.facts |= result_facts(out) | {"function": None if report is None else report.as_dict()}
     if report is not None:
         es = "" if np.isnan(report.es_time_ms) else f"   end-systole at {report.es_time_ms:.0f} ms"
         current.say(
@@ -113,6 +115,11 @@ def describe(cine: Cine, out: Path, current: Session) -> None:
     for path in sorted(out.iterdir()):
         current.say(f"  {path.name:<18} {FILES.get(path.name, '')}".rstrip())
     current.say_warnings()
+
+
+def result_facts(out: Path) -> dict[str, Any]:
+    """Return where a result is and what it holds, for ``--json``."""
+    return {"out": str(out), "files": sorted(path.name for path in out.iterdir())}
 
 
 FILES = {

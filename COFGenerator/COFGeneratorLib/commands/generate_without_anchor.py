@@ -69,6 +69,7 @@ def run_ecgflowcmr(arguments: argparse.Namespace) -> int:
 
 def _describe_plane(cine: "PlaneCine", out: Path, current: Session) -> None:
     current.say("NOTE: the anatomy in this cine is synthetic and NOT the patient's. Research use only.")
+    current.facts |= {"out": str(out), "function": None if cine.plane is None else cine.plane.as_dict()}
     if cine.plane is not None:
         report = cine.plane
         current.say(
@@ -103,6 +104,7 @@ def _describe_template(cine: Cine, out: Path, current: Session) -> None:
 
     spread, report = summarise(cine.samples), cine.function
     assert report is not None  # a template has labels
+    current.facts |= {"out": str(out), "function": report.as_dict()}
     current.say("NOTE: TEMPLATE ANATOMY, NOT the patient's. Sizes are the population's for sex, age and body size.")
     current.say(f"EF {report.ef_percent:.0f} %   end-systole at {report.es_time_ms:.0f} ms   {report.hr_bpm:.0f} bpm")
     for name, words in (("edv_ml", "EDV"), ("esv_ml", "ESV"), ("sv_ml", "SV")):

@@ -102,8 +102,10 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     add_reporting(parser)
 
 
-def add_reporting(parser: argparse.ArgumentParser) -> None:
-    """Add what a watching program and the terminal are told."""
+def add_reporting(parser: argparse.ArgumentParser, as_json: bool = True) -> None:
+    """Add what a watching program and the terminal are told; ``as_json``: whether ``--json`` is among it."""
+    if as_json:
+        parser.add_argument("--json", action="store_true", help="print what came out as JSON in place of words")
     parser.add_argument("--events", metavar="FILE", help="write progress as JSON lines for a program that watches")
     parser.add_argument("--quiet", action="store_true", help="print errors only")
 

@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         facts = {key: value for key, value in cine.provenance.items() if key not in ("warnings", "seconds", "versions")}
         write_manifest(folder, "register", facts | {"rr_ms": cine.rr_ms}, current.watch, current.warnings)
         report = cine.function
+        current.facts |= {"out": str(arguments.out), "function": None if report is None else report.as_dict()}
         if report is not None:
             current.say(f"EF {report.ef_percent:.0f} %   EDV {report.edv_ml:.0f} mL   ESV {report.esv_ml:.0f} mL")
         current.say(f"Motion by {cine.provenance['method']}, {len(cine.time_ms)} frames, in {arguments.out}")

@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
         help="watch a result in the browser",
         description=f"Open the page {PAGE_FILE} of a result in the browser. It is one file that loads nothing from "
         "anywhere: it may be copied, and opened by a double click.",
-        epilog="example: cof demo --out heart && cof view heart",
+        epilog="example: cof view heart",
     )
     parser.add_argument("result", metavar="DIR", help="folder of a result")
     parser.set_defaults(run=run)

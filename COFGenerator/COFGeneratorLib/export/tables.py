@@ -10,6 +10,8 @@ from COFGeneratorLib.export.heart import Heart
 from COFGeneratorLib.files import write_csv
 
 SEGMENTS = ("segment", "name", "wall_ed_mm", "wall_es_mm", "thickening_percent", "excursion_mm")
+STRAINS = ("radial_strain_percent", "circumferential_strain_percent", "longitudinal_strain_percent")
+"""Columns of segments whose strain was measured."""
 CURVE_TIME = "time_ms"
 
 
@@ -42,6 +44,12 @@ def write(heart: Heart, folder: Path) -> list[Path]:
         name: values for name, values in measured.items() if isinstance(values, list) and len(values) == len(times)
         and not any(isinstance(value, dict | list | str) for value in values)
     }  # fmt: skip
+    strain = measured.get("strain")
+    for name, found in strain.items() if isinstance(strain, dict) else ():
+        if isinstance(found, list) and len(found) == len(times):
+            curves[f"strain_{name}"] = found
+        elif isinstance(found, int | float):
+            single[f"strain_{name}"] = found
     rows = zip(range(len(times)), *curves.values(), strict=True)
     written = [
         _table(folder / "read_outs.csv", ("name", "value"), {**heart.facts, **single}.items()),
@@ -49,9 +57,10 @@ def write(heart: Heart, folder: Path) -> list[Path]:
     ]
     segments = measured.get("segments")
     if isinstance(segments, list):
-        of_each = (segment for segment in segments if isinstance(segment, dict))
+        of_each = [segment for segment in segments if isinstance(segment, dict)]
+        columns = (*SEGMENTS, *(name for name in STRAINS if any(name in segment for segment in of_each)))
         written.append(
-            _table(folder / "segments.csv", SEGMENTS, ([row.get(name) for name in SEGMENTS] for row in of_each))
+            _table(folder / "segments.csv", columns, ([row.get(name) for name in columns] for row in of_each))
         )
     return written
 

@@ -58,7 +58,7 @@ def choose_view(anchor: SaxStack, labels: np.ndarray | None, slices: int) -> Hea
     """Choose how to look at a cine (labels (T, D, H, W) or None): its slices, and the grey levels of the anchor."""
     depth = anchor.shape[0]
     seen = labels if labels is not None and (labels[0] == 1).any() else None
-    frame = _frame(anchor, None if seen is None else seen[0])
+    frame = frame_of(anchor.ijk_to_ras, None if seen is None else seen[0])
     towards = frame.kji_to_heart(anchor.ijk_to_ras)[:3, :3]  # columns: what one step in k, j, i does in the heart
 
     used = np.arange(depth) if seen is None else np.flatnonzero(np.isin(seen[0], (1, 2)).any(axis=(1, 2)))
@@ -120,14 +120,14 @@ def _smoothing_px(view: HeartView, size_px: int) -> float:
     return 0.9 * size_px / voxels_across
 
 
-def _frame(anchor: SaxStack, labels: np.ndarray | None) -> HeartFrame:
-    """Return the heart's frame, from labels where possible, else from how hearts usually lie."""
+def frame_of(ijk_to_ras: np.ndarray, labels: np.ndarray | None) -> HeartFrame:
+    """Return the heart's frame, from labels (D, H, W) where possible, else from how hearts usually lie in a stack."""
     if labels is not None:
         try:
-            return heart_frame_from_labels(labels, anchor.ijk_to_ras)
+            return heart_frame_from_labels(labels, ijk_to_ras)
         except AnatomyError:
             pass  # labels too small for a frame: show the stack the usual way
-    normal = np.cross(anchor.ijk_to_ras[:3, 0], anchor.ijk_to_ras[:3, 1])
+    normal = np.cross(ijk_to_ras[:3, 0], ijk_to_ras[:3, 1])
     k_axis = normal / np.linalg.norm(normal)
     k_axis = k_axis if k_axis @ USUAL_APEX_RAS >= 0 else -k_axis
     lateral = USUAL_LATERAL_RAS - k_axis * (k_axis @ USUAL_LATERAL_RAS)

@@ -10,18 +10,21 @@ from COFGeneratorLib.function.report import (
     summarise,
     write_function,
 )
+from COFGeneratorLib.function.strain import StrainReport, measure_strain
 from COFGeneratorLib.function.volumes import VolumeCurves, curves_from_sums, volume_curves
 
 __all__ = [
     "EndSystole",
     "FunctionReport",
     "RegionalReport",
+    "StrainReport",
     "VolumeCurves",
     "curves_from_sums",
     "end_systole",
     "findings",
     "measure_function",
     "measure_regional",
+    "measure_strain",
     "report_from_curves",
     "summarise",
     "volume_curves",

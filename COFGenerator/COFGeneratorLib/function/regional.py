@@ -106,6 +106,25 @@ def measure_regional(
     return RegionalReport(wall_ed, wall_es, thickening, excursion)
 
 
+def segment_map(labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame | None = None) -> np.ndarray:
+    """Return the AHA segment, 1…17, of every voxel of the slices that cut the left ventricle, (D, H, W) uint8; else 0.
+
+    Args:
+        labels: (D, H, W) integers.
+        ijk_to_ras: (4, 4) geometry, mm.
+        frame: The heart's frame; found from ``labels`` if not given.
+
+    Raises:
+        AnatomyError: If no left ventricle is found.
+    """
+    frame = frame or heart_frame_from_labels(labels, ijk_to_ras)
+    segments = np.zeros(labels.shape, np.uint8)
+    for k, level in enumerate(_slice_levels(labels, ijk_to_ras, frame)):
+        if level:
+            segments[k] = 17 if level == "apex" else _sectors(labels[k], k, ijk_to_ras, frame, level)[0]
+    return segments
+
+
 def _slice_levels(labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame) -> list[str]:
     """Name each slice basal, mid, apical, apex, or "" (no full ring): thirds of the cavity's length, base to apex."""
     to_heart = frame.kji_to_heart(ijk_to_ras)

@@ -11,7 +11,8 @@ import numpy as np
 
 from COFGeneratorLib.errors import FunctionError
 from COFGeneratorLib.function.curve import check_curve, end_systole, smooth_periodic
-from COFGeneratorLib.function.regional import RegionalReport
+from COFGeneratorLib.function.regional import SEGMENT_NAMES, RegionalReport
+from COFGeneratorLib.function.strain import StrainReport
 from COFGeneratorLib.function.volumes import VolumeCurves, volume_curves
 
 MIN_EDV_ML = 10.0
@@ -29,7 +30,7 @@ NOT_SUMMARISED = ("labels_from", "time_ms", "hr_bpm", "rr_ms", "ef_interval_perc
 CSV_COLUMNS = ("frame", "time_ms", "lv_volume_ml", "rv_volume_ml", "myocardial_mass_g")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FunctionReport:
     """Cardiac function over one R–R. The field names are those of ``function.json``.
 
@@ -78,6 +79,13 @@ class FunctionReport:
     ef_interval_percent: tuple[float, float] | None = None
     ef_statement: str | None = None
     ef_notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one line: what is asked for first."""
+        volumes = f"EDV {self.edv_ml:.0f} mL, ESV {self.esv_ml:.0f} mL"
+        return (
+            f"FunctionReport(EF {self.ef_percent:.0f} %, {volumes}, {self.hr_bpm:.0f} bpm, {len(self.time_ms)} frames)"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain Python values for JSON; what is not known is None."""
@@ -243,11 +251,13 @@ def write_function(
     *,
     samples: Sequence[FunctionReport] = (),
     regional: RegionalReport | None = None,
+    strain: StrainReport | None = None,
 ) -> tuple[Path, Path]:
     """Write ``function.json`` (everything) and ``function.csv`` (one row a frame) into a folder; returns their paths.
 
     ``samples`` are random draws for the same patient, of which the JSON has mean, SD and interval of every number;
-    ``regional`` the AHA-17 segments, under ``segments``.
+    ``regional`` the AHA-17 segments, under ``segments``; ``strain`` that of the wall, under ``strain``, and of its
+    segments beside the rest of them.
     """
     values = report.as_dict()
     content = dict(values)
@@ -255,6 +265,10 @@ def write_function(
         content["samples"] = summarise(samples)
     if regional is not None:
         content["segments"] = regional.as_dict()
+    if strain is not None:
+        content["strain"] = strain.as_dict()
+        rows = content.get("segments") or [{"segment": n, "name": name} for n, name in enumerate(SEGMENT_NAMES, 1)]
+        content["segments"] = [row | more for row, more in zip(rows, strain.segments(), strict=True)]
     json_path, csv_path = Path(directory) / "function.json", Path(directory) / "function.csv"
     json_path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     with csv_path.open("w", newline="", encoding="utf-8") as stream:

@@ -8,7 +8,15 @@ from typing import TypeVar
 from COFGeneratorLib.cine import Cine
 from COFGeneratorLib.errors import ChainOfFlowError, FunctionError, MachineError, SceneError
 from COFGeneratorLib.export import FORMATS, Heart, write_export
-from COFGeneratorLib.function import FunctionReport, RegionalReport, findings, measure_regional, write_function
+from COFGeneratorLib.function import (
+    FunctionReport,
+    RegionalReport,
+    StrainReport,
+    findings,
+    measure_regional,
+    measure_strain,
+    write_function,
+)
 from COFGeneratorLib.jobs.stopwatch import Stopwatch
 from COFGeneratorLib.results.parts import DEFAULT_PARTS, PAGE, PICTURES, SCENE_PARTS, in_order
 
@@ -113,8 +121,8 @@ def write_read_outs(cine: Cine, folder: Path) -> list[str]:
     if cine.function is None:
         return ["No labels are known, so volumes and EF were not measured: no function.json."]
     warnings: list[str] = []
-    regional = _regional(cine, cine.function, warnings)
-    write_function(cine.function, folder, samples=cine.samples, regional=regional)
+    regional, strain = _regional(cine, cine.function, warnings), _strain(cine, cine.function)
+    write_function(cine.function, folder, samples=cine.samples, regional=regional, strain=strain)
     warnings.extend(findings(cine.function))
     if len(cine.samples) > 1 and len({draw.ef_percent for draw in cine.samples}) == 1:
         warnings.append("All draws are equal: this model has no randomness, so the intervals say nothing.")
@@ -128,4 +136,20 @@ def _regional(cine: Cine, report: FunctionReport, warnings: list[str]) -> Region
         return measure_regional(cine.labels[report.ed_frame], cine.labels[report.es_frame], cine.anchor.ijk_to_ras)
     except ChainOfFlowError as error:
         warnings.append(f"Regional function was not measured. {error}")
+        return None
+
+
+def _strain(cine: Cine, report: FunctionReport) -> StrainReport | None:
+    """Return the strain of the wall of a cine; None where there is no wall or nothing was moved."""
+    if cine.motion is None or cine.labels is None:
+        return None
+    try:
+        return measure_strain(
+            cine.labels,
+            cine.displacement_mm,
+            cine.anchor.ijk_to_ras,
+            ed_frame=report.ed_frame,
+            es_frame=report.es_frame,
+        )
+    except ChainOfFlowError:  # said already of the segments
         return None

@@ -111,12 +111,12 @@ def _add_difference(scene: Any, nodes: ResultNodes, base: str, result: Agreement
 
 def _figures(scene: Any, name: str, result: Agreement) -> Any:
     rows = [
-        ("Mean difference around the heart (1 = image range)", result.error, result.error_still, 3),
-        ("Correlation around the heart", result.correlation, result.correlation_still, 3),
+        ("Mean difference", result.error, result.error_still, 3),
+        ("Correlation", result.correlation, result.correlation_still, 3),
     ]
     rows += [(f"Dice {STRUCTURE_WORDS[key]}", values, result.dice_still[key], 2) for key, values in result.dice.items()]
     table = tables.new_table(scene, name)
-    tables.add_text_column(table, "agreement with the real cine", [words for words, *_ in rows])
+    tables.add_text_column(table, "agreement", [words for words, *_ in rows])
     for title, place in (("generated", 0), ("anchor held still", 1)):
         tables.add_text_column(table, title, [f"{np.nanmean(row[1 + place]):.{row[3]}f}" for row in rows])
     return table

@@ -15,6 +15,7 @@ from COFGeneratorLib.scene.generation import DEFAULTS, GenerationOptions, load_g
 from COFGeneratorLib.scene.registration import start_registration
 from COFGeneratorLib.scene.result import ResultNodes, find_results
 from COFGeneratorLib.scene.saving import save_result
+from COFGeneratorLib.scene.study import load_acquisition, start_study
 from COFGeneratorLib.scene.volumes import load_volume
 
 if TYPE_CHECKING:  # it brings scipy
@@ -173,6 +174,20 @@ class GenerationLogic:
         """Start reading an ECG file or table node; ``ecg.json`` and ``trace.json`` will be in ``result/ecg``."""
         return start_ecg(self.newJobFolder("ecg"), ecg, Child(python=python, env=env))
 
+    def startStudy(
+        self, study: str, series: str | None = None, python: str = "", env: Mapping[str, str] | None = None
+    ) -> JobRunner:
+        """Start listing the acquisitions of a DICOM study, or reading one; see ``scene.study``."""
+        return start_study(self.newJobFolder("study"), study, series, Child(python=python, env=env))
+
+    def loadAcquisition(self, runner: JobRunner, name: str) -> Any:
+        """Add what ``startStudy`` read to the scene, show it, and return the volume node for the anchor."""
+        import slicer
+
+        volume = load_acquisition(runner, slicer.mrmlScene, name)
+        slicer.util.setSliceViewerLayers(background=volume, fit=True, rotateToVolumePlane=True)
+        return volume
+
     def save(self, browserNode: Any, path: str | os.PathLike) -> list[Path]:
         """Save a result as ``.seq.nrrd``, ``.nii.gz``, ``.mrb``, ``.gif`` or ``.mp4`` and return the files written."""
         return save_result(self._result(browserNode), path)
@@ -202,7 +217,7 @@ class GenerationLogic:
         patient = sample_patient()
         anchor = load_volume(slicer.mrmlScene, patient.anchor, "Synthetic patient anchor")
         labels = load_volume(slicer.mrmlScene, patient.labels, "Synthetic patient labels", labels=True)
-        slicer.util.setSliceViewerLayers(background=anchor, fit=True)
+        slicer.util.setSliceViewerLayers(background=anchor, fit=True, rotateToVolumePlane=True)
         return anchor, labels, patient.ecg
 
     @staticmethod

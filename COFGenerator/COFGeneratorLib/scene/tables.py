@@ -22,11 +22,14 @@ INDICES = (
     ("rv_esv_ml", "RV end-systolic volume", "mL", 1),
     ("myocardial_mass_g", "LV myocardial mass", "g", 0),
     ("es_time_ms", "Time of end-systole", "ms", 0),
+    ("strain.es_circumferential_percent", "Circumferential strain", "%", 1),
+    ("strain.es_radial_percent", "Radial strain", "%", 1),
+    ("strain.es_longitudinal_percent", "Longitudinal strain", "%", 1),
     ("hr_bpm", "Heart rate", "1/min", 0),
     ("rr_ms", "R–R interval", "ms", 0),
     ("folded_fraction", "Folded voxels", "fraction", 4),
 )
-"""Rows of the function table: key in the function report, words, unit, decimals."""
+"""Rows of the function table: key in the function report (a part of one after a dot), words, unit, decimals."""
 
 
 def function_table(scene: Any, name: str, function: Mapping[str, Any]) -> Any:
@@ -40,7 +43,8 @@ def function_table(scene: Any, name: str, function: Mapping[str, Any]) -> Any:
         draws = {**draws, "ef_percent": {"interval": function["ef_interval_percent"]}}
     rows = []
     for key, words, unit, decimals in INDICES:
-        value = function.get(key)
+        part, _, inner = key.partition(".")
+        value = (function.get(part) or {}).get(inner) if inner else function.get(key)
         if value is not None:
             low, high = (draws.get(key) or {}).get("interval") or (None, None)
             shown = "" if low is None else f"{np.mean(low):.{decimals}f} – {np.mean(high):.{decimals}f}"

@@ -13,8 +13,14 @@ from COFGeneratorLib.ui.drawing import drawn_on, path_through
 RINGS = ((6, 0.76, 1.0, 60.0), (6, 0.5, 0.76, 60.0), (4, 0.22, 0.5, 45.0))
 """Sectors, inner and outer radius, start (degrees, counter-clockwise from the right) of basal, mid, apical ring."""
 
-MEASURES = {"excursion_mm": ("Inward motion (mm)", 0.0, 12.0), "thickening_percent": ("Wall thickening (%)", 0.0, 80.0)}
-"""Key in ``segments`` of ``function.json`` → words, values at the ends of the colour scale."""
+MEASURES = {
+    "excursion_mm": ("Inward motion (mm)", 0.0, 12.0),
+    "thickening_percent": ("Wall thickening (%)", 0.0, 80.0),
+    "radial_strain_percent": ("Radial strain (%)", 0.0, 60.0),
+    "circumferential_strain_percent": ("Circumferential strain (%)", 0.0, -30.0),
+    "longitudinal_strain_percent": ("Longitudinal strain (%)", 0.0, -25.0),
+}
+"""Key in ``segments`` of ``function.json`` → words, values where little and where much happens."""
 
 SIZE = 190
 """Height of the picture, pixels."""
@@ -52,13 +58,15 @@ def bullseye(segments: Sequence[Mapping[str, Any]], measure: str, width: int) ->
     radius = SIZE / 2.0 - 16.0
     with drawn_on(pixmap, qt.QColor(0, 0, 0, 0)) as painter:
         target = _Target(painter, (radius + 26.0, SIZE / 2.0), radius, low, high)
-        number = 1
-        for count, inner, outer, start in RINGS:
-            span = 360.0 / count
-            for sector in range(count):
-                _sector(target, (inner, outer), (start + sector * span, span), values.get(number))
-                number += 1
-        _sector(target, (0.0, RINGS[-1][1]), (0.0, 360.0), values.get(number))
+        places = [
+            ((inner, outer), (start + sector * 360.0 / count, 360.0 / count))
+            for count, inner, outer, start in RINGS
+            for sector in range(count)
+        ]
+        places.append(((0.0, RINGS[-1][1]), (0.0, 360.0)))
+        for draw in (_sector, _number):  # numbers last, so that no sector covers one
+            for number, (ring, angles) in enumerate(places, start=1):
+                draw(target, ring, angles, values.get(number))
         _legend(target, width, _(words))
     return pixmap
 
@@ -83,7 +91,13 @@ def _sector(target: _Target, ring: tuple[float, float], angles: tuple[float, flo
     painter.setPen(qt.QPen(qt.QColor(245, 245, 245)))
     painter.setBrush(qt.QBrush(qt.QColor(*colour)))
     painter.drawPath(path)
-    words = "–" if value is None else f"{value:.0f}"
+
+
+def _number(target: _Target, ring: tuple[float, float], angles: tuple[float, float], value: float | None) -> None:
+    """Write a sector's value into its middle."""
+    (inner, outer), (start, span), painter = ring, angles, target.painter
+    colour = colour_of(value, target.low, target.high)
+    words = "–" if value is None else f"{value:.0f}".replace("-", "−")
     x, y = target.at(start + span / 2.0, (inner + outer) / 2.0 if inner else 0.0)
     painter.setPen(qt.QPen(qt.QColor(20, 20, 20) if sum(colour) > 380 else qt.QColor(250, 250, 250)))
     painter.drawText(int(x - 3.0 * len(words)), int(y + 4.0), words)
@@ -107,6 +121,7 @@ def _legend(target: _Target, width: int, words: str) -> None:
         painter.drawText(left, 40 + 13 * line, text if line == 0 else f"({text}")
     for step in range(60):
         painter.fillRect(left, 70 + step, 14, 1, qt.QColor(*colour_of(high + (low - high) * step / 59.0, low, high)))
-    painter.drawText(left + 20, 78, f"≥ {high:.0f}")
-    painter.drawText(left + 20, 130, f"≤ {low:.0f}")
+    beyond, short_of = ("≥", "≤") if high > low else ("≤", "≥")
+    painter.drawText(left + 20, 78, f"{beyond} {high:.0f}".replace("-", "−"))
+    painter.drawText(left + 20, 130, f"{short_of} {low:.0f}")
     painter.drawText(left, 154, _("AHA 17 segments"))

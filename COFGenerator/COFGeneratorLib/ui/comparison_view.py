@@ -11,6 +11,7 @@ from COFGeneratorLib.scene import saving
 from COFGeneratorLib.scene.comparison import ComparisonNodes, why_not_comparable
 from COFGeneratorLib.scene.result import ResultNodes
 from COFGeneratorLib.ui.result_view import ResultView
+from COFGeneratorLib.ui.whole_table import show_whole
 
 
 class ComparisonView:
@@ -54,7 +55,7 @@ class ComparisonView:
             self.clear()
             self._show(str(error))
             return
-        words = _("Difference and correlation are those around the heart, frames matched by phase.")
+        words = _("Difference (1 is the image's range) and correlation are those around the heart, frames by phase.")
         if not self.nodes.agreement.dice:
             words += " " + _("The real cine has no label maps, so Dice and volumes are unknown.")
         self._show(words)
@@ -73,6 +74,7 @@ class ComparisonView:
         table = self.nodes.figures if self.nodes is not None else None
         self._ui.comparisonTableView.setMRMLTableNode(table)
         self._ui.comparisonTableView.visible = table is not None
+        show_whole(self._ui.comparisonTableView)
         self._ui.comparisonLabel.text = words
         self._ui.comparisonLabel.visible = bool(words)
 

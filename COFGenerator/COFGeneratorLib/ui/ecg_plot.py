@@ -11,6 +11,8 @@ LEAD_COLUMNS = (("I", "II", "III", "aVR", "aVL", "aVF"), ("V1", "V2", "V3", "V4"
 RHYTHM_LEAD = "II"
 ROW, STRIP, MARGIN = 34, 62, 4
 """Heights of a lead and of the rhythm strip, and the gap around them, pixels."""
+NAME = 26
+"""Width of the column of a lead's name, which no trace crosses, pixels."""
 
 BEFORE_S, AFTER_S = 0.3, 0.35
 """What is shown of the leads before the chosen R peak and after the next one, s."""
@@ -43,7 +45,7 @@ class EcgPlot:
         """
         if y < self.height - STRIP - MARGIN or len(self.beats) < 2:
             return None
-        time_ms = 1000.0 * self._duration_s * (x - MARGIN) / max(self._width - 2 * MARGIN, 1.0)
+        time_ms = 1000.0 * self._duration_s * (x - MARGIN - NAME) / max(self._width - 2 * MARGIN - NAME, 1.0)
         started = [beat["index"] for beat in self.beats[:-1] if beat["r_ms"] <= time_ms]
         return started[-1] if started else self.beats[0]["index"]
 
@@ -70,18 +72,18 @@ class EcgPlot:
         for column, leads in enumerate(LEAD_COLUMNS):
             left = MARGIN + column * (column_width + MARGIN)
             for row, lead in enumerate(leads):
-                box = (left, MARGIN + row * ROW, column_width, ROW - 2)
+                box = (left + NAME, MARGIN + row * ROW, column_width - NAME, ROW - 2)
                 painter.fillRect(*(int(value) for value in box), qt.QColor("#ffffff"))
-                scale = column_width / (last - first)
-                x, wide = left + (begin - first) * scale, (end - begin) * scale
+                scale = box[2] / (last - first)
+                x, wide = box[0] + (begin - first) * scale, (end - begin) * scale
                 painter.fillRect(int(x), int(box[1]), int(wide), int(box[3]), qt.QColor(CHOSEN))
                 # Leads share one scale, so that their amplitudes can be compared; tall ones may touch neighbours.
                 self._draw_curve(painter, self._cut(self._leads[lead], first, last), box, 2.2 * ROW / largest_mv)
-                self._write(painter, box[0] + 3, box[1] + 11, lead, WORDS)
+                self._write(painter, left + 1, box[1] + ROW / 2 + 3, lead, WORDS)
 
     def _draw_strip(self, painter: Any, width: int, chosen: int) -> None:
         top = self.height - STRIP - MARGIN
-        box = (MARGIN, top, width - 2 * MARGIN, STRIP)
+        box = (MARGIN + NAME, top, width - 2 * MARGIN - NAME, STRIP)
         painter.fillRect(*(int(value) for value in box), qt.QColor("#ffffff"))
         scale = box[2] / self._duration_s
         painter.setPen(qt.QPen(qt.QColor(GRID)))
@@ -100,7 +102,7 @@ class EcgPlot:
             x = box[0] + beat["r_ms"] / 1000.0 * scale
             colour = MARK if beat["accepted"] else REFUSED
             self._write(painter, x - 3, top + STRIP - 3, "▲" if beat["accepted"] else "△", colour)
-        self._write(painter, box[0] + 3, top + 11, RHYTHM_LEAD, WORDS)
+        self._write(painter, MARGIN + 1, top + STRIP / 2 + 3, RHYTHM_LEAD, WORDS)
 
     def _cut(self, samples: Sequence[float], first_s: float, last_s: float) -> Sequence[float]:
         return samples[int(first_s * self._fs_hz) : max(int(last_s * self._fs_hz), int(first_s * self._fs_hz) + 2)]

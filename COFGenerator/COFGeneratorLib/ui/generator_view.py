@@ -21,9 +21,12 @@ from COFGeneratorLib.ui.desktop import copy_to_clipboard, open_path
 from COFGeneratorLib.ui.ecg_preview import AUTOMATIC, EcgPreview
 from COFGeneratorLib.ui.events import on_drop
 from COFGeneratorLib.ui.job_view import JobView
+from COFGeneratorLib.ui.label_editing import LabelEditing
 from COFGeneratorLib.ui.monitor import JobMonitor
 from COFGeneratorLib.ui.result_view import ResultView
 from COFGeneratorLib.ui.starting import is_alone, start_generating, why_no_start
+from COFGeneratorLib.ui.study_view import StudyView
+from COFGeneratorLib.ui.what_if import WhatIf
 
 
 class PanelState(Enum):
@@ -47,6 +50,9 @@ class GeneratorView:
         self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
         self.result = ResultView(ui)
         self.comparison = ComparisonView(ui, logic, self.result)
+        self.editing = LabelEditing(ui, self.result)
+        self.what_if = WhatIf(ui, self.generate)
+        self.study = StudyView(ui, start=self._start_study, load=self._load_acquisition, say=self.job_view.say)
         self.computer = ComputerView(ui, requirements, logic.newJobFolder, self.refresh)
         self.ecg = EcgPreview(
             ui.ecgSummaryLabel,
@@ -81,6 +87,8 @@ class GeneratorView:
     def set_parameter_node(self, node: Any) -> None:
         """Work on another parameter node, or on none while the scene is closed."""
         self._node = node
+        self.editing.select(node)
+        self.what_if.select(node)
         if node is None:
             self.result.select(None)
         self.on_parameters()
@@ -90,12 +98,15 @@ class GeneratorView:
         if self.generation.abandon():
             self.job_view.idle(_("Stopped, because the scene was closed."))
         self._last_end = None
+        self.study.close()
+        self.result.views.restore()
         self.set_parameter_node(None)
 
     def close(self) -> None:
         """The widget goes away."""
         self.generation.abandon()
         self.ecg.close()
+        self.study.close()
         self.computer.close()
         self.result.release()
 
@@ -161,12 +172,17 @@ class GeneratorView:
             getattr(self._ui, name).enabled = not alone
         self._ui.anchorSelector.toolTip = _("No anchor is needed by this engine.") if alone else self._anchor_words
         self._ui.cancelButton.enabled = running
-        for section in ("inputsCollapsibleButton", "modelCollapsibleButton", "advancedCollapsibleButton"):
+        for section in ("inputsCollapsibleButton", "modelCollapsibleButton", "advancedCollapsibleButton", "whatIfBox"):
             getattr(self._ui, section).enabled = not running
         has_labels = self._node is not None and self._node.anchorLabels is not None and not alone
         self._ui.labelMappingEdit.visible = self._ui.labelMappingLabel.visible = has_labels
         self._ui.openFolderButton.enabled = self._folder is not None and self._folder.is_dir()
         self.comparison.refresh()
+        self.editing.refresh()
+        self.result.views.refresh()
+        self.what_if.refresh(
+            can_start=not running and not reason, alone=alone or self.registers, hr_bpm=self.ecg.facts.get("hr_bpm")
+        )
         if not running and self._last_end is None:
             self.job_view.say(reason)
 
@@ -230,10 +246,10 @@ class GeneratorView:
             try:
                 self._node.resultBrowser = self._logic.load(runner, self._name)
                 self.result.select(self._node.resultBrowser)
-                self.result.show_cine()
+                self.result.show_heart()
             except Exception as error:
                 self._last_end, reason = JobState.FAILED, str(error)
-        words = "\n".join([_("Done. The heart is beating in the slice views."), *self.job_view.warnings])
+        words = "\n".join([_("Done. The heart is beating in the cardiac views."), *self.job_view.warnings])
         self.job_view.end(self._last_end, reason, words)
         if self._last_end not in (JobState.FAILED, JobState.LOST):
             self._forget_folder()
@@ -241,6 +257,13 @@ class GeneratorView:
 
     def _start_ecg(self, source: Any) -> JobRunner:
         return self._logic.startEcg(source, self.computer.python, self.computer.environment())
+
+    def _start_study(self, study: str, series: str | None) -> JobRunner:
+        return self._logic.startStudy(study, series, self.computer.python, self.computer.environment())
+
+    def _load_acquisition(self, runner: JobRunner, name: str) -> None:
+        if self._node is not None:
+            self._node.anchorVolume = self._logic.loadAcquisition(runner, name)
 
     def _choose_beat(self, beat: int) -> None:
         if self._node is not None and not self.generation.active:

@@ -1,4 +1,4 @@
-"""Shows a generated cine: slice views, playback, function table, bull's-eye, volume curve with a moving line."""
+"""Shows a generated cine: its EF first, views, playback, function table, bull's-eye, curves with a moving line."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,13 +7,16 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from COFGeneratorLib.scene import find_results, surfaces
+from COFGeneratorLib.scene import cardiac_layout, find_results, surfaces
 from COFGeneratorLib.scene.attributes import INDEX_UNIT
 from COFGeneratorLib.scene.bootstrap import nodes_of_class
 from COFGeneratorLib.scene.result import ResultNodes
 from COFGeneratorLib.scene.tables import clicked_frame, move_cursor
 from COFGeneratorLib.ui.bullseye import MEASURES, bullseye
 from COFGeneratorLib.ui.chart_clicks import ChartClicks
+from COFGeneratorLib.ui.headline import headline, notes
+from COFGeneratorLib.ui.heart_views import HeartViews
+from COFGeneratorLib.ui.whole_table import show_whole
 
 LABEL_OPACITY = 0.8
 MIN_BULLSEYE_WIDTH = 340
@@ -27,7 +30,9 @@ class ResultView:
         self._ui, self._nodes, self._tag = ui, None, None
         self._show_labels = True
         self._clicks = ChartClicks(self._on_chart_points)
+        self.views = HeartViews(ui, self._clicks)
         ui.resultSelector.addAttribute("vtkMRMLSequenceBrowserNode", "COF.role", "browser")
+        ui.showHeartButton.connect("clicked(bool)", self.show_heart)
         ui.showCineButton.connect("clicked(bool)", self.show_cine)
         ui.showChartButton.connect("clicked(bool)", self.show_chart)
         ui.show3dButton.connect("clicked(bool)", self.show_surfaces)
@@ -58,8 +63,13 @@ class ResultView:
         self._ui.functionTableView.setMRMLTableNode(table)
         self._ui.functionTableView.visible = table is not None
         ui = self._ui
-        for widget in (ui.playWidget, ui.seekWidget, ui.showCineButton, ui.saveResultButton):
+        show_whole(ui.functionTableView)
+        for widget in (ui.playWidget, ui.seekWidget, ui.showHeartButton, ui.showCineButton, ui.saveResultButton):
             widget.enabled = self._nodes is not None
+        facts = self._nodes.facts if self._nodes is not None else {}
+        for label, words in ((ui.efValueLabel, headline(facts)), (ui.efNotesLabel, notes(facts) if shown else "")):
+            label.text = words
+            label.visible = bool(words)
         ui.show3dButton.enabled = self._nodes is not None and self._nodes.labels is not None
         self._show_bullseye()
         has_chart = self._nodes is not None and self._nodes.chart is not None
@@ -84,14 +94,20 @@ class ResultView:
             self._show_labels = on
             if self._nodes is not None:
                 self._fill_slices(fit=False)
+                cardiac_layout.show_labels(slicer.mrmlScene, self._nodes, on)
+
+    def show_heart(self, *_args: Any) -> None:
+        """Show the cine in the heart's own planes, with beating surfaces and curves, and let it play."""
+        if self._nodes is not None:
+            self.views.show(self._nodes, self._show_labels)
+            self._play()
 
     def show_cine(self, *_args: Any) -> None:
-        """Show the cine in all slice views and let it play."""
+        """Show the cine in the user's own slice views, turned into its planes, and let it play."""
         if self._nodes is None:
             return
         self._fill_slices(fit=True)
-        slicer.modules.sequences.showSequenceBrowser(self._nodes.browser)
-        self._nodes.browser.SetPlaybackActive(True)
+        self._play()
 
     def show_chart(self, *_args: Any) -> None:
         """Show the volume curve in the layout; from then on a click on a point of it shows that frame."""
@@ -100,10 +116,14 @@ class ResultView:
             self._clicks.listen()
 
     def show_surfaces(self, *_args: Any) -> None:
-        """Make surfaces of the labels of the shown frame; made again, they replace those of before."""
+        """Show the beating surfaces of the labels in the 3-D views."""
         if self._nodes is not None and self._nodes.labels is not None:
             with slicer.util.tryWithErrorDisplay(_("The labels could not be shown in 3D."), waitCursor=True):
-                surfaces.show_surfaces(slicer.mrmlScene, self._nodes)
+                surfaces.beating_surfaces(slicer.mrmlScene, self._nodes)
+
+    def _play(self) -> None:
+        slicer.modules.sequences.showSequenceBrowser(self._nodes.browser)
+        self._nodes.browser.SetPlaybackActive(True)
 
     def _show_bullseye(self, *_args: Any) -> None:
         segments = self._nodes.facts.get("segments") if self._nodes is not None else None
@@ -117,7 +137,11 @@ class ResultView:
     def _fill_slices(self, fit: bool) -> None:
         labels = self._nodes.proxy("labels") if self._nodes.labels is not None and self._show_labels else None
         slicer.util.setSliceViewerLayers(
-            background=self._nodes.proxy("cine"), label=labels, labelOpacity=LABEL_OPACITY, fit=fit
+            background=self._nodes.proxy("cine"),
+            label=labels,
+            labelOpacity=LABEL_OPACITY,
+            fit=fit,
+            rotateToVolumePlane=fit,
         )
         for node in nodes_of_class(slicer.mrmlScene, "vtkMRMLSliceNode"):
             node.SetUseLabelOutline(True)

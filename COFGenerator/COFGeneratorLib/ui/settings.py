@@ -16,6 +16,7 @@ RUNS = "runsFolder"
 COHORT = "cohortFolder"
 COMMAND_TEMPLATE = "commandTemplate"
 TRAINING_DEVICE = "trainingDevice"
+EVALUATION_DEVICE = "evaluationDevice"
 
 
 def get(key: str, default: str = "") -> str:

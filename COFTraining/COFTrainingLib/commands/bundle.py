@@ -10,7 +10,8 @@ from COFGeneratorLib.jobs.session import session
 def add(commands: Commands) -> None:
     """Add the sub-command with the generator's verbs and two more."""
     verbs = bundle.add(commands, "look at, verify, export or renew a model bundle")
-    verb = verbs.add_parser("export", help="make a bundle from a training run", description="Make a bundle.")
+    verb = verbs.add_parser("export", help="make a bundle from a training run", description="Make a bundle.",
+                             epilog="example: cof bundle export --run runs/flow --out bundles/mine")  # fmt: skip
     verb.add_argument("--run", required=True, dest="training_run", metavar="RUN", help="finished run of cof train flow")
     verb.add_argument("--segmenter", metavar="RUN", help="finished run of cof train segmenter (default: RUN/segmenter)")
     verb.add_argument("--teacher", metavar="RUN", help="finished run of cof train teacher (default: RUN/teacher)")
@@ -22,6 +23,7 @@ def add(commands: Commands) -> None:
         "renew", help="put a newly trained part into a bundle",
         description="Make a bundle of another one: with a new segmenter or teacher, an interval of EF fitted again, or "
         "figures measured since. The networks of motion stay as they are.",
+        epilog="example: cof bundle renew --segmenter runs/segmenter --out bundles/renewed",
     )  # fmt: skip
     verb.add_argument("bundle", metavar="BUNDLE", nargs="?", help="bundle to begin with (default: the one that ships)")
     verb.add_argument("--segmenter", metavar="RUN", help="finished run of cof train segmenter")
@@ -49,6 +51,7 @@ def renew(arguments: argparse.Namespace) -> int:
             overwrite=arguments.overwrite,
             progress=lambda done, total: current.progress(done, total, "interval of EF"),
         )
+        current.facts["bundle"] = str(folder)
         current.say(f"Bundle written to {folder}; check it with: cof bundle verify {folder}")
     return 0
 
@@ -67,5 +70,6 @@ def export(arguments: argparse.Namespace) -> int:
             metrics=arguments.metrics,
             overwrite=arguments.overwrite,
         )
+        current.facts["bundle"] = str(folder)
         current.say(f"Bundle written to {folder}; check it with: cof bundle verify {folder}")
     return 0

@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from COFGeneratorLib.commands import Commands
 from COFGeneratorLib.errors import CohortError
@@ -17,6 +17,8 @@ from COFTrainingLib.commands import cohort_options
 if TYPE_CHECKING:  # they bring what --help does without
     from COFTrainingLib.cohort.synthetic.phantom_files import PhantomOptions
 
+ON_STDOUT = "-"
+"""What ``check --json`` without a file stands for."""
 GOES_ON = "the same command goes on from there."
 """What a stopped command says last."""
 
@@ -55,6 +57,7 @@ def synthesize(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             progress=lambda done, total: current.progress(done, total, "phantoms"),
         )
+        current.facts |= _facts(cohort, arguments.out)
         current.say(f"{_counts(cohort)} in {arguments.out}")
     return 0
 
@@ -69,6 +72,7 @@ def _downloads(arguments: argparse.Namespace, how: "PhantomOptions") -> int:
         visits = write_visits(Path(arguments.out), seeds, how, arguments.workers, arguments.labels)
         for done, _ in enumerate(visits, start=1):
             current.progress(done, len(seeds), "phantoms")
+        current.facts |= {"out": str(arguments.out), "visits": len(seeds)}
         current.say(f"{len(seeds)} visits in {arguments.out}")
         labels = f" --labels {arguments.out}/{LABELS}" if arguments.labels else ""
         current.say(f"Import them: cof cohort import --ukbiobank {arguments.out}{labels} --out COHORT")
@@ -97,6 +101,7 @@ def import_(arguments: argparse.Namespace) -> int:
     given = {"labels": arguments.labels, "label_map": arguments.label_map} if arguments.labels else {}
     with session(arguments) as current:
         cohort = sources[kind](getattr(arguments, kind), arguments.out, name=arguments.name, **rule, **terms, **given)
+        current.facts |= _facts(cohort, arguments.out)
         current.say(f"{_counts(cohort)} in {arguments.out}")
         current.say(f"Check it before training: cof cohort check {arguments.out}")
     return 0
@@ -135,6 +140,7 @@ def import_measured(arguments: argparse.Namespace) -> int:
                 current.warn(f"{subject.id} is left out: {subject.excluded}")
         said = "ECGs are synthesised to fit each heart" if arguments.ecg == "synthesise" else "there are no ECGs"
         by_segmenter = sum(subject.facts.get("function_from") != "reader" for subject in cohort.used())
+        current.facts |= _facts(cohort, arguments.out)
         current.say(f"{_counts(cohort)} in {arguments.out}; {said}; function by the segmenter in {by_segmenter}")
         current.say(f"Terms of the data: {cohort.header.licence}; they bind what is trained on it.")
         current.say(f"Check it before training: cof cohort check {arguments.out}")
@@ -155,6 +161,7 @@ def check(arguments: argparse.Namespace) -> int:
     if runs:
         refuse_leaks(cohort, runs)
     others = [read_cohort(folder) for folder in arguments.against if Path(folder) not in runs]
+    arguments.quiet |= arguments.json == ON_STDOUT
     with session(arguments) as current:
         current.standing = lambda: f"{current.counted('subjects')} subjects were read; nothing was changed."
         report = check_cohort(
@@ -210,6 +217,7 @@ def label(arguments: argparse.Namespace) -> int:
         for name, reason in failed.items():
             current.warn(f"{name} has no labels: {reason}")
         made = sum("cine_labels" in subject.files for subject in labelled.used())
+        current.facts |= {"cohort": str(arguments.cohort), "labelled": made, "subjects": len(labelled.used())}
         current.say(f"{made} of {len(labelled.used())} subjects of {arguments.cohort} have labelled cines")
         current.say_warnings()
     return 0
@@ -219,9 +227,19 @@ def _show(report: Report, json_file: str | None, current: Session) -> None:
     """Print what was found, and write it where asked."""
     for line in report.lines():
         current.say(line)
-    if json_file:
+    if json_file is not None:
         found = {"ledger": report.ledger(), "problems": report.problems, "leaks": report.leaks}
-        Path(json_file).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(found, indent=1, ensure_ascii=False)
+        if json_file == ON_STDOUT:
+            print(text)
+        else:
+            Path(json_file).write_text(text + "\n", encoding="utf-8")
+
+
+def _facts(cohort: Cohort, out: str) -> dict[str, Any]:
+    """Return where a cohort is and how many it has, for ``--json``."""
+    splits = {split: len(cohort.used(split)) for split in ("train", "valid", "test")}
+    return {"cohort": str(out), "subjects": len(cohort.subjects), "used": len(cohort.used()), "splits": splits}
 
 
 def _counts(cohort: Cohort) -> str:

@@ -12,6 +12,7 @@ def add_synthesize(verbs: Commands) -> argparse.ArgumentParser:
         help="make a phantom cohort",
         description="Make phantom subjects: a short-axis stack, its exact labels, a 10-s ECG and what is true of them. "
         "Run it again after a stop: finished subjects are kept.",
+        epilog="example: cof cohort synthesize --subjects 64 --seed 0 --out cohort",
     )
     verb.add_argument("--subjects", type=options.positive, required=True, metavar="N", help="how many")
     verb.add_argument(
@@ -46,6 +47,7 @@ def add_import(verbs: Commands) -> argparse.ArgumentParser:
         "import",
         help="write the manifest of recordings",
         description="Write the manifest of recordings, which stay where they are.",
+        epilog="example: cof cohort import --table subjects.csv --out cohort",
     )
     source = verb.add_mutually_exclusive_group(required=True)
     source.add_argument("--table", metavar="CSV", help="one row a subject: id, anchor or cine, ecg, labels, person, …")
@@ -78,6 +80,7 @@ def add_import_measured(verbs: Commands, kind: str) -> argparse.ArgumentParser:
         help=f"import {title}'s cines to learn motion from, with ECGs made for them",
         description=f"{title} has no ECGs. Measure each heart's function, by its labels or a segmenter's, synthesise "
         "an ECG that fits it, and write the manifest, which says so at every subject.",
+        epilog=f"example: cof cohort import-{kind} downloads --out cohort",
     )
     verb.add_argument("data", metavar="DATA", help="folder of the cines")
     verb.add_argument("--cases", metavar="FILE", help=f"list of the cines (JSON); default: {title}'s own table in DATA")
@@ -106,6 +109,7 @@ def add_check(verbs: Commands) -> argparse.ArgumentParser:
         help="check a cohort and print its ledger",
         description="Open every file of a cohort, find missing pairs, wrong spacing, duplicates and leakage, and print "
         "the ledger. Exit code 2 where something is wrong.",
+        epilog="example: cof cohort check cohort",
     )
     verb.add_argument("cohort", metavar="DIR", help="folder of the cohort")
     verb.add_argument(
@@ -114,9 +118,12 @@ def add_check(verbs: Commands) -> argparse.ArgumentParser:
     )  # fmt: skip
     verb.add_argument("--exclude", action="store_true", help="write the exclusions found into the manifest")
     verb.add_argument("--no-read", action="store_true", help="look for the files without opening them")
-    verb.add_argument("--json", metavar="FILE", help="also write the ledger and all findings")
+    verb.add_argument(
+        "--json", metavar="FILE", nargs="?", const="-",
+        help="write the ledger and all findings as JSON; without a FILE print them in place of words",
+    )  # fmt: skip
     options.add_workers(verb)
-    options.add_reporting(verb)
+    options.add_reporting(verb, as_json=False)
     return verb
 
 
@@ -127,6 +134,7 @@ def add_label(verbs: Commands) -> argparse.ArgumentParser:
         help="label the cines of a cohort that has no labels",
         description="Label every frame of the cines that have no labels with a segmenter, so that an evaluation has "
         "something to compare with. Run it again after a stop: finished subjects are kept.",
+        epilog="example: cof cohort label cohort",
     )
     verb.add_argument("cohort", metavar="DIR", help="folder of the cohort; its manifest is extended")
     verb.add_argument("--segmenter", metavar="RUN|BUNDLE", help="default: the default model's")

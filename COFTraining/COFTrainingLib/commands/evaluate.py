@@ -6,18 +6,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from COFGeneratorLib.commands import options
 from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.jobs.session import Session, session
 
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort
+from COFTrainingLib.commands.evaluation_options import add_evaluation
 from COFTrainingLib.evaluation.plan import Plan
 from COFTrainingLib.evaluation.protocols.registry import PROTOCOLS, chosen
 
 STORE = "store"
 Models = tuple[tuple[str, Path], ...]
 """(name, folder) of bundles."""
-LIBRARY_SUBJECTS = 96
 LIBRARY_SEED = 100_000
 """Of phantoms that training draws from, too: never evaluated."""
 
@@ -30,39 +29,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="tables and figures of a model, or of anyone's predicted cines, on a cohort",
         description="Compare a model and its baselines with the recorded cines of a cohort and write report.html, "
         "metrics.json and tables/*.csv. Run it again after a stop: finished results are kept.",
-        epilog=f"protocols:\n{listed}",
+        epilog=f"example: cof evaluate --cohort cohort --out report\n\nprotocols:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--cohort", required=True, metavar="DIR", help="cohort with cines (and labels of them)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the report and of the results")
-    parser.add_argument(
-        "--model", action="append", default=[], metavar="[NAME=]BUNDLE",
-        help="model bundle; the first is what the report is about, further ones are comparators (default: the one "
-        "that ships)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--predictions", action="append", default=[], metavar="NAME=DIR",
-        help="cines of another method, one a subject: ID.nii.gz or ID/cine.seq.nrrd, labels as ID_labels.nii.gz or "
-        "ID/labels.seq.nrrd",
-    )  # fmt: skip
-    parser.add_argument("--protocol", action="append", default=[], metavar="NAME", help="a protocol below, cheap "
-                        "(default) or all; may be given several times")  # fmt: skip
     parser.add_argument("--split", choices=("all", "train", "valid", "test"), default="all", help="subjects to use "
                         "(default all; a model's own training subjects are refused)")  # fmt: skip
-    parser.add_argument("--subjects", type=options.positive, metavar="N", help="only the first N subjects")
-    parser.add_argument("--motions", metavar="DIR", help="flow cache of a training run, for the baselines that use "
-                        "others' motion (default: made from training phantoms)")  # fmt: skip
-    parser.add_argument("--library", type=options.natural, default=LIBRARY_SUBJECTS, metavar="N",
-                        help=f"its size (default {LIBRARY_SUBJECTS} subjects; 0: no such baselines)")  # fmt: skip
-    parser.add_argument("--dinov2", metavar="FILE", help="DINOv2 weights (.safetensors or .pth) for the distances of "
-                        "distributions")  # fmt: skip
-    parser.add_argument("--assessor", metavar="FOLDER|none", help="independent network that labels recorded and "
-                        "generated images (protocol assessor) and predictions without labels (default: the one that "
-                        "ships)")  # fmt: skip
-    parser.add_argument("--no-model", action="store_true", help="judge --predictions alone")
-    parser.add_argument("--seed", type=options.natural, default=0, help="seed of random draws (default 0)")
-    options.add_workers(parser)
-    options.add_reporting(parser)
+    add_evaluation(parser)
     parser.set_defaults(run=evaluate)
 
 
@@ -72,8 +46,23 @@ def evaluate(arguments: argparse.Namespace) -> int:
     Raises:
         ChainOfFlowError: If the cohort, a model, a folder or a protocol cannot be used.
     """
+    with session(arguments) as current:
+        evaluate_cohort(arguments, current)
+    return 0
+
+
+def evaluate_cohort(arguments: argparse.Namespace, current: Session) -> Path:
+    """Evaluate within a session; returns the report's page. What cannot be done at all is said before any work.
+
+    Raises:
+        ChainOfFlowError: As ``evaluate``.
+    """
+    from COFGeneratorLib.machine import choose_device
+
+    from COFTrainingLib.evaluation.evaluable import check_any_result, check_evaluable
     from COFTrainingLib.evaluation.leaks import check_no_leak
-    from COFTrainingLib.evaluation.run import METRICS_VERSION, collect, run_plan
+    from COFTrainingLib.evaluation.protocols.review import review_file
+    from COFTrainingLib.evaluation.run import CINE, METRICS_VERSION, collect, run_plan
     from COFTrainingLib.evaluation.store import Store
     from COFTrainingLib.evaluation.write_report import write_report
 
@@ -84,6 +73,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     subjects = used[: arguments.subjects]
     models = _models(arguments)
     check_no_leak(cohort, subjects, models)
+    check_evaluable(cohort, subjects)
     out = Path(arguments.out)
     assessor, assessor_refused = _assessor(arguments.assessor, cohort, models)
     plan = Plan(
@@ -96,32 +86,38 @@ def evaluate(arguments: argparse.Namespace) -> int:
         store=(out / STORE).resolve(),
         assessor=assessor,
         assessor_refused=assessor_refused,
+        assessor_subjects=arguments.assessor_subjects,
+        assessor_frames=arguments.assessor_frames,
+        anchor_subjects=arguments.anchor_subjects,
         variants=any(protocol.name == "ablations" for protocol in wanted),
+        device=str(choose_device(arguments.device)),
+        review=review_file(arguments.review, out),
     )
-    with session(arguments) as current:
-        current.standing = lambda: (
-            f"{current.counted('subjects')} subjects are measured and kept in {out / STORE}; the same command goes on "
-            "from there, and writes the report."
-        )
-        facts = {"cohort_sha256": cohort.fingerprint(), "seed": plan.seed, "metrics_version": METRICS_VERSION,
-                 "subjects": list(plan.subjects), "features": str(plan.features) if plan.features else ""}  # fmt: skip
-        store = Store(out / STORE, facts)
-        if plan.models and arguments.library:
-            plan = replace(plan, motions=_library(plan, arguments, out, current))
-        run_plan(plan, store, arguments.workers, lambda done, of: current.progress(done, of, "subjects"))
-        sections = []
-        for protocol in wanted:
-            module = protocol.module()
-            own = module.own_work(plan) if hasattr(module, "own_work") else None
-            if own is not None:
-                collect(plan, store, own, arguments.workers, partial(current.progress, message=protocol.name))
-            sections.append(module.summarise(plan, store))
-        seconds = round(time.perf_counter() - start, 1)
-        page = write_report(out, plan, store, sections, {"seconds": seconds, "workers": arguments.workers})
-        failures = len(store.failures())
-        failed = f", {failures} results failed" if failures else ""
-        current.say(f"{len(subjects)} subjects, {seconds:.0f} s{failed}: {page}")
-    return 0
+    current.standing = lambda: (
+        f"{current.counted('subjects')} subjects are measured and kept in {out / STORE}; the same command goes on "
+        "from there, and writes the report."
+    )
+    facts = {"cohort_sha256": cohort.fingerprint(), "seed": plan.seed, "metrics_version": METRICS_VERSION,
+             "subjects": list(plan.subjects), "features": str(plan.features) if plan.features else ""}  # fmt: skip
+    store = Store(out / STORE, facts)
+    if plan.models and arguments.library:
+        plan = replace(plan, motions=_library(plan, arguments, out, current))
+    run_plan(plan, store, arguments.workers, lambda done, of: current.progress(done, of, "subjects"))
+    check_any_result(store, CINE)
+    sections = []
+    for protocol in wanted:
+        module = protocol.module()
+        own = module.own_work(plan) if hasattr(module, "own_work") else None
+        if own is not None:
+            collect(plan, store, own, arguments.workers, partial(current.progress, message=protocol.name))
+        sections.append(module.summarise(plan, store))
+    seconds = round(time.perf_counter() - start, 1)
+    page = write_report(out, plan, store, sections, {"seconds": seconds, "workers": arguments.workers})
+    failures = len(store.failures())
+    current.facts |= {"report": str(page), "subjects": len(subjects), "failures": failures}
+    failed = f", {failures} results failed" if failures else ""
+    current.say(f"{len(subjects)} subjects, {seconds:.0f} s{failed}: {page}")
+    return page
 
 
 def _models(arguments: argparse.Namespace) -> Models:

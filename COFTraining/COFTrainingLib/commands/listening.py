@@ -38,7 +38,7 @@ def listener(current: Session, stage: str, steps: int = 0) -> Callable[[dict[str
             if "score" in event:
                 current.say(f"{stage}: step {step}   validation {event['score']:.4f}")
         elif event["event"] == "artifact":
-            current.events.artifact(event["path"])
+            current.tell_file(event["path"])
         elif event["event"] == "warning":
             if event["message"] not in current.warnings:
                 current.say(f"{stage}: {event['message']}")  # now, and again at the end of a run of days

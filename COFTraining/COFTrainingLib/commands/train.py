@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from COFGeneratorLib.commands import Commands, options
+from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs.session import Session, session
 
 from COFTrainingLib.cohort.manifest import Cohort
-from COFTrainingLib.commands import train_ecgflowcmr
+from COFTrainingLib.commands import train_ecgflowcmr, train_nnunet
 from COFTrainingLib.commands.listening import listener
+from COFTrainingLib.commands.recordings import add_disjoint, recordings
 from COFTrainingLib.commands.training_options import add_training, asked_cohort, goes_on
 
 if TYPE_CHECKING:  # they bring torch, which --help does without
@@ -32,11 +34,12 @@ KINDS = {
     "ecg": "the ECG encoder",
     "flow": "Stage 2: the flow of motion on anatomy and ECG",
 }
+LABELLED = "labelled recordings to learn from (default: phantoms that it draws)"
 COHORTS = {
     "teacher": "cohort with cines, or labelled pairs of frames (default: phantoms)",
-    "segmenter": "not used: it draws phantoms of its own",
-    "assessor": "not used: it draws phantoms of its own",
-    "ecg": "not used: it draws phantoms of its own",
+    "segmenter": LABELLED,
+    "assessor": LABELLED,
+    "ecg": "recordings whose EF is known, beside the phantoms that it draws (default: these alone)",
     "flow": "phantoms, or cines with ECGs (default: the phantoms of the configuration)",
 }
 SAMPLED_FROM = 100
@@ -57,7 +60,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("train", help="train the networks", description="Train a network; all are resumable.")
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
     for kind, words in KINDS.items():
-        one = kinds.add_parser(kind, help=words, description=f"Train {words}.")
+        example = f"example: cof train {kind} --config smoke --out runs/{kind}"
+        one = kinds.add_parser(kind, help=words, description=f"Train {words}.", epilog=example)
         add_training(
             one,
             cohort=COHORTS[kind],
@@ -79,6 +83,8 @@ def add(commands: Commands) -> None:
             )  # fmt: skip
         if kind in ("flow", "segmenter", "assessor"):
             one.add_argument("--cache", metavar="DIR", help="folder of the examples, to share them between runs")
+        if kind in ("segmenter", "assessor", "ecg"):
+            add_disjoint(one)
         if kind == "segmenter":
             one.add_argument(
                 "--start-from", metavar="RUN|BUNDLE", help="begin with the weights of this segmenter in place of none"
@@ -89,9 +95,11 @@ def add(commands: Commands) -> None:
             )
         one.set_defaults(run=run, kind=kind)
     train_ecgflowcmr.add(kinds)
+    train_nnunet.add(kinds)
     diff = kinds.add_parser(
         "diff", help="what differs between two trainings", description="Show what differs between two configurations "
         "(names or files) or two run folders. Exit code 0 where nothing does, 1 where something does.",
+        epilog="example: cof train diff cof-plus cof-v2",
     )  # fmt: skip
     diff.add_argument("one", metavar="A", help="named configuration, file of settings, or run folder")
     diff.add_argument("other", metavar="B", help="the same, to compare with it")
@@ -142,6 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
     with session(arguments) as current:
         current.standing = lambda: goes_on(arguments.out)
         finished = work[arguments.kind](arguments, config, asked_cohort(arguments), current)
+        current.facts["run"] = str(finished)
         current.say(f"Trained: {finished}")
         current.say_warnings()
     return 0
@@ -202,12 +211,15 @@ def _segmenter(
     from COFTrainingLib.training.bundles.provenance import freeze_segmenter
     from COFTrainingLib.training.examples.cine_data import segmenter_folder
     from COFTrainingLib.training.loop.ranks import first_rank_first
-    from COFTrainingLib.training.segmenter.segmenter import train_segmenter
+    from COFTrainingLib.training.segmenter.segmenter import RECORDED, train_segmenter
 
-    _own_phantoms(cohort, current)
+    cohort = recordings(cohort, arguments, current)
     config = _placed(config, arguments, "fine_loop", "coarse_loop")
     with first_rank_first() as ranks:
         freeze_segmenter(Path(arguments.out), config, arguments.resume or not ranks.first)
+    if cohort is not None:
+        told = {"trained_on": f"recorded, labelled cines of {cohort.header.name}", "licence": cohort.header.licence}
+        write_json(Path(arguments.out) / RECORDED, {**told, "manifest_sha256": cohort.fingerprint()})
     cache = arguments.cache or Path(arguments.out) / "cache"
     return train_segmenter(
         arguments.out,
@@ -216,6 +228,7 @@ def _segmenter(
         workers=arguments.workers,
         resume=arguments.resume,
         start_from=segmenter_folder(Path(arguments.out), arguments.start_from) if arguments.start_from else None,
+        cohort=cohort,
         progress=listener(current, "segmenter", max(config.fine_loop.steps, config.coarse_loop.steps)),
     )
 
@@ -225,7 +238,7 @@ def _assessor(
 ) -> Path:
     from COFTrainingLib.training.segmenter.assessor import train_assessor
 
-    _own_phantoms(cohort, current)
+    cohort = recordings(cohort, arguments, current)
     config = _placed(config, arguments, "loop")
     return train_assessor(
         arguments.out,
@@ -233,6 +246,7 @@ def _assessor(
         cache_dir=arguments.cache,
         workers=arguments.workers,
         resume=arguments.resume,
+        cohort=cohort,
         progress=listener(current, "assessor", config.loop.steps),
     )
 
@@ -240,12 +254,14 @@ def _assessor(
 def _ecg(arguments: argparse.Namespace, config: "EcgTraining", cohort: Cohort | None, current: Session) -> Path:
     from COFTrainingLib.training.ecg.ecg_training import restate, train_ecg
 
-    _own_phantoms(cohort, current)
     config = _placed(config, arguments, "loop")
     if arguments.start_from:
         return restate(arguments.out, arguments.start_from, config, workers=arguments.workers, resume=arguments.resume)
     told = listener(current, "ECG encoder", config.loop.steps)
-    return train_ecg(arguments.out, config, workers=arguments.workers, resume=arguments.resume, progress=told).run
+    return train_ecg(
+        arguments.out, config, workers=arguments.workers, resume=arguments.resume, progress=told,
+        recordings=recordings(cohort, arguments, current),
+    ).run  # fmt: skip
 
 
 def _flow(arguments: argparse.Namespace, config: "StageTwoTraining", cohort: Cohort | None, current: Session) -> Path:
@@ -274,24 +290,6 @@ def _flow(arguments: argparse.Namespace, config: "StageTwoTraining", cohort: Coh
         resume=arguments.resume,
         told=lambda stage, event: listeners[stage](event),
     )
-
-
-def _own_phantoms(cohort: Cohort | None, current: Session) -> None:
-    """Say that a training draws phantoms of its own where a cohort was named in vain.
-
-    Raises:
-        TrainingError: If the cohort holds people: their images are not trained on here.
-    """
-    from COFGeneratorLib.errors import TrainingError
-
-    if cohort is None:
-        return
-    if cohort.header.kind != "phantom":
-        raise TrainingError(
-            f"This training draws phantoms of its own; found the cohort {cohort.header.name!r} of the kind "
-            f"{cohort.header.kind!r}. Leave --cohort out."
-        )
-    current.warn("This training draws phantoms of its own, by its configuration's seeds; --cohort changes nothing.")
 
 
 def _placed(config: Config, arguments: argparse.Namespace, *loops: str) -> Config:

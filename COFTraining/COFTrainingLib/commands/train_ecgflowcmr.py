@@ -15,7 +15,8 @@ STAGES = ("pa-mae", "vae", "segmenter", "amdf")
 def add(kinds: Commands) -> None:
     """Add the kind to ``cof train``."""
     words = "ECGFlowCMR: a cine of one plane from the ECG alone"
-    one = kinds.add_parser("ecgflowcmr", help=words, description=f"Train {words}.")
+    example = "example: cof train ecgflowcmr --config ecgflowcmr-smoke --out runs/plane"
+    one = kinds.add_parser("ecgflowcmr", help=words, description=f"Train {words}.", epilog=example)
     one.add_argument(
         "--stage", choices=(*STAGES, "all"), default="all",
         help="pa-mae (ECG encoder with phase), vae, segmenter (read-outs), amdf (the flow); default: all in this order",
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
                 stage, out, config, cohort=cohort, workers=arguments.workers, resume=arguments.resume,
                 start=arguments.start, told=lambda name, event: hear[name](event),
             )  # fmt: skip
+            current.facts["run"] = str(out)
             current.say(f"Trained: {folder}")
         current.say_warnings()
     return 0

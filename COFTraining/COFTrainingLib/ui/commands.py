@@ -3,7 +3,7 @@
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import COFGeneratorLib
@@ -12,6 +12,7 @@ from COFGeneratorLib.jobs import JobRunner
 from COFGeneratorLib.scene.child import OURS, Child, child_environment, start_child
 
 import COFTrainingLib
+from COFTrainingLib.ui.stages import PLANE
 
 JOBS = "jobs"
 """Folder under the runs folder that holds the folders of jobs; a run's own folder lies beside it."""
@@ -27,9 +28,15 @@ LOOPS = {
 """Network → tables of its configuration that hold a training loop's settings."""
 
 
-def training_environment(base: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which a child finds both libraries."""
-    return child_environment(base, packages=(COFTrainingLib, COFGeneratorLib))
+GPUS = "CUDA_VISIBLE_DEVICES"
+
+
+def training_environment(base: Mapping[str, str], device: str = "auto") -> dict[str, str]:
+    """Return an environment in which a child finds both libraries, and of the GPUs those of a device alone."""
+    environment = child_environment(base, device, packages=(COFTrainingLib, COFGeneratorLib))
+    if device.startswith("cuda:"):
+        environment[GPUS] = device.removeprefix("cuda:")
+    return environment
 
 
 def start_job(
@@ -53,13 +60,24 @@ def start_job(
     env = child.env or training_environment(os.environ)
 
     def through(argv: list[str]) -> list[str]:
-        return (
-            through_template(template, ["env", f"PYTHONPATH={env['PYTHONPATH']}", *argv]) if template.strip() else argv
-        )
+        if not template.strip():
+            return argv
+        said = {name: env[name] for name in ("PYTHONPATH", GPUS) if env.get(name) != os.environ.get(name)}
+        said = {"PYTHONPATH": env["PYTHONPATH"], **said}
+        return through_template(template, ["env", *(f"{name}={value}" for name, value in said.items()), *argv])
 
     command, *rest = arguments
     argv = [*child.command(command, library="COFTrainingLib"), *rest]
     return start_child(JobRunner(folder), argv, kind=kind, title=title, env=env, through=through)
+
+
+def out_of(argv: Sequence[str]) -> Path:
+    """Return the folder that a job's command writes to, also where a template has made it one word; else none's."""
+    words = list(argv)
+    for word in argv:
+        if " --out " in word:
+            words = shlex.split(word)
+    return Path(words[words.index("--out") + 1]) if "--out" in words[:-1] else Path()
 
 
 def through_template(template: str, argv: list[str]) -> list[str]:
@@ -117,17 +135,19 @@ def train_arguments(
     ecg_run: Path | None,
     resume: bool,
     device: str = "auto",
+    plane_stage: str = "all",
 ) -> list[str]:
     """Return the arguments of ``cof train``.
 
     Args:
-        stage: Kind of network: teacher, segmenter, ecg or flow.
+        stage: Kind of training, a key of ``stages.STAGES``.
         run: Folder of the run.
         configuration: Name or file.
         cohort: Folder of a cohort, or None for the phantoms of the configuration.
         ecg_run: Finished run of the ECG encoder; only the flow model takes it, and trains one where None.
         resume: Go on with the run.
         device: ``"auto"`` leaves it to the configuration.
+        plane_stage: Stage of ECGFlowCMR, where that is trained.
     """
     arguments = ["train", stage, "--out", str(run), "--config", configuration]
     if device != "auto":
@@ -136,7 +156,21 @@ def train_arguments(
         arguments += ["--cohort", str(cohort)]
     if stage == "flow" and ecg_run is not None:
         arguments += ["--ecg", str(ecg_run)]
+    if stage == PLANE and plane_stage != "all":
+        arguments += ["--stage", plane_stage]
     return [*arguments, "--resume"] if resume else arguments
+
+
+def evaluate_arguments(cohort: Path, out: Path, bundle: Path, split: str, protocol: str) -> list[str]:
+    """Return the arguments of ``cof evaluate``; ``protocol`` is ``"cheap"``, ``"all"`` or a protocol's name."""
+    arguments = ["evaluate", "--cohort", str(cohort), "--out", str(out), "--model", str(bundle)]
+    return [*arguments, "--split", split, "--protocol", protocol]
+
+
+def export_arguments(stage: str, run: Path, bundle: Path) -> list[str]:
+    """Return the arguments that make a bundle of a run of some kind of training."""
+    verb = ["ecgflowcmr", "export"] if stage == PLANE else ["bundle", "export"]
+    return [*verb, "--run", str(run), "--out", str(bundle)]
 
 
 def run_folder(runs: Path, name: str) -> Path:

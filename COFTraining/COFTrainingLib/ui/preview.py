@@ -1,6 +1,6 @@
-"""Samples that a run writes while it trains, as a sequence in the scene; the newest replaces the one before."""
+"""Samples that a run writes while it trains, by their names; the chosen one is a sequence in the scene."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,50 +8,75 @@ import slicer
 from COFGeneratorLib.scene import attributes
 from COFGeneratorLib.scene.bootstrap import update_proxies
 from COFGeneratorLib.scene.files import read_sequence
+from slicer.i18n import tr as _
 
 ENDING = ".seq.nrrd"
 
 
 class SamplePreview:
-    """Keeps the newest sample of one run."""
+    """Works on the list of samples and its button; keeps the samples of one run, and the one that is shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
         self.browser = None
-        self.path = ""
+        self.paths: dict[str, Path] = {}
+        """Name of a sample → its file, the newest last."""
+        ui.showPreviewButton.connect("clicked(bool)", self.show_chosen)
+        self.forget()
 
-    def take(self, event: Mapping[str, Any]) -> bool:
-        """Load the file of an ``artifact`` event, if it is a sample; returns whether it was."""
-        path = str(event.get("path", ""))
-        if event["event"] != "artifact" or not path.endswith(ENDING) or not Path(path).is_file():
-            return False
+    def forget(self) -> None:
+        """Forget the samples of the run before; one that is shown stays."""
+        self.paths = {}
+        self._list()
+
+    def take(self, events: Sequence[Mapping[str, Any]], run: Path) -> None:
+        """Take in the files of ``artifact`` events, named within that run folder, that are samples."""
+        found = [run / str(event.get("path", "")) for event in events if event["event"] == "artifact"]
+        samples = [path for path in found if path.name.endswith(ENDING) and path.is_file()]
+        for path in samples:
+            name = path.name.removesuffix(ENDING)
+            self.paths.pop(name, None)
+            self.paths[name] = path
+        if samples:
+            self._list()
+
+    def show_chosen(self, *_args: Any) -> None:
+        """Show the sample that is chosen in the list."""
+        with slicer.util.tryWithErrorDisplay(_("The sample cannot be shown."), waitCursor=True):
+            self.show(str(self._ui.sampleSelector.currentText))
+
+    def _list(self) -> None:
+        self._ui.sampleSelector.clear()
+        self._ui.sampleSelector.addItems(list(self.paths))
+        self._ui.sampleSelector.currentIndex = len(self.paths) - 1
+        for widget in (self._ui.sampleLabel, self._ui.sampleSelector, self._ui.showPreviewButton):
+            widget.visible = bool(self.paths)
+
+    def show(self, name: str) -> None:
+        """Show a sample in the slice views and let it play; one that was shown before goes.
+
+        Raises:
+            SceneError: If its file cannot be read.
+        """
+        if name not in self.paths:
+            return
         self.clear()
         scene = slicer.mrmlScene
-        name = attributes.node_name("Training sample", Path(path).name.removesuffix(ENDING))
-        sequence = read_sequence(scene, Path(path), name)
-        self.browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{name} browser")
+        words = attributes.node_name("Training sample", name)
+        sequence = read_sequence(scene, self.paths[name], words)
+        self.browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", f"{words} browser")
         self.browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
         for node in (sequence, self.browser):
             node.SetAttribute(attributes.SYNTHETIC, "true")
         update_proxies(self.browser)
-        self.path = path
-        return True
-
-    def show(self) -> None:
-        """Show it in the slice views and let it play."""
-        if self.shown:
-            proxy = self.browser.GetProxyNode(self.browser.GetMasterSequenceNode())
-            slicer.util.setSliceViewerLayers(background=proxy, fit=True)
-            slicer.modules.sequences.showSequenceBrowser(self.browser)
-            self.browser.SetPlaybackActive(True)
-
-    @property
-    def shown(self) -> bool:
-        """Whether a sample is in the scene."""
-        return self.browser is not None and self.browser.GetScene() is not None
+        proxy = self.browser.GetProxyNode(sequence)
+        slicer.util.setSliceViewerLayers(background=proxy, fit=True, rotateToVolumePlane=True)
+        slicer.modules.sequences.showSequenceBrowser(self.browser)
+        self.browser.SetPlaybackActive(True)
 
     def clear(self) -> None:
-        """Take the sample out of the scene."""
-        if self.shown:
+        """Take the shown sample out of the scene."""
+        if self.browser is not None and self.browser.GetScene() is not None:
             scene, master = self.browser.GetScene(), self.browser.GetMasterSequenceNode()
             for node in (self.browser.GetProxyNode(master), self.browser, master):
                 if node is not None:

@@ -22,6 +22,8 @@ from COFTrainingLib.ui.curve_picture import curve_picture, metric_words
 from COFTrainingLib.ui.curves import RunCurves
 from COFTrainingLib.ui.needs import BUTTONS, START, Choices, why_not
 from COFTrainingLib.ui.preview import SamplePreview
+from COFTrainingLib.ui.protocol_choices import protocol_choices
+from COFTrainingLib.ui.stages import PLANE, show_stage
 
 PATHS = {"cohortPathEdit": settings.COHORT, "runsPathEdit": settings.RUNS, "pythonPathEdit": settings.PYTHON}
 """Path fields that are remembered on this machine."""
@@ -38,7 +40,8 @@ class TrainingView:
         self._title, self._kind = "", ""
         self._report: Path | None = None
         self._folder: Path | None = None
-        self.curves, self.preview = RunCurves(), SamplePreview()
+        self._run = Path()
+        self.curves, self.preview = RunCurves(), SamplePreview(ui)
         self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
         self.monitor = JobMonitor(self._on_update, self._on_end)
         self.cohort_page = CohortPage(ui, self.refresh)
@@ -49,8 +52,12 @@ class TrainingView:
         ui.commandTemplateEdit.text = settings.get(settings.COMMAND_TEMPLATE)
         ui.commandTemplateEdit.connect("textChanged(QString)", self._remember)
         found = json.loads(settings.get(settings.DEVICES_FOUND, "[]"))  # by the Generator module's check
-        fill_devices(ui.deviceSelector, found, settings.get(settings.TRAINING_DEVICE, "auto"))
-        ui.deviceSelector.connect("currentIndexChanged(int)", self._remember)
+        for selector, key in ((ui.deviceSelector, settings.TRAINING_DEVICE),
+                              (ui.evaluationDeviceSelector, settings.EVALUATION_DEVICE)):  # fmt: skip
+            fill_devices(selector, found, settings.get(key, "auto"))
+            selector.connect("currentIndexChanged(int)", self._remember)
+        for name, words in protocol_choices():
+            ui.protocolSelector.addItem(words, name)
         for name in ("configurationPathEdit", "bundlePathEdit", "ecgRunPathEdit"):
             getattr(ui, name).connect("currentPathChanged(QString)", self.refresh)
         for name, slot in (
@@ -62,7 +69,6 @@ class TrainingView:
             ("stopButton", self.stop),
             ("attachButton", self.attach),
             ("showCurvesButton", self.show_curves),
-            ("showPreviewButton", lambda *_args: self.preview.show()),
             ("exportButton", self.export),
             ("evaluateButton", self.evaluate),
             ("openReportButton", lambda *_args: open_path(self._report)),
@@ -119,14 +125,12 @@ class TrainingView:
             reason, button = self.why_not(needs), getattr(self._ui, name)
             button.enabled, button.toolTip = not reason, reason or _(words)
         self._ui.stopButton.enabled = running
-        flow = self._node is not None and self._node.stage == "flow"
-        self._ui.ecgRunPathEdit.visible = self._ui.ecgRunLabel.visible = flow
+        show_stage(self._ui, self._node.stage if self._node is not None else "")
         for label in (self._ui.cohortSummaryLabel, self._ui.metricsLabel):
             label.visible = bool(label.text)
         self._ui.attachButton.enabled = not running and self._ui.jobSelector.count > 0
         self._ui.jobSelector.enabled = not running
         self._ui.showCurvesButton.enabled = bool(self.curves.values)
-        self._ui.showPreviewButton.enabled = self.preview.shown
         self._ui.openFolderButton.enabled = self._folder is not None
         self._ui.openReportButton.enabled = self._report is not None and self._report.is_file()
         for section in ("cohortCollapsibleButton", "configurationCollapsibleButton", "evaluationCollapsibleButton"):
@@ -137,12 +141,15 @@ class TrainingView:
     def train(self, resume: bool) -> None:
         """Start or resume the run that the panel describes."""
         run = commands.run_folder(self.path("runsPathEdit"), self._node.runName)
-        configuration = str(self.path("configurationPathEdit") or self._node.configuration)
+        plane = self._node.stage == PLANE
+        named = self._node.planeConfiguration if plane else self._node.configuration
+        configuration = str(self.path("configurationPathEdit") or named)
         file = run.with_name(f"{run.name}.toml")
         try:
-            configuration = commands.with_knobs(
-                self._node.stage, configuration, file, steps=self._node.steps, learning_rate=self._node.learningRate
-            )
+            if not plane:
+                configuration = commands.with_knobs(
+                    self._node.stage, configuration, file, steps=self._node.steps, learning_rate=self._node.learningRate
+                )
         except OSError as error:
             self._fail(_("The settings could not be written: {error}").format(error=error))
             return
@@ -154,6 +161,7 @@ class TrainingView:
             ecg_run=self.path("ecgRunPathEdit"),
             resume=resume,
             device=self._device,
+            plane_stage=self._node.planeStage,
         )
         title = _("Training {stage} in {name}").format(stage=self._node.stage, name=run.name)
         self._start("train", title, arguments)
@@ -177,7 +185,7 @@ class TrainingView:
     def export(self, *_args: Any) -> None:
         """Write the run as a bundle."""
         run = commands.run_folder(self.path("runsPathEdit"), self._node.runName)
-        arguments = ["bundle", "export", "--run", str(run), "--out", str(self.path("bundlePathEdit"))]
+        arguments = commands.export_arguments(self._node.stage, run, self.path("bundlePathEdit"))
         self._start("export", _("Exporting {name}").format(name=run.name), arguments)
 
     def evaluate(self, *_args: Any) -> None:
@@ -185,8 +193,11 @@ class TrainingView:
         bundle = self.path("bundlePathEdit")
         out = self.path("runsPathEdit") / f"evaluation-{bundle.name}"
         self._report = out / "report.html"
-        arguments = ["evaluate", "--cohort", str(self.path("cohortPathEdit")), "--out", str(out)]
-        self._start("evaluate", _("Evaluating {name}").format(name=bundle.name), [*arguments, "--model", str(bundle)])
+        arguments = commands.evaluate_arguments(
+            self.path("cohortPathEdit"), out, bundle, self._node.split, str(self._ui.protocolSelector.currentData)
+        )
+        device = str(self._ui.evaluationDeviceSelector.currentData or "auto")
+        self._start("evaluate", _("Evaluating {name}").format(name=bundle.name), arguments, device)
 
     def stop(self, *_args: Any) -> None:
         """Ask the watched job to stop."""
@@ -216,7 +227,7 @@ class TrainingView:
         if chart is not None:
             slicer.modules.plots.logic().ShowChartInLayout(chart)
 
-    def _start(self, kind: str, title: str, arguments: list[str]) -> None:
+    def _start(self, kind: str, title: str, arguments: list[str], device: str = "auto") -> None:
         try:
             runner = self._logic.start(
                 self.path("runsPathEdit"),
@@ -225,6 +236,7 @@ class TrainingView:
                 arguments=arguments,
                 python=self.path("pythonPathEdit"),
                 template=str(self._ui.commandTemplateEdit.text or ""),
+                device=device,
             )
         except ChainOfFlowError as error:
             self._fail(str(error))
@@ -241,9 +253,10 @@ class TrainingView:
         job = runner.folder.facts()
         self._title, self._kind, self._ended = job.title or runner.folder.root.name, job.kind, None
         self.curves = RunCurves(self._title)
+        self.preview.forget()
         self._ui.metricsLabel.text = ""
         self._ui.curvesLabel.visible = False
-        self._folder = runner.folder.root
+        self._folder, self._run = runner.folder.root, commands.out_of(job.argv)
         self.job_view.begin(self._title)
         self.monitor.follow(runner)
         self.refresh()
@@ -257,9 +270,7 @@ class TrainingView:
             self._draw_curves()
             if self.curves.drawn:
                 self.curves.draw(slicer.mrmlScene)
-        samples = [event for event in update.events if event["event"] == "artifact"]
-        if samples and any(self.preview.take(event) for event in samples[-1:]):
-            self._ui.showPreviewButton.enabled = True
+        self.preview.take(update.events, self._run)
 
     def _draw_curves(self) -> None:
         picture = curve_picture(self.curves.values, max(int(self._ui.progressBar.width), MIN_CURVES_WIDTH))
@@ -286,6 +297,7 @@ class TrainingView:
             settings.put(key, str(getattr(self._ui, name).currentPath or ""))
         settings.put(settings.COMMAND_TEMPLATE, str(self._ui.commandTemplateEdit.text or ""))
         settings.put(settings.TRAINING_DEVICE, self._device)
+        settings.put(settings.EVALUATION_DEVICE, str(self._ui.evaluationDeviceSelector.currentData or "auto"))
         if not self.monitor.active:
             self.list_jobs()
         self.refresh()
