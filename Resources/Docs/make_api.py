@@ -23,7 +23,7 @@ CLASSES = {
     "COFGeneratorLib.anatomy": ("SaxStack", "Roi"),
     "COFGeneratorLib.generator": ("Bundle",),
     "COFGeneratorLib.cine": ("Cine",),
-    "COFGeneratorLib.function": ("FunctionReport", "RegionalReport"),
+    "COFGeneratorLib.function": ("FunctionReport", "RegionalReport", "StrainReport"),
 }
 """What the functions take and give back, by the room that it is imported from."""
 ERRORS = "COFGeneratorLib.errors"
@@ -140,7 +140,9 @@ def _blocks(text: str) -> str:
     out = []
     for block in text.split("\n\n"):
         head, _, body = block.partition("\n")
-        if head.rstrip(":") in SECTIONS and head.endswith(":"):
+        if head == "Example:":
+            out += [f"**{head.rstrip(':')}**", _code(textwrap.dedent(body))]
+        elif head.rstrip(":") in SECTIONS and head.endswith(":"):
             out += [f"**{head.rstrip(':')}**", _listed(textwrap.dedent(body))]
         elif block.startswith("    "):
             out.append(_code(textwrap.dedent(block)))

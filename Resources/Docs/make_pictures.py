@@ -2,9 +2,10 @@
 
     python Resources/Docs/make_pictures.py [--work out/pictures] [--only-shrink]
 
-Runs the demo, photographs both panels in each of their states and draws the result in Slicer's views (large, into
-``--work``), then shrinks what the documents show into ``Resources/Screenshots``. A picture that is committed stays in
-the history for ever: look at them before, and commit them rarely.
+Runs the demo; photographs both panels in each of their states, light and dark, and the page of the result at the width
+of a phone and of a desktop; draws the result in Slicer's views, and a whole window of both (large, into ``--work``).
+Then it shrinks what the documents show into ``Resources/Screenshots``. A picture that is committed stays in the history
+for ever: look at them before, and commit them rarely.
 """
 
 import argparse
@@ -29,6 +30,9 @@ PANELS = (
     *(f"COFTraining-{state}" for state in ("ready", "running", "done")),
 )
 VIEWS = {"result-slices": (24, 6, 24), "result-3d": (6, 16, 96)}
+PHOTOGRAPHS = {"window": 1400, "COFGenerator-compare": 420, "viewer-desktop": 1100, "viewer-phone": 320}
+"""Pictures with too many greys for a palette → their width, pixels; they become WebP."""
+WEBP_QUALITY = 60
 
 
 def main() -> int:
@@ -47,6 +51,9 @@ def main() -> int:
         shrink(large / f"{name}.png", SHOWN / f"{name}.png", PANEL_COLOURS)
     for name, colours in VIEWS.items():
         shrink(large / f"{name}.png", SHOWN / f"{name}.png", colours)
+    for name, width_px in PHOTOGRAPHS.items():
+        if (large / f"{name}.png").is_file():  # of the page there are none where no Chromium is
+            photograph(large / f"{name}.png", SHOWN / f"{name}.webp", width_px)
     sizes = {path.name: path.stat().st_size for path in sorted(SHOWN.iterdir())}
     for name, size in {**sizes, "in all": sum(sizes.values())}.items():
         sys.stdout.write(f"{size / 1000:7.1f} kB  {name}\n")
@@ -61,7 +68,9 @@ def take(demo: Path, large: Path) -> None:
     for words in (
         ["-m", "COFGeneratorLib", "demo", "--out", str(demo), "--overwrite"],
         [str(host / "screenshots.py"), "--out", str(large)],
+        [str(host / "screenshots.py"), "--out", str(large), "--dark"],
         [str(host / "render_result.py"), str(demo), "--out", str(large)],
+        [str(ROOT / "Testing" / "figures" / "photograph_page.py"), str(demo), "--out", str(large)],
     ):
         subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, check=True)
 
@@ -78,6 +87,12 @@ def shrink(source: Path, target: Path, colours: Palette | None = None, width_px:
     picture = resized(Image.open(source).convert("RGB"), width_px)
     palette = palette_of(picture, colours) if colours else None
     picture.quantize(256, palette=palette, dither=Image.Dither.NONE).save(target, optimize=True)
+
+
+def photograph(source: Path, target: Path, width_px: int) -> None:
+    """Write a picture as WebP, not wider than some pixels."""
+    picture = Image.open(source).convert("RGB")
+    resized(picture, min(width_px, picture.width)).save(target, "WEBP", quality=WEBP_QUALITY, method=6)
 
 
 def shrink_film(source: Path, target: Path) -> None:
