@@ -2,7 +2,8 @@
 
 import numpy as np
 import torch
-from COFGeneratorLib.generator.incompressible import LARGEST_STEP_VOXELS, WALL_GROWTH, WALL_TOLERANCE, keep_wall_volume
+from COFGeneratorLib.function.volumes import WALL_GROWTH
+from COFGeneratorLib.generator.incompressible import LARGEST_STEP_VOXELS, WALL_TOLERANCE, keep_wall_volume
 from COFGeneratorLib.motion.volume_gradient import volume_sensitivity
 
 

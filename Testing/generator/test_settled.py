@@ -8,8 +8,8 @@ import torch
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.function import curves_from_sums, report_from_curves
+from COFGeneratorLib.function.volumes import WALL_GROWTH
 from COFGeneratorLib.generator.ejection_scale import FACTORS, next_factor, right_share
-from COFGeneratorLib.generator.incompressible import WALL_GROWTH
 from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.moving import volume_sums
 from COFGeneratorLib.generator.native import native_motion

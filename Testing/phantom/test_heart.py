@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from COFGeneratorLib.generator.incompressible import WALL_GROWTH
+from COFGeneratorLib.function.volumes import WALL_GROWTH
 from COFTrainingLib.phantom.heart import APPARENT_DESCENT, APPARENT_THICKENING
 from COFTrainingLib.phantom.physiology import draw_physiology
 from COFTrainingLib.phantom.prevalence import ENRICHED

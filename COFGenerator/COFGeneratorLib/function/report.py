@@ -13,7 +13,7 @@ from COFGeneratorLib.errors import FunctionError
 from COFGeneratorLib.function.curve import check_curve, end_systole, smooth_periodic
 from COFGeneratorLib.function.regional import SEGMENT_NAMES, RegionalReport
 from COFGeneratorLib.function.strain import StrainReport
-from COFGeneratorLib.function.volumes import VolumeCurves, volume_curves
+from COFGeneratorLib.function.volumes import WALL_GROWTH, VolumeCurves, volume_curves
 
 MIN_EDV_ML = 10.0
 """An end-diastolic volume below this makes EF a quotient of noise."""
@@ -26,6 +26,9 @@ INTERVAL_PERCENT = 90.0
 
 NOT_SUMMARISED = ("labels_from", "time_ms", "hr_bpm", "rr_ms", "ef_interval_percent", "ef_statement", "ef_notes")
 """What draws of one patient have in common."""
+
+UNUSUAL_GROWTH = 0.10
+"""Of the wall, beyond what its thickening explains, from which a reader is told."""
 
 CSV_COLUMNS = ("frame", "time_ms", "lv_volume_ml", "rv_volume_ml", "myocardial_mass_g")
 
@@ -215,11 +218,15 @@ def findings(report: FunctionReport) -> tuple[str, ...]:
     """Return in words what in a report a careful reader would question."""
     said = []
     mass = report.myocardial_mass_g
-    spread = 100.0 * float(np.abs(mass / mass[report.ed_frame] - 1.0).max()) if mass[report.ed_frame] > 0 else np.nan
-    if np.isnan(spread):
+    if not mass[report.ed_frame] > 0:
         said.append("No myocardium is labelled: mass and wall thickening are not known.")
-    elif spread > 10.0:
-        said.append(f"Myocardial mass changes by up to {spread:.0f} % over the cycle (10 % is usual).")
+    else:
+        grown = mass / mass[report.ed_frame] - 1.0
+        ejected = 1.0 - report.lv_volume_ml / report.lv_volume_ml[report.ed_frame]
+        ends = np.sort(np.outer((0.0, WALL_GROWTH[1]), ejected), axis=0)  # a wall that keeps its volume is as well
+        if np.maximum(ends[0] - grown, grown - ends[1]).max() > UNUSUAL_GROWTH:
+            spread = 100.0 * float(np.abs(grown).max())
+            said.append(f"Myocardial mass changes by up to {spread:.0f} % over the cycle, unlike a wall that thickens.")
     if np.isnan(report.rv_edv_ml):
         said.append("No right ventricle is labelled: RV volumes are not known.")
     if not 30.0 <= report.edv_ml <= 500.0:

@@ -12,11 +12,10 @@ along the smoothed gradients of the three volumes, so that the wall's comes back
 import numpy as np
 import torch
 
+from COFGeneratorLib.function.volumes import WALL_GROWTH
 from COFGeneratorLib.motion.fields import along_axis
 from COFGeneratorLib.motion.volume_gradient import volume_directions
 
-WALL_GROWTH = (0.20, 0.42)
-"""Least and most growth of the wall's volume in slices, by the share of the cavity that is ejected."""
 WALL_TOLERANCE = 0.015
 """Beyond these, of the relative wall volume: what lies further out is brought to the nearer end."""
 LARGEST_STEP_VOXELS = 0.5

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.beats import analyse_ecg
+from COFGeneratorLib.function.volumes import WALL_GROWTH
 from COFGeneratorLib.generator import generate, load_bundle
-from COFGeneratorLib.generator.incompressible import WALL_GROWTH
 from COFTrainingLib.phantom.electrocardiogram import synthesise_ecg
 from COFTrainingLib.phantom.physiology import draw_physiology
 from scipy.ndimage import distance_transform_edt, rotate
