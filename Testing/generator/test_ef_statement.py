@@ -160,7 +160,7 @@ def test_both_speak_where_both_are_known_and_say_that_they_disagree(statement, e
     assert (both.mean, both.sd, both.z90, both.status) == pytest.approx((mean, sd, 7.0, "stated"))
     assert "62 %" in both.notes[0]
     assert "31 %" in both.notes[0]
-    assert "123 synthetic patients" in both.notes[-1]
+    assert "not calibrated" in both.notes[-1]
     alone = statement.state(encoder, cycle, None)
     assert (alone.mean, alone.z90) == pytest.approx((0.62, 1.0))
     assert not any("disagree" in note for note in alone.notes)
@@ -168,6 +168,7 @@ def test_both_speak_where_both_are_known_and_say_that_they_disagree(statement, e
         statement.estimators["anatomy"].out.bias[0] += (0.60 - 0.31) / 0.12
     agreed = statement.state(encoder, cycle, MEASURED)
     assert (agreed.mean, agreed.sd) == pytest.approx((0.40, 0.08))
+    assert "123 synthetic patients" in agreed.notes[-1]
 
 
 def test_a_doubted_ecg_has_the_wider_interval_and_an_unfit_one_is_not_asked(statement, encoder, cycle):

@@ -25,6 +25,7 @@ DISAGREE_SD = 2.0
 """ECG and anatomy disagree where their statements differ by more than so many of their common SDs."""
 CLAIM_PROBABILITY = 0.75
 """An infarct is named where the calibrated probability of one territory reaches this: three claims in four hold."""
+SPANS = "The interval of EF spans what ECG and anatomy say each; it was not calibrated."
 EF_CENTRE, EF_UNIT = READING_UNITS["ef"]
 LEAST_EF, MOST_EF = 0.05, 0.80
 
@@ -116,14 +117,16 @@ class EfStatement(nn.Module):
                 values["both"] = torch.cat([values["ecg"], values["anatomy"]], dim=1)
         said = {source: tuple(float(part) for part in self.estimate(source, value)) for source, value in values.items()}
         source = next((name for name in ("both", "ecg", "anatomy") if name in said), None)
+        contradiction = disagreement(said)
         if source is None:
             mean, sd, z90 = float(self.prior[0]), float(self.prior[1]), 1.645
         else:
-            mean, sd = between(said) if disagreement(said) else said[source]
+            mean, sd = between(said) if contradiction else said[source]
             z90 = float(self.widths[list(SOURCES).index(source), STATUSES.index(finding.status)])
         claim = infarct_claim(reading) if reading is not None and finding.status != "withheld" else None
         scar = (f"The ECG has signs of an infarct ({claim[0]}, {100 * claim[1]:.0f} % by its waves).",) if claim else ()
-        notes = (*_reasons(finding, source), *disagreement(said), *scar, self._calibrated())
+        rests_on = SPANS if contradiction else self._calibrated()
+        notes = (*_reasons(finding, source), *contradiction, *scar, rests_on)
         return StatedEf(float(np.clip(mean, LEAST_EF, MOST_EF)), sd, z90, finding.status, notes)
 
     def _calibrated(self) -> str:
