@@ -249,7 +249,8 @@ def retraining_commands(
 ) -> list[str]:
     """Return the commands that train a model again from an empty folder, given its ``docs/configuration.json``.
 
-    ``segmenter``, ``teacher``: whether the configuration says how to train these, too.
+    ``segmenter``, ``teacher``: whether the configuration says how to train these, too. A flow that began with the
+    weights of another bundle names it by their hash.
     """
     facts, name = metadata["training"], metadata["name"]
     if recorded(config):
@@ -268,8 +269,9 @@ def retraining_commands(
         commands.append("cof train segmenter --out run/segmenter --config configuration.json")
     if teacher:
         commands.append("cof train teacher --out run/teacher --config configuration.json")
+    begun = f" --start-from BUNDLE-{facts['start_from']['weights_sha256'][:12]}" if facts.get("start_from") else ""
     commands.append("cof train ecg --out run/ecg --config configuration.json")
-    commands.append(f"cof train flow {cohort}--out run --config configuration.json")
+    commands.append(f"cof train flow {cohort}--out run --config configuration.json{begun}")
     commands.append(f"cof bundle export --run run --name {name} --out {name}")
     return commands
 
