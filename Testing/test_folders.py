@@ -86,7 +86,7 @@ for fatal in range(1, 200):
 def test_a_writer_killed_at_any_step_leaves_the_old_or_the_new(tmp_path, way):
     product = Path(folders.__file__).parents[1]
     run = [sys.executable, "-c", KILLED, str(tmp_path), way, str(product)]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(run, capture_output=True, encoding="utf-8", timeout=60)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 8  # points at which it was killed
 

@@ -154,7 +154,7 @@ def clone_mb(root: Path, short_history: bool) -> float:
 
 def git(root: Path, *words: str) -> str:
     """Return what git says of the tree; empty where it fails."""
-    return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(["git", *words], cwd=root, capture_output=True, encoding="utf-8", check=False).stdout.strip()
 
 
 def answer_problem(url: str) -> str:

@@ -35,7 +35,11 @@ def cof(*words: str) -> float:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(PATHS), "MPLBACKEND": "Agg"}
     before = os.times()
     done = subprocess.run(
-        [sys.executable, "-m", "COFGeneratorLib", *words], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "COFGeneratorLib", *words],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     after = os.times()
     if done.returncode:

@@ -193,7 +193,7 @@ def main() -> int:
     for name in options.only:
         command = [sys.executable, __file__, "--run", name, "--bundle", str(options.bundle)]
         command += ["--repeats", str(options.repeats), "--seed", str(options.seed)]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        finished = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
         if finished.returncode:
             print(finished.stderr, file=sys.stderr)
             return 1

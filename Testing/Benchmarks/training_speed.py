@@ -205,7 +205,7 @@ def main() -> int:
                 command = [sys.executable, __file__, "--config", arguments.config, "--steps", str(arguments.steps),
                            "--device", arguments.device, "--threads", str(arguments.threads), "--cache", cache,
                            "--one", name, precision]  # fmt: skip
-                done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+                done = subprocess.run(command, capture_output=True, encoding="utf-8", env=os.environ, check=False)
                 if done.returncode:
                     print(done.stderr, file=sys.stderr)
                     return 2

@@ -16,7 +16,12 @@ SCRIPT = Path(cof_batch.__file__)
 def run_script(*arguments, cwd=None):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, env=environment, cwd=cwd, check=False
+        [sys.executable, str(SCRIPT), *arguments],
+        capture_output=True,
+        encoding="utf-8",
+        env=environment,
+        cwd=cwd,
+        check=False,
     )
 
 

@@ -219,6 +219,10 @@ def test_what_cannot_be_read_is_refused_before_anything_heavy_is_loaded(reposito
         "print(code, sorted({'torch', 'monai', 'matplotlib', 'slicer'} & set(sys.modules)))"
     )
     run = subprocess.run(
-        [sys.executable, "-c", script], cwd=repository / "COFGenerator", capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        cwd=repository / "COFGenerator",
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     assert run.stdout.strip() == "2 []"

@@ -42,7 +42,11 @@ def test_help_needs_nothing_heavy(repository):
         "print(sorted(heavy & set(sys.modules)))"
     )
     found = subprocess.run(
-        [sys.executable, "-c", script], cwd=repository / "COFGenerator", capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        cwd=repository / "COFGenerator",
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     assert found.stdout.strip() == "[]"
 
@@ -52,7 +56,7 @@ def test_the_module_runs_as_a_program(repository):
         [*from_module, "ecg", "/no/such/file", "--out", "never"],
         cwd=repository / "COFGenerator",
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     assert run.returncode == 2
@@ -113,7 +117,7 @@ def test_the_generator_alone_has_no_training_commands(repository):
         "sys.exit(main(['train', 'teacher']))"
     )
     program = [sys.executable, "-c", script]
-    run = subprocess.run(program, cwd=repository / "COFGenerator", capture_output=True, text=True, check=False)
+    run = subprocess.run(program, cwd=repository / "COFGenerator", capture_output=True, encoding="utf-8", check=False)
     assert run.returncode == 2
     assert "invalid choice: 'train'" in run.stderr
     assert "generate" in run.stderr

@@ -51,7 +51,7 @@ def complete(everything, tmp_path_factory):
     def offered(*words):
         line = " ".join(shlex.quote(word) for word in ("cof", *words))
         code = f'source {file}; COMP_WORDS=({line}); COMP_CWORD={len(words)}; _cof; printf "%s\\n" "${{COMPREPLY[@]}}"'
-        done = subprocess.run([bash, "--norc", "-c", code], capture_output=True, text=True, check=True)
+        done = subprocess.run([bash, "--norc", "-c", code], capture_output=True, encoding="utf-8", check=True)
         assert done.stderr == ""
         return done.stdout.split()
 

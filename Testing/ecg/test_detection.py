@@ -59,7 +59,7 @@ def test_a_clear_record_is_read_without_loading_neurokit():
     paths = [path for path in sys.path if path]
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path[:0] = {paths!r}\n{code}"],
-        capture_output=True, text=True, check=True,
+        capture_output=True, encoding="utf-8", check=True,
     )  # fmt: skip
     assert done.stdout.strip() == "[]"
 

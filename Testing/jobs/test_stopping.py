@@ -27,7 +27,7 @@ def working(tmp_path):
         argv = [sys.executable, waiting_command.__file__, kind, str(tmp_path)]
         started.append(
             subprocess.Popen(
-                argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
                 start_new_session=True, **options,
             )
         )  # fmt: skip

@@ -242,7 +242,7 @@ print("HEAVY", sorted({{"torch", "monai", "neurokit2", "SimpleITK", "matplotlib"
 """
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1] / "COFGenerator")}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment, timeout=120
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, env=environment, timeout=120
     )
     assert "LOADED []" in done.stdout
     assert "HEAVY []" in done.stdout

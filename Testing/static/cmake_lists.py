@@ -25,7 +25,7 @@ def files_of(module: str) -> tuple[list[str], list[str]]:
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", "."],
             cwd=folder,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         ).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError):  # an unpacked archive has no git

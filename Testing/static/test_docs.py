@@ -150,7 +150,7 @@ def test_the_checks_see_what_is_wrong():
 def test_the_page_of_the_interface_is_what_make_api_writes():
     run = subprocess.run(
         [sys.executable, str(ROOT / "Resources" / "Docs" / "make_api.py"), "--check"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, encoding="utf-8", check=False,
     )  # fmt: skip
     assert run.returncode == 0, f"{run.stdout}{run.stderr}\nrun: make api"
 

@@ -23,7 +23,7 @@ for package in {PACKAGES!r}:
     found = {HEAVY!r} & set(sys.modules)
     assert not found, (package, found)
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, encoding="utf-8", check=False)
     assert run.returncode == 0, run.stderr
 
 

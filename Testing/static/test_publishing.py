@@ -38,7 +38,7 @@ def tree(tmp_path, publish):
 
 def run(root, *words):
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--root", str(root), *words], capture_output=True, text=True, check=False
+        [sys.executable, str(SCRIPT), "--root", str(root), *words], capture_output=True, encoding="utf-8", check=False
     )
     return done.returncode, done.stdout + done.stderr
 

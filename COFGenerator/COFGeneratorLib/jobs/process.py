@@ -166,7 +166,7 @@ def _told_by_ps(*which: str) -> list[_Entry]:
     command = ["ps", *which, "-o", "pid=,ppid=,pgid=,stat=,lstart="]
     try:
         found = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=PS_S, env={**os.environ, "LC_ALL": "C"}
+            command, capture_output=True, encoding="utf-8", check=False, timeout=PS_S, env={**os.environ, "LC_ALL": "C"}
         )
     except (OSError, subprocess.TimeoutExpired):
         return []

@@ -176,7 +176,7 @@ def _write_mp4(nodes: ResultNodes, folder: Path, stem: str) -> list[Path]:
     target = folder / f"{stem}.mp4"
     command = [program, "-y", "-loglevel", "error", "-framerate", f"{1000.0 * len(frames) / _rr_ms(nodes):.4f}"]
     command += ["-i", str(folder / "%04d.png"), "-pix_fmt", "yuv420p", "-metadata", f"comment={MARK}", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     if done.returncode != 0 or not target.is_file():
         raise SceneError(f"ffmpeg could not write the film: {done.stderr.strip() or done.returncode}. Save a GIF.")
     return [target]

@@ -67,7 +67,7 @@ def run_two_ranks(tmp_path: Path, run: Path) -> str:
     script.write_text(RANK_SCRIPT.format(testing=str(Path(__file__).parent)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script, run]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
