@@ -45,7 +45,9 @@ def plain_model(tiny_model):
     flow = VelocityUNet(tiny_model.grid, network)
     torch.nn.init.normal_(flow.out.weight, std=0.02)
     sampler = SamplerDefaults("euler", 2, draw=True)
-    return replace(tiny_model, flow=flow, sampler=sampler, after=PostProcessing(False, False, False)).to("cpu")
+    return replace(
+        tiny_model, flow=flow, sampler=sampler, after=PostProcessing(False, False, False, keep_tissue=False)
+    ).to("cpu")
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def test_the_three_documented_ones_ship_and_the_default_comes_first():
 def test_the_papers_model_is_the_papers():
     paper = read_configuration("flow", "cof-v2")
     assert paper.expected is None
-    assert (paper.sampler.draw, paper.after) == (True, PostProcessing(False, False, False))
+    assert (paper.sampler.draw, paper.after) == (True, PostProcessing(False, False, False, keep_tissue=False))
     assert paper.flow.prediction == "v"
     assert (paper.sampler.solver, paper.sampler.steps) == ("euler", 20)
     assert (paper.flow_epochs, paper.stage.batch, paper.flow_loop.learning_rate) == (1200, 4, 2e-4)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from COFGeneratorLib.generator.model import MotionModel
 
+POPULATION = "population.safetensors"
+"""The mean motion of the training's hearts, of a bundle or a run of training."""
 Made = TypeVar("Made")
 Network = TypeVar("Network", bound="torch.nn.Module")
 
@@ -179,10 +181,16 @@ def _networks(models: Path, facts: dict[str, Any]) -> tuple[Any, Any]:
         gain=float(facts.get("gain", 1.0)),
         sampler=SamplerDefaults(**facts.get("sampler", {})),
         after=PostProcessing(**facts.get("after", {})),
+        mean=load_weights(models / POPULATION)["velocity"] if (models / POPULATION).is_file() else None,
         ef_z90=None if facts.get("ef_z90") is None else float(facts["ef_z90"]),
         ef_shift=float(facts.get("ef_shift", 0.0)),
         statement=statement,
     )
+    if model.after.of_the_mean and (model.mean is None or model.mean.shape[1:] != (3, *grid.shape)):
+        raise BundleError(
+            f"A model that draws motion towards its mean needs that as models/{POPULATION}, on its motion grid; found "
+            f"{'none' if model.mean is None else tuple(model.mean.shape)}. Install the bundle again."
+        )
     return model, segmenter
 
 
@@ -202,7 +210,7 @@ def save_bundle(
         segmenter_files: Folder of the segmenter's files; its weights are stored in eight bits, which changes its Dice
             by less than 0.01 and keeps the bundle small.
         teacher_files: Folder of the registration teacher's files, for ``cof register`` and the reference anatomy.
-            Networks are stored in eight bits, the statement of EF in half precision.
+            Networks and the mean motion are stored in eight bits, the statement of EF in half precision.
 
     Returns:
         The metadata written.
@@ -235,7 +243,9 @@ def save_bundle(
     if teacher_files is not None:
         cof["teacher"] = True
         _copy_network(Path(teacher_files), folder / "models" / "teacher", eight_bits=True)
-    return write_bundle(folder, states, facts, cof, eight_bits=("ecg", "flow"))
+    if model.mean is not None:
+        states[Path(POPULATION).stem] = {"velocity": model.mean}
+    return write_bundle(folder, states, facts, cof, eight_bits=("ecg", "flow", "population"))
 
 
 def write_bundle(

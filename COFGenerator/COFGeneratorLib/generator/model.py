@@ -12,6 +12,7 @@ from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.generator.ef_statement import EfStatement
 from COFGeneratorLib.generator.ejection import StatedEf
 from COFGeneratorLib.generator.encoders.named import NamedEncoder
+from COFGeneratorLib.generator.mean_motion import toward_mean
 from COFGeneratorLib.generator.networks.condition import (
     CONDITION_SIZE,
     Stated,
@@ -67,11 +68,23 @@ class PostProcessing:
         confine: Let motion end around the heart (``motion_reach``).
         keep_wall: Keep the volume of the myocardium.
         ef_factor: Scale the motion so that the LV ejects what the ECG, or the user, states.
+        mean_along, mean_in_plane, smoothing_nodes: Draw the expected motion towards the mean's pattern
+            (``mean_motion.toward_mean``); all zero leave it as the network has it.
+        keep_tissue: Let trabeculae and papillary muscles stay within a ventricle that ejects (``trabeculae``).
     """
 
     confine: bool = True
     keep_wall: bool = True
     ef_factor: bool = True
+    mean_along: float = 0.0
+    mean_in_plane: float = 0.0
+    smoothing_nodes: float = 0.0
+    keep_tissue: bool = True
+
+    @property
+    def of_the_mean(self) -> bool:
+        """Whether the mean motion has a share."""
+        return self.mean_along > 0.0 or self.mean_in_plane > 0.0
 
 
 @dataclass
@@ -92,6 +105,8 @@ class MotionModel:
             the hearts that its motion was trained on.
         ef_shift: Added to the EF that the encoder states, 0…1: its median error on validation subjects, taken off.
         statement: What makes EF a joint statement of ECG and anatomy; with it ``ef_z90`` and ``ef_shift`` play no part.
+        mean: (T, 3, D, H, W) mean velocity of the training's hearts from the R wave, in voxels of the motion grid and
+            in the heart's frame; None where it is not at hand.
     """
 
     grid: MotionGrid
@@ -106,12 +121,14 @@ class MotionModel:
     ef_z90: float | None = None
     ef_shift: float = 0.0
     statement: EfStatement | None = None
+    mean: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> "MotionModel":
         """Move all networks to a device, in place."""
         for network in (self.encoder, self.flow, self.statement):
             if network is not None:
                 network.to(device).eval()
+        self.mean = None if self.mean is None else self.mean.to(device)
         return self
 
     @property
@@ -246,6 +263,7 @@ class MotionModel:
         generator = torch.Generator().manual_seed(seed) if draws else None
         told = None if anchor is None else torch.full((1,), anchor, device=maps.device)
         solver, steps = solver or self.sampler.solver, steps or self.sampler.steps
+        centre: torch.Tensor | None = None
         flow, confidence = self.flow, heart_confidence(maps)[:, None].expand(count, len(phases), -1, -1, -1)
         if isinstance(flow, ExpectedFlow):
             expected = flow.expectation(maps, condition, phases, told)
@@ -258,6 +276,7 @@ class MotionModel:
                 carry=lambda x, tau, to: flow.carry(x, tau, to, expected.spread),
             )
             normalised = expected.mean + flow.motion(scores)
+            centre = self.gain * self.scale.restore(expected.mean)
         else:
             shape = (count, len(phases), PACK_COMPONENTS * self.grid.shape[0], *self.grid.shape[1:])
             anatomy = flow.anatomy(maps, image).expand(count, -1, -1, -1)  # once: the same at every step
@@ -274,9 +293,22 @@ class MotionModel:
             normalised, confidence = unpack(packed)
         velocity = self.gain * self.scale.restore(normalised)
         velocity = velocity - (velocity[:, :1] if anchor is None else at_phase(velocity, anchor))  # the anchor's phase
+        if centre is not None:
+            velocity = velocity + self._shrinkage(centre, maps, anchor)
         if self.after.confine:
             velocity = velocity * motion_reach(maps)[:, None, None]
         return velocity, confidence
+
+    def _shrinkage(self, centre: torch.Tensor, maps: torch.Tensor, anchor: float | None) -> torch.Tensor:
+        """Return what draws the expected motion (1, T, 3, D, H, W) towards the mean; draws scatter about the same."""
+        if self.mean is None or not (self.after.of_the_mean or self.after.smoothing_nodes):
+            return torch.zeros_like(centre)
+        seen = centre[0] - (centre[0, :1] if anchor is None else at_phase(centre, anchor)[0])
+        after = self.after
+        drawn = toward_mean(
+            seen, maps[0], self.mean.to(seen), after.mean_along, after.mean_in_plane, after.smoothing_nodes
+        )
+        return (drawn - seen)[None]
 
     @torch.inference_mode()
     def displacements_mm(self, velocity: torch.Tensor, grid: MotionGrid, refine: bool = True) -> torch.Tensor:

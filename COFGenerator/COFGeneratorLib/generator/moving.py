@@ -10,6 +10,7 @@ from COFGeneratorLib.function import VolumeCurves, curves_from_sums
 from COFGeneratorLib.generator.frame_store import FrameStore
 from COFGeneratorLib.generator.native import NativeMotion, about
 from COFGeneratorLib.generator.networks.grid import fullest, label_fractions
+from COFGeneratorLib.generator.trabeculae import Trabeculae
 from COFGeneratorLib.motion.between import IMAGE_WEIGHT
 from COFGeneratorLib.motion.fields import identity_positions, sample_slices
 from COFGeneratorLib.motion.refined import RefinedStack
@@ -25,6 +26,10 @@ class MovingLabels:
     Args:
         motion: Moves them.
         labels: (D, H, W) of the anchor.
+
+    Attributes:
+        box: Beyond it no label is moved.
+        inner: The same within the motion's box.
     """
 
     def __init__(self, motion: NativeMotion, labels: np.ndarray) -> None:
@@ -32,10 +37,11 @@ class MovingLabels:
         self.box = about(labels, motion.box, motion.largest_voxels)
         here = (slice(None), *self.box)
         fractions = label_fractions(labels)
-        self._still = fractions.sum(axis=(1, 2, 3)) - fractions[here].sum(axis=(1, 2, 3))
+        self._whole = fractions.sum(axis=(1, 2, 3))
+        self._still = self._whole - fractions[here].sum(axis=(1, 2, 3))
         self._fractions = torch.from_numpy(np.ascontiguousarray(fractions[here])).to(motion.device)
         self._open = bool((labels[[0, -1]] > 0).any())
-        self._inner = tuple(
+        self.inner = tuple(
             slice(a.start - b.start, a.stop - b.start) for a, b in zip(self.box, motion.box, strict=True)
         )
 
@@ -46,7 +52,7 @@ class MovingLabels:
             (n, 3, d, h, w) occupancies; and (n, d, h, w) how much of each voxel was pulled from within the stack, not
             from beyond its first or last slice, which are taken to go on there. None where these show no heart.
         """
-        field = field[(..., *self._inner)]
+        field = field[(..., *self.inner)]
         positions = field + identity_positions(field.shape[2:], field.device)
         inside = self._fractions[None].expand(len(field), *self._fractions.shape)
         moved = sample_slices(inside, positions)
@@ -65,6 +71,13 @@ class MovingLabels:
         if seen is None:
             return fractions.sum(dim=(2, 3, 4))
         return torch.einsum("ncdhw,ndhw->nc", fractions, seen)
+
+    def squeezed(self, fractions: torch.Tensor) -> torch.Tensor:
+        """Return the volume of each structure within the stack as a share of the anchor's, (n, 3), or 1."""
+        whole, still = (fractions.new_tensor(value) for value in (self._whole, self._still))
+        return torch.where(
+            whole > 0, (self.sums(fractions, None) + still) / whole.clamp(min=1.0), torch.ones_like(whole)
+        )
 
     def curves(self, sums: list[torch.Tensor]) -> np.ndarray:
         """Return how many voxels of the stack each structure fills, (T, 3), of the ``sums`` of all frames in turn."""
@@ -115,20 +128,27 @@ def moved_anchor(
     labels: np.ndarray,
     motion: NativeMotion,
     followed: bool = True,
+    keep_tissue: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, VolumeCurves]:
     """Return the cine (T, D, H, W) float32, its labels (T, D, H, W) uint8, and the volumes of all frames.
 
-    The anchor's frame is the anchor; volumes follow the tissue where ``followed`` (``MovingLabels.sums``). Memory does
-    not grow with the number of frames (``FrameStore``).
+    The anchor's frame is the anchor; volumes follow the tissue where ``followed`` (``MovingLabels.sums``); where
+    ``keep_tissue``, cavities that are squeezed lose blood alone (``Trabeculae``). Memory does not grow with the number
+    of frames (``FrameStore``).
     """
     frames = FrameStore(anchor.voxels.astype(np.float32), motion.frames, motion.still)
     hard = FrameStore(labels.astype(np.uint8), motion.frames, motion.still)
     image, moving, sums = MovingImage(motion, anchor, labels), MovingLabels(motion, labels), []
+    trabeculae = Trabeculae(anchor.voxels, labels)
+    keep_tissue = keep_tissue and trabeculae.shown
     for start, stop in motion.chunks():
         field = motion.displacement_voxels(start, stop)
-        frames.add(motion.box, image.frames(field).cpu().numpy())
-        fractions, seen = moving.fractions(field)
+        grey, (fractions, seen) = image.frames(field), moving.fractions(field)
+        if keep_tissue:
+            inside = (..., *moving.inner)
+            grey[inside] = trabeculae.veil(grey[inside], fractions, moving.squeezed(fractions))
+        frames.add(motion.box, grey.cpu().numpy())
         sums.append(moving.sums(fractions, seen if followed else None))
         hard.add(moving.box, fullest(fractions).cpu().numpy())
         if progress:

@@ -141,7 +141,12 @@ def generate(
         native = heart.motion(begin.settle(velocity, wanted, model.after.keep_wall, ready.wanted_rvef))
     with watch.stage("warp"):
         cine, hard, curves = moved_anchor(
-            anchor, ready.labels, native, ready.followed, lambda done, total: watch.report("warp", done, total)
+            anchor,
+            ready.labels,
+            native,
+            followed=ready.followed,
+            keep_tissue=model.after.keep_tissue,
+            progress=lambda done, total: watch.report("warp", done, total),
         )
     with watch.stage("function"):
         report = heart.report(curves, native.folded_fraction(ready.labels > 0))

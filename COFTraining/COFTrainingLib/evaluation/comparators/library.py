@@ -14,7 +14,6 @@ from COFGeneratorLib.ecg.cycle import SCALAR_NAMES
 from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.files import replacing
 from COFGeneratorLib.generator.bundle import Bundle
-from COFGeneratorLib.weights import load_weights
 
 from COFTrainingLib.evaluation.groups import ecg_group
 from COFTrainingLib.training.examples.flow_cache import FlowCache
@@ -117,5 +116,4 @@ def library_identity(path: Path) -> str:
 
 def population_of(bundle: Bundle) -> np.ndarray | None:
     """Return the mean motion of a bundle's training subjects, (T, 3, D, H, W), or None where it carries none."""
-    path = bundle.folder / "models" / "population.safetensors"
-    return load_weights(path)["velocity"].float().numpy() if path.is_file() else None
+    return None if bundle.model.mean is None else bundle.model.mean.float().cpu().numpy()

@@ -16,6 +16,7 @@ from COFGeneratorLib.registration.pipeline import register_cine
 
 from COFTrainingLib.cohort.synthesised_ecg import ecg_for, normal_ecg
 from COFTrainingLib.evaluation.comparators.library import population_of
+from COFTrainingLib.studies.real_motion.figures import es_phase_of
 from COFTrainingLib.studies.real_motion.hearts import RealHeart
 from COFTrainingLib.studies.real_motion.moved import Moved, moved_by, of_cine, standing_still
 
@@ -96,11 +97,17 @@ def arms_of(models: Models, heart: RealHeart) -> Iterator[tuple[str, Moved]]:
 
 
 def told(bundle: Bundle, heart: RealHeart) -> Moved:
-    """Return a model's cine of a heart where EF and end-systole are told beside an ECG that fits."""
+    """Return a model's cine of a heart where EF and end-systole are told beside an ECG that fits.
+
+    End-systole as the product defines it, the centre of the recorded curve's plateau: the frame that a list names lies
+    0.04 of the beat from that on average, before or after.
+    """
     record, labels = ecg_for(heart.measured, heart.seed), heart.labels[0]
+    centre = es_phase_of(heart.curves, heart.rr_ms)
+    es_ms = heart.rr_ms * (heart.es_phase if np.isnan(centre) else centre)
     cine = generate(
         heart.anchor, record, bundle, labels=labels, frames=len(heart.frames), ef_percent=heart.ef_percent,
-        es_ms=heart.es_phase * heart.rr_ms, in_slices=True,
+        es_ms=es_ms, in_slices=True,
     )  # fmt: skip
     return of_cine(cine, heart.ef_percent)
 

@@ -6,14 +6,13 @@ from typing import Any
 
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.bundle import load_bundle, save_bundle, with_tuples
+from COFGeneratorLib.generator.bundle import POPULATION, load_bundle, save_bundle, with_tuples
 from COFGeneratorLib.generator.encoders.named import NamedEncoder
 from COFGeneratorLib.generator.model import MotionModel, PostProcessing, SamplerDefaults
 from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow, ExpectedFlowConfig
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.generator.networks.pack import PackScale
-from COFGeneratorLib.weights import save_weights
 from safetensors.torch import load_file
 
 from COFTrainingLib.training.bundles.card import write_card
@@ -26,7 +25,6 @@ from COFTrainingLib.training.bundles.provenance import (
     without_place,
 )
 from COFTrainingLib.training.ecg.ecg_training import CONFIG, WEIGHTS, encoder_facts, load_encoder, load_statement
-from COFTrainingLib.training.motion.stage_two import POPULATION
 from COFTrainingLib.training.publishing import check_figures, check_place, staged
 
 DESCRIPTION = "Motion of both ventricles over one R–R interval, from the anatomy of an anchor and a 12-lead ECG."
@@ -74,7 +72,6 @@ def export_bundle(
     figures = read_figures(metrics)
     model = assemble_motion_model(run)
     with staged(out) as folder:
-        save_weights(load_file(run / POPULATION), folder / "models" / POPULATION, eight_bits=True)
         described: dict[str, Any] = {
             "name": name, "version": __version__, "description": DESCRIPTION, "licence": LICENCE,
             "intended_use": INTENDED_USE, "training": facts,
@@ -119,6 +116,7 @@ def assemble_motion_model(run: Path | str) -> MotionModel:
         sampler=SamplerDefaults(**training["sampler"]), after=PostProcessing(**training["after"]),
         statement=load_statement(run / "ecg"),
         ef_z90=finished.get("ef_z90"), ef_shift=float(finished.get("ef_shift", 0.0)),
+        mean=load_file(run / POPULATION)["velocity"].float(),
     ).to("cpu")  # fmt: skip
 
 

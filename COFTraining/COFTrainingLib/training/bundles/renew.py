@@ -1,7 +1,6 @@
 """A bundle of a bundle: a new segmenter, a new teacher, a new interval of EF or new figures; motion stays as it was."""
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from COFGeneratorLib.generator.bundle import load_bundle, save_bundle
 from COFTrainingLib.training.bundles.export import read_figures, write_docs
 from COFTrainingLib.training.bundles.provenance import retraining_commands, segmenter_of, teacher_of
 from COFTrainingLib.training.motion.ef_interval import fit_ef_interval
-from COFTrainingLib.training.motion.stage_two import POPULATION
 from COFTrainingLib.training.motion.stage_two_settings import Calibration
 from COFTrainingLib.training.publishing import check_figures, check_place, staged
 
@@ -75,7 +73,6 @@ def renew_bundle(
         settings.setdefault("flow", {}).setdefault("calibration", {})["records"] = interval_records
     facts["training"] = {**facts["training"], "commands": _commands(facts, settings)}
     with staged(out) as folder:
-        shutil.copyfile(source / "models" / POPULATION, folder / "models" / POPULATION)
         parts = [files[name] if files[name].is_dir() else None for name in ("segmenter", "teacher")]
         metadata = save_bundle(folder, model, facts, *parts)
         unchanged = metadata["checksums"] == bundle.metadata["checksums"] and not interval_records

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.files import weights_hash, write_json
-from COFGeneratorLib.generator.bundle import Bundle, load_bundle
+from COFGeneratorLib.generator.bundle import POPULATION, Bundle, load_bundle
 from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.networks.dynamics import own_embedding
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
@@ -26,7 +26,7 @@ from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow
 from COFGeneratorLib.generator.networks.flow_network import VelocityUNet
 from COFGeneratorLib.jobs.events import EventLog
 from COFGeneratorLib.machine import versions
-from COFGeneratorLib.weights import save_exact
+from COFGeneratorLib.weights import load_weights, save_exact
 
 from COFTrainingLib.cohort.people import PEOPLE, people_sha256, refuse_leaks, write_people
 from COFTrainingLib.training.ecg.ecg_training import (
@@ -54,7 +54,7 @@ from COFTrainingLib.training.motion.samples import FOLDER, write_expected_sample
 from COFTrainingLib.training.motion.stage_two_settings import StageTwoTraining, is_recorded, of_cohort
 from COFTrainingLib.training.motion.stage_two_sources import Recorded, Sources
 
-CONFIG, FINISHED, POPULATION = "config.json", "stage2.json", "population.safetensors"
+CONFIG, FINISHED = "config.json", "stage2.json"
 LEFT_OUT = "left_out.json"
 """Why subjects of a recorded cohort gave no example."""
 STATED = ("name", "kind", "licence", "version", "seed", "settings", "ecg")
@@ -159,6 +159,7 @@ def _run(
     model = MotionModel(
         data.cache.grid, encoder, data.scale, flow, gain=1.0, listener=given.listener,
         sampler=training.sampler, after=training.after, statement=load_statement(run / "ecg"),
+        mean=load_weights(run / POPULATION)["velocity"].float(),
     ).to("cpu")  # fmt: skip
     if ranks.first:
         _calibrate(model, training, data, recorded, tell)
