@@ -5,8 +5,10 @@ import torch
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.generator import load_bundle
 from COFGeneratorLib.generator.bundle import save_bundle
+from COFGeneratorLib.generator.choices import PostProcessing
 from COFGeneratorLib.generator.mean_motion import toward_mean
-from COFGeneratorLib.generator.model import PostProcessing
+from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE, null_condition, with_stated, without_regions
+from COFGeneratorLib.generator.networks.ecg_encoder import READING_UNITS
 
 
 @pytest.fixture
@@ -82,3 +84,23 @@ def test_a_bundle_carries_its_mean_motion_and_without_it_is_refused(tiny_model, 
     save_bundle(tmp_path / "without", replace(model, mean=None), {"name": "tiny", "version": "1"})
     with pytest.raises(BundleError, match=r"needs that as models/population.safetensors.*found none"):
         load_bundle(tmp_path / "without")
+
+
+def test_what_the_ecg_says_of_a_region_keeps_its_effect(tiny_model, a_case):
+    after = PostProcessing(confine=False, mean_along=1.0, mean_in_plane=0.5, smoothing_nodes=1)
+    towards = replace(tiny_model, mean=torch.randn(6, 3, *tiny_model.grid.shape), after=after)
+    without = replace(tiny_model, after=PostProcessing(confine=False))
+    maps, infarct = torch.rand(1, 3, *tiny_model.grid.shape), tiny_model.condition(a_case.cycle, "cpu").clone()
+    infarct[:, len(READING_UNITS) : len(READING_UNITS) + 4] = torch.tensor([0.0, 0.0, 0.9, 0.1])
+    infarct[:, list(READING_UNITS).index("infarct_extent")] = 2.0
+    effect = [
+        model.velocities(maps, infarct)[0] - model.velocities(maps, without_regions(infarct))[0]
+        for model in (without, towards)
+    ]
+    assert effect[0].abs().max() > 1e-4
+    assert torch.allclose(*effect, atol=1e-5)
+
+
+def test_a_condition_without_an_ecg_has_no_regions_to_take_away():
+    told = with_stated(null_condition(torch.zeros(1, CONDITION_SIZE)), torch.tensor([[0.3, 0.4, float("nan")]]))
+    assert torch.equal(without_regions(told), told)

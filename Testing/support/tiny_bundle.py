@@ -37,7 +37,7 @@ def plain_model(tiny_model):
     from dataclasses import replace
 
     import torch
-    from COFGeneratorLib.generator.model import PostProcessing, SamplerDefaults
+    from COFGeneratorLib.generator.choices import PostProcessing, SamplerDefaults
     from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 
     torch.manual_seed(0)

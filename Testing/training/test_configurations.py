@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.model import PostProcessing
+from COFGeneratorLib.generator.choices import PostProcessing
 from COFTrainingLib.cli import main
 from COFTrainingLib.training.configurations import FOLDER, KINDS, ablations, configuration_names, read_configuration
 from COFTrainingLib.training.loop.run_folder import config_diff

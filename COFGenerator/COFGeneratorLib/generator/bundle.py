@@ -138,8 +138,9 @@ def filled(network: Network, path: Path) -> Network:
 
 def _networks(models: Path, facts: dict[str, Any]) -> tuple[Any, Any]:
     """Return the ``MotionModel`` and the anchor's segmenter."""
+    from COFGeneratorLib.generator.choices import PostProcessing, SamplerDefaults
     from COFGeneratorLib.generator.ef_statement import EfStatement, StatementConfig
-    from COFGeneratorLib.generator.model import MotionModel, PostProcessing, SamplerDefaults
+    from COFGeneratorLib.generator.model import MotionModel
     from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, EcgEncoderConfig
     from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow, ExpectedFlowConfig
     from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet

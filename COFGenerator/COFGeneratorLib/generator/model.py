@@ -9,6 +9,7 @@ import torch
 from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.cycle import EcgCycle
+from COFGeneratorLib.generator.choices import PostProcessing, SamplerDefaults
 from COFGeneratorLib.generator.ef_statement import EfStatement
 from COFGeneratorLib.generator.ejection import StatedEf
 from COFGeneratorLib.generator.encoders.named import NamedEncoder
@@ -21,6 +22,7 @@ from COFGeneratorLib.generator.networks.condition import (
     null_condition,
     with_measured,
     with_stated,
+    without_regions,
 )
 from COFGeneratorLib.generator.networks.dynamics import embedding_condition, own_embedding
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder, encoder_inputs
@@ -43,48 +45,6 @@ Where the exponential is taken there are no folds; bringing its result up by spl
 EF_OF_THE_USER = "The EF is the user's."
 EDGE_NODES = 1.5
 """Width of the rim in which velocities fall to zero; the training's own window has brought them near it."""
-
-
-@dataclass(frozen=True)
-class SamplerDefaults:
-    """How the model is asked where the user does not say.
-
-    Attributes:
-        solver: One of ``sampler.SOLVERS``.
-        steps: Of a draw.
-        draw: Whether its cine is a random draw, as in the papers, or the centre.
-    """
-
-    solver: str = "exponential"
-    steps: int = 4
-    draw: bool = False
-
-
-@dataclass(frozen=True)
-class PostProcessing:
-    """What is done to the flow's motion afterwards; each can be switched off.
-
-    Attributes:
-        confine: Let motion end around the heart (``motion_reach``).
-        keep_wall: Keep the volume of the myocardium.
-        ef_factor: Scale the motion so that the LV ejects what the ECG, or the user, states.
-        mean_along, mean_in_plane, smoothing_nodes: Draw the expected motion towards the mean's pattern
-            (``mean_motion.toward_mean``); all zero leave it as the network has it.
-        keep_tissue: Let trabeculae and papillary muscles stay within a ventricle that ejects (``trabeculae``).
-    """
-
-    confine: bool = True
-    keep_wall: bool = True
-    ef_factor: bool = True
-    mean_along: float = 0.0
-    mean_in_plane: float = 0.0
-    smoothing_nodes: float = 0.0
-    keep_tissue: bool = True
-
-    @property
-    def of_the_mean(self) -> bool:
-        """Whether the mean motion has a share."""
-        return self.mean_along > 0.0 or self.mean_in_plane > 0.0
 
 
 @dataclass
@@ -263,7 +223,6 @@ class MotionModel:
         generator = torch.Generator().manual_seed(seed) if draws else None
         told = None if anchor is None else torch.full((1,), anchor, device=maps.device)
         solver, steps = solver or self.sampler.solver, steps or self.sampler.steps
-        centre: torch.Tensor | None = None
         flow, confidence = self.flow, heart_confidence(maps)[:, None].expand(count, len(phases), -1, -1, -1)
         if isinstance(flow, ExpectedFlow):
             expected = flow.expectation(maps, condition, phases, told)
@@ -276,7 +235,6 @@ class MotionModel:
                 carry=lambda x, tau, to: flow.carry(x, tau, to, expected.spread),
             )
             normalised = expected.mean + flow.motion(scores)
-            centre = self.gain * self.scale.restore(expected.mean)
         else:
             shape = (count, len(phases), PACK_COMPONENTS * self.grid.shape[0], *self.grid.shape[1:])
             anatomy = flow.anatomy(maps, image).expand(count, -1, -1, -1)  # once: the same at every step
@@ -293,22 +251,32 @@ class MotionModel:
             normalised, confidence = unpack(packed)
         velocity = self.gain * self.scale.restore(normalised)
         velocity = velocity - (velocity[:, :1] if anchor is None else at_phase(velocity, anchor))  # the anchor's phase
-        if centre is not None:
-            velocity = velocity + self._shrinkage(centre, maps, anchor)
+        if isinstance(flow, ExpectedFlow) and self.mean is not None and self.after.of_the_mean:
+            velocity = velocity + self._towards_mean(flow, maps[:1], without_regions(condition[:1]), told, anchor)
         if self.after.confine:
             velocity = velocity * motion_reach(maps)[:, None, None]
         return velocity, confidence
 
-    def _shrinkage(self, centre: torch.Tensor, maps: torch.Tensor, anchor: float | None) -> torch.Tensor:
-        """Return what draws the expected motion (1, T, 3, D, H, W) towards the mean; draws scatter about the same."""
-        if self.mean is None or not (self.after.of_the_mean or self.after.smoothing_nodes):
-            return torch.zeros_like(centre)
-        seen = centre[0] - (centre[0, :1] if anchor is None else at_phase(centre, anchor)[0])
+    def _towards_mean(
+        self,
+        flow: ExpectedFlow,
+        maps: torch.Tensor,
+        condition: torch.Tensor,
+        told: torch.Tensor | None,
+        anchor: float | None,
+    ) -> torch.Tensor:
+        """Return what draws the motion expected under a condition (1, …) towards the mean, (1, T, 3, D, H, W).
+
+        Told of no region, it takes nothing from what infarcts and blocks do to the motion; draws scatter as before.
+        """
+        assert self.mean is not None
+        expected = self.gain * self.scale.restore(flow.expectation(maps, condition, self.phases.to(maps), told).mean)
+        expected = (expected - (expected[:, :1] if anchor is None else at_phase(expected, anchor)))[0]
         after = self.after
         drawn = toward_mean(
-            seen, maps[0], self.mean.to(seen), after.mean_along, after.mean_in_plane, after.smoothing_nodes
+            expected, maps[0], self.mean.to(expected), after.mean_along, after.mean_in_plane, after.smoothing_nodes
         )
-        return (drawn - seen)[None]
+        return (drawn - expected)[None]
 
     @torch.inference_mode()
     def displacements_mm(self, velocity: torch.Tensor, grid: MotionGrid, refine: bool = True) -> torch.Tensor:

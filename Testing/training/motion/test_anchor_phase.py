@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.model import SamplerDefaults
+from COFGeneratorLib.generator.choices import SamplerDefaults
 from COFGeneratorLib.generator.networks.condition import CONDITION_SIZE
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig
 from COFGeneratorLib.generator.networks.grid import MotionGrid

@@ -8,10 +8,12 @@ import torch
 from COFGeneratorLib.ecg.cycle import SCALAR_NAMES, EcgCycle
 from COFGeneratorLib.errors import BundleError
 from COFGeneratorLib.generator.networks.ecg_encoder import (
+    CONDUCTIONS,
     READING_UNITS,
     SCALAR_CENTRE,
     SCALAR_LIMIT,
     SCALAR_SCALE,
+    TERRITORIES,
     EcgEncoder,
     SingleBeats,
     encoder_inputs,
@@ -19,7 +21,7 @@ from COFGeneratorLib.generator.networks.ecg_encoder import (
 )
 from COFGeneratorLib.motion.constants import constant
 
-READING_SIZE = len(READING_UNITS) + 4 + 3
+READING_SIZE = len(READING_UNITS) + len(TERRITORIES) + len(CONDUCTIONS)
 STATED_UNITS = {"ef": (0.55, 0.12), "rv_ef": (0.52, 0.10), "t_es_over_rr": (0.38, 0.045)}
 """Centre and scale of what can be stated in place of an ECG's reading, or beside it: fractions, and ES as a phase."""
 STATED_SIZE = 2 * len(STATED_UNITS)
@@ -103,6 +105,21 @@ def with_measured(condition: torch.Tensor, cycle: EcgCycle) -> torch.Tensor:
 def null_condition(condition: torch.Tensor) -> torch.Tensor:
     """Return the condition of "no ECG, nothing stated": all zeros, the flags included."""
     return torch.zeros_like(condition)
+
+
+def without_regions(condition: torch.Tensor) -> torch.Tensor:
+    """Return conditions (B, CONDITION_SIZE) of the same hearts without infarct and conducted as usual.
+
+    What else the ECG is read to say stays; a condition without an ECG stays as it is.
+    """
+    extent = list(READING_UNITS).index("infarct_extent")
+    centre, scale = READING_UNITS["infarct_extent"]
+    usual = condition.clone()
+    usual[:, extent] = -centre / scale
+    usual[:, len(READING_UNITS) : READING_SIZE] = 0.0
+    usual[:, [len(READING_UNITS), READING_SIZE - len(CONDUCTIONS)]] = 1.0  # neither territory nor block
+    given = condition[:, READING_SIZE + len(SCALAR_NAMES), None] > 0.5
+    return torch.where(given, usual, condition)
 
 
 def with_stated(condition: torch.Tensor, stated: torch.Tensor) -> torch.Tensor:

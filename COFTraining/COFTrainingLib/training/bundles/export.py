@@ -7,8 +7,9 @@ from typing import Any
 from COFGeneratorLib import __version__
 from COFGeneratorLib.errors import TrainingError
 from COFGeneratorLib.generator.bundle import POPULATION, load_bundle, save_bundle, with_tuples
+from COFGeneratorLib.generator.choices import PostProcessing, SamplerDefaults
 from COFGeneratorLib.generator.encoders.named import NamedEncoder
-from COFGeneratorLib.generator.model import MotionModel, PostProcessing, SamplerDefaults
+from COFGeneratorLib.generator.model import MotionModel
 from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlow, ExpectedFlowConfig
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig, VelocityUNet
 from COFGeneratorLib.generator.networks.grid import MotionGrid

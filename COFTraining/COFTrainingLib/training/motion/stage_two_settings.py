@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from COFGeneratorLib.errors import TrainingError
-from COFGeneratorLib.generator.model import PostProcessing, SamplerDefaults
+from COFGeneratorLib.generator.choices import PostProcessing, SamplerDefaults
 from COFGeneratorLib.generator.networks.expected_flow import ExpectedFlowConfig
 from COFGeneratorLib.generator.networks.flow_network import FlowConfig
 from COFGeneratorLib.generator.networks.grid import MotionGrid
