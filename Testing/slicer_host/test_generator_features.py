@@ -255,7 +255,7 @@ def test_a_result_is_compared_with_a_real_cine(ready, host):
     assert ready.view.comparison.nodes is None
 
 
-def test_only_models_that_take_an_anchor_are_offered(tmp_path):
+def test_only_models_that_take_an_anchor_are_offered(host, tmp_path):
     from COFGeneratorLib.ui.computer_view import needs_no_anchor
 
     for name, content in (("a", {"cof": {"engine": "ecgflowcmr"}}), ("b", {"cof": {"grid": 1}}), ("c", {})):
@@ -301,7 +301,14 @@ def test_a_click_on_the_volume_curve_shows_that_frame(ready, host):
     click_chart(host, volume, 1)
 
 
-def test_the_other_engine_needs_no_anchor_and_says_whose_anatomy_it_is_not(panel, inputs, host):
+def a_plane_model(folder):
+    """Return a folder that looks like a bundle of the engine without an anchor."""
+    (folder / "configs").mkdir(parents=True)
+    (folder / "configs" / "metadata.json").write_text('{"name": "Plane", "cof": {"engine": "ecgflowcmr"}}')
+    return str(folder)
+
+
+def test_the_other_engine_needs_no_anchor_and_says_whose_anatomy_it_is_not(panel, inputs, host, tmp_path):
     anchor, ecg = inputs()
     panel._parameterNode.anchorVolume = anchor
     panel.ui.ecgPathEdit.currentPath = ecg
@@ -313,15 +320,20 @@ def test_the_other_engine_needs_no_anchor_and_says_whose_anatomy_it_is_not(panel
     assert "NOT the patient's" in panel.ui.engineNoteLabel.text
     assert not panel.ui.anchorSelector.enabled
     assert "No anchor is needed" in panel.ui.anchorSelector.toolTip
-    assert Path(panel.view.computer.model).name == "ecgflowcmr-small"
+    panel._parameterNode.anchorVolume = None
+    assert panel.view.computer.model is None  # none ships
+    assert not panel.ui.generateButton.enabled
+    for words in (panel.ui.generateButton.toolTip, panel.ui.modelCardLabel.text, panel.ui.modelSelector.toolTip):
+        assert "Train one in the module COFTraining" in words
     panel.view.computer.add_model(usual)
     assert "other engine" in panel.ui.modelCardLabel.text
-    panel._parameterNode.anchorVolume = None
+    panel.view.computer.add_model(a_plane_model(tmp_path / "plane"))
+    assert "Plane" in panel.ui.modelCardLabel.text
     assert panel.ui.generateButton.enabled, panel.ui.generateButton.toolTip
     argv = run(host, panel)
     assert "--anchor" not in argv
     assert argv[argv.index("--engine") + 1] == "ecgflowcmr"
-    assert argv[argv.index("--model") + 1].endswith("ecgflowcmr-small")
+    assert argv[argv.index("--model") + 1] == str(tmp_path / "plane")
     assert panel._parameterNode.resultBrowser.GetName() == "ECG alone synthetic cine browser"
     panel._parameterNode.engine = "Chain of Flow"
     assert panel.view.computer.model == usual

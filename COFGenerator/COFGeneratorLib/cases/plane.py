@@ -11,7 +11,6 @@ from COFGeneratorLib.results.folder import ResultFolder, write_manifest
 if TYPE_CHECKING:
     from COFGeneratorLib.ecgflowcmr.generate import PlaneCine
 
-SHIPPED = "ecgflowcmr-small"
 TOLD_ELSEWHERE = ("warnings", "versions", "seconds", "ecg_sha256")
 
 
@@ -62,10 +61,10 @@ def _compute(request: PlaneRequest, current: Session) -> "PlaneCine":
 
 
 def shipped_bundle() -> Path:
-    """Return the folder of the bundle that ships.
+    """Return the folder of a bundle of this engine among the shipped models.
 
     Raises:
-        BundleError: If none ships with this installation.
+        BundleError: If there is none.
     """
     from COFGeneratorLib.resources import model_bundles
 
@@ -73,7 +72,7 @@ def shipped_bundle() -> Path:
     if shipped:
         return shipped[0]
     raise BundleError(
-        f"The engine ecgflowcmr needs a model; none ({SHIPPED}) ships with this installation. Train one with "
-        "`cof train ecgflowcmr --config ecgflowcmr-small`, export it with `cof ecgflowcmr export`, and name its bundle "
-        "with --model."
+        "The engine ecgflowcmr needs a model, named with --model; found none, and none ships. Train one: "
+        "`cof train ecgflowcmr --config ecgflowcmr-small --out RUN` (on phantoms; about three hours of one core), then "
+        "`cof ecgflowcmr export --run RUN --out BUNDLE`, and add --model BUNDLE."
     )

@@ -72,7 +72,7 @@ class ComputerView:
     def why_not_ready(self) -> str:
         """Return what is missing for a generation, in words; empty if nothing is known to be."""
         if self.model is None:
-            return _("No model bundle was found. Choose the folder of one under 'Model and computer'.")
+            return self._no_model()
         if self.python:
             return "" if Path(self.python).is_file() else _("The Python chosen under Advanced does not exist.")
         if self._missing is None:
@@ -82,6 +82,14 @@ class ComputerView:
                 "Python packages are missing: {names}. Press 'Install packages' under 'Model and computer'."
             ).format(names=", ".join(self._missing))
         return ""
+
+    def _no_model(self) -> str:
+        if self._alone:
+            return _(
+                "No model of this engine ships. Train one in the module COFTraining (stage ecgflowcmr), then choose "
+                "its bundle under 'Model and computer'."
+            )
+        return _("No model bundle was found. Choose the folder of one under 'Model and computer'.")
 
     def environment(self) -> dict[str, str]:
         """Return the environment of child processes: a foreign Python must not see Slicer's own libraries."""
@@ -169,8 +177,8 @@ class ComputerView:
         self._ui.modelSelector.currentIndex = self._ui.modelSelector.findData(folder)
 
     def _show_card(self) -> None:
-        self._ui.modelCardLabel.text = model_card(self.model)
-        self._ui.modelSelector.toolTip = self.model or _("No model bundle was found.")
+        self._ui.modelCardLabel.text = model_card(self.model) if self.model else self._no_model()
+        self._ui.modelSelector.toolTip = self.model or self._no_model()
 
     def _on_device(self, *_args: Any) -> None:
         settings.put(settings.DEVICE, self.device)
@@ -225,10 +233,8 @@ def needs_no_anchor(folder: Path) -> bool:
         return False
 
 
-def model_card(folder: str | None) -> str:
+def model_card(folder: str) -> str:
     """Return what a bundle says about itself in a few lines."""
-    if not folder:
-        return _("No model bundle was found.")
     try:
         metadata = json.loads(Path(folder, "configs", "metadata.json").read_text("utf-8"))
     except (OSError, ValueError):
