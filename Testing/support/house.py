@@ -43,7 +43,7 @@ STAGES = (
     ("loop", "publishing"),
     ("examples", "ecg", "segmenter", "teacher"),
     ("motion",),
-    ("bundles", "ecgflowcmr"),
+    ("bundles", "comparators", "ecgflowcmr"),
     ("configurations",),
     ("differences",),
 )

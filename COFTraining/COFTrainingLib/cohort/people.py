@@ -22,12 +22,12 @@ SHOWN = 3
 def marks(cohort: Cohort, *splits: str) -> dict[str, str]:
     """Return the persons of some splits (all where none is named) by the hash of their identifier."""
     people = {subject.person for subject in cohort.used() if not splits or subject.split in splits}
-    return {_mark(cohort.header.kind, person): person for person in sorted(people)}
+    return {person_mark(cohort.header.kind, person): person for person in sorted(people)}
 
 
 def people_sha256(cohort: Cohort) -> str:
     """Return one hash over everybody whom a cohort trains on: the same however its files and labels change."""
-    seen = sorted({_mark(cohort.header.kind, s.person) for s in cohort.subjects if s.split != "test"})
+    seen = sorted({person_mark(cohort.header.kind, s.person) for s in cohort.subjects if s.split != "test"})
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()
 
 
@@ -77,7 +77,7 @@ def refuse_leaks(cohort: Cohort, runs: Iterable[Path], splits: tuple[str, ...] =
             )
 
 
-def _mark(kind: str, person: str) -> str:
+def person_mark(kind: str, person: str) -> str:
     """Return the mark of a person. Phantoms are told by their seeds, people by their identifiers in any cohort."""
     family = "phantom" if kind == "phantom" else "person"
     return hashlib.sha256(f"{SALT}:{family}:{person}".encode()).hexdigest()[:24]

@@ -60,7 +60,7 @@ def evaluate_cohort(arguments: argparse.Namespace, current: Session) -> Path:
     from COFGeneratorLib.machine import choose_device
 
     from COFTrainingLib.evaluation.evaluable import check_any_result, check_evaluable
-    from COFTrainingLib.evaluation.leaks import check_no_leak
+    from COFTrainingLib.evaluation.leaks import check_no_leak, check_not_seen
     from COFTrainingLib.evaluation.protocols.review import review_file
     from COFTrainingLib.evaluation.run import CINE, METRICS_VERSION, collect, run_plan
     from COFTrainingLib.evaluation.store import Store
@@ -71,8 +71,9 @@ def evaluate_cohort(arguments: argparse.Namespace, current: Session) -> Path:
     cohort = read_cohort(arguments.cohort)
     used = cohort.used(None if arguments.split == "all" else arguments.split)
     subjects = used[: arguments.subjects]
-    models = _models(arguments)
+    models, comparators = _models(arguments), _comparators(arguments)
     check_no_leak(cohort, subjects, models)
+    check_not_seen(cohort, subjects, comparators)
     check_evaluable(cohort, subjects)
     out = Path(arguments.out)
     assessor, assessor_refused = _assessor(arguments.assessor, cohort, models)
@@ -81,6 +82,7 @@ def evaluate_cohort(arguments: argparse.Namespace, current: Session) -> Path:
         subjects=tuple(subject.id for subject in subjects),
         models=models,
         predictions=tuple(_named(text) for text in arguments.predictions),
+        comparators=comparators,
         seed=arguments.seed,
         features=Path(arguments.dinov2).resolve() if arguments.dinov2 else None,
         store=(out / STORE).resolve(),
@@ -126,8 +128,10 @@ def _models(arguments: argparse.Namespace) -> Models:
     from COFGeneratorLib.resources import default_bundle
 
     if arguments.no_model:
-        if not arguments.predictions:
-            raise CohortError("Without a model, predictions are judged; found none. Give --predictions NAME=DIR.")
+        if not arguments.predictions and not arguments.comparator:
+            raise CohortError(
+                "Without a model, predictions are judged; found none. Give --predictions NAME=DIR or --comparator RUN."
+            )
         return ()
     given = arguments.model or [str(default_bundle())]
     models: dict[str, Path] = {}
@@ -139,6 +143,21 @@ def _models(arguments: argparse.Namespace) -> Models:
             raise CohortError(f"Every model needs a name of its own; {name!r} is given twice. Use --model NAME=BUNDLE.")
         models[name] = folder.resolve()
     return tuple(models.items())
+
+
+def _comparators(arguments: argparse.Namespace) -> Models:
+    """Return (name, folder) of the comparators' runs; one that is given no name has that of its family."""
+    from COFTrainingLib.training.comparators.comparator import comparator_facts
+
+    found: dict[str, Path] = {}
+    for text in arguments.comparator:
+        name, folder = _named(text) if "=" in text else ("", Path(text))
+        name = name or str(comparator_facts(folder)["family"])
+        if name in found:
+            raise CohortError(f"Every comparator needs a name of its own; {name!r} is given twice. Use NAME=RUN.")
+        comparator_facts(folder)
+        found[name] = folder.resolve()
+    return tuple(found.items())
 
 
 def _assessor(given: str | None, cohort: Cohort, models: Models) -> tuple[Path | None, str]:

@@ -19,6 +19,10 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
         help="cines of another method, one a subject: ID.nii.gz or ID/cine.seq.nrrd, labels as ID_labels.nii.gz or "
         "ID/labels.seq.nrrd",
     )  # fmt: skip
+    parser.add_argument(
+        "--comparator", action="append", default=[], metavar="[NAME=]RUN",
+        help="finished run of cof train comparator, a method of another family that joins the tables",
+    )  # fmt: skip
     parser.add_argument("--protocol", action="append", default=[], metavar="NAME", help="a protocol below, cheap "
                         "(default) or all; may be given several times")  # fmt: skip
     parser.add_argument("--subjects", type=options.positive, metavar="N", help="only the first N subjects")
@@ -39,7 +43,7 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
                         "every frame as the anchor (protocol anchor-phase; default: all)")  # fmt: skip
     parser.add_argument("--review", metavar="FILE", help="modes of the hard cases as a reader marked them on "
                         "review.html (protocol failures; default: OUT/review.csv where it is there)")  # fmt: skip
-    parser.add_argument("--no-model", action="store_true", help="judge --predictions alone")
+    parser.add_argument("--no-model", action="store_true", help="judge --predictions and --comparator alone")
     parser.add_argument("--seed", type=options.natural, default=0, help="seed of random draws (default 0)")
     parser.add_argument("--device", type=options.device, default="cpu", help="where networks run: auto, cpu (default), "
                         "cuda:N or mps; measuring stays on the CPU")  # fmt: skip

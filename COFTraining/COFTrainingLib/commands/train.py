@@ -11,7 +11,7 @@ from COFGeneratorLib.files import write_json
 from COFGeneratorLib.jobs.session import Session, session
 
 from COFTrainingLib.cohort.manifest import Cohort
-from COFTrainingLib.commands import train_ecgflowcmr, train_nnunet
+from COFTrainingLib.commands import train_comparator, train_ecgflowcmr, train_nnunet
 from COFTrainingLib.commands.listening import listener
 from COFTrainingLib.commands.recordings import add_disjoint, recordings
 from COFTrainingLib.commands.training_options import add_training, asked_cohort, goes_on
@@ -95,6 +95,7 @@ def add(commands: Commands) -> None:
             )
         one.set_defaults(run=run, kind=kind)
     train_ecgflowcmr.add(kinds)
+    train_comparator.add(kinds)
     train_nnunet.add(kinds)
     diff = kinds.add_parser(
         "diff", help="what differs between two trainings", description="Show what differs between two configurations "

@@ -7,7 +7,7 @@ from COFGeneratorLib.errors import CohortError
 from COFGeneratorLib.generator.bundle import read_metadata
 
 from COFTrainingLib.cohort.manifest import Cohort, Subject
-from COFTrainingLib.cohort.people import people_sha256
+from COFTrainingLib.cohort.people import people_of, people_sha256, person_mark
 
 
 def check_no_leak(cohort: Cohort, subjects: Sequence[Subject], models: Sequence[tuple[str, Path]]) -> None:
@@ -30,6 +30,22 @@ def check_no_leak(cohort: Cohort, subjects: Sequence[Subject], models: Sequence[
             raise CohortError(
                 f"A model is judged on phantoms that it never saw; {name} was trained or calibrated on seeds such as "
                 f"{shared[0]}, {len(shared)} of which are in this cohort. Synthesise one with other seeds."
+            )
+
+
+def check_not_seen(cohort: Cohort, subjects: Sequence[Subject], runs: Sequence[tuple[str, Path]]) -> None:
+    """Refuse subjects whom runs, (name, folder), say in their ``people.json`` that they saw.
+
+    Raises:
+        CohortError: If there are any.
+    """
+    for name, folder in runs:
+        seen = people_of(folder)
+        shared = [s.id for s in subjects if person_mark(cohort.header.kind, s.person) in seen]
+        if shared:
+            raise CohortError(
+                f"A comparator is judged on people that it never saw; {name} saw {len(shared)} of those chosen, e.g. "
+                f"{shared[0]}. Use --split test, or train it on others."
             )
 
 

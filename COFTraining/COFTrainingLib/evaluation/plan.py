@@ -17,6 +17,7 @@ class Plan:
         subjects: Ids, in the manifest's order.
         models: (name, folder) of bundles, the main one first.
         predictions: (name, folder) of others' cines.
+        comparators: (name, folder) of finished runs of ``cof train comparator``.
         motions: Prepared motion library (``comparators.library``), or None.
         seed: Of random draws.
         features: Weights of DINOv2 for the Fréchet distances; the segmenter's features where None.
@@ -34,6 +35,7 @@ class Plan:
     subjects: tuple[str, ...]
     models: tuple[tuple[str, Path], ...] = ()
     predictions: tuple[tuple[str, Path], ...] = ()
+    comparators: tuple[tuple[str, Path], ...] = ()
     motions: Path | None = None
     seed: int = 0
     features: Path | None = None

@@ -19,6 +19,7 @@ from COFTrainingLib.evaluation.report.papers import eligibility, published
 from COFTrainingLib.evaluation.report.section import Section, Table
 from COFTrainingLib.evaluation.run import CINE
 from COFTrainingLib.evaluation.store import Row, Store, jsonable
+from COFTrainingLib.training.comparators.comparator import comparator_facts
 
 PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2", "matplotlib")
 NOTICE = "Synthetic cines, for research use only; nothing here is about the care of a patient."
@@ -91,6 +92,7 @@ def _provenance(plan: Plan, cohort: Cohort, facts: dict[str, Any]) -> dict[str, 
                    "ecg": header.ecg, "manifest_sha256": cohort.fingerprint(), "subjects": list(plan.subjects)},
         "models": models,
         "predictions": [name for name, _ in plan.predictions],
+        **({"comparators": [name for name, _ in plan.comparators]} if plan.comparators else {}),
         "seed": plan.seed,
         **facts,
     }  # fmt: skip
@@ -109,7 +111,11 @@ def _closing(plan: Plan, failures: list[Row], sections: Sequence[Section], prove
         rows = [(f["subject"], f["method"], f["kind"], f["error"]) for f in failures]
         section.tables.append(Table("failures", "Results that could not be made", ("Subject", "Method", "Kind", "Why"),
                                     rows, "Each costs its own row; nothing else is lost by it."))  # fmt: skip
-    section.tables.append(eligibility(tuple(name for name, _ in plan.predictions)))
+    budgets = [(name, comparator_facts(run)) for name, run in plan.comparators]
+    if budgets:
+        section.tables.append(_budgets(budgets))
+    families = tuple(facts["family"] for _, facts in budgets)
+    section.tables.append(eligibility(tuple(name for name, _ in plan.predictions), families))
     flat: list[tuple[str, str]] = []
     for name, value in provenance.items():
         if name == "cohort":
@@ -122,3 +128,15 @@ def _closing(plan: Plan, failures: list[Row], sections: Sequence[Section], prove
             flat.append((name, cell_text(value)))
     section.tables.append(Table("provenance", "Provenance", ("What", "Value"), flat))
     return section
+
+
+def _budgets(comparators: Sequence[tuple[str, dict[str, Any]]]) -> Table:
+    """Return what the trained comparators were given."""
+    rows = [
+        (name, facts["family"], facts["trained_on"], facts["subjects"], facts["clips"], facts["batch"],
+         " + ".join(str(steps) for steps in facts["steps"].values()), facts["parameters"])
+        for name, facts in comparators
+    ]  # fmt: skip
+    columns = ("Comparator", "Family", "Cohort", "Subjects", "Slices", "Batch", "Steps", "Parameters")
+    return Table("comparators", "Trained comparators: what they were given", columns, rows, "One draw a subject; labels "
+                 "by who labels all cines without labels. Small networks of the family, not the papers' models.")  # fmt: skip

@@ -9,6 +9,7 @@ from COFTrainingLib.evaluation.comparators.base import Method
 from COFTrainingLib.evaluation.comparators.copies import CopyAnchor, RandomSample
 from COFTrainingLib.evaluation.comparators.models import further_methods, main_methods
 from COFTrainingLib.evaluation.comparators.motions import library_methods
+from COFTrainingLib.evaluation.comparators.native import NativeComparator
 from COFTrainingLib.evaluation.comparators.predictions import GivenPredictions
 from COFTrainingLib.evaluation.plan import Plan
 
@@ -33,6 +34,9 @@ def build_methods(plan: Plan) -> list[Method]:
         methods.append(RandomSample())
     main = bundles[0][1] if bundles else None
     assessor = None if plan.assessor_refused else plan.assessor
+    methods += [
+        NativeComparator(name, run, main, assessor, plan.seed, plan.device) for name, run in plan.comparators
+    ]
     methods += [
         GivenPredictions(name, folder, main, assessor=assessor, device=plan.device) for name, folder in plan.predictions
     ]

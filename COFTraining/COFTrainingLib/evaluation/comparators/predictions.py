@@ -68,33 +68,45 @@ class GivenPredictions:
                 f"{self.name} needs a cine of every subject as {case.id}.nii.gz, {case.id}.seq.nrrd or "
                 f"{case.id}/cine.seq.nrrd; found none in {self.folder}. Add it, or leave the subject out."
             )
-        cine = read_cine(path)
         labels_path = self._find(case.id, "labels")
-        images = None
-        if case.reference is not None:
-            chosen = _nearest(case.image_frames, case.frames, len(cine.frames))
-            images = np.stack([_onto(cine.frames[n], cine.ijk_to_ras, case.anchor, order=1) for n in chosen])
-        if labels_path is not None:
-            labelled = read_cine(labels_path)
-            source = "its own"
-            curves = volume_curves(labelled.frames.astype(np.uint8), labelled.ijk_to_ras)
-            frames: tuple[int, ...] = tuple(case.label_frames)
-            chosen = _nearest(frames, case.frames, len(labelled.frames))
-            near = np.stack([_onto(labelled.frames[n], labelled.ijk_to_ras, case.near, order=0) for n in chosen])
-        elif self.assessor is not None or (self.bundle is not None and self.bundle.segmenter is not None):
-            source = "the model's segmenter" if self.assessor is None else "the independent assessor"
-            frames = tuple(range(0, case.frames, max(1, case.frames // ASSESSED_FRAMES)))
-            labelled = self._labelled(cine, _nearest(frames, case.frames, len(cine.frames)), case)
-            curves = volume_curves(labelled.frames, labelled.ijk_to_ras)
-            near = np.stack([_onto(frame, labelled.ijk_to_ras, case.near, order=0) for frame in labelled.frames])
-        else:
-            return Prediction(None, None, None, case.cycle.rr_ms, images, labels_from="none")
-        return Prediction(
-            near.astype(np.uint8), curves.lv_ml, curves.myocardium_ml, case.cycle.rr_ms, images, frames,
-            labels_from=source,
-        )  # fmt: skip
+        labelled = None if labels_path is None else read_cine(labels_path)
+        return of_cine(read_cine(path), case, Reader(self.bundle, self.assessor, self.device), labelled)
 
-    def _labelled(self, cine: CineStack, chosen: list[int], case: EvaluationCase) -> CineStack:
+    def _find(self, subject: str, what: str) -> Path | None:
+        stems = [self.folder / subject / what]
+        stems += [self.folder / subject] if what == "cine" else [self.folder / f"{subject}_{what}"]
+        for stem in stems:
+            for ending in ENDINGS:
+                path = stem.with_name(stem.name + ending)
+                if path.is_file():
+                    return path
+        folder = self.folder / subject
+        holds_series = what == "cine" and folder.is_dir() and not any(folder.glob("labels.*"))
+        return folder if holds_series and any(folder.iterdir()) else None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What labels cines that come without labels: the independent assessor, else the model's segmenter, if any.
+
+    Args:
+        bundle: Whose segmenter, or None.
+        assessor: Folder of the assessor, or None.
+        device: Where the assessor runs.
+    """
+
+    bundle: Bundle | None
+    assessor: Path | None
+    device: str = "cpu"
+
+    @property
+    def name(self) -> str:
+        """What a report calls it; ``"none"`` where there is nothing that labels."""
+        if self.assessor is not None:
+            return "the independent assessor"
+        return "none" if self.bundle is None or self.bundle.segmenter is None else "the model's segmenter"
+
+    def label(self, cine: CineStack, chosen: list[int], case: EvaluationCase) -> CineStack:
         """Label chosen frames; a frame in which no heart is found has no heart, and is charged as such."""
         if self.assessor is not None:
             found = _loaded(self.assessor, self.device).assess(cine.frames[chosen], cine.ijk_to_ras, case.frame)
@@ -109,17 +121,30 @@ class GivenPredictions:
                 out.append(np.zeros(cine.frames.shape[1:], dtype=np.uint8))
         return CineStack(np.stack(out), cine.ijk_to_ras)
 
-    def _find(self, subject: str, what: str) -> Path | None:
-        stems = [self.folder / subject / what]
-        stems += [self.folder / subject] if what == "cine" else [self.folder / f"{subject}_{what}"]
-        for stem in stems:
-            for ending in ENDINGS:
-                path = stem.with_name(stem.name + ending)
-                if path.is_file():
-                    return path
-        folder = self.folder / subject
-        holds_series = what == "cine" and folder.is_dir() and not any(folder.glob("labels.*"))
-        return folder if holds_series and any(folder.iterdir()) else None
+
+def of_cine(cine: CineStack, case: EvaluationCase, reader: Reader, labelled: CineStack | None = None) -> Prediction:
+    """Return a cine of one R–R as the prediction of a case; what has no labels of its own is labelled by a reader."""
+    images = None
+    if case.reference is not None:
+        chosen = _nearest(case.image_frames, case.frames, len(cine.frames))
+        images = np.stack([_onto(cine.frames[n], cine.ijk_to_ras, case.anchor, order=1) for n in chosen])
+    if labelled is not None:
+        source = "its own"
+        curves = volume_curves(labelled.frames.astype(np.uint8), labelled.ijk_to_ras)
+        frames: tuple[int, ...] = tuple(case.label_frames)
+        chosen = _nearest(frames, case.frames, len(labelled.frames))
+        near = np.stack([_onto(labelled.frames[n], labelled.ijk_to_ras, case.near, order=0) for n in chosen])
+    elif reader.name != "none":
+        source = reader.name
+        frames = tuple(range(0, case.frames, max(1, case.frames // ASSESSED_FRAMES)))
+        labelled = reader.label(cine, _nearest(frames, case.frames, len(cine.frames)), case)
+        curves = volume_curves(labelled.frames, labelled.ijk_to_ras)
+        near = np.stack([_onto(frame, labelled.ijk_to_ras, case.near, order=0) for frame in labelled.frames])
+    else:
+        return Prediction(None, None, None, case.cycle.rr_ms, images, labels_from="none")
+    return Prediction(
+        near.astype(np.uint8), curves.lv_ml, curves.myocardium_ml, case.cycle.rr_ms, images, frames, labels_from=source
+    )
 
 
 _loaded = cache(load_assessor)

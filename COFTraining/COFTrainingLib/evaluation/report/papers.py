@@ -20,8 +20,13 @@ def published(name: str) -> Table:
     return Table(name, facts["title"], facts["columns"], rows, facts.get("note", ""), published=True)
 
 
-def eligibility(given: tuple[str, ...]) -> Table:
-    """Return which external methods could be run here, and why not; those whose predictions were given are run."""
+def eligibility(given: tuple[str, ...], families: tuple[str, ...] = ()) -> Table:
+    """Return which external methods could be run here, and why not; those whose predictions were given are run.
+
+    Args:
+        given: Names of the predictions that were given.
+        families: Of the trained comparators that were run: small ones of a method's kind.
+    """
 
     def bare(name: str) -> str:
         return name.lower().replace("-", "").replace(" ", "")
@@ -30,7 +35,9 @@ def eligibility(given: tuple[str, ...]) -> Table:
     rows = []
     for name, what, why in _facts()["external"]["methods"]:
         run = any(bare(part) in named for part in name.split(","))
-        rows.append((name, what, "run, see tables" if run else f"not run: {why}"))
+        kind = next((family for family in families if f"--config {family}" in why), "")
+        of_kind = f"one of its kind was run ({kind}, see tables); itself not: {why}" if kind else f"not run: {why}"
+        rows.append((name, what, "run, see tables" if run else of_kind))
     return Table(
         "eligibility", "External methods: who was run, and why not", ("Method", "What it is", "Here"), rows,
         "To enter one: write its cines as ID.nii.gz or ID/cine.seq.nrrd and give --predictions NAME=DIR. It then goes "
