@@ -138,5 +138,8 @@ def _budgets(comparators: Sequence[tuple[str, dict[str, Any]]]) -> Table:
         for name, facts in comparators
     ]  # fmt: skip
     columns = ("Comparator", "Family", "Cohort", "Subjects", "Slices", "Batch", "Steps", "Parameters")
-    return Table("comparators", "Trained comparators: what they were given", columns, rows, "One draw a subject; labels "
-                 "by who labels all cines without labels. Small networks of the family, not the papers' models.")  # fmt: skip
+    note = (
+        "One draw a subject, labelled by what labels all cines without labels. Small networks of the family, not the "
+        "papers' models."
+    )
+    return Table("comparators", "Trained comparators: what they were given", columns, rows, note)

@@ -34,9 +34,7 @@ def build_methods(plan: Plan) -> list[Method]:
         methods.append(RandomSample())
     main = bundles[0][1] if bundles else None
     assessor = None if plan.assessor_refused else plan.assessor
-    methods += [
-        NativeComparator(name, run, main, assessor, plan.seed, plan.device) for name, run in plan.comparators
-    ]
+    methods += [NativeComparator(name, run, main, assessor, plan.seed, plan.device) for name, run in plan.comparators]
     methods += [
         GivenPredictions(name, folder, main, assessor=assessor, device=plan.device) for name, folder in plan.predictions
     ]

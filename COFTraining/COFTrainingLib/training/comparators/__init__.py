@@ -1,4 +1,4 @@
-"""Comparators of two families of the literature, made small: cines generated slice by slice from a still image and an ECG.
+"""Comparators of two families of the literature, made small: cines, slice by slice, from a still image and an ECG.
 
 They learn on the same cohort by the same loop as the product's flow, hear the same frozen ECG encoder, and see images
 where ours sees anatomy. ``latent_flow``: diffusion of a latent flow that warps the features of the still image.

@@ -6,9 +6,9 @@ quantisation, Yu et al. 2024, arXiv:2310.05737, which ECHOPulse takes), and a de
     q = sign(z),  code = Σ 2^i [z_i > 0],
     L = |x̂ − x|₁ + β ‖z − sg(q)‖² + λ (E[H(p(z))] − H(E[p(z)]))
 
-Step two, masked visual token modelling (MaskGIT, Chang et al. 2022, arXiv:2202.04200): the tokens of the still image are
-given, a share cos(πr/2), r ~ U(0, 1), of all others is masked, and a transformer that attends to the ECG's tokens c tells
-them:
+Step two, masked visual token modelling (MaskGIT, Chang et al. 2022, arXiv:2202.04200): the tokens of the still image
+are given, a share cos(πr/2), r ~ U(0, 1), of all others is masked, and a transformer that attends to the ECG's tokens c
+tells them:
 
     L = − E Σ_{masked} log p(y_i | y_unmasked, y_still, c)
 

@@ -1,4 +1,4 @@
-"""Latent-flow diffusion of a still image: LFDM (Ni et al., CVPR 2023, arXiv:2303.13744), told by an ECG in place of a class.
+"""Latent-flow diffusion of a still image: LFDM (Ni et al., CVPR 2023, arXiv:2303.13744), told by an ECG, not a class.
 
 Stage one, the latent flow auto-encoder, learns from pairs (x_ref, x_dri) of one cine without labels: an encoder Φ, a
 flow predictor F with (f, m) = F(x_ref, x_dri), a backward latent flow and an occlusion map, and a decoder Ω:
@@ -11,8 +11,8 @@ Stage two is a diffusion of the sequence s₀ = concat(f₁…f_T, 2m₁…m_T �
 
 EchoDiffusion (Reynaud et al., MICCAI 2023, arXiv:2303.12644) is of the same family: a diffusion told by the still image
 and one number of function. Both are told here by the ECG's embedding e, so that the heart's function has to be heard.
-Smaller than the papers': images of one channel, a U-Net for F in place of region-wise affine motion, no perceptual loss,
-one cascade.
+Smaller than the papers': images of one channel, a U-Net for F in place of region-wise affine motion, no perceptual
+loss, one cascade.
 """
 
 from dataclasses import dataclass

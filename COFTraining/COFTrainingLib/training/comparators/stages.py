@@ -1,4 +1,4 @@
-"""One run of a comparator: ``RUN/{ecg, data, autoencoder, generator}``, and ``comparator.json`` last: it is finished."""
+"""One run of a comparator: ``RUN/{ecg, data, autoencoder, generator}``; with ``comparator.json`` it is finished."""
 
 import json
 from collections.abc import Callable
