@@ -56,6 +56,7 @@ class Workplace:
         files = self.subjects[name].files if name in self.subjects else {}
         paths = {role: self.cohort.root / file for role, file in files.items()}
         paths |= {f"predictions {method}": folder for method, folder in self.plan.predictions}
+        paths |= {f"comparator {method}": folder for method, folder in self.plan.comparators}
         nobodys = {name, "subjects", *ROLES, *(self.plan.store or self.plan.cohort).parts}
         return without_names(message, paths, nobodys)
 

@@ -51,7 +51,7 @@ FAMILY = ("esv_ml", "ef_points", "sv_ml", "curve_rmse_ml", "es_frames")
 
 def judged(plan: Plan) -> list[Method]:
     """Return the methods that are judged: every model and prediction as it is, and the two plainest baselines."""
-    names = {name for name, _ in (*plan.models, *plan.predictions)} | {CopyAnchor.name, POPULATION}
+    names = {name for name, _ in (*plan.models, *plan.predictions, *plan.comparators)} | {CopyAnchor.name, POPULATION}
     return [method for method in build_methods(plan) if method.name in names]
 
 
@@ -144,7 +144,7 @@ def compare(found: Row, true_ml: Values, frames: Sequence[int], total: int) -> d
 
 def own_work(plan: Plan) -> OwnWork | None:
     """Let the assessor read all subjects, or as many as are asked for; nothing where none may judge."""
-    if plan.assessor is None or plan.assessor_refused or not (plan.models or plan.predictions):
+    if plan.assessor is None or plan.assessor_refused or not (plan.models or plan.comparators or plan.predictions):
         return None
     methods = ",".join(method.identity for method in judged(plan))
     identity = f"{VERSION}:{plan.assessor_frames}:{weights_sha256(plan.assessor)[:16]}:{methods}"

@@ -122,7 +122,7 @@ def summarise(plan: Plan, store: Store) -> Section:
 
 
 def _methods(plan: Plan, numbers: Numbers) -> list[str]:
-    named = [name for name, _ in (*plan.models, *plan.predictions)]
+    named = [name for name, _ in (*plan.models, *plan.comparators, *plan.predictions)]
     known = [name for name in numbers.methods if numbers.known(name, "ef_error_points")]
     return [name for name in known if name in named or name == "copy anchor"]
 

@@ -9,6 +9,7 @@ import torch
 from COFGeneratorLib.anatomy.readers import read_cine
 from COFGeneratorLib.ecg import analyse_ecg, read_ecg
 from COFGeneratorLib.errors import ChainOfFlowError, TrainingError
+from COFGeneratorLib.files import replacing
 from COFGeneratorLib.generator.networks.ecg_encoder import EcgEncoder
 from safetensors.torch import load_file, save_file
 
@@ -42,11 +43,12 @@ class Clips:
         return self.images[rows].float() / 127.5 - 1.0, self.heard.of(self.owner[rows])
 
     def save(self, path: Path) -> None:
-        """Write to a file of safetensors."""
-        save_file(
-            {"images": self.images, "owner": self.owner, "embedding": self.heard.embedding,
-             "tokens": self.heard.tokens}, path,
-        )  # fmt: skip
+        """Write to a file of safetensors, whole or not at all."""
+        parts = {
+            "images": self.images, "owner": self.owner, "embedding": self.heard.embedding, "tokens": self.heard.tokens,
+        }  # fmt: skip
+        with replacing(path) as beside:
+            save_file(parts, beside)
 
     @classmethod
     def load(cls, path: Path) -> "Clips":

@@ -64,7 +64,6 @@ def train_comparator(
     for split in ("train", "valid"):
         path = out / "data" / f"{split}.safetensors"
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
             read_clips(cohort, split, config.clips, encoder, segmenter, _said(tell)).save(path)
         clips[split] = Clips.load(path)
     start = perf_counter()
