@@ -74,8 +74,10 @@ def read_clips(
     Raises:
         TrainingError: If no subject of the split can be used.
     """
-    subjects, images, heard, owner = cohort.used(split), [], [], []
-    left_out: dict[str, str] = {}
+    subjects, left_out = cohort.used(split), dict[str, str]()
+    images: list[torch.Tensor] = []
+    heard: list[Heard] = []
+    owner: list[int] = []
     for done, subject in enumerate(subjects, start=1):
         try:
             clip, told_of_ecg = _clip(cohort, subject, grid, encoder, segmenter)
