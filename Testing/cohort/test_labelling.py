@@ -9,6 +9,7 @@ from COFGeneratorLib.anatomy.readers import read_cine
 from COFGeneratorLib.anatomy.segmenters import segmenter
 from COFGeneratorLib.errors import AnatomyError, CohortError
 from COFTrainingLib.cli import main
+from COFTrainingLib.cohort import labelling
 from COFTrainingLib.cohort.check import check_cohort
 from COFTrainingLib.cohort.labelling import label_cohort
 from COFTrainingLib.cohort.manifest import Cohort, read_cohort, write_cohort
@@ -27,10 +28,10 @@ def unlabelled(cine_cohort, tmp_path) -> Cohort:
 
 
 @pytest.fixture
-def reader(cine_cohort, monkeypatch):
-    """Put a reader in the segmenter's place that knows the truth of every frame; returns the list of what it read."""
+def known(cine_cohort):
+    """Return the true labels of every frame of the cohort's cine, by its voxels' bytes."""
     (subject,) = cine_cohort.subjects
-    known = {
+    return {
         image.tobytes(): labels
         for image, labels in zip(
             read_cine(cine_cohort.path(subject, "cine")).frames,
@@ -38,6 +39,12 @@ def reader(cine_cohort, monkeypatch):
             strict=True,
         )
     }
+
+
+@pytest.fixture
+def reader(known, monkeypatch, tmp_path):
+    """Put a reader in the segmenter's place that knows the truth of every frame; returns the list of what it read."""
+    (tmp_path / "segmenter.json").write_text("{}")  # a segmenter of ours has this file
     seen = []
 
     def segment(stack):
@@ -122,3 +129,38 @@ def test_labels_stored_the_other_way_round_are_the_same_labels(unlabelled, reade
     write_nrrd(path, np.flip(marked.frames, axis).astype(np.uint8), matrix, np.arange(8.0))
     assert check_cohort(labelled).ok
     np.testing.assert_array_equal(read_case(labelled, subject).reference_labels, expected)
+
+
+def test_a_segmenter_of_others_labels_every_frame_by_itself(unlabelled, cine_cohort, known, monkeypatch, tmp_path):
+    from COFGeneratorLib.anatomy.segmenters import foreign_segmenter
+
+    asked, seen = [], []
+
+    def segment(stack):
+        seen.append(stack.frame)
+        return SimpleNamespace(labels=known[stack.voxels.tobytes()])
+
+    def load(folder, classes=None):
+        asked.append(classes)
+        return SimpleNamespace(segment=segment)
+
+    labelling._of_others.cache_clear()
+    monkeypatch.setattr(foreign_segmenter, "load_segmenter", load)
+    (tmp_path / "fold_0").mkdir()
+    (tmp_path / "fold_0" / "checkpoint_final.pth").write_bytes(b"weights")
+    words = ["cohort", "label", str(unlabelled.folder), "--segmenter", str(tmp_path), "--segmenter-labels"]
+    assert main([*words, "lv=3,myo=2,rv=1", "--quiet"]) == 0
+    labelling._of_others.cache_clear()
+    assert asked == [{"lv": 3, "myo": 2, "rv": 1}]
+    assert seen == list(range(8))
+    labelled = read_cohort(unlabelled.folder)
+    (true,) = cine_cohort.subjects
+    expected = read_cine(cine_cohort.path(true, "cine_labels")).frames
+    found = read_cine(labelled.path(labelled.subjects[0], "cine_labels"))
+    np.testing.assert_array_equal(found.frames, np.array([0, 7, 5, 2])[expected.astype(int)])
+    assert "-single" in labelled.subjects[0].files["cine_labels"]
+
+
+def test_a_folder_that_is_no_segmenter_is_refused_before_any_work(unlabelled, tmp_path, capsys):
+    assert main(["cohort", "label", str(unlabelled.folder), "--segmenter", str(tmp_path), "--quiet"]) == 2
+    assert "nnU-Net v2 model folder" in capsys.readouterr().err

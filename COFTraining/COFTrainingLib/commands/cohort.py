@@ -199,19 +199,25 @@ def label(arguments: argparse.Namespace) -> int:
     Raises:
         CohortError: If there is nothing to label, no segmenter, or one that has seen somebody of the test split.
     """
+    from COFGeneratorLib.errors import TrainingError
+
     from COFTrainingLib.cohort.labelling import label_cohort
     from COFTrainingLib.cohort.people import refuse_leaks
     from COFTrainingLib.training.examples.cine_data import segmenter_folder
 
     cohort = read_cohort(arguments.cohort)
-    segmenter = segmenter_folder(Path(arguments.cohort), arguments.segmenter)
+    try:
+        segmenter = segmenter_folder(Path(arguments.cohort), arguments.segmenter)
+    except TrainingError:  # none of ours; what it is, its loader says
+        segmenter = str(arguments.segmenter)
     if not segmenter:
         raise CohortError("Labels come from a segmenter; found none in the default model. Give --segmenter.")
     refuse_leaks(cohort, [Path(segmenter)])
     with session(arguments) as current:
         current.standing = lambda: f"{current.counted('cines')} cines have their labels on the disk; {GOES_ON}"
         labelled, failed = label_cohort(
-            cohort, segmenter, split=arguments.split, workers=arguments.workers, scheduler=arguments.scheduler,
+            cohort, segmenter, classes=arguments.segmenter_labels, split=arguments.split,
+            workers=arguments.workers, scheduler=arguments.scheduler,
             progress=lambda done, total: current.progress(done, total, "cines"),
         )  # fmt: skip
         for name, reason in failed.items():

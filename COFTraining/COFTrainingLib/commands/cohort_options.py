@@ -137,7 +137,10 @@ def add_label(verbs: Commands) -> argparse.ArgumentParser:
         epilog="example: cof cohort label cohort",
     )
     verb.add_argument("cohort", metavar="DIR", help="folder of the cohort; its manifest is extended")
-    verb.add_argument("--segmenter", metavar="RUN|BUNDLE", help="default: the default model's")
+    verb.add_argument("--segmenter", metavar="RUN|BUNDLE|FOLDER", help="ours, or an nnU-Net v2 model folder or MONAI "
+                      "bundle, which labels every frame by itself (default: the default model's)")  # fmt: skip
+    verb.add_argument("--segmenter-labels", type=options.label_map, metavar="CODES", help="classes of a segmenter of "
+                      'others, e.g. "lv=3,myo=2,rv=1" (default: by their names)')  # fmt: skip
     verb.add_argument("--split", choices=("train", "valid", "test"), help="only subjects of this split")
     verb.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster: its scheduler's address, or local")
     options.add_workers(verb)

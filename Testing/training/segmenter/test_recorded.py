@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from COFGeneratorLib.errors import CohortError, TrainingError
+from COFTrainingLib.cli import main
 from COFTrainingLib.cohort.disjoint import disjoint_from
 from COFTrainingLib.cohort.labelled_frames import chosen_frames, has_labels, labelled_frames
 from COFTrainingLib.cohort.manifest import Cohort, CohortHeader, Subject, read_cohort, write_cohort
 from COFTrainingLib.cohort.nrrd import write_nrrd
+from COFTrainingLib.cohort.people import people_of
 from COFTrainingLib.training.segmenter import nnunet
 from COFTrainingLib.training.segmenter.recorded import (
     RecordedBatches,
@@ -180,6 +182,37 @@ def test_nnunet_s_own_commands_run_in_its_own_folders(labelled, tmp_path):
         nnunet.train_nnunet(labelled, tmp_path, plan, resume=True, execute=lambda *_: 3)
     with pytest.raises(TrainingError, match="1000"):
         nnunet.NnUnetPlan(epochs=7)
+
+
+def test_the_uk_biobank_page_names_the_folder_that_nnunet_leaves(labelled, repository, tmp_path, monkeypatch):
+    """Its line is run as written with a stand-in of the package; the lines after it name what it leaves."""
+    page = (repository / "Resources" / "Docs" / "uk-biobank.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("cof ") and "nnunet" in line]
+    assert [line.split()[1] for line in lines] == ["train", "cohort", "train"]
+    for name, splits in (("annotated", {}), ("ukb", {"p0": "test"})):
+        subjects = [replace(s, split=splits.get(s.person, s.split)) for s in labelled.subjects]
+        kept = [s for s in subjects if not splits or s.person in splits]
+        header = replace(labelled.header, root=str(labelled.folder))
+        write_cohort(Cohort(tmp_path / name, header, tuple(kept)))
+
+    def train(command, environment):
+        if "-tr" in command:
+            fold = nnunet.NnUnetPlan().folder(tmp_path / "run" / "nnunet") / "fold_0"
+            fold.mkdir(parents=True)
+            (fold / "checkpoint_final.pth").write_bytes(b"")
+        return 0
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(nnunet, "_execute", train)
+    monkeypatch.setattr(nnunet.importlib.util, "find_spec", lambda name: object())
+    assert main(lines[0].split()[1:]) == 0
+    for line in lines[1:]:
+        words = line.split()
+        folder = tmp_path / words[words.index("--segmenter") + 1]
+        assert (folder / "fold_0" / "checkpoint_final.pth").is_file()
+        assert len(people_of(folder)) == 3  # five persons, one of the benchmark's, one of the test split
+    audit = json.loads((tmp_path / "run" / "nnunet" / "disjoint.json").read_text(encoding="utf-8"))
+    assert audit["persons"] == {"source": 5, "overlap": 1, "left": 4}
 
 
 @pytest.mark.skipif(nnunet.importlib.util.find_spec("nnunetv2") is not None, reason="nnunetv2 is installed here")

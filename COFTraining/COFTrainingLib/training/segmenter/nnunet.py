@@ -23,6 +23,7 @@ from COFGeneratorLib.files import write_json
 
 from COFTrainingLib.cohort.labelled_frames import has_labels, labelled_frames
 from COFTrainingLib.cohort.manifest import Cohort
+from COFTrainingLib.cohort.people import PEOPLE, write_people
 
 NUMBER, NAME = 501, "CINE"
 DATASET = f"Dataset{NUMBER}_{NAME}"
@@ -186,6 +187,7 @@ def train_nnunet(
         raise TrainingError(
             f"A trained nnU-Net has fold_0/checkpoint_final.pth; found none in {folder}. Run the command with --resume."
         )
+    write_people(folder / PEOPLE, cohort)  # whoever is handed this folder alone can tell whom it has seen
     return folder
 
 
