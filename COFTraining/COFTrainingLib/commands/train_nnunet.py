@@ -14,10 +14,10 @@ def add(kinds: Commands) -> None:
     """Add the kind."""
     one = kinds.add_parser(
         "nnunet",
-        help="nnU-Net v2 on a labelled cohort (extra nnunet), as teacher, segmenter or source of labels",
+        help="nnU-Net v2 on a labelled cohort (extra nnunet), as teacher or source of labels",
         description="Write the labelled frames of a cohort as nnU-Net's raw data set, and let its own package plan and "
-        "train. What is trained is taken by --segmenter of cof cohort label, and of a cof train teacher whose objective "
-        "asks a segmentation network (--config cof-v2).",
+        "train. What is trained is taken by --segmenter of cof cohort label, and of a cof train teacher whose "
+        "objective asks a segmentation network (--config cof-v2).",
         epilog="example: cof train nnunet --cohort acdc --out runs/nnunet",
     )
     one.add_argument("--cohort", required=True, metavar="DIR", help="labelled recordings")
