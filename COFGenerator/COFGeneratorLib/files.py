@@ -2,9 +2,11 @@
 
 import contextlib
 import csv
+import functools
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@")
+STAGED = re.compile(r"\..+\.([0-9a-f]{6})-([0-9a-f]{1,8})-[0-9a-f]{8}(\.[^.]*)?")
+"""Name of a file that is being written: the machine and the process that write it stand in it."""
 PART_OF_A_NAME = 4
 """Letters from which on a part of a path is looked for in messages; shorter ones are words of every text."""
 
@@ -36,15 +40,48 @@ def weights_hash(folder: str) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a hidden name beside a file to write to: what is complete takes the final name, what is not goes away.
 
-    The folder is made where it is missing.
+    The folder is made where it is missing. What killed processes left half written in it is swept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{secrets.token_hex(6)}{path.suffix}")
+    _sweep(path.parent, os.getpid())
+    beside = path.with_name(f".{path.stem}.{_machine()}-{os.getpid():x}-{secrets.token_hex(4)}{path.suffix}")
     try:
         yield beside
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _sweep(folder: Path, process: int) -> None:
+    """Take away what dead processes of this machine left half written in a folder; once for each process."""
+    if os.name == "nt":  # there is no harmless way to ask whether a process lives
+        return
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            staged = STAGED.fullmatch(entry.name)
+            if staged and staged[1] == _machine() and not _lives(int(staged[2], 16)) and not entry.is_dir():
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
+
+
+@functools.cache
+def _machine() -> str:
+    """Return what tells the processes of this machine, or container, from those of others that use the same disk."""
+    told = [platform.node()]
+    with contextlib.suppress(OSError):
+        told += [Path("/proc/sys/kernel/random/boot_id").read_text("ascii"), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256(" ".join(told).encode()).hexdigest()[:6]
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # no signal: whether there is one that could get it
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

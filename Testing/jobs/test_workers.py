@@ -166,3 +166,32 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path):
         parent.wait()
     assert gone(children)
     assert len(list(marks.glob("cleaned-*"))) == 2
+
+
+IDLE = """
+import sys, time
+from functools import partial
+from support.small_work import be_patient, left_idle
+from COFGeneratorLib.jobs.workers import spread
+
+if __name__ == "__main__":
+    results = spread(partial(left_idle, sys.argv[1]), range(2), workers=2, prepare=be_patient)
+    print(next(results), next(results), flush=True)
+    time.sleep(600)
+"""
+
+
+@linux
+def test_processes_with_nothing_at_work_end_at_once_with_their_parent(tmp_path):
+    (tmp_path / "parent.py").write_text(IDLE)
+    (marks := tmp_path / "marks").mkdir()
+    argv = [sys.executable, str(tmp_path / "parent.py"), str(marks)]
+    parent = subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, stdout=subprocess.PIPE)
+    try:
+        parent.stdout.readline()
+        children = {int(path.name.partition("-")[2]) for path in marks.iterdir()}
+        assert children
+    finally:
+        parent.kill()
+        parent.communicate()
+    assert gone(children)

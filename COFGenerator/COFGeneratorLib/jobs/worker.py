@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from types import FrameType
@@ -27,8 +26,9 @@ HELD_BACK = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
 
 _preparing: list[Prepare] = []
 """What is still to be called before the first item."""
-_at_work, _ending, _interrupted = threading.Event(), threading.Event(), threading.Event()
-"""Whether there is an item at work, whether the process is to end, and whether the item has been told so."""
+_idle, _ending, _interrupted = threading.Event(), threading.Event(), threading.Event()
+"""Whether there is no item at work, whether the process is to end, and whether the item has been told so."""
+_idle.set()
 _telling = threading.Lock()
 
 
@@ -44,7 +44,7 @@ def begin(alive: Connection, prepare: Prepare | None) -> None:
 
 def do(work: Callable, item: Any) -> Any:
     """Do an item's work; what preparing raises comes back to the caller like what the work raises."""
-    _at_work.set()
+    _idle.clear()
     try:
         if _ending.is_set():  # what was handed out before the end was near
             raise KeyboardInterrupt
@@ -53,7 +53,7 @@ def do(work: Callable, item: Any) -> Any:
             _preparing.clear()
         return work(item)
     finally:
-        _at_work.clear()
+        _idle.set()
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -61,7 +61,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     if not _ending.is_set():
         if number == signal.SIGTERM:  # also of a pool that has lost another process
             threading.Thread(target=_end, daemon=True).start()
-    elif _at_work.is_set() and not _interrupted.is_set():
+    elif not _idle.is_set() and not _interrupted.is_set():
         _interrupted.set()
         raise KeyboardInterrupt
 
@@ -74,14 +74,14 @@ def _end_with(alive: Connection) -> None:
 
 
 def _end() -> None:
-    """End: what is begun may clean up after itself, but not for long."""
+    """End: what is begun may clean up after itself, but not for long; where nothing is at work, at once."""
     with _telling:
         told = _ending.is_set()  # by the pipe and by a signal at the same time
         _ending.set()
-    if not told and _at_work.is_set():
+    if not told and not _idle.is_set():
         if sys.platform == "win32":
             _thread.interrupt_main()
         else:  # a real signal, which ends waits as well
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-    time.sleep(GRACE_S)
+    _idle.wait(GRACE_S)
     os._exit(1)
