@@ -63,11 +63,12 @@ def run(family: Family, numbers: range, data: Path | None) -> dict:
         made = Path(scratch, "made")
         made.mkdir()
         sound = list(family.make(made))
-        sources = [*sound, *real_files(family, data)]
-        for source in sources:  # libraries load; what is sound must be read, or its damage would say nothing
+        real = real_files(family, data)
+        for source in (*sound, *real):  # libraries load; what is sound must be read, or its damage would say nothing
             outcome = measured(partial(family.read, source, 1), family.refusal)
             if outcome.foreign or (source in sound and outcome.said != "read"):
                 broke.append((-1, f"{outcome.said} at the sound {source.name}: {outcome.message[:200]}"))
+        sources = [*sound * max(len(real) // len(sound), 1), *real]  # half of them made here: small, and of all kinds
         for number in numbers:
             with tempfile.TemporaryDirectory(dir=scratch) as inner:
                 path = family.damaged(sources[number % len(sources)], Path(inner), number)
@@ -77,8 +78,8 @@ def run(family: Family, numbers: range, data: Path | None) -> dict:
             if outcome.foreign or outcome.beyond:
                 broke.append((number, why(outcome)))
     return {
-        "family": family.name, "files": len(sources), "inputs": len(numbers), **outcomes, "slowest_s": slowest[0],
-        "slowest": slowest[1], "memory_mb": largest[0], "largest": largest[1], "broke": broke,
+        "family": family.name, "files": len(sound) + len(real), "inputs": len(numbers), **outcomes,
+        "slowest_s": slowest[0], "slowest": slowest[1], "memory_mb": largest[0], "largest": largest[1], "broke": broke,
     }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def shifted(matrix, steps):
 def foreign(oblique, dicom_cine):
     """Return a maker of a series of another kind on planes of the stack, without a word about what it is."""
 
-    def make(number, planes, n_images, first=0.0, every_ms=None, **values):
+    def make(number, planes, n_images, first=0.0, every_ms=None, ge_part=None, **values):
         out = []
         for plane in planes:
             images = np.full((n_images, 1, H, W), FOREIGN + number, np.uint16)
@@ -38,6 +38,8 @@ def foreign(oblique, dicom_cine):
         for count, dataset in enumerate(out):
             dataset.SeriesInstanceUID, dataset.SeriesNumber = f"1.2.9.{number}", number
             dataset.SeriesDescription = ""
+            if ge_part is not None:
+                dataset.private_block(0x43, "GEMS_PARM_01", create=True).add_new(0x2F, "SS", ge_part)
             if every_ms is not None:
                 dataset.TriggerTime = 300 + every_ms * (count % n_images)
             for keyword, value in values.items():
@@ -69,6 +71,13 @@ KINDS = {
         {"planes": range(D), "n_images": T, "ImageType": ["ORIGINAL", "PRIMARY", "R", "FFE"]},
         r"complex images \(real part\)",
     ),
+    "real part, as GE tells it": ({"planes": range(D), "n_images": T, "ge_part": 2}, r"complex images \(real part\)"),
+    "inversion recovery, not named": (
+        {"planes": range(D), "n_images": 1, "every_ms": 0, "InversionTime": 300},
+        "late enhancement or other images with an inversion pulse",
+    ),
+    "real time": ({"planes": range(D), "n_images": 60, "every_ms": 40}, "runs on over several beats"),
+    "DENSE": ({"planes": (1, 3), "n_images": 14, "SeriesDescription": "DENSE_x"}, "displacement or strain encoding"),
     "stress": ({"planes": range(D), "n_images": T, "SeriesDescription": "cine stress"}, "another run"),
     "flow": ({"planes": (2,), "n_images": 20, "SeriesDescription": "Flow venc 150"}, "phase contrast"),
 }
@@ -89,7 +98,7 @@ def test_another_series_on_the_same_planes_changes_no_voxel_and_is_named(
     assert re.search(f"Left out: series 60 .*{said}", told)
 
 
-@pytest.mark.parametrize("kind", [name for name in KINDS if name.startswith(("perf", "T1", "T2", "real"))])
+@pytest.mark.parametrize("kind", [name for name in KINDS if name.startswith(("perf", "T1", "T2", "real part", "inv"))])
 def test_alone_they_are_refused_by_name(tmp_path, save_dicom, foreign, kind):
     options, said = KINDS[kind]
     with pytest.raises(AnatomyError, match=said):

@@ -103,22 +103,28 @@ def test_colour_and_folders_without_dicom_are_named(tmp_path, cine, oblique, dic
 
 
 @pytest.mark.parametrize(
-    ("keyword", "value"),
+    ("keyword", "value", "said"),
     [
-        ("ImagePositionPatient", None),
-        ("PixelSpacing", [0, 0]),
-        ("ImageOrientationPatient", [1, 0, 0, 1, 0, 0]),
-        ("Rows", 0),
+        ("ImagePositionPatient", None, "no position in the patient"),
+        ("PixelSpacing", [0, 0], "no usable pixel spacing"),
+        ("PixelSpacing", None, "no usable pixel spacing"),
+        ("ImageOrientationPatient", None, "no orientation"),
+        ("ImageOrientationPatient", [1, 0, 0, 1, 0, 0], "an orientation whose rows and columns are not"),
+        ("ImageOrientationPatient", [0.5, 0, 0, 0, 0.5, 0], "an orientation whose rows and columns are not"),
+        ("ImageOrientationPatient", [1, 0, 0, 0.05, 0.999, 0], "an orientation whose rows and columns are not"),
+        ("Rows", 0, "no size"),
     ],
 )
-def test_images_without_a_place_are_named(tmp_path, cine, oblique, dicom_cine, save_dicom, keyword, value):
+def test_images_without_a_place_are_named_by_what_they_lack(
+    tmp_path, cine, oblique, dicom_cine, save_dicom, keyword, value, said
+):
     datasets = dicom_cine(cine, oblique)
     for dataset in datasets:
         if value is None:
             delattr(dataset, keyword)
         else:
             setattr(dataset, keyword, value)
-    with pytest.raises(AnatomyError, match="no position"):
+    with pytest.raises(AnatomyError, match=f"images that state {said}"):
         read_sax(save_dicom(tmp_path / "d", datasets))
 
 

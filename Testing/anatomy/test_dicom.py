@@ -181,6 +181,33 @@ def test_an_enhanced_multi_frame_file_is_a_cine(tmp_path, cine, oblique, dicom_d
     np.testing.assert_allclose(stack.frame_times_ms, 900.0 * np.arange(T) / T, atol=1e-2)
 
 
+def test_frames_that_state_only_when_they_were_taken_are_put_in_order(tmp_path, cine, oblique, dicom_dataset):
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    dataset = enhanced(dicom_dataset, cine, oblique)
+    for group in dataset.PerFrameFunctionalGroupsSequence:
+        sync, content = group.CardiacSynchronizationSequence[0], Dataset()
+        micro = round(1000 * sync.NominalCardiacTriggerDelayTime)
+        content.FrameReferenceDateTime = f"20260102100000.{micro:06d}+0100"
+        del sync.NominalCardiacTriggerDelayTime
+        group.FrameContentSequence = Sequence([content])
+    path = tmp_path / "enhanced.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    stack = read_cine(path)
+    np.testing.assert_array_equal(stack.frames, cine)
+    np.testing.assert_allclose(stack.frame_times_ms, 900.0 * np.arange(T) / T, atol=1e-2)
+
+
+def test_frames_without_a_place_in_a_file_of_many_are_said(tmp_path, cine, oblique, dicom_dataset):
+    dataset = enhanced(dicom_dataset, cine, oblique)
+    for group in dataset.PerFrameFunctionalGroupsSequence[:2]:
+        del group.PlanePositionSequence
+    path = tmp_path / "enhanced.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    assert "2 DICOM images state no position in the patient and were left out." in read_cine(path).warnings
+
+
 def test_run_length_encoded_pixels_are_decoded(tmp_path, cine, oblique, dicom_cine, save_dicom):
     from pydicom.uid import RLELossless
 

@@ -75,6 +75,29 @@ def test_of_two_beats_the_first_is_used(tmp_path, cine, oblique, dicom_cine, sav
     assert any("2.0 heart beats" in w for w in stack.warnings)
 
 
+@pytest.mark.parametrize(("beats", "used", "said"), [(1.5, 10, "1.5 heart beats"), (1.2, 12, "more than the stated")])
+def test_a_part_of_a_second_beat_is_left_out_and_a_slow_one_is_kept(
+    tmp_path, cine, oblique, dicom_cine, save_dicom, beats, used, said
+):
+    longer = np.concatenate([cine, cine + np.uint16(50)])[: round(beats * T)]
+    datasets = dicom_cine(longer, oblique, rr_ms=beats * RR_MS)
+    for dataset in datasets:
+        dataset.NominalInterval = RR_MS
+    stack = read_cine(save_dicom(tmp_path / "d", datasets))
+    np.testing.assert_array_equal(stack.frames, longer[:used])
+    np.testing.assert_allclose(stack.frame_times_ms, 90.0 * np.arange(used), atol=0.1)
+    assert stack.rr_ms == pytest.approx(90.0 * used)
+    assert any(said in w for w in stack.warnings)
+
+
+def test_a_long_beat_that_no_interval_confirms_is_doubted(read):
+    def change(dataset, k, t):
+        dataset.TriggerTime = 180.0 * t
+        del dataset.NominalInterval
+
+    assert any("a slow heart, or two beats" in w for w in read(change).warnings)
+
+
 def test_a_prospective_cine_leaves_the_rest_of_the_beat_open(read):
     stack = read(clock(lambda k, t: 20 + 72 * t))
     assert cycle_length_ms(stack.frame_times_ms) == pytest.approx(720)

@@ -94,12 +94,15 @@ def test_half_the_slices_gone_is_another_heart_and_is_refused(tmp_path, lv_stack
         read_sax(save_dicom(tmp_path / "d", datasets))
 
 
-def test_cosines_that_are_not_of_unit_length_are_brought_to_it(tmp_path, lv_stack, save_dicom):
+@pytest.mark.parametrize("change", [lambda x: 0.97 * x, lambda x: round(x, 2)], ids=["scaled", "two digits"])
+def test_cosines_of_other_lengths_and_angles_are_brought_to_right_ones(tmp_path, lv_stack, save_dicom, change):
     datasets = lv_stack()
     for dataset in datasets:
-        dataset.ImageOrientationPatient = [0.97 * float(x) for x in dataset.ImageOrientationPatient]
+        dataset.ImageOrientationPatient = [change(float(x)) for x in dataset.ImageOrientationPatient]
     stack = read_sax(save_dicom(tmp_path / "d", datasets))
-    np.testing.assert_allclose(np.linalg.norm(stack.ijk_to_ras[:3, :3], axis=0), (2.0, 2.0, STEP_MM), atol=1e-3)
+    axes = stack.ijk_to_ras[:3, :3] / np.linalg.norm(stack.ijk_to_ras[:3, :3], axis=0)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(stack.ijk_to_ras[:3, :3], axis=0), (2.0, 2.0, STEP_MM), atol=0.02)
     assert any("direction cosines" in w for w in stack.warnings)
 
 

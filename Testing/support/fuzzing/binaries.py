@@ -205,14 +205,19 @@ def damaged_zip(damage: Callable[[bytes, random.Random], bytes]) -> Callable[[by
             return _damaged_tables(content, dice)
         buffer = io.BytesIO()
         with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(buffer, "w") as out:
-            for name in archive.namelist():
+            names = archive.namelist()
+            touched = set(dice.sample(names, min(len(names), dice.choice((1, 1, 2, 4)))))
+            for name in names:
                 inner = archive.read(name)
-                if dice.random() < 0.3:
+                if name not in touched:
+                    out.writestr(zipfile.ZipInfo(name), inner, 0)
+                    continue
+                if dice.random() < 0.8:
                     inner = damage(inner, dice)
-                if dice.random() < 0.08:
+                if dice.random() < 0.2:
                     name = dice.choice((*WORDS[-20:], "../" + name, "/" + name, name + "/", "a/" * 400 + name))
                     name = name.encode("utf-8", "replace").decode() or "x"
-                packed = dice.choice((0, 8, 8, 8, 12, 14)) if dice.random() < 0.1 else 8
+                packed = dice.choice((0, 8, 8, 8, 12, 14))
                 out.writestr(zipfile.ZipInfo(name[:60_000]), inner, packed)
         return buffer.getvalue()
 

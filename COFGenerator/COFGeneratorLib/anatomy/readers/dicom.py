@@ -83,9 +83,8 @@ def _read_file(source: Folder | Zip, name: str, images: list[Image], refused: Re
         elif int(dataset.get("SamplesPerPixel", 1) or 1) != 1:
             refused.colour += 1
         else:
-            found = list(_frames(dataset, name, source.size(name)))
+            found = list(_frames(dataset, name, source.size(name), refused))
             moving = [im for im in found if im.series.part != fields.VELOCITY]
-            refused.without_place += not found
             refused.velocity += len(found) - len(moving)
             images += moving
             refused.body_part = refused.body_part or part
@@ -99,8 +98,8 @@ def _stored_class(dataset: "Dataset") -> str:
     return str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
 
 
-def _frames(dataset: "Dataset", name: str, n_bytes: int) -> Iterator[Image]:
-    """Yield the images of one file of a size.
+def _frames(dataset: "Dataset", name: str, n_bytes: int, refused: Refused) -> Iterator[Image]:
+    """Yield the images of one file of a size; those that have no place are counted.
 
     Raises:
         ValueError: If the file is too small for the pixels that its header promises.
@@ -109,6 +108,7 @@ def _frames(dataset: "Dataset", name: str, n_bytes: int) -> Iterator[Image]:
     count = int(dataset.get("NumberOfFrames", 1) or 1)
     rows, columns = int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)
     if not rows or not columns:
+        refused.unplaced["no size"] = refused.unplaced.get("no size", 0) + 1
         return
     check_sizes("DICOM", (min(count, MAX_SLICES), rows, columns), -(-count // MAX_SLICES), 2)
     compressed = (
@@ -127,6 +127,8 @@ def _frames(dataset: "Dataset", name: str, n_bytes: int) -> Iterator[Image]:
         groups = [g for g in (own, shared, dataset) if g is not None]
         to_lps = fields.place(groups)
         if to_lps is None:
+            lacking = fields.lacking(groups)
+            refused.unplaced[lacking] = refused.unplaced.get(lacking, 0) + 1
             continue
         slope = fields.number(groups, "PixelValueTransformationSequence", "RescaleSlope", "RescaleSlope")
         shift = fields.number(groups, "PixelValueTransformationSequence", "RescaleIntercept", "RescaleIntercept")
@@ -180,14 +182,24 @@ def _clocks(groups: "list[Dataset]", index: int) -> Clocks:
     return Clocks(
         trigger_ms=trigger,
         percent=fields.number(groups, sync, "NominalPercentageOfCardiacPhase", "NominalPercentageOfCardiacPhase"),
-        reference_ms=fields.number(groups, None, None, "FrameReferenceTime"),
+        reference_ms=_first_known(
+            fields.number(groups, None, None, "FrameReferenceTime"),
+            1000.0 * fields.seconds_of_frame(groups, "FrameReferenceDateTime"),
+        ),
         position=fields.number(groups, content, "TemporalPositionIndex", "TemporalPositionIdentifier"),
         dimension=() if dimension is None else tuple(float(x) for x in dimension[:16]),
         instance=float(np.nan_to_num(fields.number(groups, None, None, "InstanceNumber"))) + index,
-        acquired_s=fields.seconds_of_day(groups[-1].get("AcquisitionTime")),
+        acquired_s=_first_known(
+            fields.seconds_of_frame(groups, "FrameAcquisitionDateTime"),
+            fields.seconds_of_day(groups[-1].get("AcquisitionTime")),
+        ),
         inversion_ms=fields.number(groups, modifier, "InversionTimes", "InversionTime"),
         echo_ms=fields.number(groups, "MREchoSequence", "EffectiveEchoTime", "EchoTime"),
     )
+
+
+def _first_known(*values: float) -> float:
+    return next((value for value in values if np.isfinite(value)), np.nan)
 
 
 @contextmanager

@@ -19,6 +19,12 @@ LEAST_PHASES = 4
 ONE_A_BEAT = 0.7
 """Share of a heart beat between images from which on they are one of each beat, not phases."""
 USUAL_RR_MS = 900.0
+LONGEST_BEAT = 1.25
+"""Of the stated R–R, how much images may cover and still be of one beat: the heart was slower then."""
+DIFFERS = 1.07
+SHORTEST_INVERSION_MS = 20.0
+LONG_RR_MS = 1500.0
+"""A beat of less than 40 a minute, where no R–R is stated, may well be two."""
 UNITS = ((1.0, "ms"), (1000.0, "s"), (1e-3, "µs"))
 Planes = list[list[Image]]
 
@@ -27,7 +33,8 @@ def technique_by_clocks(planes: Planes) -> str:
     """Name what repeats its slices without being a cine, from what changes between the images of a slice; else ""."""
     several = [plane for plane in planes if len(plane) >= LEAST_PHASES]
     if not several:
-        return ""
+        inverted = all(im.clocks.inversion_ms > SHORTEST_INVERSION_MS for plane in planes for im in plane)
+        return fields.INVERTED if inverted else ""
     if _varies(several, "inversion_ms"):
         return fields.T1_MAPPING
     if _varies(several, "echo_ms"):
@@ -47,6 +54,16 @@ def technique_by_clocks(planes: Planes) -> str:
         if step_ms >= ONE_A_BEAT * rr_ms:
             return fields.PERFUSION
     return ""
+
+
+def several_beats(planes: Planes) -> bool:
+    """Whether trigger times run on over more than the stated R–R, as those of a real-time cine do."""
+    several = [plane for plane in planes if len(plane) >= LEAST_PHASES]
+    known = [im.rr_ms for plane in several for im in plane if np.isfinite(im.rr_ms)]
+    if not known:
+        return False
+    span = float(np.median([np.ptp(_values(plane, "trigger_ms")) for plane in several]))
+    return span > LONGEST_BEAT * float(np.median(known))
 
 
 def _varies(planes: Planes, what: str | int) -> bool:
@@ -174,11 +191,25 @@ def _by_time(planes: Planes, clock: str, name: str, warnings: list[str]) -> Plan
         times = times - times.min() if from_scan else times
         wraps = known and not from_scan and times.max() > 1.02 * rr_ms and np.ptp(times) < rr_ms
         own = times % rr_ms if wraps and len(plane) > 1 else times
-        first = own < own.min() + cycle - SAME_TIME_MS if known and length * factor > 1.5 * rr_ms else own >= own.min()
+        first = (
+            own < own.min() + cycle - SAME_TIME_MS
+            if known and length * factor > LONGEST_BEAT * rr_ms
+            else own >= own.min()
+        )
         beats += int((~first).any())
         out.append([replace(im, trigger_ms=float(t)) for im, t, good in zip(plane, own, first, strict=True) if good])
     if beats:
         warnings.append(f"The images cover {length * factor / rr_ms:.1f} heart beats; the first is used.")
+    elif known and many >= LEAST_PHASES and length * factor > DIFFERS * rr_ms:
+        warnings.append(
+            f"The images cover {length * factor:.0f} ms, more than the stated R–R interval of {rr_ms:.0f} ms; the "
+            "beat is taken to have been as long as they tell."
+        )
+    elif not known and length * factor > LONG_RR_MS:
+        warnings.append(
+            f"No R–R interval is stated, and the images cover {length * factor:.0f} ms: a slow heart, or two beats. "
+            "Look at the cine."
+        )
     elif known and many >= LEAST_PHASES and length * factor < 0.93 * rr_ms:
         warnings.append(
             f"The images cover {100 * length * factor / rr_ms:.0f} % of the R–R interval of {rr_ms:.0f} ms; the rest "

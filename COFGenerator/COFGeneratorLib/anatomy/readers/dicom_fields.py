@@ -11,6 +11,10 @@ import numpy as np
 from COFGeneratorLib.anatomy.geometry import affine
 
 Dataset = Any  # pydicom's, which is loaded when a study is read
+MOST_SCALED, MOST_SKEWED = 0.1, 0.03
+"""How far direction cosines may be off unit length, and off right angles, and still be read; two digits give 0.02."""
+OFF, EXACT = 5e-3, 1e-6
+"""How far they may be off without a word, and without being touched."""
 TAGS = [
     "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "BodyPartExamined", "PatientID", "StudyInstanceUID",
     "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "InstanceNumber",
@@ -19,13 +23,16 @@ TAGS = [
     "RepetitionTime", "FlipAngle", "ContrastBolusAgent", "ImagePositionPatient", "ImageOrientationPatient",
     "PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
     "BitsAllocated", "CardiacRRIntervalSpecified", "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence", 0x00430010, 0x0043102F,
 ]  # fmt: skip
 MAGNITUDE, REAL, IMAGINARY, VELOCITY = "magnitude", "real part", "imaginary part", "phase-contrast (velocity)"
 TAGGING, PERFUSION, LATE = "tagging", "perfusion", "late enhancement"
+INVERTED = f"{LATE} or other images with an inversion pulse"
 T1_MAPPING, T2_MAPPING, PHASE_CONTRAST = "T1 mapping", "T2 mapping", "phase contrast"
+STRAIN = "displacement or strain encoding"
 _KINDS = (
     (TAGGING, r"\btag(s|ged|ging)?\b|\bc?spamm\b|\btag grid"),
+    (STRAIN, r"\bdense\b|\bf?senc\b"),
     (PHASE_CONTRAST, r"flow\b|\bvenc|phase contrast|velocity|\bpc\b|\bv\d+(in|through)\b"),
     (PERFUSION, r"\bperf|first pass"),
     (LATE, r"\bp?lge\b|\blate (gad|enh)|delayed|\bpsir\b|\bviab|\bmde\b"),
@@ -40,8 +47,10 @@ _VIEWS = (
     ("a four-chamber view", r"\b4 ?ch|\bfour chamber"),
     ("a long-axis view", r"\b(v|h)?lax\b|long axis"),
 )
-_MOVES = (TAGGING, PHASE_CONTRAST)
+_MOVES = (TAGGING, STRAIN, PHASE_CONTRAST)
 """What is acquired as a cine, and so may be called one."""
+_GE_PARTS = {1: VELOCITY, 2: REAL, 3: IMAGINARY}
+"""Raw data types of GE's private element (0043,102F), where its image type is the same for all."""
 _COMPONENTS = (
     (VELOCITY, r"P|P_\w+|PHASE|PHASE MAP|VELOCITY( MAP)?|PHASE CONTRAST"),
     (REAL, r"R|R_\w+|REAL"),
@@ -83,29 +92,61 @@ def number(groups: "list[Dataset]", sequence: str | None, keyword: str | None, p
 def place(groups: "list[Dataset]") -> np.ndarray | None:
     """Return pixel (i, j) → LPS mm, or None where position, orientation or spacing is missing or impossible.
 
-    Cosines that exporters rounded or scaled are brought back to unit length.
+    Cosines that exporters rounded or scaled are brought back to unit length and right angles.
     """
-    position = numbers(groups, "PlanePositionSequence", "ImagePositionPatient", "ImagePositionPatient", 3)
-    axes = numbers(groups, "PlaneOrientationSequence", "ImageOrientationPatient", "ImageOrientationPatient", 6)
-    spacing = numbers(groups, "PixelMeasuresSequence", "PixelSpacing", "PixelSpacing", 2)
+    position, axes, spacing = _stated_place(groups)
     if position is None or axes is None or spacing is None:
         return None
-    along_row, along_column = axes[:3], axes[3:]
-    lengths = np.linalg.norm(along_row), np.linalg.norm(along_column)
-    if not all(0.9 <= length <= 1.1 for length in lengths) or abs(along_row @ along_column) > 0.01:
+    if not (_usable_axes(axes) and _usable_spacing(spacing)):
         return None
-    if spacing.min() <= 0.01 or spacing.max() > 20:
-        return None
-    normal = np.cross(along_row, along_column)
+    row, column = (axis / np.linalg.norm(axis) for axis in (axes[:3], axes[3:]))
+    normal = np.cross(row, column)
+    if abs(row @ column) > EXACT:  # turned apart by the same angle each, in their plane
+        half, across = row + column, row - column
+        half, across = half / np.linalg.norm(half), across / np.linalg.norm(across)
+        row, column = (half + across) / np.sqrt(2.0), (half - across) / np.sqrt(2.0)
     between_rows, between_columns = spacing
-    steps = (along_row / lengths[0] * between_columns, along_column / lengths[1] * between_rows)
+    steps = (row * between_columns, column * between_rows)
     return affine(np.stack([*steps, normal / np.linalg.norm(normal)], axis=1), position)
 
 
+def lacking(groups: "list[Dataset]") -> str:
+    """Say why an image has no `place`, as what it states."""
+    position, axes, _ = _stated_place(groups)
+    if position is None:
+        return "no position in the patient"
+    if axes is None:
+        return "no orientation of rows and columns"
+    if not _usable_axes(axes):
+        return "an orientation whose rows and columns are not of unit length or not at right angles"
+    return "no usable pixel spacing"
+
+
 def cosines_off(groups: "list[Dataset]") -> bool:
-    """Whether the direction cosines are not of unit length, by more than rounding."""
-    axes = numbers(groups, "PlaneOrientationSequence", "ImageOrientationPatient", "ImageOrientationPatient", 6)
-    return axes is not None and bool(np.abs(np.linalg.norm(axes.reshape(2, 3), axis=1) - 1.0).max() > 5e-3)
+    """Whether the direction cosines are not of unit length or at right angles, by more than rounding."""
+    _, axes, _ = _stated_place(groups)
+    if axes is None:
+        return False
+    lengths = np.linalg.norm(axes.reshape(2, 3), axis=1)
+    return bool(np.abs(lengths - 1.0).max() > OFF or abs(axes[:3] @ axes[3:]) > OFF)
+
+
+def _stated_place(groups: "list[Dataset]") -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return position (3,), cosines of rows and columns (6,), and distances of rows and columns (2,), mm."""
+    return (
+        numbers(groups, "PlanePositionSequence", "ImagePositionPatient", "ImagePositionPatient", 3),
+        numbers(groups, "PlaneOrientationSequence", "ImageOrientationPatient", "ImageOrientationPatient", 6),
+        numbers(groups, "PixelMeasuresSequence", "PixelSpacing", "PixelSpacing", 2),
+    )
+
+
+def _usable_axes(axes: np.ndarray) -> bool:
+    lengths = np.linalg.norm(axes.reshape(2, 3), axis=1)
+    return bool((np.abs(lengths - 1.0) <= MOST_SCALED).all() and abs(axes[:3] @ axes[3:]) <= MOST_SKEWED)
+
+
+def _usable_spacing(spacing: np.ndarray) -> bool:
+    return bool(spacing.min() > 0.01 and spacing.max() <= 20.0)
 
 
 def interval_ms(groups: "list[Dataset]") -> float:
@@ -128,6 +169,12 @@ def seconds_of_day(text: object) -> float:
     return np.nan if not found else 3600.0 * int(found[1]) + 60.0 * int(found[2]) + float(found[3])
 
 
+def seconds_of_frame(groups: "list[Dataset]", keyword: str) -> float:
+    """Return a time of a frame's content (YYYYMMDDHHMMSS.FFF) in seconds of its day; NaN where there is none."""
+    content = next((inner for item in groups if (inner := first(item, "FrameContentSequence")) is not None), None)
+    return np.nan if content is None else seconds_of_day(str(content.get(keyword) or "")[8:].partition("+")[0])
+
+
 def component(groups: "list[Dataset]") -> str:
     """Tell which part of the complex signal an image shows."""
     words = []
@@ -140,7 +187,17 @@ def component(groups: "list[Dataset]") -> str:
         if words:
             break
     upper = [str(word).strip().upper() for word in words]
-    return next((name for name, pattern in _COMPONENTS if any(re.fullmatch(pattern, w) for w in upper)), MAGNITUDE)
+    told = next((name for name, pattern in _COMPONENTS if any(re.fullmatch(pattern, w) for w in upper)), None)
+    return told or _ge_component(groups[-1])
+
+
+def _ge_component(dataset: "Dataset") -> str:
+    if "GEMS_PARM" not in str(dataset.get((0x0043, 0x0010), "")):
+        return MAGNITUDE
+    value = getattr(dataset.get((0x0043, 0x102F)), "value", None)
+    if isinstance(value, bytes):  # of unknown representation, as in implicit files
+        value = int.from_bytes(value, "little")
+    return _GE_PARTS.get(value, MAGNITUDE) if isinstance(value, int) else MAGNITUDE
 
 
 def free_text(dataset: "Dataset") -> str:

@@ -81,7 +81,7 @@ class Image:
         order: What sorts the images of one place.
         compressed: Whether its pixels are.
         slope, intercept: Stored number to intensity.
-        scaled: Whether its direction cosines had to be brought to unit length.
+        scaled: Whether its direction cosines had to be brought to unit length or right angles.
         uid: Digest of its own UID, by which contours name it; "" of a frame of a multi-frame file.
         turn: Whether the stored pixels are transposed, then reversed along rows, then along columns.
     """
@@ -132,7 +132,7 @@ class Refused:
 
     not_dicom: int = 0
     unreadable: int = 0
-    without_place: int = 0
+    unplaced: dict[str, int] = field(default_factory=dict)
     other_modality: dict[str, int] = field(default_factory=dict)
     colour: int = 0
     velocity: int = 0

@@ -125,13 +125,18 @@ def read_dicom(source: Folder | Zip, series: str | None = None) -> DicomCine:
     acquisition = choose_stack(images, refused, series, warnings)
     for count, what in (
         (refused.unreadable, "DICOM files are damaged or unreadable and were left out."),
-        (refused.without_place, "DICOM files state no position in the patient and were left out."),
+        *(
+            (count, f"DICOM images state {lacking} and were left out.")
+            for lacking, count in sorted(refused.unplaced.items())
+        ),
         (refused.velocity, "phase-contrast (velocity) images were left out."),
     ):
         if count:
             warnings.append(f"{count} {what}")
     if any(im.scaled for im in acquisition.images):
-        warnings.append("The direction cosines of the images are not of unit length, and are brought to it.")
+        warnings.append(
+            "The direction cosines of the images are not of unit length or at right angles, and are brought to it."
+        )
     axes = usual_axes(acquisition.images)
     turned = [turned_alike(image, axes) for image in acquisition.images]
     several = sum(im.turn != UNTURNED for im in turned)

@@ -17,8 +17,8 @@ _CODES = {
 }  # fmt: skip
 """SNOMED CT and SRT codes of left ventricle, right ventricle and myocardium."""
 _OTHER = r"atri|aort|pulmonary|valve|scar|infarct|papill|fat\b|effusion|\b[lr]a\b|background|oedema|edema"
-_RIGHT = r"\brv|right ventric|right v\b|\brightvent|ventricle right"
-_LEFT = r"\blv|left ventric|left v\b|ventricle left|left heart"
+_RIGHT = r"\brv|right ventric|right v\b|\brightvent|ventricle right|ventricule droit|\brecht\w+ (ventrikel|kammer)"
+_LEFT = r"\blv|left ventric|left v\b|ventricle left|left heart|ventricule gauche|\blink\w+ (ventrikel|kammer)"
 _WALL = r"myo|wall|muscle|\blvm\b|\bmlv\b|\bmyoc"
 _CAVITY = r"endo|cavity|blood|pool|lumen|chamber|\blvc\b|\blvbp\b"
 

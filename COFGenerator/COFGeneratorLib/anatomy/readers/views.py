@@ -5,7 +5,8 @@ import numpy as np
 from COFGeneratorLib.anatomy.geometry import LPS_TO_RAS
 from COFGeneratorLib.anatomy.heart_frame import USUAL_APEX_RAS
 from COFGeneratorLib.anatomy.readers.acquisitions import Acquisition, sort_into_acquisitions
-from COFGeneratorLib.anatomy.readers.dicom_fields import LATE
+from COFGeneratorLib.anatomy.readers.dicom_clocks import several_beats
+from COFGeneratorLib.anatomy.readers.dicom_fields import INVERTED, LATE
 from COFGeneratorLib.anatomy.readers.dicom_image import Image, Refused
 from COFGeneratorLib.errors import AnatomyError
 
@@ -105,10 +106,16 @@ def _asked_for(images: list[Image], series: str) -> list[Image]:
 
 
 def _rank(one: Acquisition) -> tuple[float, ...]:
-    """A cine before single images; then what covers most, has most phases, and was taken last; stress after rest."""
+    """A cine before single images; then what covers most, has most phases, and was taken last.
+
+    Stress comes after rest, and a real-time cine of several beats after one that was gated.
+    """
     stress = any(word in series.text for series in one.series for word in ("stress", "dobutamin"))
     number = max(series.number for series in one.series)
-    return (min(one.n_phases, 2), round(one.extent_mm / 5.0), -float(stress), min(one.n_phases, 10), number)
+    running = several_beats(one.planes)
+    return (
+        min(one.n_phases, 2), round(one.extent_mm / 5.0), -float(stress), -float(running), min(one.n_phases, 10), number
+    )  # fmt: skip
 
 
 def _why_less(one: Acquisition, chosen: Acquisition) -> str:
@@ -116,6 +123,8 @@ def _why_less(one: Acquisition, chosen: Acquisition) -> str:
         return "no cine"
     if round(one.extent_mm / 5.0) < round(chosen.extent_mm / 5.0):
         return f"covers {one.extent_mm:.0f} mm, not {chosen.extent_mm:.0f}"
+    if several_beats(one.planes) and not several_beats(chosen.planes):
+        return "runs on over several beats"
     return "covers the same; another run"
 
 
@@ -133,7 +142,7 @@ def _why_not(one: Acquisition, refused: Refused, by_user: bool = False) -> str:
     view = next((series.view for series in one.series if series.view), "")
     if refused.body_part in NOT_THE_HEART:
         return f"images of another part of the body ({refused.body_part.lower()})"
-    if one.technique and not (by_user and one.technique == LATE and phases == 1):
+    if one.technique and not (by_user and one.technique in (LATE, INVERTED) and phases == 1):
         return f"{one.technique}, no plain cine"
     if planes < 3:
         what = view or ("a long-axis view or a single short-axis slice" if not plane else f"a {plane} localiser")
@@ -173,7 +182,7 @@ def name_what_is_there(found: list[str], refused: Refused) -> str:
     for count, what in (
         (refused.velocity, "phase-contrast (velocity) images"),
         (refused.colour, "colour pictures"),
-        (refused.without_place, "DICOM files that state no position in the patient"),
+        *((count, f"DICOM images that state {lacking}") for lacking, count in sorted(refused.unplaced.items())),
         (refused.unreadable, "damaged or unreadable DICOM files"),
     ):
         if count:
