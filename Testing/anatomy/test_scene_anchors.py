@@ -85,7 +85,9 @@ def test_a_mrml_file_leads_to_the_files_beside_it(tmp_path, files, voxels):
     np.testing.assert_array_equal(read_sax(tmp_path / "scene.mrml").voxels, voxels)
 
 
-@pytest.mark.parametrize("name", ["../secret.nrrd", "{absolute}", "Data/../../secret.nrrd", "link.nrrd", "absent.nrrd"])
+@pytest.mark.parametrize(
+    "name", ["../secret.nrrd", "{absolute}", "Data/../../secret.nrrd", "link.nrrd", "absent.nrrd", "x" * 300 + ".nrrd"]
+)
 def test_a_mrml_file_that_points_elsewhere_finds_nothing(tmp_path, files, name):
     (tmp_path / "secret.nrrd").write_bytes(files["volume"])
     folder = tmp_path / "scene"

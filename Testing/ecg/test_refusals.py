@@ -248,6 +248,7 @@ def test_latin_1_letters_in_undeclared_xml_are_read(tmp_path, a_signal):
         ("rec.dat", "/etc/passwd", "elsewhere"),
         ("rec.dat", "..", "elsewhere"),
         ("rec.dat", "absent.dat", "found none"),
+        ("rec.dat", "x" * 300, "found none"),
         ("rec 12", "rec/3 12", "beside the header"),
         ("rec.dat 16", "rec.dat 516", "codings"),
         ("/mV", "/furlong", "another unit"),

@@ -78,6 +78,12 @@ def test_a_listed_name_that_leads_out_is_refused(bundle, tmp_path, name):
         read_metadata(bundle)
 
 
+def test_a_listed_name_that_no_file_can_have_is_missing(bundle):
+    rewrite(bundle, lambda metadata: metadata["checksums"].update({"x" * 300: "0" * 64}), hashes=False)
+    with pytest.raises(BundleError, match="is missing"):
+        read_metadata(bundle)
+
+
 @pytest.mark.parametrize("value", [None, 5, "abc", "Z" * 64, ["0" * 64]])
 def test_a_checksum_is_a_checksum(bundle, value):
     def change(metadata):

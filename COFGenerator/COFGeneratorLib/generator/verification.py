@@ -97,7 +97,7 @@ def _check_files(folder: Path, checksums: dict[Any, Any]) -> None:
         plain = parts and not PurePosixPath(name).is_absolute() and ".." not in parts and "\\" not in name
         if not plain or root not in path.resolve().parents:
             raise BundleError(f"A bundle's files lie within it; found {name!r}. Do not use this bundle.")
-        size = path.stat().st_size if path.is_file() else MAX_BUNDLE_BYTES + 1
+        size = path.stat().st_size if os.path.isfile(path) else MAX_BUNDLE_BYTES + 1
         total += size
         if total > MAX_BUNDLE_BYTES:
             raise BundleError(f"The bundle's file {name} is missing or too large. Install the bundle again.")

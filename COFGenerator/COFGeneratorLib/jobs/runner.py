@@ -196,7 +196,7 @@ class JobRunner:
     def _conclude(self) -> None:
         """Decide how a job ended whose process is gone, and end what it may have left running."""
         process.end_tree(self._head, force=True, known=self._known)
-        missing = [name for name in self._expected if not (self.folder.result / name).exists()]
+        missing = [name for name in self._expected if not os.path.exists(self.folder.result / name)]
         said = self._finish.get("event")
         if said == "done" and self.returncode in (0, None) and not missing:
             self._end(JobState.SUCCEEDED)

@@ -6,6 +6,7 @@ One object a heart: ``name``, ``image`` (a cine), ``ed`` and ``es`` with ``frame
 """
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,6 @@ def _case(row: dict[str, Any], number: int, path: Path) -> ListedCine:
             f"be read ({type(error).__name__}: {error}). Correct it."
         ) from error
     for file in (case.image, case.ed_labels, case.es_labels):
-        if file is not None and not file.exists():
+        if file is not None and not os.path.exists(file):
             raise CohortError(f"The files of a list must be there; {file}, of {case.name}, is not. Correct {path}.")
     return case

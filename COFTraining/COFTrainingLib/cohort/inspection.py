@@ -1,6 +1,7 @@
 """What can be wrong with one subject of a cohort, found in its files."""
 
 import hashlib
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def inspect(cohort: Cohort, subject: Subject, read: bool = True) -> Finding:
     there = {}
     for role in subject.files:
         path = cohort.path(subject, role)
-        if path.exists():
+        if os.path.exists(path):
             there[role] = path
         else:
             finding.problems.append(("missing file", f"{role}: {subject.files[role]} is not there"))

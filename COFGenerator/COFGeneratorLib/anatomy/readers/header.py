@@ -1,5 +1,6 @@
 """What the header of an image file says, whatever its format, and the way to its voxels."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +126,7 @@ def detached(path: Path, name: str, format_name: str, suffix: str) -> Path:
             f"The voxels of a {format_name} must be in the same file or in one file beside it; this header points "
             f"elsewhere. Export as a single {suffix}."
         )
-    if not path.with_name(name).is_file():
+    if not os.path.isfile(path.with_name(name)):  # also of a name that no file can have
         raise AnatomyError(
             f"The {format_name} keeps its voxels in another file; no such file lies beside it. Copy both."
         )

@@ -4,6 +4,7 @@ The scene is read as what it is, a zip and XML: nothing of it is run, unpacked u
 outside it. Proxy volumes of sequences, label maps and files that hold no grey-scale stack are passed over.
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -147,7 +148,7 @@ class _FolderFiles:
     def image(self, name: str) -> Path | None:
         """Return the path of the scene's file, None where it is not there or not below the scene's folder."""
         found = (self._folder / name).resolve()
-        return found if found.is_relative_to(self._folder) and found.is_file() else None
+        return found if found.is_relative_to(self._folder) and os.path.isfile(found) else None
 
 
 def _entries(mrml: bytes, labels: bool = False) -> list[_Entry]:

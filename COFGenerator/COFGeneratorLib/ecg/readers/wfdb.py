@@ -5,6 +5,7 @@ named.
 """
 
 import hashlib
+import os
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -136,7 +137,7 @@ class _Reading:
                 raise EcgError(
                     "Samples must lie beside their header; the header names a file elsewhere. Do not trust this file."
                 )
-            if not path.is_file():
+            if not os.path.isfile(path):  # also of a name that no file can have
                 raise EcgError(
                     "The samples (.dat or .mat) must lie beside the header; found none. Copy all files of the record "
                     "together."
