@@ -135,6 +135,40 @@ def test_short_gaps_are_bridged_and_long_ones_named(tmp_path, a_signal, samples,
             read_ecg(path)
 
 
+def test_empty_cells_of_a_table_are_missing_samples(tmp_path, a_signal):
+    broken = a_signal.copy()
+    broken[0, 700], broken[7, 1500:1520], broken[11, 2000] = np.nan, np.nan, np.nan
+    whole = read_ecg(_write(tmp_path, csv_text(a_signal, FS)))
+    for separator in (",", ";", "\t"):
+        text = csv_text(broken, FS, separator=separator).replace("nan", "")
+        record = read_ecg(_write(tmp_path, text))
+        assert np.abs(record.signal_mv - whole.signal_mv).max() < 0.05
+        assert any("22 missing samples in 3 gap(s)" in note for note in record.warnings)
+
+
+def test_a_gain_below_zero_turns_the_signal_back(tmp_path, a_signal):
+    path = write_wfdb(tmp_path, a_signal, FS)
+    plain = read_ecg(path)
+    samples = path.with_suffix(".dat")
+    (-np.fromfile(samples, "<i2")).astype("<i2").tofile(samples)
+    text = path.read_text()
+    assert " 1000.0(0)/mV" in text
+    path.write_text(text.replace(" 1000.0(0)/mV", " -1000.0(0)/mV"))
+    np.testing.assert_array_equal(read_ecg(path).signal_mv, plain.signal_mv)
+
+
+def test_a_rate_that_is_not_stated_is_said_or_told(tmp_path, a_signal):
+    path = write_wfdb(tmp_path, a_signal, FS)
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(" ".join(first.split()[:2]) + "\n" + rest)
+    record = read_ecg(path)
+    assert record.fs_hz == 250.0
+    assert any("states no sampling rate; 250 Hz is taken" in note for note in record.warnings)
+    told = read_ecg(path, rate_hz=FS)
+    assert told.fs_hz == FS
+    assert not any("states no sampling rate" in note for note in told.warnings)
+
+
 # ---------------------------------------------------------------- arrays and tables without names
 
 

@@ -178,7 +178,7 @@ def _split(line: str, separator: str) -> list[str]:
 
 
 def _numbers(body: list[str], separator: str, columns: int, wanted: list[int]) -> np.ndarray:
-    """Parse the wanted columns of all rows, (L, wanted); a cell of ``-`` is a missing sample."""
+    """Parse the wanted columns of all rows, (L, wanted); an empty cell, or one of ``-``, is a missing sample."""
     if not body:
         raise EcgError("A table of samples is expected below the lead names; found no row. Export the recording again.")
     if any(line.count(separator) != columns - 1 for line in body):
@@ -191,11 +191,14 @@ def _numbers(body: list[str], separator: str, columns: int, wanted: list[int]) -
     dash = re.compile(rf"(?:(?<=^)|(?<={separator}))[ \t]*-[ \t]*(?={separator}|$)")
     if any(f"-{separator}" in line or line.rstrip().endswith("-") for line in body):
         body = [dash.sub("nan", line) for line in body]
+    empty = re.compile(rf"(?:(?<=^)|(?<={separator})) *(?={separator}|$)")
+    if any(separator * 2 in line or line[:1] == separator or line[-1:] == separator for line in body):
+        body = [empty.sub("nan", line) for line in body]
     try:
         return np.loadtxt(body, delimiter=separator, ndmin=2, comments=None, dtype=np.float64, usecols=wanted)
     except ValueError:
         raise EcgError(
-            f"Every row must have {columns} numbers; found an empty cell or text. Fill or cut the gap and export again."
+            f"Every row must have {columns} numbers; found text. Fill or cut the gap and export again."
         ) from None
 
 

@@ -64,6 +64,12 @@ def read(source: Source) -> RawEcg:
         raise EcgError("A WFDB header has up to 1 MiB; found more. The file is damaged.")
     header = parse_header(text_of(data))
     reading.digest.update(data)
+    if not header.rate_stated and source.told.rate_hz and not header.segments:
+        header = replace(header, fs_hz=source.told.rate_hz)
+    elif not header.rate_stated:
+        reading.notes.append(
+            f"The header states no sampling rate; {header.fs_hz:g} Hz is taken, as WFDB does. Check the heart rate."
+        )
     raw = reading.joined(header) if header.segments else reading.piece(header)
     raw.sha256 = reading.digest.hexdigest()
     raw.warnings += reading.notes

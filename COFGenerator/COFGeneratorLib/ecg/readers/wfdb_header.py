@@ -29,7 +29,8 @@ class Signal:
         per_frame: Samples a frame.
         skew: Frames by which this signal lies later in the file.
         offset: Bytes before the first sample of the file.
-        gain: Steps per unit; None where the header states that it is not calibrated.
+        gain: Steps per unit, below 0 where the signal is stored upside down; None where the header states that it is
+            not calibrated.
         baseline: Step that is zero.
         unit_mv: mV of the unit; None where it is not a voltage.
         first: Value before the first, of differences.
@@ -54,6 +55,7 @@ class Header:
 
     fs_hz: float
     frames: int
+    rate_stated: bool
     signals: tuple[Signal, ...] = ()
     segments: tuple[tuple[str, int], ...] = ()
 
@@ -75,7 +77,7 @@ def record_fields(text: str) -> list[str] | None:
     name, _, segments = fields[0].rpartition("/") if re.search(r"[^/]/\d+$", fields[0]) else (fields[0], "", "")
     if not _NAME.fullmatch(name) or not fields[1].isascii() or not fields[1].isdigit() or len(fields[1]) > 9:
         return None
-    rate = fields[2].split("/")[0].split("(")[0] if len(fields) > 2 else "250"
+    rate = fields[2].split("/")[0].split("(")[0] if len(fields) > 2 else "0"
     samples = fields[3] if len(fields) > 3 else "0"
     # Time and date may follow the rate where the length is left out.
     samples = samples if samples.isascii() and samples.isdigit() and len(samples) <= 12 else "0"
@@ -93,9 +95,10 @@ def parse_header(text: str) -> Header:
         raise EcgError("A WFDB header begins with record name, signals and rate; found another line. Damaged?")
     _, segments, signals, rate, samples = first
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")][1:]
-    fs_hz, count, frames = number(rate, 1e-3, 1e6) or DEFAULT_RATE_HZ, int(signals), int(samples)
+    stated, count, frames = number(rate, 1e-3, 1e6), int(signals), int(samples)
+    fs_hz, told = stated or DEFAULT_RATE_HZ, stated is not None
     if segments:
-        return Header(fs_hz, frames, segments=_segments(lines, int(segments[:9]), frames * count))
+        return Header(fs_hz, frames, told, segments=_segments(lines, int(segments[:9]), frames * count))
     if not 0 < count <= MOST_SIGNALS or len(lines) < count or any(len(line.split()) < 2 for line in lines[:count]):
         raise EcgError(
             f"1 to {MOST_SIGNALS} signals, a line each, are expected in the header; it announces {count} and has "
@@ -103,7 +106,7 @@ def parse_header(text: str) -> Header:
         )
     found = tuple(_signal(line) for line in lines[:count])
     check_count(max(frames, 1) * sum(signal.per_frame for signal in found))
-    return Header(fs_hz, frames, found)
+    return Header(fs_hz, frames, told, found)
 
 
 def _segments(lines: list[str], count: int, values: int) -> tuple[tuple[str, int], ...]:
@@ -147,6 +150,6 @@ def _signal(line: str) -> Signal:
     baseline = float(scale.group(2)) if scale and scale.group(2) else zero or 0.0
     first = number(fields[5], -(2**31), 2**31) if len(fields) > 5 else None
     return Signal(
-        base_name(fields[0]), coding.group(1), per_frame, skew, offset, abs(gain) if gain else None, baseline,
+        base_name(fields[0]), coding.group(1), per_frame, skew, offset, gain or None, baseline,
         unit_mv(scale.group(3)) if scale and scale.group(3) else 1.0, int(first or 0), " ".join(fields[8:]),
     )  # fmt: skip
