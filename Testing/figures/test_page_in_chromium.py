@@ -163,6 +163,24 @@ def test_clicks_choose_where_the_planes_cut_and_drags_turn_the_surfaces(still):
     assert differs(before["solid"], still.picture("solid")) > 0.01
 
 
+def test_long_axis_outlines_slope_from_slice_to_slice(still):
+    """Between two rows whose edges lie 4 pixels apart, the outline is where the straight line between them is."""
+    crossings = still.page.evaluate("""() => {
+        const width = 64, mask = new Float32Array(2 * width);
+        for (const [row, half] of [[0, 20], [1, 16]])
+            for (let x = 0; x < width; x++) mask[row * width + x] = Math.abs(x - 31.5) < half ? 1 : 0;
+        const soft = between(mask, width, 2), rows = soft.length / width;
+        return Array.from({ length: rows }, (_, row) => {
+            for (let x = 32; x < width; x++) {
+                const [a, b] = [soft[row * width + x - 1], soft[row * width + x]];
+                if (b <= 0.5) return x - 1 - 31.5 + (a - 0.5) / (a - b);
+            }
+        });
+    }""")
+    assert len(crossings) > 4
+    assert crossings == pytest.approx(np.linspace(20, 16, len(crossings)), abs=0.45)
+
+
 def test_a_press_in_the_curves_goes_to_that_time(still, a_cine):
     box = still.page.locator("#curves").bounding_box()
     still.page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])

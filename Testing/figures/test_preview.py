@@ -132,6 +132,16 @@ def test_traces_of_a_tall_record_are_drawn_within_their_rows(an_ecg, tmp_path, m
     assert all(above < below for above, below in zip(lowest[:-1], highest[1:], strict=True))
 
 
+def test_a_leads_name_stands_clear_of_the_trace_that_begins_under_it():
+    from COFGeneratorLib.figures.ecg_sheet import ABOVE_MM, APART_MM, CLEAR_MM, NAME_HEIGHT_MM, name_height_mm
+
+    assert name_height_mm(ABOVE_MM, np.array([0.0, 2.0, -5.0])) == NAME_HEIGHT_MM
+    for peak_mm in (10.5, 14.0, 30.0):
+        height_mm = name_height_mm(peak_mm + APART_MM, np.array([0.0, peak_mm]))
+        assert peak_mm + CLEAR_MM <= height_mm <= peak_mm + APART_MM
+    assert name_height_mm(15.0, np.array([40.0])) == 15.0  # of a trace that is cut to its row
+
+
 def test_drawing_opens_no_window(preview):
     assert preview[0].is_file()
     pyplot = sys.modules.get("matplotlib.pyplot")

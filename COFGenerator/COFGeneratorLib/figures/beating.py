@@ -11,8 +11,10 @@ STEP_MM, STEPS = 3.6, 32
 coarse grid bounds the triangles as decimation would, at a tenth of the time."""
 Mesh = tuple[np.ndarray, np.ndarray]
 """Points (N, 3) in RAS, mm, and triangles (M, 3) of their indices."""
-HALF, LEVELS = 0.5, (0.25, 0.6)
-"""Where the surface of a soft mask lies, and how far from there it may go to enclose the mask's volume."""
+EDGE, LEVELS = 0.0, (-0.7, 0.3)
+"""Where the surface of a body lies, and how far from there it may go to enclose the mask's volume."""
+FARTHEST = 3.0
+"""Distance from the edge, in blurs, beyond which all is equally inside or outside."""
 MARGIN_PX, MARGIN_SLICES = 2, 1
 """Empty voxels around a mask, so that its surface closes."""
 
@@ -44,11 +46,13 @@ def beating_meshes(mask: np.ndarray, grid: SurfaceGrid) -> list[Mesh]:
 
 
 def _bodies(mask: np.ndarray, grid: SurfaceGrid) -> tuple[np.ndarray, np.ndarray]:
-    """Return soft masks (T, D', H', W') in nearly cubic voxels, empty around, and their step in voxels (x, y, z).
+    """Return bodies (T, D', H', W') in nearly cubic voxels, empty around, and their step in voxels (x, y, z).
 
-    The blur in the plane lets neighbouring slices of other width meet halfway when they are interpolated.
+    A body is positive inside. Its values are distances from the edge, in blurs, as the blur of a straight edge tells
+    them; between slices of other width they are interpolated, which slopes where masks would step.
     """
     from scipy.ndimage import gaussian_filter1d
+    from scipy.special import ndtri
 
     step_mm = max(STEP_MM, grid.across_mm / STEPS)
     slice_mm, row_mm, column_mm = grid.spacing_mm
@@ -57,25 +61,25 @@ def _bodies(mask: np.ndarray, grid: SurfaceGrid) -> tuple[np.ndarray, np.ndarray
     soft = np.pad(mask, around).astype(np.float32)
     for axis, pixel_mm in ((2, row_mm), (3, column_mm)):
         soft = gaussian_filter1d(soft, SMOOTHING_MM / pixel_mm, axis=axis, truncate=3.0)
-    soft = soft[:, :, ::rows, ::columns]
+    away = np.clip(ndtri(soft[:, :, ::rows, ::columns]), -FARTHEST, FARTHEST)
     finer = max(1, round(slice_mm / step_mm))
-    depth = soft.shape[1]
+    depth = away.shape[1]
     at = np.arange((depth - 1) * finer + 1) / finer
     weights = np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(depth))).astype(np.float32)
-    dense = np.einsum("ek,tkyx->teyx", weights, soft)
-    return gaussian_filter1d(dense, 0.4 * finer, axis=1), np.array([columns, rows, 1.0 / finer])
+    dense = np.einsum("ek,tkyx->teyx", weights, away)
+    return gaussian_filter1d(dense, 0.5 * finer, axis=1), np.array([columns, rows, 1.0 / finer])
 
 
 def _level(body: np.ndarray, voxels: float) -> float:
-    """Return the value that so many voxels of a soft mask exceed: at one half, the blur would shrink what is small."""
+    """Return the value that so many voxels of a body exceed: at the edge, the blur would shrink what is small."""
     count = round(voxels)
     if not 0 < count < body.size:
-        return HALF
+        return EDGE
     return float(np.clip(np.partition(body, -count, axis=None)[-count], *LEVELS))
 
 
 def _mesh(body: np.ndarray, level: float, grid: SurfaceGrid, step: np.ndarray) -> Mesh:
-    """Return the surface of a soft mask at a level."""
+    """Return the surface of a body at a level."""
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
     from vtkmodules.vtkCommonDataModel import vtkImageData
     from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D

@@ -25,6 +25,8 @@ COLUMN_S, ROWS, COLUMNS = 2.5, 3, 4
 TOP_MM, SIDE_MM, BOTTOM_MM = 18.0, 10.0, 6.0
 ABOVE_MM, BELOW_MM, APART_MM = 14.0, 12.0, 3.0
 """Least room of a row above and below its level; what lies between a trace and the next row."""
+NAME_MM, NAME_HEIGHT_MM, CLEAR_MM = 9.0, 12.0, 2.5
+"""Length of a lead's name with its margin, its usual height over the row's level, and its distance to a trace."""
 MM_PER_S = 25.0
 GAINS_MM_PER_MV = (10.0, 5.0, 2.5)
 TALLEST_MM = 190.0
@@ -98,7 +100,8 @@ def write_ecg_sheet(record: EcgRecord, cycle: EcgCycle, path: str | Path, title:
         for column, (lead, time_s, values) in enumerate(traces):
             left = SIDE_MM + column * COLUMN_S * MM_PER_S
             _trace(axes, time_s, values, left, plan, row)
-            _lead_name(axes, lead, left + 1.2, plan.base_mm[row] - min(plan.above_mm[row] - 2.0, 12.0))
+            beside = values[time_s * MM_PER_S <= NAME_MM] * plan.gain_mm_per_mv
+            _lead_name(axes, lead, left + 1.2, plan.base_mm[row] - name_height_mm(plan.above_mm[row], beside))
         _pulse(axes, plan, row)
     _words(sheet, record, cycle, title, plan)
     sheet.save(Path(path), "Research use only")
@@ -139,6 +142,17 @@ def _trace(axes: "Axes", time_s: np.ndarray, lead_mv: np.ndarray, left_mm: float
         left_mm + time_s * MM_PER_S, plan.base_mm[row] - rise, color=INK, linewidth=0.95, solid_joinstyle="round",
         gid="trace",
     )  # fmt: skip
+
+
+def name_height_mm(above_mm: float, beside_mm: np.ndarray) -> float:
+    """Return how far above its row's level a lead's name stands: clear of the trace that begins under it.
+
+    Args:
+        above_mm: Room of the row.
+        beside_mm: Heights of the trace along the name, mm.
+    """
+    usual = min(above_mm - 2.0, NAME_HEIGHT_MM)
+    return max(usual, min(float(beside_mm.max(initial=0.0)) + CLEAR_MM, above_mm))
 
 
 def _lead_name(axes: "Axes", name: str, x: float, y: float) -> None:

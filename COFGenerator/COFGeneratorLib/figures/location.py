@@ -21,6 +21,8 @@ HEIGHT_SHARE = 0.62
 """Of the height for the slice; the rest is for the view across the slices."""
 REGION = ECG
 """Colour of the region of interest: that of nothing else among the contours."""
+FINER = 8
+"""Rows of a cut across the slices that contours are drawn from, a slice."""
 LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
 
 
@@ -64,7 +66,7 @@ def draw_location(sheet: Sheet, cine: Cine, view: HeartView, box_px: tuple[float
         image = pick[number](slices)
         _picture(axes, image, step, grey)
         if marks is not None:
-            _outline(axes, pick[number](marks), step)
+            _outline(axes, pick[number](marks), step, slices=number == 1)
         if outside is not None:
             _level(axes, pick[number](outside), step)
         at = spots[number][0] * step[0], spots[number][1] * step[1]
@@ -128,13 +130,43 @@ def _picture(axes: "Axes", image: np.ndarray, step: tuple[float, float], grey: d
         side.set_color(FAINT)
 
 
-def _outline(axes: "Axes", labels: np.ndarray, step: tuple[float, float]) -> None:
-    """Draw the contours of the heart."""
+def _outline(axes: "Axes", labels: np.ndarray, step: tuple[float, float], slices: bool) -> None:
+    """Draw the contours of the heart; ``slices``: rows are slices, between which contours slope instead of stepping."""
     x, y = np.arange(labels.shape[1]) * step[0], np.arange(labels.shape[0]) * step[1]
     for codes, colour in CONTOURS:
         mask = np.isin(labels, codes)
-        if mask.any() and min(mask.shape) > 1:
+        if not mask.any() or min(mask.shape) < 2:
+            continue
+        if slices:
+            inside_mm, finer = between_slices(mask, step)
+            axes.contour(x, finer, inside_mm, levels=[0.0], colors=[colour], linewidths=0.9)
+        else:
             axes.contour(x, y, mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.9)
+
+
+def between_slices(mask: np.ndarray, step: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far points of a cut across slices lie within a mask, and where its rows are.
+
+    Args:
+        mask: (D, W), rows are slices.
+        step: mm per column and per row.
+
+    Returns:
+        Distances to the nearest edge in the row, mm, positive inside, at most a slice either way, interpolated along a
+        smooth curve from slice to slice, (D', W); places of the rows, mm, (D',).
+    """
+    from scipy.interpolate import PchipInterpolator
+
+    column_mm, slice_mm = step
+    columns = np.arange(mask.shape[1])
+    signed_mm = np.full(mask.shape, slice_mm)
+    for row, line in zip(signed_mm, mask, strict=True):
+        edges = np.flatnonzero(np.diff(line.astype(int))) + 0.5
+        if len(edges):
+            row[:] = np.minimum(np.abs(columns[:, None] - edges).min(axis=1) * column_mm, slice_mm)
+    signed_mm[~mask] *= -1
+    rows = np.linspace(0, len(mask) - 1, (len(mask) - 1) * FINER + 1)
+    return PchipInterpolator(np.arange(len(mask)), signed_mm)(rows), rows * slice_mm
 
 
 def _level(axes: "Axes", outside_mm: np.ndarray, step: tuple[float, float]) -> None:

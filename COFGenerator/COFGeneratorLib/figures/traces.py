@@ -74,10 +74,9 @@ def draw_volumes(axes: "Axes", cine: Cine, report: FunctionReport, draws: Sequen
     for at, name in marks:
         volume = float(_curve(report, "lv_volume_ml", np.array([at]))[0])
         axes.plot([at], [volume], "o", color=LV, markersize=6, markeredgecolor=PANEL, markeredgewidth=1.4)
-        below = name == "ES"
         axes.annotate(
-            name, (at, volume), xytext=(0, -7 if below else 7), textcoords="offset points", color=LV, fontsize=9,
-            ha="center", va="top" if below else "bottom", fontweight="bold",
+            name, (at, volume), xytext=(0, -7), textcoords="offset points", color=LV, fontsize=9, ha="center", va="top",
+            fontweight="bold",
         )  # fmt: skip
     axes.set_ylim(0, 1.2 * top)
     axes.set_ylabel("volume, mL", color=MUTED, fontsize=9)

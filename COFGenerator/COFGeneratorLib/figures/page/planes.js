@@ -142,22 +142,36 @@ function blurred(mask, n) {
   return out;
 }
 
-// Rows between those of a mask whose rows are slices: softened along the rows, so that the outline slopes from one
-// slice to the next instead of stepping.
-const FINER = 4, PASSES = 8;
+// Rows between those of a mask whose rows are slices: how far each pixel is from the row's nearest edge is carried from
+// slice to slice by a smooth curve, so that the outline slopes as the wall does instead of stepping.
+const FINER = 6;
 
 function between(mask, width, height) {
-  for (let pass = 0; pass < PASSES; pass++) {
-    const soft = new Float32Array(mask.length);
-    for (let i = 1; i < mask.length - 1; i++) soft[i] = (mask[i - 1] + mask[i] + mask[i + 1]) / 3;
-    mask = soft;
-  }
+  const most = facts.slice_mm / facts.pixel_mm, away = signedDistances(mask, width, most);
   const out = new Float32Array(width * ((height - 1) * FINER + 1));
-  for (let i = 0; i < out.length; i++) {
-    const row = Math.floor(i / width), z = Math.floor(row / FINER), share = row / FINER - z, at = z * width + i % width;
-    out[i] = mask[at] * (1 - share) + (share ? mask[at + width] * share : 0);
+  for (let row = 0; row * width < out.length; row++) {
+    const z = Math.min(Math.floor(row / FINER), height - 2), t = row / FINER - z;
+    const weights = [((2 - t) * t - 1) * t / 2, ((3 * t - 5) * t * t + 2) / 2, ((4 - 3 * t) * t + 1) * t / 2, (t - 1) * t * t / 2];
+    for (let step = 0; step < 4; step++) {
+      const from = clamped(z + step - 1, 0, height - 1) * width;
+      for (let x = 0; x < width; x++) out[row * width + x] += weights[step] * away[from + x];
+    }
   }
-  return out;
+  return out.map((value) => 0.5 + value / (2 * most));
+}
+
+// Pixels to the nearest edge in the same row, positive inside, at most so many either way.
+function signedDistances(mask, width, most) {
+  const away = new Float32Array(mask.length);
+  for (let from = 0; from < mask.length; from += width)
+    for (const [first, step] of [[0, 1], [width - 1, -1]]) {
+      let since = most;
+      for (let n = 0, at = from + first; n < width; n++, at += step) {
+        since = n && mask[at] !== mask[at - step] ? 0.5 : Math.min(since + 1, most);
+        away[at] = (mask[at] ? 1 : -1) * Math.min(since, step === 1 ? most : Math.abs(away[at]));
+      }
+    }
+  return away;
 }
 
 // Marching squares at one half: the pairs of sides that a cell's line joins, by which corners lie inside.

@@ -45,9 +45,9 @@ class Solid {
       const raw = new Uint16Array(buffer, at, 3 * points), corners = new Uint16Array(buffer, at + 6 * points, 3 * triangles);
       at += 6 * (points + triangles);
       const place = Float32Array.from(raw, (value, i) => (low[i % 3] + value / 65535 * (high[i % 3] - low[i % 3]) - middle[i % 3]) / reach);
-      const array = gl.createVertexArray();
+      const array = gl.createVertexArray(), facing = normals(place, corners);
       gl.bindVertexArray(array);
-      [place, normals(place, corners)].forEach((values, i) => {
+      [place, facing].forEach((values, i) => {
         gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
         gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
         gl.enableVertexAttribArray(this.places[i]);
@@ -55,7 +55,8 @@ class Solid {
       });
       gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
       gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, corners, gl.STATIC_DRAW);
-      return { array, length: corners.length };
+      const outward = place.reduce((sum, value, i) => sum + value * facing[i], 0) > 0;
+      return { array, length: corners.length, front: outward ? gl.CCW : gl.CW };
     }));
   }
 
@@ -79,10 +80,16 @@ class Solid {
     gl.uniformMatrix3fv(this.uniforms.turn, false, this.turn());
     gl.uniform2f(this.uniforms.scale, 1.4 * least / width, 1.4 * least / height);
     this.meshes[frame].forEach((mesh, index) => {
-      gl.depthMask(this.structures[index][3] === 1);
+      const opaque = this.structures[index][3] === 1;
+      gl.depthMask(opaque);
       gl.uniform4fv(this.uniforms.colour, this.structures[index]);
       gl.bindVertexArray(mesh.array);
-      gl.drawElements(gl.TRIANGLES, mesh.length, gl.UNSIGNED_SHORT, 0);
+      gl.frontFace(mesh.front);
+      for (const hidden of opaque ? [0] : [gl.FRONT, gl.BACK]) {  // what is seen through: its far side first
+        if (hidden) gl.enable(gl.CULL_FACE), gl.cullFace(hidden);
+        gl.drawElements(gl.TRIANGLES, mesh.length, gl.UNSIGNED_SHORT, 0);
+      }
+      gl.disable(gl.CULL_FACE);
     });
     gl.depthMask(true);
   }
