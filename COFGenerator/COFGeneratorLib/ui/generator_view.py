@@ -45,7 +45,6 @@ class GeneratorView:
     def __init__(self, ui: Any, logic: Any, requirements: Path) -> None:
         self._ui, self._logic, self._node = ui, logic, None
         self._last_end: JobState | None = None
-        self._last_labels = None
         self._anchor_words = ui.anchorSelector.toolTip
         self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
         self.result = ResultView(ui)
@@ -114,7 +113,7 @@ class GeneratorView:
         """React to a change of the parameter node."""
         if self._node is not None:
             self.computer.use_engine(is_alone(self._node))
-            self._propose_mapping()
+            self.editing.propose_mapping()
             if self._node.ecgTable is not None and self.ecg_path:
                 self._ui.ecgPathEdit.currentPath = ""
             self.result.select(self._node.resultBrowser)
@@ -281,19 +280,6 @@ class GeneratorView:
             self.ecg.show(self.ecg_path)
         self._last_end = None
         self.refresh()
-
-    def _propose_mapping(self) -> None:
-        """Fill in the mapping when other labels are chosen and the text names nothing they have."""
-        labels = self._node.anchorLabels
-        if labels is self._last_labels:
-            return
-        self._last_labels = labels
-        if labels is not None:
-            names = export.label_names(labels)
-            try:
-                export.parse_label_mapping(self._node.labelMapping, names)
-            except ChainOfFlowError:
-                self._node.labelMapping = export.guess_label_mapping(names)
 
     def _forget_folder(self) -> None:
         if self._folder is not None:

@@ -1,4 +1,4 @@
-"""From the panel into the Segment Editor: the chosen labels, or those that the model found, and back as labels."""
+"""The panel's labels: which segment is what, and their way into the Segment Editor and back."""
 
 from typing import Any
 
@@ -12,10 +12,11 @@ from COFGeneratorLib.ui.result_view import ResultView
 
 
 class LabelEditing:
-    """Works on the button *Edit…* beside the labels."""
+    """Works on the button *Edit…* beside the labels, and on their mapping."""
 
     def __init__(self, ui: Any, result: ResultView) -> None:
         self._ui, self._result, self._node = ui, result, None
+        self._mapped = None
         ui.editLabelsButton.connect("clicked(bool)", self.edit)
 
     def select(self, node: Any) -> None:
@@ -34,6 +35,19 @@ class LabelEditing:
             if shown
             else _("Choose labels, or generate first: then those that the model found can be corrected.")
         )
+
+    def propose_mapping(self) -> None:
+        """Fill in the mapping when other labels are chosen and the text names nothing that they have."""
+        labels = self._node.anchorLabels
+        if labels is self._mapped:
+            return
+        self._mapped = labels
+        if labels is not None:
+            names = export.label_names(labels)
+            try:
+                export.parse_label_mapping(self._node.labelMapping, names)
+            except ChainOfFlowError:
+                self._node.labelMapping = export.guess_label_mapping(names)
 
     def edit(self, *_args: Any) -> None:
         """Open the labels in the Segment Editor; they are the labels of the next generation."""

@@ -1,6 +1,5 @@
 """Behaviour of the COFTraining panel: one job at a time is watched; jobs go on without us."""
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,6 @@ import slicer
 from COFGeneratorLib.errors import ChainOfFlowError
 from COFGeneratorLib.jobs import JobRunner, JobState, JobUpdate, find_jobs
 from COFGeneratorLib.jobs.folder import JobFolder
-from COFGeneratorLib.ui import settings
-from COFGeneratorLib.ui.dependencies import fill_devices
 from COFGeneratorLib.ui.desktop import copy_to_clipboard, open_path
 from COFGeneratorLib.ui.job_view import JobView
 from COFGeneratorLib.ui.monitor import JobMonitor
@@ -23,10 +20,8 @@ from COFTrainingLib.ui.curves import RunCurves
 from COFTrainingLib.ui.needs import BUTTONS, START, Choices, why_not
 from COFTrainingLib.ui.preview import SamplePreview
 from COFTrainingLib.ui.protocol_choices import protocol_choices
+from COFTrainingLib.ui.remembered import RememberedFields
 from COFTrainingLib.ui.stages import PLANE, show_stage
-
-PATHS = {"cohortPathEdit": settings.COHORT, "runsPathEdit": settings.RUNS, "pythonPathEdit": settings.PYTHON}
-"""Path fields that are remembered on this machine."""
 
 MIN_CURVES_WIDTH = 340
 
@@ -45,17 +40,7 @@ class TrainingView:
         self.job_view = JobView(ui.progressBar, ui.statusLabel, ui.logEdit)
         self.monitor = JobMonitor(self._on_update, self._on_end)
         self.cohort_page = CohortPage(ui, self.refresh)
-        for name, key in PATHS.items():
-            edit = getattr(ui, name)
-            edit.currentPath = settings.get(key)
-            edit.connect("currentPathChanged(QString)", self._remember)
-        ui.commandTemplateEdit.text = settings.get(settings.COMMAND_TEMPLATE)
-        ui.commandTemplateEdit.connect("textChanged(QString)", self._remember)
-        found = json.loads(settings.get(settings.DEVICES_FOUND, "[]"))  # by the Generator module's check
-        for selector, key in ((ui.deviceSelector, settings.TRAINING_DEVICE),
-                              (ui.evaluationDeviceSelector, settings.EVALUATION_DEVICE)):  # fmt: skip
-            fill_devices(selector, found, settings.get(key, "auto"))
-            selector.connect("currentIndexChanged(int)", self._remember)
+        self._remembered = RememberedFields(ui, self._on_machine)
         for name, words in protocol_choices():
             ui.protocolSelector.addItem(words, name)
         for name in ("configurationPathEdit", "bundlePathEdit", "ecgRunPathEdit"):
@@ -78,10 +63,6 @@ class TrainingView:
             getattr(ui, name).connect("clicked(bool)", slot)
         self.list_jobs()
         self.refresh()
-
-    @property
-    def _device(self) -> str:
-        return str(self._ui.deviceSelector.currentData or "auto")
 
     def set_parameter_node(self, node: Any) -> None:
         """Work on another parameter node, or on none while the scene is closed."""
@@ -160,7 +141,7 @@ class TrainingView:
             cohort=self.path("cohortPathEdit"),
             ecg_run=self.path("ecgRunPathEdit"),
             resume=resume,
-            device=self._device,
+            device=self._remembered.device("deviceSelector"),
             plane_stage=self._node.planeStage,
         )
         title = _("Training {stage} in {name}").format(stage=self._node.stage, name=run.name)
@@ -196,7 +177,7 @@ class TrainingView:
         arguments = commands.evaluate_arguments(
             self.path("cohortPathEdit"), out, bundle, self._node.split, str(self._ui.protocolSelector.currentData)
         )
-        device = str(self._ui.evaluationDeviceSelector.currentData or "auto")
+        device = self._remembered.device("evaluationDeviceSelector")
         self._start("evaluate", _("Evaluating {name}").format(name=bundle.name), arguments, device)
 
     def stop(self, *_args: Any) -> None:
@@ -292,12 +273,7 @@ class TrainingView:
             )
         self.refresh()
 
-    def _remember(self, *_args: Any) -> None:
-        for name, key in PATHS.items():
-            settings.put(key, str(getattr(self._ui, name).currentPath or ""))
-        settings.put(settings.COMMAND_TEMPLATE, str(self._ui.commandTemplateEdit.text or ""))
-        settings.put(settings.TRAINING_DEVICE, self._device)
-        settings.put(settings.EVALUATION_DEVICE, str(self._ui.evaluationDeviceSelector.currentData or "auto"))
+    def _on_machine(self) -> None:
         if not self.monitor.active:
             self.list_jobs()
         self.refresh()

@@ -52,6 +52,18 @@ def test_the_card_that_ships_is_what_its_metadata_say(repository):
     assert "Real hearts" not in of_a_bundle.write_card(metadata, commands, metrics)
 
 
+def test_a_figure_that_does_not_exist_is_a_dash(repository):
+    """A heart that stands still has no end-systole."""
+    metadata = json.loads((repository / "Resources/Models/cof-plus/configs/metadata.json").read_text("utf-8"))
+    arms = {
+        "copy anchor": {"ef_mae_points": 58.29, "es_error_frames": float("nan")},
+        "centre": {"es_error_frames": 0.4},
+    }
+    text = of_a_bundle.write_card(metadata, [], {"arms": arms})
+    assert "| copy anchor | 58.29 | – |" in text
+    assert "| centre | – | 0.40 |" in text
+
+
 def test_an_assessor_that_was_not_there_is_said():
     text = card(TEMPLATE, real_hearts={"assessor": {"rows": [], "skipped": "no assessor", "short": []}})
     assert "none was there" in text
