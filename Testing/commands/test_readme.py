@@ -47,4 +47,4 @@ def test_make_demo_does_what_the_test_above_takes_it_for(repository):
 def test_the_readme_is_short(repository):
     text = (repository / "README.md").read_text(encoding="utf-8").split("## How to cite")[0]
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    assert len(prose.split()) < 900
+    assert len(prose.split()) <= 700

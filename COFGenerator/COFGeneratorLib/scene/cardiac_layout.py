@@ -9,7 +9,7 @@ from COFGeneratorLib.errors import SceneError
 from COFGeneratorLib.scene.bootstrap import nodes_of_class
 from COFGeneratorLib.scene.heart_planes import HeartPlanes, heart_planes, place_slice
 from COFGeneratorLib.scene.result import ResultNodes
-from COFGeneratorLib.scene.surfaces import beating_surfaces
+from COFGeneratorLib.scene.surfaces import show_surfaces
 
 LAYOUT = 58210
 """Number of the layout among Slicer's; its own end far below."""
@@ -77,7 +77,7 @@ def show_cardiac_layout(scene: Any, nodes: ResultNodes, labels: bool = True) -> 
     body.SetBoxVisible(False)
     body.SetAxisLabelsVisible(False)
     if nodes.labels is not None:
-        beating_surfaces(scene, nodes)
+        show_surfaces(scene, nodes)
     curves = scene.GetSingletonNode(CURVES, "vtkMRMLPlotViewNode")
     curves.SetPlotChartNodeID(nodes.chart.GetID() if nodes.chart is not None else None)
     return planes

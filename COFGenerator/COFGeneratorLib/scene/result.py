@@ -66,6 +66,12 @@ class ResultNodes:
         return self.browser.GetProxyNode(getattr(self, part))
 
     @property
+    def whole(self) -> bool:
+        """Whether all of its nodes are still in a scene."""
+        parts = (getattr(self, name) for name in self.__dataclass_fields__ if name != "extra")
+        return all(part is None or part.GetScene() is not None for part in parts)
+
+    @property
     def facts(self) -> dict[str, Any]:
         """Content of ``function.json``; empty where volumes are unknown."""
         text = self.function.GetAttribute(names.FACTS) if self.function is not None else None
@@ -204,8 +210,7 @@ def function_facts(cine: Any) -> dict[str, Any] | None:
 def _result_id(scene: Any, provenance: Mapping[str, Any]) -> str:
     """Return an id that is the same for the same generation and yet differs when it is loaded twice into a scene."""
     digest = hashlib.sha256(json.dumps(provenance, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    browsers = nodes_of_class(scene, "vtkMRMLSequenceBrowserNode")
-    taken = {browser.GetAttribute(names.RESULT) for browser in browsers}
+    taken = {node.GetAttribute(names.RESULT) for node in nodes_of_class(scene, "vtkMRMLNode")}
     candidates = (digest if copy == 0 else f"{digest}-{copy + 1}" for copy in itertools.count())
     return next(candidate for candidate in candidates if candidate not in taken)
 

@@ -8,7 +8,7 @@ from COFGeneratorLib.errors import SceneError
 from COFGeneratorLib.figures.beating import Mesh, SurfaceGrid, beating_meshes
 from COFGeneratorLib.scene import attributes as names
 from COFGeneratorLib.scene.bootstrap import import_slicer, nodes_of_class, update_proxies
-from COFGeneratorLib.scene.result import ResultNodes
+from COFGeneratorLib.scene.result import ResultNodes, find_results
 from COFGeneratorLib.scene.saving import cine_array
 from COFGeneratorLib.scene.volumes import LABEL_COLOURS, ijk_to_ras_of, new_sequence
 
@@ -31,6 +31,19 @@ def beating_surfaces(scene: Any, nodes: ResultNodes) -> list:
     if nodes.labels is None:
         raise SceneError("Surfaces need labels; found none. Generate the cine again with labels or a segmenter.")
     return surfaces_of(scene, nodes) or _make(scene, nodes)
+
+
+def show_surfaces(scene: Any, nodes: ResultNodes) -> None:
+    """Show the beating surfaces of a result and hide those of others, which lie in the same place.
+
+    Raises:
+        SceneError: If the result has no labels.
+    """
+    shown = beating_surfaces(scene, nodes)
+    for result in find_results(scene):
+        for model in surfaces_of(scene, result):
+            if model is not None and model.GetDisplayNode() is not None:
+                model.GetDisplayNode().SetVisibility(model in shown)
 
 
 def surfaces_of(scene: Any, nodes: ResultNodes) -> list:

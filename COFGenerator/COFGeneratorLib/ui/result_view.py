@@ -27,7 +27,7 @@ class ResultView:
     """Works on the widgets of the result section."""
 
     def __init__(self, ui: Any) -> None:
-        self._ui, self._nodes, self._tag = ui, None, None
+        self._ui, self._nodes, self._tag, self._scene_tag = ui, None, None, None
         self._show_labels = True
         self._clicks = ChartClicks(self._on_chart_points)
         self.views = HeartViews(ui, self._clicks)
@@ -48,13 +48,16 @@ class ResultView:
 
     def select(self, browser: Any) -> None:
         """Show the result of a browser, or none."""
-        if self._nodes is not None and browser is self._nodes.browser:
+        if self._nodes is not None and browser is self._nodes.browser and self._nodes.whole:
             return
+        if self._nodes is not None and browser is not self._nodes.browser:
+            self._nodes.browser.SetPlaybackActive(False)
         self.release()
         found = find_results(slicer.mrmlScene) if browser is not None else []
         self._nodes = next((nodes for nodes in found if nodes.browser is browser), None)
         if self._nodes is not None:
             self._tag = browser.AddObserver(vtk.vtkCommand.ModifiedEvent, self._on_browser)
+            self._scene_tag = slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.NodeRemovedEvent, self._on_removed)
             self._on_browser()
         shown = self._nodes.browser if self._nodes is not None else None
         self._ui.playWidget.setMRMLSequenceBrowserNode(shown)
@@ -72,7 +75,7 @@ class ResultView:
             label.visible = bool(words)
         ui.show3dButton.enabled = self._nodes is not None and self._nodes.labels is not None
         self._show_bullseye()
-        has_chart = self._nodes is not None and self._nodes.chart is not None
+        has_chart = self._nodes is not None and None not in (self._nodes.chart, self._nodes.volumes)
         has_chart = has_chart and self._nodes.volumes.GetNumberOfColumns() > 1  # a single plane has areas only
         self._ui.showChartButton.enabled = has_chart
         self._ui.showChartButton.toolTip = (
@@ -80,13 +83,16 @@ class ResultView:
             if has_chart or self._nodes is None
             else _("This result has no volumes: no labels were known, or it is a single plane.")
         )
+        if self._nodes is not None and cardiac_layout.is_shown(slicer.mrmlScene):
+            self.views.show(self._nodes, self._show_labels)
 
     def release(self) -> None:
         """Forget the nodes; the scene may be going away."""
         if self._nodes is not None and self._tag is not None:
             self._nodes.browser.RemoveObserver(self._tag)
+            slicer.mrmlScene.RemoveObserver(self._scene_tag)
         self._clicks.stop()
-        self._nodes, self._tag = None, None
+        self._nodes, self._tag, self._scene_tag = None, None, None
 
     def show_labels(self, on: bool) -> None:
         """Show or hide the labels over the cine."""
@@ -119,7 +125,13 @@ class ResultView:
         """Show the beating surfaces of the labels in the 3-D views."""
         if self._nodes is not None and self._nodes.labels is not None:
             with slicer.util.tryWithErrorDisplay(_("The labels could not be shown in 3D."), waitCursor=True):
-                surfaces.beating_surfaces(slicer.mrmlScene, self._nodes)
+                surfaces.show_surfaces(slicer.mrmlScene, self._nodes)
+
+    def _on_removed(self, *_args: Any) -> None:
+        """The user deleted a node: if it was one of the result's, show what is left of it."""
+        if self._nodes is not None and not self._nodes.whole:
+            browser = self._nodes.browser
+            self.select(browser if browser.GetScene() is not None else None)
 
     def _play(self) -> None:
         slicer.modules.sequences.showSequenceBrowser(self._nodes.browser)
