@@ -120,6 +120,8 @@ def test_a_wrong_file_as_ecg_is_said_and_blocks_nothing_else(ready, host, ecg_in
     right = ready.ui.ecgPathEdit.currentPath
     ready.ui.ecgPathEdit.currentPath = str(file)
     host.wait_for(lambda: "Reading" not in ready.ui.ecgSummaryLabel.text)
+    assert not ready.ui.generateButton.enabled
+    assert ready.ui.ecgSummaryLabel.text in ready.ui.generateButton.toolTip
     assert "expected" in ready.ui.ecgSummaryLabel.text.lower() or "found" in ready.ui.ecgSummaryLabel.text.lower()
     ready.ui.ecgPathEdit.currentPath = str(tmp_path)  # a folder
     assert not ready.ui.generateButton.enabled

@@ -43,6 +43,8 @@ def why_no_start(node: Any, ecg_path: str, ecg: EcgPreview, registers: bool) -> 
         reason = _("Choose the patient's 12-lead ECG: a file or a table.")
     elif not Path(ecg_path).is_file():
         reason = _("The ECG file does not exist: {path}").format(path=ecg_path)
+    if not reason and not registers and ecg.problem:
+        reason = _("The ECG cannot be used. {problem}").format(problem=ecg.problem)
     if reason or alone:
         return reason
     if node.anchorLabels is not None:
