@@ -166,6 +166,7 @@ def test_tables_and_chart_show_the_function_report(nodes, a_cine):
     assert lv_ml[-1] == lv_ml[0]  # the cycle closes
     names = [nodes.chart.GetNthPlotSeriesNode(n).GetName() for n in range(nodes.chart.GetNumberOfPlotSeriesNodes())]
     assert names == ["LV volume", "RV volume", "shown frame", "ECG lead II (scaled)"]
+    assert nodes.chart.GetYAxisRange()[1] > 1.3 * max(a_cine.function.lv_volume_ml)  # the legend covers no curve
 
 
 def test_the_chart_cursor_follows_the_shown_frame(nodes, a_cine):

@@ -8,6 +8,8 @@ import numpy as np
 from COFGeneratorLib.scene.bootstrap import import_slicer
 from COFGeneratorLib.scene.volumes import index_values
 
+LEGEND_ROOM = 1.35
+"""Height of the axis of volumes over the largest one: the legend covers no curve."""
 CURVES = (("lv_volume_ml", "LV volume", (0.86, 0.24, 0.24)), ("rv_volume_ml", "RV volume", (0.27, 0.51, 0.87)))
 """Key in the function report, title of series and column, colour."""
 
@@ -78,6 +80,8 @@ def volume_chart(scene: Any, name: str, table: Any, cursor: Any) -> Any:
     lines.append((cursor, "shown frame", "volume", (0.55, 0.55, 0.55)))
     for source, title, column, colour in lines:
         add_series(scene, chart, source, title, column, colour)
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(0.0, LEGEND_ROOM * float(number_column(cursor, "volume").max()))
     return chart
 
 
