@@ -28,12 +28,12 @@ _preparing: list[Prepare] = []
 """What is still to be called before the first item."""
 _idle, _ending, _interrupted = threading.Event(), threading.Event(), threading.Event()
 """Whether there is no item at work, whether the process is to end, and whether the item has been told so."""
-_idle.set()
 _telling = threading.Lock()
 
 
 def begin(alive: Connection, prepare: Prepare | None) -> None:
     """Begin a process's life, which ends when the other side of ``alive`` is closed, or by SIGTERM."""
+    _idle.set()
     for number in HELD_BACK:
         signal.signal(number, _on_signal)
     if sys.platform != "win32":
