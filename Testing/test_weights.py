@@ -1,8 +1,10 @@
 """Weights survive storage to the stated precision."""
 
+import os
+
 import pytest
 import torch
-from COFGeneratorLib.weights import load_weights, save_weights
+from COFGeneratorLib.weights import load_weights, save_exact, save_weights
 
 
 @pytest.mark.parametrize(("eight_bits", "bound"), [(False, 2e-3), (True, 1 / 254)])
@@ -26,3 +28,14 @@ def test_eight_bits_take_a_quarter_of_the_space(tmp_path):
     state = {"kernel": torch.randn(64, 64, 3, 3)}
     save_weights(state, tmp_path / "eight.safetensors", eight_bits=True)
     assert (tmp_path / "eight.safetensors").stat().st_size < 0.27 * state["kernel"].numel() * 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such modes there")
+def test_weights_may_be_read_by_whom_the_system_lets(tmp_path):
+    before = os.umask(0o022)
+    try:
+        save_weights({"w": torch.ones(2, 2)}, tmp_path / "bundle.safetensors")
+        save_exact({"w": torch.ones(2, 2)}, tmp_path / "run.safetensors")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o644}

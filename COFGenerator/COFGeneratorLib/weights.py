@@ -17,17 +17,17 @@ SCALE_SUFFIX = "::scale"
 
 def save_exact(state: "dict[str, torch.Tensor]", path: Path, metadata: dict[str, str] | None = None) -> None:
     """Write a state dictionary as it is, complete or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     on_cpu = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with replacing(path) as beside:
-        save_file(on_cpu, beside, metadata)
+        beside.write_bytes(save(on_cpu, metadata))  # save_file would make it its owner's alone
 
 
 def save_weights(state: "dict[str, torch.Tensor]", path: Path, eight_bits: bool = False) -> None:
     """Write a state dictionary as safetensors in half precision, matrices and kernels in eight bits where asked."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     stored = {}
     for name, value in state.items():
@@ -42,7 +42,7 @@ def save_weights(state: "dict[str, torch.Tensor]", path: Path, eight_bits: bool 
             stored[name + SCALE_SUFFIX] = scale
         else:
             stored[name] = value.to(torch.float16).contiguous()
-    save_file(stored, path)
+    path.write_bytes(save(stored))
 
 
 def read_foreign(path: Path) -> Any:
