@@ -77,7 +77,8 @@ def test_3_the_readme_has_pictures_that_exist():
 @pytest.mark.parametrize("module", MODULES)
 def test_4_the_readme_describes_each_module(module):
     described = re.search(rf"\[`{module}`\]\([^)]+\.md\)\s([^;.]+)[;.]", README)
-    assert described and len(described.group(1).split()) >= 5
+    assert described
+    assert len(described.group(1).split()) >= 5
 
 
 def test_5_the_readme_says_how_to_cite():
