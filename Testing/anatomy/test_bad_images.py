@@ -145,6 +145,15 @@ def test_headers_that_point_elsewhere_are_refused(tmp_path, name):
     refused(folder / "a.mhd", "points elsewhere|no such file")
 
 
+@pytest.mark.parametrize("name", ["a.nhdr", "a.mhd"])
+def test_a_header_is_not_its_own_image(tmp_path, name):
+    nrrd = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 10 12 5\nencoding: raw\nspacings: 1 1 10\ndata file: a.nhdr\n\n"
+    text = "ObjectType = Image\nNDims = 3\nDimSize = 10 12 5\nElementSpacing = 1 1 10\nElementType = MET_UCHAR\n"
+    head = nrrd if name.endswith("nhdr") else f"{text}ElementDataFile = a.mhd\n"
+    (tmp_path / name).write_bytes(head.encode() + bytes(range(250)) * 4)
+    refused(tmp_path / name, "points elsewhere")
+
+
 def test_a_frame_that_is_not_there_is_named(tmp_path, voxels, oblique, write_image):
     path = write_image(tmp_path / "a.nrrd", np.stack([voxels] * 4), oblique)
     refused(path, r"0 to 3.*frame 4", frame=4)

@@ -102,16 +102,26 @@ def wfdb_signals(folder: Path) -> Path:
     return path
 
 
-def dicom_deep(folder: Path) -> Path:
-    """Sequences within sequences, none of which says where it ends."""
-    path = folder / "dicom_deep.dcm"
-    item = struct.pack("<HHI", 0xFFFE, 0xE000, 2**32 - 1)
-    opening = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 2**32 - 1) + item
+def _dicom_file(path: Path, elements: bytes) -> Path:
     syntax = b"1.2.840.10008.1.2.1\0"
     meta = struct.pack("<HH2sH", 2, 0x10, b"UI", len(syntax)) + syntax
     meta = struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(meta)) + meta
-    path.write_bytes(bytes(128) + b"DICM" + meta + opening * 50_000)
+    path.write_bytes(bytes(128) + b"DICM" + meta + elements)
     return path
+
+
+ENDLESS_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 2**32 - 1)
+ENDLESS_SEQUENCE = struct.pack("<HH2sHI", 0x0008, 0x1140, b"SQ", 0, 2**32 - 1)
+
+
+def dicom_deep(folder: Path) -> Path:
+    """Sequences within sequences, none of which says where it ends."""
+    return _dicom_file(folder / "dicom_deep.dcm", (ENDLESS_SEQUENCE + ENDLESS_ITEM) * 50_000)
+
+
+def dicom_items(folder: Path) -> Path:
+    """Items within items of one sequence, which cost a library the square of their number."""
+    return _dicom_file(folder / "dicom_items.dcm", ENDLESS_SEQUENCE + ENDLESS_ITEM * 45_000)
 
 
 def dicom_samples(folder: Path) -> Path:
@@ -147,5 +157,5 @@ def scp_beats(folder: Path) -> Path:
 
 MADE = (
     zip_understated, zip_many, zip_lzma, nrrd_endless, nrrd_fields, mha_matrix, xml_laughs, xml_deep, csv_columns,
-    mat_bomb, wfdb_signals, dicom_deep, dicom_samples, edf_claims, scp_beats,
+    mat_bomb, wfdb_signals, dicom_deep, dicom_items, dicom_samples, edf_claims, scp_beats,
 )  # fmt: skip

@@ -119,9 +119,15 @@ def detached(path: Path, name: str, format_name: str, suffix: str) -> Path:
     """Return the file of voxels that a header names, which must lie beside it.
 
     Raises:
-        AnatomyError: If the name leads elsewhere or stands for several files, or no such file is there.
+        AnatomyError: If the name leads elsewhere, to the header itself or to several files, or no such file is there.
     """
-    if name.upper().startswith("LIST") or "%" in name or "/" in name or "\\" in name or name in ("", ".", ".."):
+    if (
+        name.upper().startswith("LIST")
+        or "%" in name
+        or "/" in name
+        or "\\" in name
+        or name in ("", ".", "..", path.name)
+    ):
         raise AnatomyError(
             f"The voxels of a {format_name} must be in the same file or in one file beside it; this header points "
             f"elsewhere. Export as a single {suffix}."

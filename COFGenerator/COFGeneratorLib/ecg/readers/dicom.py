@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from COFGeneratorLib.ecg.readers.dicom_elements import check_elements
+from COFGeneratorLib.dicom_elements import DEEPEST, excess
 from COFGeneratorLib.ecg.readers.leads import SCP_LEADS, lead_name
 from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements, number, unit_mv
 from COFGeneratorLib.errors import EcgError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 FORMAT = "dicom"
+MOST_ELEMENTS = 50_000
+"""An ECG of 64 channels with 2,000 annotations has fewer; each costs microseconds and hundreds of bytes."""
 DEFLATED, BIG_ENDIAN = b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.2\x00"
 _SAMPLES = {(8, "SB"): "i1", (8, "UB"): "u1", (16, "SS"): "i2", (16, "US"): "u2", (32, "SL"): "i4", (32, "UL"): "u4"}
 _CONCEPTS = {
@@ -47,7 +49,10 @@ def read(source: Source) -> RawEcg:
 
     if DEFLATED in source.data[128:4096]:
         raise EcgError("An uncompressed DICOM file is expected; found a deflated one. Export it uncompressed.")
-    check_elements(source.data, BIG_ENDIAN in source.data[128:4096])
+    if found := excess(source.data, BIG_ENDIAN in source.data[128:4096], MOST_ELEMENTS):
+        raise EcgError(
+            f"A DICOM ECG of up to {MOST_ELEMENTS:,} elements, {DEEPEST} deep, is expected; found {found}. Damaged?"
+        )
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         # Warnings of the library quote values of the file.
         warnings.simplefilter("ignore")
