@@ -18,8 +18,8 @@ BLOOD_PERCENTILE = 80.0
 LEAST_CONTRAST = 0.1
 """Of blood over muscle, as a share of the cavity's and the wall's range; in less the picture is not of bright blood."""
 VEIL = 0.5
-"""Share of the muscle that is too fine to be seen. With all of it recorded hearts are fitted 0.1 dB better, but end-systole
-loses a tenth of its sharpness, which recorded hearts keep; with half it loses 7 %."""
+"""Share of the muscle that is too fine to be seen. With all of it recorded hearts are fitted 0.1 dB better, but
+end-systole loses a tenth of its sharpness, which recorded hearts keep; with half it loses 7 %."""
 SQUEEZED = (0.2, 2.0)
 """Bounds of J."""
 
