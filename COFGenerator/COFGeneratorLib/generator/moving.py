@@ -37,9 +37,10 @@ class MovingLabels:
         self.box = about(labels, motion.box, motion.largest_voxels)
         here = (slice(None), *self.box)
         fractions = label_fractions(labels)
-        self._whole = fractions.sum(axis=(1, 2, 3))
-        self._still = self._whole - fractions[here].sum(axis=(1, 2, 3))
+        whole = fractions.sum(axis=(1, 2, 3))
+        self._still = whole - fractions[here].sum(axis=(1, 2, 3))
         self._fractions = torch.from_numpy(np.ascontiguousarray(fractions[here])).to(motion.device)
+        self._volumes = torch.from_numpy(np.stack([whole, self._still])).to(self._fractions)
         self._open = bool((labels[[0, -1]] > 0).any())
         self.inner = tuple(
             slice(a.start - b.start, a.stop - b.start) for a, b in zip(self.box, motion.box, strict=True)
@@ -74,7 +75,7 @@ class MovingLabels:
 
     def squeezed(self, fractions: torch.Tensor) -> torch.Tensor:
         """Return the volume of each structure within the stack as a share of the anchor's, (n, 3), or 1."""
-        whole, still = (fractions.new_tensor(value) for value in (self._whole, self._still))
+        whole, still = self._volumes
         return torch.where(
             whole > 0, (self.sums(fractions, None) + still) / whole.clamp(min=1.0), torch.ones_like(whole)
         )
