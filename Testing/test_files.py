@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from COFGeneratorLib import files
-from COFGeneratorLib.files import replacing, write_text
+from COFGeneratorLib.files import append_csv, replacing, write_csv, write_text
 
 posix = pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX")
 
@@ -90,3 +90,11 @@ def test_a_writer_that_is_interrupted_takes_its_own_half_away(tmp_path):
         break_off(tmp_path / "a")
     assert names(tmp_path) == {"a"}
     assert (tmp_path / "a").read_text() == "old"
+
+
+def test_half_a_letter_is_written_as_a_question_mark(tmp_path):
+    write_csv(tmp_path / "a.csv", ("name", "value"), [("a\ud800b", 1)])
+    append_csv(tmp_path / "a.csv", [("\udcff", 2)])
+    write_text(tmp_path / "a.txt", "x\ud800")
+    assert (tmp_path / "a.csv").read_text("utf-8").splitlines() == ["name,value", "a?b,1", "?,2"]
+    assert (tmp_path / "a.txt").read_text("utf-8") == "x?"

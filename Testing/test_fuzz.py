@@ -13,7 +13,7 @@ from support.fuzzing.limits import measured
 
 FAMILIES = {family.name: family for family in (*images.FAMILIES, *ecgs.FAMILIES, *folders.FAMILIES)}
 COUNT = int(os.environ.get("COF_FUZZ", "12"))
-FINDS = {"cohort": (17, 100_052)}
+FINDS = {"cohort": (17, 100_052), "result": (300_103,), "metaimage": (300_025,)}
 """Numbers that broke something, by family; each is kept in words, too, as a test of its room."""
 
 pytestmark = pytest.mark.slow

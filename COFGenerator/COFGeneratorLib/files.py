@@ -13,6 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+UNWRITABLE = "replace"
+"""What becomes of half a letter (a lone surrogate), as names of files and foreign JSON may hold: a question mark."""
 RUN_BY_SPREADSHEETS = ("=", "+", "-", "@")
 STAGED = re.compile(r"\..+\.([0-9a-f]{6})-([0-9a-f]{1,8})-[0-9a-f]{8}(\.[^.]*)?")
 """Name of a file that is being written: the machine and the process that write it stand in it."""
@@ -86,7 +88,7 @@ def _lives(process: int) -> bool:
 
 def write_text(path: Path, text: str) -> None:
     """Write text as UTF-8, complete and on the disk or not at all."""
-    with replacing(path) as beside, beside.open("w", encoding="utf-8") as stream:
+    with replacing(path) as beside, beside.open("w", encoding="utf-8", errors=UNWRITABLE) as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
@@ -102,7 +104,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], 
 
     ``comment`` becomes a line ``# …`` before the header.
     """
-    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as stream:
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors=UNWRITABLE) as stream:
         if comment:
             stream.write(f"# {comment}\n")
         writer = csv.writer(stream)
@@ -112,7 +114,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]], 
 
 def append_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Add rows to a table of ``write_csv``; a kill may cut the last one short."""
-    with path.open("a", newline="", encoding="utf-8") as stream:
+    with path.open("a", newline="", encoding="utf-8", errors=UNWRITABLE) as stream:
         csv.writer(stream).writerows(map(plain_cell, row) for row in rows)
 
 

@@ -10,7 +10,6 @@ the first tenth, where a table has not one row a case, or where anything else is
 
 import argparse
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -50,7 +49,7 @@ def main() -> int:
         )  # fmt: skip
         cases = read_table(table)
         tables = Tables(place / "out", cases)
-        tables.out.mkdir()
+        tables.out.mkdir(exist_ok=True)
         seen: list[tuple[float, int]] = []
         begun = time.monotonic()
         for outcome in run_cases(partial(run_case, shared=shared), cases):
@@ -69,12 +68,11 @@ def main() -> int:
 def write_table(place: Path, count: int) -> Path:
     """Write a table of the sample patient under many names; one ECG in a hundred is damaged."""
     patient = sample_patient()
-    shutil.copy(patient.ecg, place / patient.ecg.name)
     bad = place / f"bad{patient.ecg.suffix}"
     bad.write_bytes(patient.ecg.read_bytes()[:200])
     rows = ["case,anchor,ecg,labels,label_map,seed"]
     for n in range(count):
-        ecg = bad.name if n % DAMAGED_EVERY == DAMAGED_EVERY - 1 else patient.ecg.name
+        ecg = bad.name if n % DAMAGED_EVERY == DAMAGED_EVERY - 1 else patient.ecg
         rows.append(f'{n},{patient.anchor},{ecg},{patient.labels},"lv=1,myo=2,rv=3",{n}')
     (place / "cases.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return place / "cases.csv"

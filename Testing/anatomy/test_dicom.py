@@ -335,7 +335,7 @@ def test_what_is_planted_about_a_person_reaches_no_output_and_no_message(
         read_sax(long_axis)
     said.append(str(error.value))
     for path in sorted(folder.iterdir())[:3]:  # damaged: pydicom's own complaints quote what they find
-        path.write_bytes(path.read_bytes()[:900])
+        path.write_bytes(path.read_bytes()[:600])
     said += read_cine(folder).warnings
     assert any("3 DICOM files" in text for text in said)
     captured = capfd.readouterr()

@@ -12,7 +12,8 @@ FLOORS = ("COFGenerator", "COFTraining")
 
 GENERATOR_ROOMS = (
     ("errors", "lazy"),
-    ("dicom_elements", "files", "folders", "machine", "resources"),
+    ("dicom_elements",),
+    ("files", "folders", "machine", "resources"),
     ("ecg", "jobs", "motion", "weights"),
     ("anatomy",),
     ("function",),

@@ -50,7 +50,7 @@ def read_images(source: Folder | Zip) -> tuple[list[Image], Refused]:
     return images, refused
 
 
-def open_dataset(source: Folder | Zip, name: str, tags: list[str] | None, pixels: bool = False) -> "Dataset":
+def open_dataset(source: Folder | Zip, name: str, tags: list[str | int] | None, pixels: bool = False) -> "Dataset":
     """Parse one file, of named attributes or all.
 
     Raises:
@@ -116,11 +116,13 @@ def _frames(dataset: "Dataset", name: str, n_bytes: int, refused: Refused) -> It
     """Yield the images of one file of a size; those that have no place are counted.
 
     Raises:
-        ValueError: If the file is too small for the pixels that its header promises.
+        ValueError: If the header ends before its sizes, or the file is too small for the pixels that it promises.
         AnatomyError: If its sizes are absurd.
     """
     count = int(dataset.get("NumberOfFrames", 1) or 1)
     rows, columns = int(dataset.get("Rows", 0) or 0), int(dataset.get("Columns", 0) or 0)
+    if "Rows" not in dataset or "Columns" not in dataset:
+        raise ValueError("a header that was cut short")
     if not rows or not columns:
         refused.unplaced["no size"] = refused.unplaced.get("no size", 0) + 1
         return

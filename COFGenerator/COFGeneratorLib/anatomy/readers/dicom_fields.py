@@ -15,7 +15,7 @@ MOST_SCALED, MOST_SKEWED = 0.1, 0.03
 """How far direction cosines may be off unit length, and off right angles, and still be read; two digits give 0.02."""
 OFF, EXACT = 5e-3, 1e-6
 """How far they may be off without a word, and without being touched."""
-TAGS = [
+TAGS: list[str | int] = [
     "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "BodyPartExamined", "PatientID", "StudyInstanceUID",
     "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "InstanceNumber",
     "ComplexImageComponent", "TriggerTime", "NominalInterval", "HeartRate", "TemporalPositionIdentifier",
