@@ -87,8 +87,23 @@ def test_an_untrained_latent_flow_stands_still_and_hides_little():
     network = LatentFlowAutoencoder(FrameCoder(8, 1), LatentFlowSettings(latent=2, predictor=(4, 4)))
     found = network.flow(torch.randn(2, 1, 16, 16), torch.randn(2, 1, 16, 16))
     assert tuple(found.shape) == (2, 3, 8, 8)
-    assert float(found[:, :2].abs().max()) == 0.0
-    assert float(torch.sigmoid(found[:, 2:]).min()) > 0.9
+    assert float(found[:, :2].detach().abs().max()) == 0.0
+    assert float(torch.sigmoid(found[:, 2:]).detach().min()) > 0.9
+
+
+def test_a_sequence_is_noised_in_units_of_its_own_spread():
+    torch.manual_seed(0)
+    config = read_settings("latent-flow-smoke")
+    family, clips = config.build(16), beating(6, config.clips.frames, config.clips.size)
+    with torch.no_grad():
+        family.autoencoder.head.weight.normal_(std=0.3)
+    family.prepare(clips)
+    found = family._sequence(clips).movedim(1, 0).flatten(1)
+    assert found.mean(dim=1).abs().max() < 1e-4
+    assert found.std(dim=1).sub(1.0).abs().max() < 1e-3
+    raw = family._sequence(clips, raw=True)[:, 2]
+    assert float(raw.min()) >= -1.0
+    assert float(raw.max()) <= 1.0
 
 
 def test_codes_are_the_signs_of_the_latents():

@@ -36,7 +36,8 @@ def eligibility(given: tuple[str, ...], families: tuple[str, ...] = ()) -> Table
     for name, what, why in _facts()["external"]["methods"]:
         run = any(bare(part) in named for part in name.split(","))
         kind = next((family for family in families if f"--config {family}" in why), "")
-        of_kind = f"one of its kind was run ({kind}, see tables); itself not: {why}" if kind else f"not run: {why}"
+        itself = why.partition(" Its kind is built in")[0]
+        of_kind = f"one of its kind was run ({kind}, see tables); itself not: {itself}" if kind else f"not run: {why}"
         rows.append((name, what, "run, see tables" if run else of_kind))
     return Table(
         "eligibility", "External methods: who was run, and why not", ("Method", "What it is", "Here"), rows,

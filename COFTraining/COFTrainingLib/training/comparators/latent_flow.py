@@ -12,7 +12,8 @@ Stage two is a diffusion of the sequence s₀ = concat(f₁…f_T, 2m₁…m_T �
 EchoDiffusion (Reynaud et al., MICCAI 2023, arXiv:2303.12644) is of the same family: a diffusion told by the still image
 and one number of function. Both are told here by the ECG's embedding e, so that the heart's function has to be heard.
 Smaller than the papers': images of one channel, a U-Net for F in place of region-wise affine motion, no perceptual
-loss, one cascade.
+loss, one cascade. Each channel of s is noised in units of its own spread over the training clips, so that a small
+network's errors are small in the occlusion map, which hardly varies.
 """
 
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ CHANNELS = 3
 OPEN = 3.0
 """Logit of the occlusion map at the start: nothing is hidden."""
 DIFFUSION_STEPS = 1000
+LEAST_SPREAD = 1e-3
+"""Of a channel: an untrained first stage moves nothing."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class LatentFlowAutoencoder(nn.Module):
 
 
 class FlowDenoiser(nn.Module):
-    """ε_θ, and the scale in which the sequence is noised.
+    """ε_θ, and centre and spread of each channel, in whose units the sequence is noised.
 
     Args:
         config: Size of the family.
@@ -98,7 +101,8 @@ class FlowDenoiser(nn.Module):
         super().__init__()
         self.network = SequenceDenoiser(CHANNELS + config.latent, CHANNELS, config.channels, heard)
         self.nothing = nn.Parameter(0.02 * torch.randn(heard))
-        self.register_buffer("flow_rms", torch.ones(()))
+        self.register_buffer("centre", torch.zeros(CHANNELS))
+        self.register_buffer("spread", torch.ones(CHANNELS))
 
     def forward(
         self, noisy: torch.Tensor, step: torch.Tensor, latents: torch.Tensor, told: torch.Tensor
@@ -131,8 +135,9 @@ class LatentFlow:
 
     def prepare(self, clips: torch.Tensor) -> None:
         """Measure the flows of some clips (N, T, S, S), once the first stage is learned."""
-        flows = self._sequence(clips)[:, :2] * self.generator.flow_rms
-        self.generator.flow_rms = flows.square().mean().sqrt().clamp_min(1e-3)
+        measured = self._sequence(clips, raw=True).movedim(1, 0).flatten(1)
+        self.generator.centre.copy_(measured.mean(dim=1))
+        self.generator.spread.copy_(measured.std(dim=1).clamp_min(LEAST_SPREAD))
 
     def generator_loss(
         self, clips: torch.Tensor, heard: Heard, rng: torch.Generator
@@ -164,17 +169,24 @@ class LatentFlow:
 
             found = guided(noise, heard.embedding, nothing, self.config.guidance)
             sequence, _ = self.schedule.step(found, int(step), sequence)
-        flow, occlusion = sequence[:, :2] * self.generator.flow_rms, (sequence[:, 2:] + 1.0) / 2.0
+        sequence = sequence * _by_channel(self.generator.spread) + _by_channel(self.generator.centre)
+        flow, occlusion = sequence[:, :2], (sequence[:, 2:] + 1.0) / 2.0
         made = [
             self.autoencoder.moved(latents, flow[:, :, n], occlusion[:, :, n].clamp(0.0, 1.0)) for n in range(frames)
         ]
         return torch.cat(made, dim=1)
 
     @torch.no_grad()
-    def _sequence(self, clips: torch.Tensor) -> torch.Tensor:
-        """Return s₀ (B, 3, T, s, s) of clips (B, T, S, S): flows from the first frame in units of their RMS."""
+    def _sequence(self, clips: torch.Tensor, raw: bool = False) -> torch.Tensor:
+        """Return s₀ (B, 3, T, s, s) of clips (B, T, S, S), told from the first frame; ``raw`` before it is scaled."""
         count, frames = clips.shape[:2]
         reference = clips[:, :1].expand(-1, frames, -1, -1).reshape(count * frames, 1, *clips.shape[2:])
         found = self.autoencoder.flow(reference, clips.reshape(reference.shape))
-        found = torch.cat([found[:, :2] / self.generator.flow_rms, 2.0 * torch.sigmoid(found[:, 2:]) - 1.0], dim=1)
-        return found.reshape(count, frames, *found.shape[1:]).transpose(1, 2)
+        found = torch.cat([found[:, :2], 2.0 * torch.sigmoid(found[:, 2:]) - 1.0], dim=1)
+        found = found.reshape(count, frames, *found.shape[1:]).transpose(1, 2)
+        return found if raw else (found - _by_channel(self.generator.centre)) / _by_channel(self.generator.spread)
+
+
+def _by_channel(values: torch.Tensor) -> torch.Tensor:
+    """Return (C,) so that it goes with (B, C, T, s, s)."""
+    return values[:, None, None, None]
