@@ -3,9 +3,9 @@
     python Resources/Docs/make_pictures.py [--work out/pictures] [--only-shrink]
 
 Runs the demo; photographs both panels in each of their states, light and dark, and the page of the result at the width
-of a phone and of a desktop; draws the result in Slicer's views, and a whole window of both (large, into ``--work``).
-Then it shrinks what the documents show into ``Resources/Screenshots``. A picture that is committed stays in the history
-for ever: look at them before, and commit them rarely.
+of a phone and of a desktop; draws a whole window, the panel beside the result in Slicer's views: large ones, into
+``--work``. Then it shrinks what the documents show into ``Resources/Screenshots`` and takes away what they no longer
+show. A picture that is committed stays in the history for ever: look at them before, and commit them rarely.
 """
 
 import argparse
@@ -23,16 +23,20 @@ GREY, TINT = 5, 32
 """Up to these differences of its channels a pixel is grey, or tinted; from there on it is coloured."""
 Palette = tuple[int, int, int]
 """Numbers of greys, tints and colours: apart, so that a few thin lines keep their colour beside large images."""
-FILM_WIDTH_PX, SHEET_WIDTH_PX = 512, 1000
-FILM_COLOURS, SHEET_COLOURS, PANEL_COLOURS = (16, 6, 24), (20, 8, 28), (32, 16, 48)
+PANEL_COLOURS = (16, 6, 24)
+PANEL_HEIGHT_PX = 900
+"""Of a panel, what is seen of it without scrolling."""
 PANELS = (
-    *(f"COFGenerator-{state}" for state in ("empty", "ready", "running", "done", "failed")),
+    *(f"COFGenerator-{state}" for state in ("empty", "ready", "running", "done", "done-dark", "failed", "compare")),
     *(f"COFTraining-{state}" for state in ("ready", "running", "done")),
 )
-VIEWS = {"result-slices": (24, 6, 24), "result-3d": (6, 16, 96)}
-PHOTOGRAPHS = {"window": 1400, "COFGenerator-compare": 420, "viewer-desktop": 1100, "viewer-phone": 320}
+PHOTOGRAPHS = {"window": 1200, "viewer-desktop": 1000, "viewer-phone-dark": 360, "viewer-frames": 800}
 """Pictures with too many greys for a palette → their width, pixels; they become WebP."""
-WEBP_QUALITY = 60
+SHEET, SHEET_WIDTH_PX = "preview-sheet", 1000
+FILM, FILM_WIDTH_PX = "preview", 448
+PHOTOGRAPH_QUALITY, FILM_QUALITY = 30, 25
+DESCRIPTION = 0x010E
+"""EXIF's field of what a picture is."""
 
 
 def main() -> int:
@@ -45,15 +49,22 @@ def main() -> int:
     if not arguments.only_shrink:
         take(demo, large)
     SHOWN.mkdir(exist_ok=True)
-    shrink_film(demo / "preview.gif", SHOWN / "preview.gif")
-    shrink(demo / "preview.png", SHOWN / "preview.png", SHEET_COLOURS, SHEET_WIDTH_PX)
+    shrink_film(demo / "preview.gif", SHOWN / f"{FILM}.webp")
+    photograph(demo / "preview.png", SHOWN / f"{SHEET}.webp", SHEET_WIDTH_PX)
     for name in PANELS:
         shrink(large / f"{name}.png", SHOWN / f"{name}.png", PANEL_COLOURS)
-    for name, colours in VIEWS.items():
-        shrink(large / f"{name}.png", SHOWN / f"{name}.png", colours)
     for name, width_px in PHOTOGRAPHS.items():
         if (large / f"{name}.png").is_file():  # of the page there are none where no Chromium is
             photograph(large / f"{name}.png", SHOWN / f"{name}.webp", width_px)
+    named = {
+        f"{FILM}.webp",
+        f"{SHEET}.webp",
+        *(f"{name}.png" for name in PANELS),
+        *(f"{name}.webp" for name in PHOTOGRAPHS),
+    }
+    for path in SHOWN.iterdir():
+        if path.name not in named:
+            path.unlink()
     sizes = {path.name: path.stat().st_size for path in sorted(SHOWN.iterdir())}
     for name, size in {**sizes, "in all": sum(sizes.values())}.items():
         sys.stdout.write(f"{size / 1000:7.1f} kB  {name}\n")
@@ -67,54 +78,44 @@ def take(demo: Path, large: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": paths, "MPLBACKEND": "Agg"}
     for words in (
         ["-m", "COFGeneratorLib", "demo", "--out", str(demo), "--overwrite"],
-        [str(host / "screenshots.py"), "--out", str(large)],
-        [str(host / "screenshots.py"), "--out", str(large), "--dark"],
+        [str(host / "screenshots.py"), "--out", str(large), "--result", str(demo)],
+        [str(host / "screenshots.py"), "--out", str(large), "--result", str(demo), "--dark"],
         [str(host / "render_result.py"), str(demo), "--out", str(large)],
         [str(ROOT / "Testing" / "figures" / "photograph_page.py"), str(demo), "--out", str(large)],
     ):
         subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, check=True)
 
 
-def shrink(source: Path, target: Path, colours: Palette | None = None, width_px: int = 0) -> None:
-    """Write a picture with a palette.
-
-    Args:
-        source: The large one.
-        target: The small one.
-        colours: Its palette; the 256 that suit it best where None.
-        width_px: Its width; its own, so that small print stays readable, where 0.
-    """
-    picture = resized(Image.open(source).convert("RGB"), width_px)
-    palette = palette_of(picture, colours) if colours else None
-    picture.quantize(256, palette=palette, dither=Image.Dither.NONE).save(target, optimize=True)
+def shrink(source: Path, target: Path, colours: Palette) -> None:
+    """Write the upper part of a panel with a palette, at its own width, so that small print stays readable."""
+    panel = Image.open(source).convert("RGB")
+    picture = panel.crop((0, 0, panel.width, min(panel.height, PANEL_HEIGHT_PX)))
+    picture.quantize(256, palette=palette_of(picture, colours), dither=Image.Dither.NONE).save(target, optimize=True)
 
 
 def photograph(source: Path, target: Path, width_px: int) -> None:
     """Write a picture as WebP, not wider than some pixels."""
     picture = Image.open(source).convert("RGB")
-    resized(picture, min(width_px, picture.width)).save(target, "WEBP", quality=WEBP_QUALITY, method=6)
+    resized(picture, min(width_px, picture.width)).save(target, "WEBP", quality=PHOTOGRAPH_QUALITY, method=6)
 
 
 def shrink_film(source: Path, target: Path) -> None:
-    """Write a film of all frames and their times with fewer pixels and colours."""
+    """Write a film of all frames and their times as WebP, with fewer pixels and its mark as description."""
     film = Image.open(source)
     frames, durations_ms = [], []
     for frame in ImageSequence.Iterator(film):
         frames.append(resized(frame.convert("RGB"), FILM_WIDTH_PX))
         durations_ms.append(frame.info["duration"])  # of this frame: the next one overwrites it
-    some = [np.asarray(picture) for picture in frames[:: max(1, len(frames) // 4)]]
-    palette = palette_of(Image.fromarray(np.concatenate(some)), FILM_COLOURS)
-    first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in frames]
-    first.save(
-        target, save_all=True, append_images=others, duration=durations_ms, loop=0, optimize=True,
-        comment=film.info["comment"],
+    facts = Image.Exif()
+    facts[DESCRIPTION] = film.info["comment"].decode()
+    frames[0].save(
+        target, "WEBP", save_all=True, append_images=frames[1:], duration=durations_ms, loop=0, quality=FILM_QUALITY,
+        method=4, minimize_size=True, exif=facts,
     )  # fmt: skip
 
 
 def resized(picture: Image.Image, width_px: int) -> Image.Image:
-    """Return a picture of a width; itself where that is 0."""
-    if not width_px:
-        return picture
+    """Return a picture of a width."""
     height_px = round(picture.height * width_px / picture.width)
     return picture.resize((width_px, height_px), Image.Resampling.LANCZOS)
 

@@ -19,6 +19,8 @@ FLAGS = ("--no-sandbox", "--disable-background-networking", "--use-angle=swiftsh
 SIZES = {"viewer-desktop": (1280, 900), "viewer-phone": (390, 844)}
 """Name of a picture → width and height of the window, pixels."""
 FRAMES, SHEET_COLUMNS = 8, 4
+PATIENCE_MS = 300_000
+"""A busy machine draws surfaces without a graphics card slowly."""
 
 
 def main() -> int:
@@ -57,6 +59,7 @@ def opened(browser, address: str, width: int, height: int, scheme: str):
     """Return the page, still, at end-systole of its first beat."""
     options = {"viewport": {"width": width, "height": height}, "color_scheme": scheme, "reduced_motion": "reduce"}
     page = browser.new_context(**options).new_page()
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(address)
     page.wait_for_selector("body[data-ready=yes]")
     return page

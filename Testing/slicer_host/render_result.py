@@ -1,9 +1,9 @@
-"""Pictures of a result in Slicer's slice and 3-D views, drawn off screen by the displayable managers of slicer-core.
+"""A window of Slicer with a result in its cardiac views, drawn off screen by the displayable managers of slicer-core.
 
     python Testing/slicer_host/render_result.py RESULT_FOLDER --out out/pictures/large
 
-The result is what ``cof generate`` or ``cof demo`` writes; ``make pictures`` shrinks the pictures for the
-documents. Layout, window frames and annotations belong to the desktop and are not in these pictures.
+The result is what ``cof generate`` or ``cof demo`` writes; the panel's picture is one of ``screenshots.py`` in the same
+folder. Window frames and annotations belong to the desktop and are not in the picture.
 """
 
 import argparse
@@ -20,28 +20,18 @@ CHART_MARGINS = (56, 44, 16, 30)
 
 
 def main() -> int:
-    """Make ``result-slices.png``, ``result-3d.png`` and, beside a picture of the panel, ``window.png``."""
+    """Make ``window.png`` at end-systole."""
     parser = argparse.ArgumentParser(description="Draw a result in Slicer's views.")
     parser.add_argument("result", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "pictures" / "large")
     arguments = parser.parse_args()
     from COFGeneratorLib.scene import load_result, standalone_scene
-    from COFGeneratorLib.scene.heart_planes import heart_planes
 
     with standalone_scene() as scene:
         nodes = load_result(arguments.result, scene)
-        es_frame = int(nodes.facts.get("es_frame") or nodes.cine.GetNumberOfDataNodes() // 3)
-        views, planes = Views(scene, nodes), heart_planes(nodes)
-        slices, bodies = [], []
-        for frame in (0, es_frame):
-            nodes.show_frame(frame)
-            slices += [views.slice_picture(plane) for plane in (planes.short_axis, planes.horizontal_long_axis)]
-            bodies.append(views.body_picture())
-        write_row(slices, arguments.out / "result-slices.png")
-        write_row(bodies, arguments.out / "result-3d.png")
+        nodes.show_frame(int(nodes.facts.get("es_frame") or nodes.cine.GetNumberOfDataNodes() // 3))
         panel = arguments.out / "COFGenerator-done.png"
-        if panel.is_file():
-            write_window(panel, views.layout_picture(), arguments.out / "window.png")
+        write_window(panel, Views(scene, nodes).layout_picture(), arguments.out / "window.png")
     return 0
 
 
@@ -150,6 +140,9 @@ class Views:
         chart.SetBorders(*CHART_MARGINS)
         for axis, title in ((1, chart_node.GetXAxisTitle()), (0, chart_node.GetYAxisTitle())):
             chart.GetAxis(axis).SetTitle(title)
+        volumes = chart.GetAxis(0)
+        volumes.SetBehavior(vtk.vtkAxis.FIXED)
+        volumes.SetRange(*chart_node.GetYAxisRange())
         for index in range(chart_node.GetNumberOfPlotSeriesNodes()):
             series = chart_node.GetNthPlotSeriesNode(index)
             line = chart.AddPlot(vtk.vtkChart.LINE)
@@ -193,23 +186,13 @@ class Views:
 def write_window(panel: Path, views, path: Path) -> None:
     """Write the panel, as high as the views, with the views beside it: what a window of Slicer holds."""
     import numpy as np
-    from pictures import write_small
     from PIL import Image
 
     left = np.asarray(Image.open(panel).convert("RGB"))[: len(views)]
     padded = np.full((len(views), left.shape[1], 3), left[-1, -1], np.uint8)
     padded[: len(left)] = left
-    size = write_small(np.concatenate([padded, views], axis=1), path)
-    sys.stdout.write(f"{path.name} {size / 1000:.0f} kB\n")
-
-
-def write_row(pictures, path: Path) -> None:
-    """Write pictures side by side: end-diastole first, then end-systole."""
-    import numpy as np
-    from pictures import write_small
-
-    size = write_small(np.concatenate(pictures, axis=1), path)
-    sys.stdout.write(f"{path.name} {len(pictures)} views, {size / 1000:.0f} kB\n")
+    Image.fromarray(np.concatenate([padded, views], axis=1)).save(path)  # in all its colours: WebP follows
+    sys.stdout.write(f"{path.name}\n")
 
 
 if __name__ == "__main__":

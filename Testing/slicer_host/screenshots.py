@@ -1,6 +1,6 @@
 """Pictures of both panels in each of their states, at the width of a narrow module column, light and dark.
 
-    python Testing/slicer_host/screenshots.py --out out/pictures/large [--width 420] [--dark]
+    python Testing/slicer_host/screenshots.py --out out/pictures/large [--result out/demo] [--width 420] [--dark]
 
 ``make pictures`` shrinks them for the documents. The widgets of CTK and qMRML are stand-ins; layout, texts,
 states and results are the real ones.
@@ -29,12 +29,14 @@ def main() -> int:
     """Make the pictures."""
     parser = argparse.ArgumentParser(description="Make pictures of the panels.")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "pictures" / "large")
+    parser.add_argument("--result", type=Path, help="the demo's, in place of a generation of the same inputs")
     parser.add_argument("--width", type=int, default=420)
     parser.add_argument("--dark", action="store_true", help="dark colours; file names end in -dark")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="cof-shots-"))
     arguments.out = arguments.out.resolve()
+    given = arguments.result.resolve() if arguments.result else None
     os.chdir(work)  # short paths in the pictures
     os.environ["COF_FAKE_RESULT"] = str(make_result(work / "result"))
 
@@ -44,7 +46,7 @@ def main() -> int:
     if arguments.dark:
         make_dark(stand_in)
     camera = Camera(stand_in, arguments.out, arguments.width, "-dark" if arguments.dark else "")
-    generator(stand_in, camera, work)
+    generator(stand_in, camera, work, given)
     training(stand_in, camera, work)
     return 0
 
@@ -62,12 +64,11 @@ class Camera:
     def __init__(self, stand_in, folder: Path, width: int, ending: str):
         self._host, self._folder, self._width, self._ending = stand_in, folder, width, ending
 
-    def take(self, widget, name: str, open_sections=()) -> None:
-        """Save a picture of a panel with some sections open."""
+    def take(self, widget, name: str, open_sections=(), closed_sections=()) -> None:
+        """Save a picture of a panel with some sections open and others closed."""
         panel = widget.parent
-        for section in [key for key in widget.ui.__dict__ if key.endswith("CollapsibleButton")]:
-            if section in open_sections:
-                getattr(widget.ui, section).collapsed = False
+        for section in (*open_sections, *closed_sections):
+            getattr(widget.ui, section).collapsed = section in closed_sections
         panel.resize(self._width, 200)
         panel.show()
         self._host.process_events(150)
@@ -81,7 +82,7 @@ class Camera:
         sys.stdout.write(f"{path.name} {panel.width} x {panel.height}, {size / 1000:.0f} kB\n")
 
 
-def generator(stand_in, camera: Camera, work: Path) -> None:
+def generator(stand_in, camera: Camera, work: Path, given: Path | None) -> None:
     """Show COFGenerator empty, ready, running, done and failed."""
     fake = [sys.executable, str(HERE / "fake_generate.py")]
     stand_in.load("COFGenerator")
@@ -106,7 +107,7 @@ def generator(stand_in, camera: Camera, work: Path) -> None:
     stand_in.wait_for(lambda: panel.view.state.name == "FAILED")
     camera.take(panel, "COFGenerator-failed")
     del os.environ["COF_FAKE"]
-    use_the_real_thing(panel)
+    use_the_real_thing(panel, given)
     panel.ui.generateButton.click()
     stand_in.wait_for(lambda: panel.view.state.name not in ("READY", "RUNNING"), 1800.0)
     if panel.view.state.name != "DONE":
@@ -115,7 +116,8 @@ def generator(stand_in, camera: Camera, work: Path) -> None:
     panel.ui.seekWidget.setMRMLSequenceBrowserNode(panel.view.result.nodes.browser)
     camera.take(panel, "COFGenerator-done")
     compare(stand_in, panel)
-    camera.take(panel, "COFGenerator-compare", ("compareCollapsibleButton",))
+    upper = ("inputsCollapsibleButton", "resultCollapsibleButton")
+    camera.take(panel, "COFGenerator-compare", ("compareCollapsibleButton",), upper)
     stand_in.close("COFGenerator")
     stand_in.scene.Clear(0)
 
@@ -142,8 +144,11 @@ def compare(stand_in, panel) -> None:
     panel.ui.compareButton.click()
 
 
-def use_the_real_thing(panel) -> None:
-    """Generate with the shipped model for the shipped patient, where both are in the tree; else the fake goes on."""
+def use_the_real_thing(panel, given: Path | None) -> None:
+    """Generate with the shipped model for the shipped patient, where both are in the tree; else the fake goes on.
+
+    ``given``: What such a generation gave before.
+    """
     from COFGeneratorLib.errors import ChainOfFlowError
     from COFGeneratorLib.resources import default_bundle, sample_patient
 
@@ -152,7 +157,10 @@ def use_the_real_thing(panel) -> None:
         sample_patient()
     except ChainOfFlowError:
         return
-    panel.logic.command = None
+    if given is None:
+        panel.logic.command = None
+    else:
+        os.environ["COF_FAKE_RESULT"] = str(given)
     panel.view.computer.add_model(str(bundle))
     panel.view.load_sample()
     shutil.copytree(ROOT / "Resources" / "SampleData", "SampleData")

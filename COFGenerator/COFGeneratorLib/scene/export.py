@@ -122,7 +122,8 @@ def export_labels(node: Any, mapping: Mapping[str, str], reference: Any, path: s
 
     import vtk
 
-    segmentation, ids, codes = node.GetSegmentation(), vtk.vtkStringArray(), []
+    codes: list[str] = []
+    segmentation, ids = node.GetSegmentation(), vtk.vtkStringArray()
     for structure, name in mapping.items():
         ids.InsertNextValue(segmentation.GetSegmentIdBySegmentName(name))
         codes.append(f"{structure}={len(codes) + 1}")

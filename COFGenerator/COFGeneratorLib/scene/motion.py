@@ -131,7 +131,7 @@ def _moving_box(peak_mm: np.ndarray) -> tuple[slice, slice, slice] | None:
     for axis in range(3):
         used = np.flatnonzero(moves.any(axis=tuple(other for other in range(3) if other != axis)))
         spans.append(slice(int(used[0]), int(used[-1]) + 1))
-    return tuple(spans)
+    return spans[0], spans[1], spans[2]
 
 
 def _thin(full: np.ndarray, box: tuple[slice, slice, slice], stride: int) -> tuple[np.ndarray, tuple[int, int, int]]:

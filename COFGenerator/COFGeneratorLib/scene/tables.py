@@ -49,7 +49,7 @@ def function_table(scene: Any, name: str, function: Mapping[str, Any]) -> Any:
         value = (function.get(part) or {}).get(inner) if inner else function.get(key)
         if value is not None:
             low, high = (draws.get(key) or {}).get("interval") or (None, None)
-            shown = "" if low is None else f"{np.mean(low):.{decimals}f} – {np.mean(high):.{decimals}f}"
+            shown = "" if low is None or high is None else f"{np.mean(low):.{decimals}f} – {np.mean(high):.{decimals}f}"
             rows.append((words, f"{np.mean(value):.{decimals}f}", unit, shown))
     table = new_table(scene, name)
     titles = ["index", "value", "unit"]
