@@ -69,7 +69,7 @@ def test_2_the_readme_begins_with_a_summary():
 
 
 def test_3_the_readme_has_pictures_that_exist():
-    pictures = re.findall(r"!\[[^\]]{10,}\]\(([^)]+\.(?:png|gif|jpg))\)", README)
+    pictures = re.findall(r"!\[[^\]]{10,}\]\(([^)]+\.(?:png|gif|jpg|webp))\)", README)
     assert len(pictures) >= 2
     assert all((ROOT / picture).is_file() for picture in pictures)
 
