@@ -27,7 +27,7 @@ class PostProcessing:
         keep_wall: Keep the volume of the myocardium.
         ef_factor: Scale the motion so that the LV ejects what the ECG, or the user, states.
         mean_along, mean_in_plane, smoothing_nodes: Draw the expected motion towards the mean's pattern
-            (``mean_motion.toward_mean``); all zero leave it as the network has it.
+            (``mean_motion.toward_mean``); without a share it stays as the network has it, not smoothed either.
         keep_tissue: Let trabeculae and papillary muscles stay within a ventricle that ejects (``trabeculae``).
     """
 
