@@ -187,8 +187,8 @@ def component(groups: "list[Dataset]") -> str:
         if words:
             break
     upper = [str(word).strip().upper() for word in words]
-    told = next((name for name, pattern in _COMPONENTS if any(re.fullmatch(pattern, w) for w in upper)), None)
-    return told or _ge_component(groups[-1])
+    named = (name for name, pattern in _COMPONENTS if any(re.fullmatch(pattern, word) for word in upper))
+    return next(named, "") or _ge_component(groups[-1])
 
 
 def _ge_component(dataset: "Dataset") -> str:
