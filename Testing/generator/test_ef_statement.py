@@ -87,6 +87,17 @@ def test_ranges_leave_absent_waves_alone():
     assert domain.excess(scalars)[0, :4].tolist() == pytest.approx([0.0, 0.0, 0.5, 0.6])
 
 
+def beat_of(limb_mv, chest_mv):
+    """A beat with one deflection of these heights in one limb and one chest lead."""
+    beat = np.zeros((12, 8), dtype=np.float32)
+    beat[1, 3], beat[8, 4] = limb_mv, chest_mv
+    return beat
+
+
+def scalars_of(qrsd_ms):
+    return torch.tensor([qrsd_ms if name == "qrsd_ms" else 5.0 for name in SCALAR_NAMES])
+
+
 def judged(**changes):
     domain = EcgDomain(4, 2)
     domain.basis.copy_(torch.eye(4)[:, :2])
@@ -95,7 +106,12 @@ def judged(**changes):
     domain.mishap_limit.fill_(0.5)
     domain.scalar_low.fill_(-10.0)
     domain.scalar_high.fill_(1000.0)
-    asked = {"embedding": torch.zeros(4), "scalars": torch.full((len(SCALAR_NAMES),), 5.0), "mishap_logits": SOUND}
+    asked = {
+        "embedding": torch.zeros(4),
+        "scalars": scalars_of(90.0),
+        "mishap_logits": SOUND,
+        "beat_mv": beat_of(1.0, 2.0),
+    }
     return domain.judge(**(asked | changes))
 
 
@@ -107,10 +123,21 @@ def judged(**changes):
         ({"embedding": torch.tensor([50.0, 0, 0, 0])}, "withheld", "unlike all"),
         ({"scalars": torch.full((len(SCALAR_NAMES),), 2000.0)}, "widened", "QRS duration"),
         ({"quality": 0.1}, "widened", "noisy"),
+        ({"scalars": scalars_of(50.0)}, "widened", "shorter"),
+        ({"scalars": scalars_of(0.0)}, "stated", None),
+        ({"beat_mv": beat_of(0.4, 0.8)}, "widened", "low in all leads"),
+        ({"beat_mv": beat_of(0.4, 1.2)}, "stated", None),
+        ({"beat_mv": beat_of(0.6, 0.8)}, "stated", None),
+        ({"beat_mv": beat_of(4.0, 2.0)}, "widened", "higher than hearts"),
+        ({"beat_mv": beat_of(1.0, 9.0)}, "widened", "higher than hearts"),
+        ({"beat_mv": None}, "stated", None),
         ({"doubts": ("quality",)}, "widened", "noisy"),
         ({"doubts": ("scale",)}, "widened", "calibrated"),
-        ({"doubts": ("leads",)}, "withheld", "leads"),
-        ({"doubts": ("polarity",)}, "withheld", "upside down"),
+        ({"doubts": ("leads",)}, "withheld", "contradict"),
+        ({"doubts": ("electrodes",), "mishap_logits": 2.0 * torch.eye(5)[0]}, "withheld", "exchanged"),
+        ({"doubts": ("electrodes",)}, "stated", None),
+        ({"doubts": ("polarity",), "mishap_logits": 2.0 * torch.eye(5)[0]}, "withheld", "upside down"),
+        ({"doubts": ("polarity",)}, "stated", None),
         ({"doubts": ("paced",)}, "withheld", "pacemaker"),
         *(({"mishap_logits": 9.0 * torch.eye(5)[n]}, "widened", ("upside", "limb", "chest", "pace")[n - 1])
           for n in range(1, len(MISHAPS))),
@@ -180,7 +207,7 @@ def test_a_doubted_ecg_has_the_wider_interval_and_an_unfit_one_is_not_asked(stat
     statement.domain.distance_far.fill_(-1.0)  # nothing is near enough
     statement.domain.distance_limit.fill_(-1.0)
     unfit = statement.state(encoder, cycle, MEASURED)
-    assert (unfit.status, unfit.mean, unfit.z90) == pytest.approx(("withheld", 0.31, 6.0))
+    assert (unfit.status, unfit.mean, unfit.z90) == pytest.approx(("withheld", 0.31, 5.0))
     assert "anatomy alone" in unfit.notes[0]
     nothing = statement.state(encoder, cycle, None)
     assert (nothing.mean, nothing.sd) == pytest.approx((0.55, 0.12))

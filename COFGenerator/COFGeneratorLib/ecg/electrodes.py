@@ -122,7 +122,7 @@ def suspicions(mean_mv: np.ndarray, marks: Fiducials) -> tuple[tuple[Doubt, ...]
             f"All leads may be upside down: P, QRS and T point away from where hearts point.{remedy}",
         )
     kind = "Limb-lead" if one.group == "limb" else "Chest-lead"
-    return (Doubt.LEADS,), (
+    return (Doubt.ELECTRODES,), (
         f"{kind} swap suspected ({one.words}): P, QRS and T would fit one heart far better.{remedy}",
     )
 

@@ -15,9 +15,11 @@ class Doubt(StrEnum):
     """What of an ECG may not be what it seems; who states a measure from it widens or withholds it."""
 
     LEADS = "leads"
-    """Leads or electrodes may be exchanged, or contradict each other."""
+    """Leads contradict each other, or one of them shows nothing."""
+    ELECTRODES = "electrodes"
+    """Electrodes may be exchanged: the shape of the waves is all that tells."""
     POLARITY = "polarity"
-    """All leads may be upside down."""
+    """All leads may be upside down, by the shape of their waves."""
     SCALE = "scale"
     """The file states no calibration: voltages may be wrong."""
     PACED = "paced"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,11 +14,16 @@ STATUSES = ("stated", "widened", "withheld")
 """In the order of doubt."""
 
 UNFIT = {
-    "leads": "the leads seem to be exchanged",
+    "leads": "its leads contradict each other",
+    "electrodes": "the leads seem to be exchanged",
     "polarity": "the record seems to be upside down",
     "paced": "a pacemaker drives the ventricles",
 }
 """Doubts of the ECG's analysis under which its waves do not tell of the muscle."""
+SUSPICIONS = ("electrodes", "polarity")
+CLEARED = 0.02
+"""A suspicion is said, and no more, where the encoder, which has learned such mishaps, gives all of them less chance.
+Of recordings with both arms, right arm and left leg, or the chest reversed, or upside down, all have more."""
 DOUBTFUL = {"quality": "the record is noisy", "scale": "its voltages are not calibrated"}
 """Doubts under which they tell less."""
 MISHAP_WORDS = {
@@ -31,7 +37,14 @@ SCALAR_WORDS = {
     "t_end_over_rr": "end of T within the cycle", "axis_cos": "QRS axis", "axis_sin": "QRS axis",
     "sokolow_mv": "Sokolow–Lyon voltage", "cornell_mv": "Cornell voltage", "rr_cv": "variation of R–R",
 }  # fmt: skip
-LOW_QUALITY = 0.3
+LOW_QUALITY = 0.6
+"""Sound records, of recorders and of phantoms, have 0.8 and more."""
+LOW_VOLTAGE_MV = 0.5, 1.0
+"""Low voltage: no limb lead and no chest lead reaches these (Surawicz & Knilans, Chou's Electrocardiography)."""
+HIGH_VOLTAGE_MV = 3.3, 7.0
+"""No limb lead and no chest lead of a sound record reaches these, not with hypertrophy either (at most 3.0 and 6.1)."""
+SHORT_QRS_MS = 62.0
+"""No adult's QRS is as short; one of a record whose rate is stated too high is."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,7 @@ class EcgDomain(nn.Module):
         mishap_logits: torch.Tensor,
         doubts: Sequence[str] = (),
         quality: float = 1.0,
+        beat_mv: np.ndarray | None = None,
     ) -> DomainFinding:
         """Judge one ECG.
 
@@ -100,18 +114,21 @@ class EcgDomain(nn.Module):
             embedding: (E,) of the encoder.
             scalars: (S,) raw, in the order of ``SCALAR_NAMES``.
             mishap_logits: (M,) of the encoder's reading.
-            doubts: Of the ECG's analysis, by name: of ``UNFIT`` and ``DOUBTFUL``.
+            doubts: Of the ECG's analysis, by name: of ``UNFIT`` (of ``SUSPICIONS`` where the encoder shares them) and
+                ``DOUBTFUL``.
             quality: Of the record, 0…1.
+            beat_mv: (12, L) the average beat, whose voltages are looked at where it is given.
         """
-        unfit = [UNFIT[name] for name in doubts if name in UNFIT]
+        chances = mishap_logits.softmax(0)
+        mishap = float(1.0 - chances[0])
+        unfit = [UNFIT[name] for name in doubts if name in UNFIT and (name not in SUSPICIONS or mishap >= CLEARED)]
         distance = float(self.distance(embedding[None])[0])
         if distance > float(self.distance_far):
             unfit.append("its waves are unlike all that the model has learned from")
         if unfit:
             return DomainFinding("withheld", tuple(unfit))
         doubtful = []
-        chances = mishap_logits.softmax(0)
-        if float(1.0 - chances[0]) > float(self.mishap_limit):
+        if mishap > float(self.mishap_limit):
             # a suspicion alone: recordings of hospitals raise it where the rules of the reading find nothing
             doubtful.append(MISHAP_WORDS[MISHAPS[1 + int(chances[1:].argmax())]])
         if distance > float(self.distance_limit):
@@ -119,6 +136,27 @@ class EcgDomain(nn.Module):
         outside = dict(zip(SCALAR_NAMES, self.excess(scalars[None])[0] > self.scalar_limit, strict=True))
         names = [words for name, words in SCALAR_WORDS.items() if outside[name]]
         doubtful += [f"{name} outside the range that the model has learned from" for name in dict.fromkeys(names)]
+        doubtful += implausible(scalars, beat_mv)
         noted = {*doubts, "quality"} if quality < LOW_QUALITY else set(doubts)
         doubtful += [words for name, words in DOUBTFUL.items() if name in noted]
-        return DomainFinding("widened", tuple(doubtful)) if doubtful else DomainFinding()
+        return DomainFinding("widened", tuple(dict.fromkeys(doubtful))) if doubtful else DomainFinding()
+
+
+def implausible(scalars: torch.Tensor, beat_mv: np.ndarray | None) -> list[str]:
+    """Return in words what hardly a sound record shows, whatever its heart: a wrong scale or rate is likelier.
+
+    Args:
+        scalars: (S,) raw, in the order of ``SCALAR_NAMES``.
+        beat_mv: (12, L) mV, limb leads first, or None.
+    """
+    found = []
+    if 0 < float(scalars[SCALAR_NAMES.index("qrsd_ms")]) < SHORT_QRS_MS:
+        found.append("its QRS is shorter than an adult's")
+    if beat_mv is not None:
+        swing = np.ptp(beat_mv, axis=1)
+        limb, chest = float(swing[:6].max()), float(swing[6:].max())
+        if limb < LOW_VOLTAGE_MV[0] and chest < LOW_VOLTAGE_MV[1]:
+            found.append("its voltages are low in all leads")
+        if limb > HIGH_VOLTAGE_MV[0] or chest > HIGH_VOLTAGE_MV[1]:
+            found.append("its voltages are higher than hearts give")
+    return found

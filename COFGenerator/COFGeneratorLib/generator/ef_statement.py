@@ -81,7 +81,7 @@ class EfStatement(nn.Module):
             {source: EfEstimator(inputs, config.hidden) for source, inputs in SOURCES.items()}
         )
         self.register_buffer("widths", torch.full((len(SOURCES), len(STATUSES)), 1.645))
-        """z90 by source and status."""
+        """z90 by source and status; what is left of a withheld ECG is asked to hold as often as what is widened."""
         self.register_buffer("prior", torch.tensor([EF_CENTRE, EF_UNIT]))
         """Mean and SD of EF where neither ECG nor anatomy tells."""
 
@@ -104,7 +104,9 @@ class EfStatement(nn.Module):
         embedding, _ = encoder.read(cycle)
         reading = encoder.latents(embedding)
         scalars = torch.from_numpy(cycle.scalars()).to(embedding.device)
-        finding = self.domain.judge(embedding[0], scalars, reading.mishap_logits[0], cycle.doubts, cycle.quality)
+        finding = self.domain.judge(
+            embedding[0], scalars, reading.mishap_logits[0], cycle.doubts, cycle.quality, cycle.beat_mv
+        )
         return self._stated(reading, measures, finding)
 
     def _stated(self, reading: EcgReading | None, measures: np.ndarray | None, finding: DomainFinding) -> StatedEf:
@@ -122,7 +124,8 @@ class EfStatement(nn.Module):
             mean, sd, z90 = float(self.prior[0]), float(self.prior[1]), 1.645
         else:
             mean, sd = between(said) if contradiction else said[source]
-            z90 = float(self.widths[list(SOURCES).index(source), STATUSES.index(finding.status)])
+            doubted = reading is not None and finding.status != "stated"  # where no ECG is given, none is doubted
+            z90 = float(self.widths[list(SOURCES).index(source), int(doubted)])
         claim = infarct_claim(reading) if reading is not None and finding.status != "withheld" else None
         scar = (f"The ECG has signs of an infarct ({claim[0]}, {100 * claim[1]:.0f} % by its waves).",) if claim else ()
         rests_on = SPANS if contradiction else self._calibrated()

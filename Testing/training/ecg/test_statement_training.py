@@ -110,7 +110,7 @@ def test_an_estimator_learns_mean_and_spread():
 def test_the_fitted_statement_speaks_and_never_narrows_where_it_doubts(encoder, cohort):
     statement = fit_statement(encoder, SMALL)
     assert (statement.widths[:, 1] >= statement.widths[:, 0]).all()
-    torch.testing.assert_close(statement.widths[:, 2], statement.widths[:, 0])
+    torch.testing.assert_close(statement.widths[:, 2], statement.widths[:, 1])
     assert 0.45 < float(statement.prior[0]) < 0.65
     cycle = analyse_ecg(synthesise_ecg(draw_subject(7).physiology, np.random.default_rng(7))[0])
     stated = statement.state(encoder, cycle, cohort.measures[0].numpy())

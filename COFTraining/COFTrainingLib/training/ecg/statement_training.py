@@ -160,9 +160,9 @@ def _fit_widths(statement: EfStatement, encoder: EcgEncoder, held: StatementCoho
         for row, source in enumerate(SOURCES):
             mean, sd = statement.estimate(source, values[source])
             statement.widths[row, STATUSES.index(status)] = conformal_z(cohort.ef - mean, sd, level)
-    # A doubted interval is never the narrower one; a withheld ECG leaves the anatomy's own.
+    # A doubted interval is never the narrower one; a withheld ECG leaves the anatomy's own, asked to hold as often.
     statement.widths[:, 1] = statement.widths[:, :2].amax(dim=1)
-    statement.widths[:, 2] = statement.widths[:, 0]
+    statement.widths[:, 2] = statement.widths[:, 1]
 
 
 def conformal_z(errors: torch.Tensor, sds: torch.Tensor, level: float) -> float:
