@@ -21,6 +21,7 @@ def main() -> int:
     """Run the comparison and return the exit code."""
     from COFGeneratorLib.errors import ChainOfFlowError
     from COFGeneratorLib.files import weights_hash, write_text
+    from COFGeneratorLib.generator import load_bundle
     from COFGeneratorLib.registration.pipeline import find_teacher
     from COFGeneratorLib.resources import default_bundle
     from COFTrainingLib.cohort.case_list import read_case_list
@@ -64,10 +65,11 @@ def main() -> int:
         return 2
     report = report_of(results)
     shown = {name: tuple(columns.items()) for name, columns in (("main", COLUMNS), ("further", FURTHER))}
-    print(f"{bundle.name}, weights {weights_hash(str(bundle / 'models'))[:12]}; N {len(results)}\n")
+    weights = load_bundle(bundle).weights_sha256
+    print(f"{bundle.name}, weights {weights[:12]}; N {len(results)}\n")
     _say(results, report, shown, table_of, BARS)
     if options.json:
-        report |= {"bundle": bundle.name, "segmenter_sha256": weights_hash(str(segmenter))}
+        report |= {"bundle": bundle.name, "weights_sha256": weights, "segmenter_sha256": weights_hash(str(segmenter))}
         write_text(options.json, json.dumps(report, indent=1) + "\n")
     print(f"\n{time.perf_counter() - start:.0f} s")
     return 1 if report["missed"] else 0
