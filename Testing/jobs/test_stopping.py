@@ -74,7 +74,7 @@ def test_a_signal_ends_command_and_workers_and_says_what_stands(working, tmp_pat
     assert [event["event"] for event in read_events(tmp_path / "events.jsonl")] == ["cancelled"]
     until(lambda: not any(map(process.start_time, workers(tmp_path))), 10.0)
     assert len(workers(tmp_path)) <= 2
-    assert begun(tmp_path) == cleaned(tmp_path)
+    assert begun(tmp_path) <= cleaned(tmp_path)  # one that was just beginning may have left no mark
 
 
 def test_a_command_of_one_process_stops_as_well(working):
@@ -92,7 +92,7 @@ def test_a_second_interrupt_does_not_cut_the_cleaning_short(working, tmp_path, n
         time.sleep(0.1)
     assert command.communicate(timeout=30)[1] == "cof: Stopped on request. 1 results stand.\n"
     until(lambda: not any(map(process.start_time, workers(tmp_path))), 10.0)
-    assert begun(tmp_path) == cleaned(tmp_path)
+    assert begun(tmp_path) <= cleaned(tmp_path)
 
 
 def test_what_nohup_ignores_stays_ignored(working):
