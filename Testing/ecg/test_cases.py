@@ -106,7 +106,7 @@ def test_the_early_ventricular_beat_is_found_and_named(cases):
 
 @pytest.mark.parametrize(
     ("name", "doubt", "words"),
-    [("k5_v1v6_reversed.hea", Doubt.ELECTRODES, "in reverse"), ("k6_inverted.hea", Doubt.POLARITY, "upside down")],
+    [("k5_v1v6_reversed.hea", Doubt.LEADS, "in reverse"), ("k6_inverted.hea", Doubt.POLARITY, "upside down")],
 )
 def test_doubtful_leads_are_said_and_can_be_put_right(cases, base, name, doubt, words):
     cycle = analyse_ecg(read_ecg(cases / name))

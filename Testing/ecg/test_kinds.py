@@ -321,9 +321,7 @@ def test_an_artefact_of_one_lead_stays_its_own(lead):
     assert np.abs(found - truth).max() < 0.03
 
 
-@pytest.mark.parametrize(
-    ("apart", "doubt"), [("arms", Doubt.ELECTRODES), ("all", Doubt.POLARITY), ("chest", Doubt.ELECTRODES)]
-)
+@pytest.mark.parametrize(("apart", "doubt"), [("arms", Doubt.LEADS), ("all", Doubt.POLARITY), ("chest", Doubt.LEADS)])
 def test_programs_are_told_what_is_doubted(apart, doubt):
     from support.ecg_rhythms import make
 

@@ -94,8 +94,9 @@ def beat_of(limb_mv, chest_mv):
     return beat
 
 
-def scalars_of(qrsd_ms):
-    return torch.tensor([qrsd_ms if name == "qrsd_ms" else 5.0 for name in SCALAR_NAMES])
+def scalars_of(qrsd_ms, pr_ms=160.0):
+    stated = {"qrsd_ms": qrsd_ms, "pr_ms": pr_ms}
+    return torch.tensor([stated.get(name, 5.0) for name in SCALAR_NAMES])
 
 
 def judged(**changes):
@@ -123,8 +124,9 @@ def judged(**changes):
         ({"embedding": torch.tensor([50.0, 0, 0, 0])}, "withheld", "unlike all"),
         ({"scalars": torch.full((len(SCALAR_NAMES),), 2000.0)}, "widened", "QRS duration"),
         ({"quality": 0.1}, "widened", "noisy"),
-        ({"scalars": scalars_of(50.0)}, "widened", "shorter"),
-        ({"scalars": scalars_of(0.0)}, "stated", None),
+        ({"scalars": scalars_of(50.0, 80.0)}, "widened", "shorter"),
+        ({"scalars": scalars_of(50.0)}, "stated", None),
+        ({"scalars": scalars_of(50.0, 0.0)}, "stated", None),
         ({"beat_mv": beat_of(0.4, 0.8)}, "widened", "low in all leads"),
         ({"beat_mv": beat_of(0.4, 1.2)}, "stated", None),
         ({"beat_mv": beat_of(0.6, 0.8)}, "stated", None),
@@ -133,8 +135,8 @@ def judged(**changes):
         ({"beat_mv": None}, "stated", None),
         ({"doubts": ("quality",)}, "widened", "noisy"),
         ({"doubts": ("scale",)}, "widened", "calibrated"),
-        ({"doubts": ("leads",)}, "withheld", "contradict"),
-        ({"doubts": ("electrodes",), "mishap_logits": 2.0 * torch.eye(5)[0]}, "withheld", "exchanged"),
+        ({"doubts": ("leads",)}, "withheld", "leads"),
+        ({"doubts": ("electrodes",), "mishap_logits": 2.0 * torch.eye(5)[0]}, "withheld", "electrodes"),
         ({"doubts": ("electrodes",)}, "stated", None),
         ({"doubts": ("polarity",), "mishap_logits": 2.0 * torch.eye(5)[0]}, "withheld", "upside down"),
         ({"doubts": ("polarity",)}, "stated", None),

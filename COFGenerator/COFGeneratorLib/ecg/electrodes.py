@@ -39,6 +39,8 @@ WEIGHTS = {
 V5–V6, and of the frontal axis of P; last the constant."""
 SUSPECTED = {"limb": 0.5, "reversed": 0.5, "chest": 2.8, "all": 0.5}
 """Log odds from which an exchange is said. Neighbours on the chest look alike: more is asked there."""
+STRONG = 1.5
+"""Log odds beyond those from which a suspicion is a strong one."""
 WITHOUT_P = 3.0
 """So much more is asked where there is no P wave, the surest of the three."""
 SMALL_MV, SMALL_SHARE = 0.12, 0.15
@@ -122,7 +124,7 @@ def suspicions(mean_mv: np.ndarray, marks: Fiducials) -> tuple[tuple[Doubt, ...]
             f"All leads may be upside down: P, QRS and T point away from where hearts point.{remedy}",
         )
     kind = "Limb-lead" if one.group == "limb" else "Chest-lead"
-    return (Doubt.ELECTRODES,), (
+    return (Doubt.LEADS if excess[best] >= STRONG else Doubt.ELECTRODES,), (
         f"{kind} swap suspected ({one.words}): P, QRS and T would fit one heart far better.{remedy}",
     )
 

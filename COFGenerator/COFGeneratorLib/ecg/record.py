@@ -15,9 +15,9 @@ class Doubt(StrEnum):
     """What of an ECG may not be what it seems; who states a measure from it widens or withholds it."""
 
     LEADS = "leads"
-    """Leads contradict each other, or one of them shows nothing."""
+    """Leads contradict each other, one of them shows nothing, or waves would fit far better with leads exchanged."""
     ELECTRODES = "electrodes"
-    """Electrodes may be exchanged: the shape of the waves is all that tells."""
+    """Electrodes may be exchanged: waves would fit better so, but not by much."""
     POLARITY = "polarity"
     """All leads may be upside down, by the shape of their waves."""
     SCALE = "scale"

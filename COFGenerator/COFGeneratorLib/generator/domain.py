@@ -14,16 +14,16 @@ STATUSES = ("stated", "widened", "withheld")
 """In the order of doubt."""
 
 UNFIT = {
-    "leads": "its leads contradict each other",
-    "electrodes": "the leads seem to be exchanged",
+    "leads": "the leads seem to be exchanged, or contradict each other",
+    "electrodes": "electrodes may be exchanged",
     "polarity": "the record seems to be upside down",
     "paced": "a pacemaker drives the ventricles",
 }
 """Doubts of the ECG's analysis under which its waves do not tell of the muscle."""
 SUSPICIONS = ("electrodes", "polarity")
 CLEARED = 0.02
-"""A suspicion is said, and no more, where the encoder, which has learned such mishaps, gives all of them less chance.
-Of recordings with both arms, right arm and left leg, or the chest reversed, or upside down, all have more."""
+"""A suspicion is said, and no more, where the encoder, which has learned such mishaps, gives all of them less chance:
+it gives more to every recording that was turned upside down."""
 DOUBTFUL = {"quality": "the record is noisy", "scale": "its voltages are not calibrated"}
 """Doubts under which they tell less."""
 MISHAP_WORDS = {
@@ -37,14 +37,14 @@ SCALAR_WORDS = {
     "t_end_over_rr": "end of T within the cycle", "axis_cos": "QRS axis", "axis_sin": "QRS axis",
     "sokolow_mv": "Sokolow–Lyon voltage", "cornell_mv": "Cornell voltage", "rr_cv": "variation of R–R",
 }  # fmt: skip
-LOW_QUALITY = 0.6
-"""Sound records, of recorders and of phantoms, have 0.8 and more."""
+LOW_QUALITY = 0.7
+"""Sound records, of recorders and of phantoms, have more."""
 LOW_VOLTAGE_MV = 0.5, 1.0
 """Low voltage: no limb lead and no chest lead reaches these (Surawicz & Knilans, Chou's Electrocardiography)."""
 HIGH_VOLTAGE_MV = 3.3, 7.0
 """No limb lead and no chest lead of a sound record reaches these, not with hypertrophy either (at most 3.0 and 6.1)."""
-SHORT_QRS_MS = 62.0
-"""No adult's QRS is as short; one of a record whose rate is stated too high is."""
+SHORT_MS = 66.0, 100.0
+"""QRS and PR of a record whose rate is stated too high are both shorter; an adult's are not."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,9 @@ def implausible(scalars: torch.Tensor, beat_mv: np.ndarray | None) -> list[str]:
         beat_mv: (12, L) mV, limb leads first, or None.
     """
     found = []
-    if 0 < float(scalars[SCALAR_NAMES.index("qrsd_ms")]) < SHORT_QRS_MS:
-        found.append("its QRS is shorter than an adult's")
+    qrsd_ms, pr_ms = (float(scalars[SCALAR_NAMES.index(name)]) for name in ("qrsd_ms", "pr_ms"))
+    if 0 < qrsd_ms < SHORT_MS[0] and 0 < pr_ms < SHORT_MS[1]:
+        found.append("its PR and QRS are shorter than an adult's")
     if beat_mv is not None:
         swing = np.ptp(beat_mv, axis=1)
         limb, chest = float(swing[:6].max()), float(swing[6:].max())
