@@ -28,6 +28,8 @@ class PostProcessing:
         ef_factor: Scale the motion so that the LV ejects what the ECG, or the user, states.
         mean_along, mean_in_plane, smoothing_nodes: Draw the expected motion towards the mean's pattern
             (``mean_motion.toward_mean``); without a share it stays as the network has it, not smoothed either.
+        es_scatter: Share of the draws' scatter in the time of end-systole that is kept (``draw_timing.steadied``); it
+            is told by the mean's pattern.
         keep_tissue: Let trabeculae and papillary muscles stay within a ventricle that ejects (``trabeculae``).
     """
 
@@ -37,6 +39,7 @@ class PostProcessing:
     mean_along: float = 0.0
     mean_in_plane: float = 0.0
     smoothing_nodes: float = 0.0
+    es_scatter: float = 1.0
     keep_tissue: bool = True
 
     @property

@@ -32,17 +32,31 @@ def toward_mean(
         in_plane: Share in the plane, 0…1.
         smoothing: SD of the Gaussian, in nodes of the motion grid.
     """
-    near = max_pool3d((maps.sum(dim=0) > 0.5).to(velocity)[None, None], (1, MARGIN_NODES, MARGIN_NODES), 1,
-                      (0, MARGIN_NODES // 2, MARGIN_NODES // 2))[0, 0]  # fmt: skip
     smooth = velocity
     if smoothing > 0.0:
         for axis in (-2, -1):
             smooth = along_axis(smooth, _gaussian(smooth.shape[axis], smoothing), smooth.ndim + axis)
-    energy = (mean.square() * near).sum(dim=(1, 2, 3, 4))
-    pattern = mean.index_select(0, energy.argmax()[None])[0]
-    amount = (smooth * pattern * near).sum(dim=(1, 2, 3, 4)) / energy.max().clamp(min=1e-6)
+    amount, pattern = amount_of_mean(smooth, maps, mean)
     share = velocity.new_tensor([along, in_plane, in_plane]).view(3, 1, 1, 1)
     return (1.0 - share) * smooth + share * amount.view(-1, 1, 1, 1, 1) * pattern
+
+
+def amount_of_mean(velocity: torch.Tensor, maps: torch.Tensor, mean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return how much of the mean's pattern is in velocities at each phase, and that pattern.
+
+    Args:
+        velocity: (…, T, 3, D, H, W).
+        maps: (3, D, H, W) anatomy maps.
+        mean: (P, 3, D, H, W).
+
+    Returns:
+        (…, T), 1 where they move as the mean at its strongest; (3, D, H, W).
+    """
+    near = max_pool3d((maps.sum(dim=0) > 0.5).to(velocity)[None, None], (1, MARGIN_NODES, MARGIN_NODES), 1,
+                      (0, MARGIN_NODES // 2, MARGIN_NODES // 2))[0, 0]  # fmt: skip
+    energy = (mean.square() * near).sum(dim=(1, 2, 3, 4))
+    pattern = mean.index_select(0, energy.argmax()[None])[0]
+    return (velocity * pattern * near).sum(dim=(-4, -3, -2, -1)) / energy.max().clamp(min=1e-6), pattern
 
 
 def _gaussian(nodes: int, sd: float) -> np.ndarray:

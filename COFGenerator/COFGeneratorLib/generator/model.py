@@ -10,6 +10,7 @@ from COFGeneratorLib.anatomy.heart_frame import HeartFrame
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.ecg.cycle import EcgCycle
 from COFGeneratorLib.generator.choices import PostProcessing, SamplerDefaults
+from COFGeneratorLib.generator.draw_timing import steadied
 from COFGeneratorLib.generator.ef_statement import EfStatement
 from COFGeneratorLib.generator.ejection import StatedEf
 from COFGeneratorLib.generator.encoders.named import NamedEncoder
@@ -223,6 +224,7 @@ class MotionModel:
         generator = torch.Generator().manual_seed(seed) if draws else None
         told = None if anchor is None else torch.full((1,), anchor, device=maps.device)
         solver, steps = solver or self.sampler.solver, steps or self.sampler.steps
+        centre = None
         flow, confidence = self.flow, heart_confidence(maps)[:, None].expand(count, len(phases), -1, -1, -1)
         if isinstance(flow, ExpectedFlow):
             expected = flow.expectation(maps, condition, phases, told)
@@ -234,7 +236,8 @@ class MotionModel:
                 progress=progress,
                 carry=lambda x, tau, to: flow.carry(x, tau, to, expected.spread),
             )
-            normalised = expected.mean + flow.motion(scores)
+            centre = expected.mean
+            normalised = centre + flow.motion(scores)
         else:
             shape = (count, len(phases), PACK_COMPONENTS * self.grid.shape[0], *self.grid.shape[1:])
             anatomy = flow.anatomy(maps, image).expand(count, -1, -1, -1)  # once: the same at every step
@@ -253,6 +256,9 @@ class MotionModel:
         velocity = velocity - (velocity[:, :1] if anchor is None else at_phase(velocity, anchor))  # the anchor's phase
         if isinstance(flow, ExpectedFlow) and self.mean is not None and self.after.of_the_mean:
             velocity = velocity + self._towards_mean(flow, maps[:1], without_regions(condition[:1]), told, anchor)
+        if centre is not None and self.mean is not None and draws and anchor is None:
+            centre = self.scale.restore(centre)[0]
+            velocity = steadied(velocity, centre, maps[0], self.mean.to(velocity), self.after.es_scatter)
         if self.after.confine:
             velocity = velocity * motion_reach(maps)[:, None, None]
         return velocity, confidence
