@@ -140,6 +140,24 @@ def test_two_persons_or_studies_in_one_folder_are_refused(
     assert "1.2.3" not in str(refused.value)
 
 
+@pytest.mark.parametrize("keyword", ["PatientBirthDate", "PatientName"])
+def test_persons_without_a_number_are_told_apart_too(tmp_path, cine, oblique, dicom_cine, save_dicom, keyword):
+    datasets = dicom_cine(cine, oblique)
+    for number, dataset in enumerate(datasets):
+        dataset.StudyInstanceUID, dataset.PatientID = "1.2.3", ""
+        setattr(dataset, keyword, "19500101" if number < T else "19600101")
+    with pytest.raises(AnatomyError, match="one patient; found those of 2 patients"):
+        read_sax(save_dicom(tmp_path / "d", datasets))
+
+
+def test_mosaics_are_refused_by_name(tmp_path, cine, oblique, dicom_cine, save_dicom):
+    datasets = dicom_cine(cine, oblique)
+    for dataset in datasets:
+        dataset.ImageType, dataset.SeriesDescription = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"], "cine sax"
+    with pytest.raises(AnatomyError, match="a mosaic of several slices"):
+        read_sax(save_dicom(tmp_path / "d", datasets))
+
+
 def test_words_tell_techniques_and_views_and_nothing_of_a_name():
     for text, kind in (
         ("sax lge psir", "late enhancement"), ("molli pre", "T1 mapping"), ("t2 map sax", "T2 mapping"),
@@ -147,7 +165,12 @@ def test_words_tell_techniques_and_views_and_nothing_of_a_name():
         ("cine post perf", ""), ("cine sa b7", ""), ("montag freitag de la plate", ""), ("4d flow", "phase contrast"),
     ):  # fmt: skip
         assert kind_by_words(text) == kind, text
-    for text, view in (("cine lvot", "an outflow-tract view"), ("tf2d 4ch", "a four-chamber view"), ("sax 2ch", "")):
+    for text, view in (
+        ("cine lvot", "an outflow-tract view"),
+        ("tf2d 4ch", "a four-chamber view"),
+        ("sax 2ch", ""),
+        ("kurze achse lvot", ""),
+    ):  # fmt: skip
         assert view_by_words(text) == view, text
 
 

@@ -64,6 +64,47 @@ def test_times_beyond_the_next_r_wave_belong_to_the_next_beat(read, cine):
     np.testing.assert_allclose(stack.frame_times_ms, EVEN, atol=0.1)
 
 
+OWN_RR = (700.0, 800.0, 900.0, 1000.0, 850.0)
+
+
+@pytest.mark.parametrize(
+    ("beats", "first", "said"),
+    [
+        (1.0, lambda k: 4, "matched by phase"), (2.0, lambda k: 0, "2.0 heart beats"),
+        (1.5, lambda k: 0, "1.5 heart beats"), (2.0, lambda k: 120_000 * k, "start of the scan"),
+    ],
+)  # fmt: skip
+def test_every_slice_is_judged_by_the_beat_of_its_own_breath_hold(
+    tmp_path, cine, oblique, dicom_cine, save_dicom, beats, first, said
+):
+    longer = np.concatenate([cine, cine])[: round(beats * T)]
+    datasets = dicom_cine(longer, oblique, rr_ms=np.array(OWN_RR), one_series=True)
+    for number, dataset in enumerate(datasets):
+        k, t = divmod(number, len(longer))
+        dataset.TriggerTime = round(OWN_RR[k] / T * (first(k) + t), 3)
+    stack = read_cine(save_dicom(tmp_path / "d", datasets))
+    np.testing.assert_array_equal(stack.frames, np.roll(cine, first(0), axis=0))
+    np.testing.assert_allclose(stack.frame_times_ms, 85.0 * np.arange(T), atol=0.1)
+    assert any(said in w for w in stack.warnings)
+
+
+def test_one_slice_of_two_beats_gives_its_first(tmp_path, cine, oblique, dicom_cine, save_dicom):
+    twice = np.concatenate([cine, cine + np.uint16(50)])
+    datasets = dicom_cine(twice, oblique, rr_ms=2 * RR_MS, keep=lambda k, t: t < T or k == 2, one_series=True)
+    for dataset in datasets:
+        dataset.NominalInterval = RR_MS
+    stack = read_cine(save_dicom(tmp_path / "d", datasets))
+    np.testing.assert_array_equal(stack.frames, cine)
+    assert any("2.0 heart beats" in w for w in stack.warnings)
+
+
+def test_images_before_the_r_wave_are_the_end_of_the_beat(read, cine):
+    stack = read(clock(lambda k, t: 90 * t if t < 8 else 90 * (t - T)))
+    np.testing.assert_array_equal(stack.frames, cine)
+    np.testing.assert_allclose(stack.frame_times_ms, EVEN, atol=0.1)
+    assert any(f"{2 * D} images were taken before the R wave" in w for w in stack.warnings)
+
+
 def test_of_two_beats_the_first_is_used(tmp_path, cine, oblique, dicom_cine, save_dicom):
     twice = np.concatenate([cine, cine + np.uint16(50)])
     datasets = dicom_cine(twice, oblique, rr_ms=2 * RR_MS)

@@ -49,6 +49,14 @@ def test_exporters_differ_and_the_cine_is_the_same(tmp_path, cine, oblique, dico
     np.testing.assert_allclose(found.ijk_to_ras, oblique, atol=1e-4)
 
 
+def test_bright_and_dark_exchanged_are_turned_back(tmp_path, cine, oblique, dicom_cine, save_dicom):
+    datasets = dicom_cine(4095 - cine, oblique)
+    _change(PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11)(datasets, cine.shape[1])
+    found = read_cine(save_dicom(tmp_path / "d", datasets))
+    np.testing.assert_array_equal(found.frames, cine)
+    assert any("MONOCHROME1" in w for w in found.warnings)
+
+
 def test_a_table_of_contents_beside_the_images_is_no_image(tmp_path, cine, oblique, dicom_cine, save_dicom):
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian

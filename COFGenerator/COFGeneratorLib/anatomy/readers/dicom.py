@@ -136,7 +136,11 @@ def _frames(dataset: "Dataset", name: str, n_bytes: int, refused: Refused) -> It
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if count > max(len(per_frame), MAX_FRAMES):  # a plain multi-frame file has one place for all
         raise ValueError("more frames than places")
-    person, study = (digest(str(dataset.get(keyword) or "")) for keyword in ("PatientID", "StudyInstanceUID"))
+    number, birth, called, study = (
+        digest(str(dataset.get(keyword) or "").strip())
+        for keyword in ("PatientID", "PatientBirthDate", "PatientName", "StudyInstanceUID")
+    )
+    inverted = str(dataset.get("PhotometricInterpretation") or "").strip().upper() == "MONOCHROME1"
     known: dict[str, Series] = {}
     for index in range(count):
         own = per_frame[index] if index < len(per_frame) else None
@@ -148,6 +152,7 @@ def _frames(dataset: "Dataset", name: str, n_bytes: int, refused: Refused) -> It
             continue
         slope = fields.number(groups, "PixelValueTransformationSequence", "RescaleSlope", "RescaleSlope")
         shift = fields.number(groups, "PixelValueTransformationSequence", "RescaleIntercept", "RescaleIntercept")
+        slope, shift = slope if np.isfinite(slope) and slope != 0 else 1.0, float(np.nan_to_num(shift))
         series = _series(dataset, groups)
         yield Image(
             name=name,
@@ -155,16 +160,24 @@ def _frames(dataset: "Dataset", name: str, n_bytes: int, refused: Refused) -> It
             shape=(rows, columns),
             to_lps=to_lps,
             series=known.setdefault(f"{series.part} {series.settings}", series),
-            person=person,
+            person=(number, birth, called),
             study=study,
             clocks=_clocks(groups, index),
             rr_ms=fields.interval_ms(groups),
             compressed=compressed,
-            slope=slope if np.isfinite(slope) and slope != 0 else 1.0,
-            intercept=float(np.nan_to_num(shift)),
+            slope=-slope if inverted else slope,
+            intercept=shift + (slope * _brightest(dataset) if inverted else 0.0),
+            inverted=inverted,
             scaled=fields.cosines_off(groups),
             uid=digest(str(dataset.get("SOPInstanceUID") or "")) if count == 1 else "",
         )
+
+
+def _brightest(dataset: "Dataset") -> float:
+    """Return the stored number that black has where bright and dark are exchanged (MONOCHROME1)."""
+    if int(dataset.get("PixelRepresentation", 0) or 0):
+        return -1.0
+    return 2.0 ** int(dataset.get("BitsStored", 0) or dataset.get("BitsAllocated", 16) or 16) - 1.0
 
 
 def _series(dataset: "Dataset", groups: "list[Dataset]") -> Series:

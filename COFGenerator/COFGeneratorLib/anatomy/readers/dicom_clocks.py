@@ -22,6 +22,8 @@ USUAL_RR_MS = 900.0
 LONGEST_BEAT = 1.25
 """Of the stated R–R, how much images may cover and still be of one beat: the heart was slower then."""
 DIFFERS = 1.07
+ODD_RR = (0.6, 1.6)
+"""Of the usual R–R, what a slice may state as its own; beyond that its trigger was misread."""
 SHORTEST_INVERSION_MS = 20.0
 LONG_RR_MS = 1500.0
 """A beat of less than 40 a minute, where no R–R is stated, may well be two."""
@@ -182,24 +184,27 @@ def _by_time(planes: Planes, clock: str, name: str, warnings: list[str]) -> Plan
         )
     elif from_scan and starts.max() > SAME_TIME_MS:
         warnings.append(f"{name} say nothing of the R wave; the first image of each slice is taken for it, a guess.")
-    out, beats = [], 0
+    several_beats = known and length * factor > LONGEST_BEAT * rr_ms
+    out, beats, early = [], 1.0, 0
     for plane in planes:
         times = _values(plane, clock) * factor
         if not np.isfinite(times).all():
             out.append([replace(im, trigger_ms=np.nan, order=im.clocks.instance) for im in plane])
             continue
+        own_rr = _own_rr_ms(plane, cycle)
         times = times - times.min() if from_scan else times
-        wraps = known and not from_scan and times.max() > 1.02 * rr_ms and np.ptp(times) < rr_ms
-        own = times % rr_ms if wraps and len(plane) > 1 else times
-        first = (
-            own < own.min() + cycle - SAME_TIME_MS
-            if known and length * factor > LONGEST_BEAT * rr_ms
-            else own >= own.min()
-        )
-        beats += int((~first).any())
-        out.append([replace(im, trigger_ms=float(t)) for im, t, good in zip(plane, own, first, strict=True) if good])
-    if beats:
-        warnings.append(f"The images cover {length * factor / rr_ms:.1f} heart beats; the first is used.")
+        if not from_scan and len(plane) > 1 and np.ptp(times) < own_rr:
+            early += int((times < -SAME_TIME_MS).sum())
+            times = times % own_rr if times.min() < -SAME_TIME_MS or (known and times.max() > 1.02 * own_rr) else times
+        covered = _covered(times) / own_rr
+        again = covered > LONGEST_BEAT and (several_beats or (known and len(plane) > LONGEST_BEAT * many))
+        kept = times < times.min() + own_rr - SAME_TIME_MS if again else np.ones(len(times), bool)
+        beats = max(beats, covered) if not kept.all() else beats
+        out.append([replace(im, trigger_ms=float(t)) for im, t, good in zip(plane, times, kept, strict=True) if good])
+    if early:
+        warnings.append(f"{early} images were taken before the R wave; they are the end of the beat.")
+    if beats > 1.0:
+        warnings.append(f"The images cover {beats:.1f} heart beats; the first is used.")
     elif known and many >= LEAST_PHASES and length * factor > DIFFERS * rr_ms:
         warnings.append(
             f"The images cover {length * factor:.0f} ms, more than the stated R–R interval of {rr_ms:.0f} ms; the "
@@ -216,6 +221,19 @@ def _by_time(planes: Planes, clock: str, name: str, warnings: list[str]) -> Plan
             "of the beat was not recorded."
         )
     return out
+
+
+def _own_rr_ms(plane: list[Image], usual_ms: float) -> float:
+    """Return the R–R of one slice, whose breath-hold may have had another heart rate; the usual one where it is odd."""
+    stated = [im.rr_ms for im in plane if np.isfinite(im.rr_ms)]
+    own = float(np.median(stated)) if stated else usual_ms
+    return own if ODD_RR[0] <= own / usual_ms <= ODD_RR[1] else usual_ms
+
+
+def _covered(times: np.ndarray) -> float:
+    """Return the length of time that images of one slice stand for: from the first to the last, and one step more."""
+    count = len(np.unique(times))
+    return float(np.ptp(times)) * count / (count - 1) if count > 1 else 0.0
 
 
 def _unit(length: float, many: float, rr_ms: float) -> tuple[float, str] | None:

@@ -16,13 +16,14 @@ MOST_SCALED, MOST_SKEWED = 0.1, 0.03
 OFF, EXACT = 5e-3, 1e-6
 """How far they may be off without a word, and without being touched."""
 TAGS: list[str | int] = [
-    "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "BodyPartExamined", "PatientID", "StudyInstanceUID",
-    "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "InstanceNumber",
-    "ComplexImageComponent", "TriggerTime", "NominalInterval", "HeartRate", "TemporalPositionIdentifier",
-    "NominalPercentageOfCardiacPhase", "FrameReferenceTime", "AcquisitionTime", "InversionTime", "EchoTime",
-    "RepetitionTime", "FlipAngle", "ContrastBolusAgent", "ImagePositionPatient", "ImageOrientationPatient",
-    "PixelSpacing", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "RescaleSlope", "RescaleIntercept",
-    "BitsAllocated", "CardiacRRIntervalSpecified", "SharedFunctionalGroupsSequence",
+    "SOPClassUID", "SOPInstanceUID", "ImageType", "Modality", "BodyPartExamined", "PatientID", "PatientName",
+    "PatientBirthDate", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription",
+    "ProtocolName", "SequenceName", "InstanceNumber", "ComplexImageComponent", "TriggerTime", "NominalInterval",
+    "HeartRate", "TemporalPositionIdentifier", "NominalPercentageOfCardiacPhase", "FrameReferenceTime",
+    "AcquisitionTime", "InversionTime", "EchoTime", "RepetitionTime", "FlipAngle", "ContrastBolusAgent",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SamplesPerPixel",
+    "NumberOfFrames", "RescaleSlope", "RescaleIntercept", "BitsAllocated", "BitsStored", "PixelRepresentation",
+    "PhotometricInterpretation", "CardiacRRIntervalSpecified", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence", 0x00430010, 0x0043102F,
 ]  # fmt: skip
 MAGNITUDE, REAL, IMAGINARY, VELOCITY = "magnitude", "real part", "imaginary part", "phase-contrast (velocity)"
@@ -30,6 +31,7 @@ TAGGING, PERFUSION, LATE = "tagging", "perfusion", "late enhancement"
 INVERTED = f"{LATE} or other images with an inversion pulse"
 T1_MAPPING, T2_MAPPING, PHASE_CONTRAST = "T1 mapping", "T2 mapping", "phase contrast"
 STRAIN = "displacement or strain encoding"
+MOSAIC = "a mosaic of several slices in one picture"
 _KINDS = (
     (TAGGING, r"\btag(s|ged|ging)?\b|\bc?spamm\b|\btag grid"),
     (STRAIN, r"\bdense\b|\bf?senc\b"),
@@ -38,6 +40,7 @@ _KINDS = (
     (LATE, r"\bp?lge\b|\blate (gad|enh)|delayed|\bpsir\b|\bviab|\bmde\b"),
     (T1_MAPPING, r"molli\b|\bsasha\b|\bt1 ?map|\becv\b"),
     (T2_MAPPING, r"\bt2 ?(\*|star|map)"),
+    (MOSAIC, r"\bmosaic\b"),
     ("a localiser", r"locali[sz]er|\bloc\b|\bscout|\bsurvey\b"),
 )
 _VIEWS = (
@@ -47,7 +50,7 @@ _VIEWS = (
     ("a four-chamber view", r"\b4 ?ch|\bfour chamber"),
     ("a long-axis view", r"\b(v|h)?lax\b|long axis"),
 )
-_MOVES = (TAGGING, STRAIN, PHASE_CONTRAST)
+_MOVES = (TAGGING, STRAIN, PHASE_CONTRAST, MOSAIC)
 """What is acquired as a cine, and so may be called one."""
 _GE_PARTS = {1: VELOCITY, 2: REAL, 3: IMAGINARY}
 """Raw data types of GE's private element (0043,102F), where its image type is the same for all."""
@@ -215,6 +218,6 @@ def kind_by_words(text: str) -> str:
 
 def view_by_words(text: str) -> str:
     """Name the long-axis view that a description tells, or ""."""
-    if re.search(r"\bsax?\b|short", text):
+    if re.search(r"\bsax?\b|short|kurz|petit axe|eje corto|asse corto|korte as", text):
         return ""
     return next((view for view, pattern in _VIEWS if re.search(pattern, text)), "")

@@ -74,13 +74,14 @@ class Image:
         shape: (rows, columns), after turning.
         to_lps: (4, 4) pixel (i, j, 0, 1) → LPS mm, after turning; the third column is the unit normal.
         series: What it belongs to.
-        person, study: Digests, to tell two apart.
+        person, study: Digests, to tell two apart; of a person number, date of birth and name.
         clocks: When it was taken, as stated.
         rr_ms: R–R interval, NaN where not stated.
         trigger_ms: Time from the R wave, once the clocks were judged; NaN where unknown.
         order: What sorts the images of one place.
         compressed: Whether its pixels are.
         slope, intercept: Stored number to intensity.
+        inverted: Whether it is stored with bright and dark exchanged.
         scaled: Whether its direction cosines had to be brought to unit length or right angles.
         uid: Digest of its own UID, by which contours name it; "" of a frame of a multi-frame file.
         turn: Whether the stored pixels are transposed, then reversed along rows, then along columns.
@@ -91,13 +92,14 @@ class Image:
     shape: tuple[int, int]
     to_lps: np.ndarray
     series: Series
-    person: str
+    person: tuple[str, str, str]
     study: str
     clocks: Clocks
     rr_ms: float
     compressed: bool
     slope: float
     intercept: float
+    inverted: bool = False
     scaled: bool = False
     trigger_ms: float = np.nan
     order: float = 0.0

@@ -29,7 +29,11 @@ def read_pixels(source: Folder | Zip, images: list[Image]) -> list[np.ndarray]:
             try:
                 found = list(iter_pixels(BytesIO(content), indices=[images[n].index for n in numbers]))
             except Exception:  # no decoder in pydicom, or damaged
-                found = _by_gdcm(content, first, [images[n].index for n in numbers]) if first.compressed else []
+                found = (
+                    _by_gdcm(content, first, [images[n].index for n in numbers])
+                    if first.compressed and not first.inverted
+                    else []
+                )
         for number, pixels in zip(numbers, found, strict=False):
             if pixels.shape == first.stored_shape:
                 image = images[number]

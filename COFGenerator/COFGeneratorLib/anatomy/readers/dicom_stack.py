@@ -137,6 +137,8 @@ def read_dicom(source: Folder | Zip, series: str | None = None) -> DicomCine:
         warnings.append(
             "The direction cosines of the images are not of unit length or at right angles, and are brought to it."
         )
+    if any(im.inverted for im in acquisition.images):
+        warnings.append("The images are stored with bright and dark exchanged (MONOCHROME1), and are turned back.")
     axes = usual_axes(acquisition.images)
     turned = [turned_alike(image, axes) for image in acquisition.images]
     several = sum(im.turn != UNTURNED for im in turned)

@@ -75,8 +75,10 @@ def judged(images: list[Image], refused: Refused) -> list[tuple[Acquisition, str
 
 
 def _one_study(images: list[Image]) -> None:
+    numbers, births, names = ({im.person[n] for im in images} - {""} for n in range(3))
     for what, found in (
-        ("patient", {im.person for im in images} - {""}),
+        ("patient", numbers or names),  # names are spelt in several ways, and count where there is no number
+        ("patient", births),
         ("study", {im.study for im in images} - {""}),
     ):
         if len(found) > 1:
