@@ -163,6 +163,54 @@ def test_aecg_takes_the_longest_of_several_sets_of_all_leads(tmp_path, a_signal)
     _like(_read(tmp_path, both), a_signal)
 
 
+def _sets(text):
+    """Return an aECG up to its first set of sequences, the set's time, its leads, and what follows."""
+    found = re.search(r"<sequenceSet>(.*?)</sequenceSet>", text, re.DOTALL)
+    time, *leads = re.findall(r"<component>.*?</component>", found.group(1), re.DOTALL)
+    return text[: found.start()], time, leads, text[found.end() :]
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_aecg_s_derived_beat_is_never_the_rhythm_though_it_holds_more_leads(tmp_path, a_signal, split):
+    before, time, leads, after = _sets(aecg_text(a_signal, 500.0))
+    if split:
+        sets = "</component><component>".join(f"<sequenceSet>{time}{lead}</sequenceSet>" for lead in leads)
+    else:
+        kept = [lead for lead in leads if not re.search(r"LEAD_(III|AVR|AVL|AVF)", lead)]
+        sets = f"<sequenceSet>{time}{''.join(kept)}</sequenceSet>"
+    (tmp_path / "a.xml").write_text(before + sets + after)
+    record = read_ecg(tmp_path / "a.xml")
+    assert record.signal_mv.shape == a_signal.shape
+    np.testing.assert_allclose(record.signal_mv, a_signal, atol=1e-4)
+
+
+def test_aecg_of_representative_beats_alone_is_refused(tmp_path, a_signal):
+    text = aecg_text(a_signal, 500.0, derived=False).replace('code="RHYTHM"', 'code="REPRESENTATIVE_BEAT"')
+    (tmp_path / "a.xml").write_text(text)
+    with pytest.raises(EcgError, match="rhythm series is expected; found none"):
+        read_ecg(tmp_path / "a.xml")
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("µs", 1e6), ("μs", 1e6), ("us", 1e6), ("ns", 1e9), ("ms", 1e3)])
+def test_aecg_steps_in_any_unit_of_time(tmp_path, a_signal, unit, factor):
+    text = aecg_text(a_signal, 500.0).replace('value="0.002" unit="s"', f'value="{0.002 * factor:g}" unit="{unit}"')
+    (tmp_path / "a.xml").write_text(text, encoding="utf-8")
+    assert read_ecg(tmp_path / "a.xml").fs_hz == 500.0
+
+
+@pytest.mark.parametrize(("unit", "value"), [("V", 5e-6), ("mV/LSB", 5e-3), ("nVperLsb", 5000.0), ("uV per LSB", 5)])
+def test_cardiosoft_resolution_in_any_unit_of_voltage(tmp_path, a_signal, unit, value):
+    text = cardiosoft_text(a_signal, 500.0).replace('"uVperLsb">5<', f'"{unit}">{value}<')
+    (tmp_path / "a.xml").write_text(text)
+    np.testing.assert_allclose(read_ecg(tmp_path / "a.xml").signal_mv, a_signal, atol=1e-4)
+
+
+@pytest.mark.parametrize("unit", ["microvolt", "uV", "µV"])
+def test_muse_units_in_any_spelling(tmp_path, a_signal, unit):
+    (tmp_path / "a.xml").write_text(muse_text(a_signal, 500.0).replace("MICROVOLTS", unit), encoding="latin-1")
+    np.testing.assert_allclose(read_ecg(tmp_path / "a.xml").signal_mv, a_signal, atol=6e-3)
+
+
 def test_aecg_origin_and_scale_may_have_other_units(tmp_path, a_signal):
     text = aecg_text(a_signal, 500.0).replace('<scale value="5" unit="uV"/>', '<scale value="5000" unit="nV"/>')
     _like(

@@ -24,6 +24,8 @@ from COFTrainingLib.cohort.splits import SPLITS, SplitRule
 
 MANIFEST = "cohort.jsonl"
 FORMAT, FORMAT_VERSION = "chainofflow-cohort", 1
+MOST_DIGITS = 100
+"""Of a whole number in a manifest; seeds and codes have some ten."""
 KINDS = ("phantom", "table", "ukbiobank", "acdc", "mnms")
 ECGS = ("recorded", "synthesised", "none")
 """Where the ECGs of a cohort are from: the subjects' own (a phantom's are), made to fit each heart's measured function,
@@ -194,7 +196,7 @@ def read_cohort(path: Path | str) -> Cohort:
 
 def _row(line: str, number: int, manifest: Path) -> Any:
     try:
-        row = json.loads(line)
+        row = json.loads(line, parse_int=_whole_number)
         if "\\u" in line:  # half of an escaped pair is no character, and cannot be written
             json.dumps(row, ensure_ascii=False).encode()
         return row
@@ -203,6 +205,13 @@ def _row(line: str, number: int, manifest: Path) -> Any:
             f"Every line of a manifest is a JSON object; line {number} of {manifest} is none ({error}). It was cut "
             "short or edited: make it again with `cof cohort import` or `cof cohort synthesize`."
         ) from error
+
+
+def _whole_number(digits: str) -> int:
+    """Return a whole number of a manifest; one that no float can hold would break arithmetic far from here."""
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def write_cohort(cohort: Cohort) -> Path:

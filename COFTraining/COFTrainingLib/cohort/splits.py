@@ -29,7 +29,7 @@ class SplitRule:
 
     def __post_init__(self) -> None:
         shares = (self.train, self.valid, self.test)
-        if min(shares) < 0 or abs(sum(shares) - 1.0) > 1e-6:
+        if not (min(shares) >= 0 and abs(sum(shares) - 1.0) <= 1e-6):  # also of NaN
             raise CohortError(
                 f"Shares of train, valid and test must be at least 0 and add up to 1; found {shares}. "
                 "Give three numbers, e.g. 0.8,0.1,0.1."

@@ -4,19 +4,29 @@ The rhythm series is read (not the derived representative beat): a time sequence
 the rate, each lead is an ``SLIST_PQ`` with origin, scale and digits.
 """
 
+import unicodedata
 from collections.abc import Callable
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from COFGeneratorLib.ecg.readers.leads import lead_name
-from COFGeneratorLib.ecg.readers.source import MAX_VALUES, RawEcg, Source, check_count, measurements, number, unit_mv
+from COFGeneratorLib.ecg.readers.source import (
+    LONGEST_NAME,
+    MAX_VALUES,
+    RawEcg,
+    Source,
+    check_count,
+    measurements,
+    number,
+    unit_mv,
+)
 from COFGeneratorLib.ecg.readers.xml_tree import parse
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "aecg"
 MOST_SETS = 256
-_UNITS_S = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6}
+_UNITS_S = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 1e-3, "us": 1e-6, "μs": 1e-6, "ns": 1e-9}
 """Without a unit: seconds, as the standard's."""
 _STATED = {
     "MDC_ECG_HEART_RATE": "hr_bpm",
@@ -40,9 +50,10 @@ def read(source: Source) -> RawEcg:
         EcgError: If there is no rhythm, or its numbers are damaged.
     """
     root = parse(source.data)
-    series = list(root.iter("series"))
+    series = [one for one in root.iter("series") if "BEAT" not in _code(one)]
     rhythm = [one for one in series if _code(one) in ("RHYTHM", "")] or series
-    sets = [found for one in rhythm for found in one.iter("sequenceSet")]
+    beats = {id(inner) for derived in root.iter("derivedSeries") for inner in derived.iter("sequenceSet")}
+    sets = [found for one in rhythm for found in one.iter("sequenceSet") if id(found) not in beats]
     if not sets:
         raise EcgError("An annotated ECG with a rhythm series is expected; found none. Export it with waveforms.")
     if len(sets) > MOST_SETS:
@@ -117,7 +128,7 @@ def _quantity(element: Element | None, unit: Callable[[str], float | None]) -> f
 
 
 def _seconds(unit: str) -> float | None:
-    return _UNITS_S.get(unit.strip().lower())
+    return _UNITS_S.get(unicodedata.normalize("NFKC", unit[:LONGEST_NAME]).strip().lower())  # µ becomes μ
 
 
 def _samples(value: Element) -> np.ndarray:

@@ -5,11 +5,21 @@ a full disclosure of few leads (``FullDisclosure``, samples interleaved by lead)
 others are told apart and used only where they do as well.
 """
 
+import re
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from COFGeneratorLib.ecg.readers.source import MAX_VALUES, RawEcg, Source, check_count, measurements, number
+from COFGeneratorLib.ecg.readers.source import (
+    LONGEST_NAME,
+    MAX_VALUES,
+    RawEcg,
+    Source,
+    check_count,
+    measurements,
+    number,
+    unit_mv,
+)
 from COFGeneratorLib.ecg.readers.xml_tree import parse, text_of
 from COFGeneratorLib.errors import EcgError
 
@@ -71,15 +81,13 @@ def _disclosed(part: Element) -> list[tuple[str, np.ndarray]]:
 
 
 def _resolution_mv(element: Element | None) -> float:
-    value = number(element.text if element is not None else None, 1e-6, 1e6)
+    value = number(element.text if element is not None else None, 1e-9, 1e6)
     if element is None or value is None:
         raise EcgError("The resolution (µV per LSB) must be stated; found none. Export the file again.")
-    unit = (element.get("units") or "uVperLsb").lower()
-    if unit.startswith("mv"):
-        return value
-    if unit.startswith("nv"):
-        return value * 1e-6
-    return value * 1e-3
+    unit = unit_mv(re.split(r"[\s/]|per", (element.get("units") or "uVperLsb")[:LONGEST_NAME], maxsplit=1)[0])
+    if unit is None:
+        raise EcgError("The resolution must be in µV, mV or V per step; found another unit. Export the file again.")
+    return value * unit
 
 
 def _stated(root: Element) -> dict[str, float]:

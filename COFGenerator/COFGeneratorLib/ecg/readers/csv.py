@@ -10,12 +10,15 @@
 Lines that begin with ``#`` may state ``fs_hz`` and ``unit`` (``mV``, the default, ``uV`` or ``V``); other comments are
 ignored. The first other line names the columns in any order and spelling, in quotes or not. A unit may also stand
 beside a name, ``V1 (uV)``, or below it in a line of units, as ``rdsamp`` and the PhysioBank ATM write. A column of time
-(``time_s``, ``time_ms``, ``time``, ``t``, ``Elapsed time``) may state the rate instead of ``fs_hz``. ``-`` is a missing
-sample. Comma, semicolon (then a decimal comma is allowed) or tab separate the columns; text is UTF-8, UTF-16 or
-Latin-1. A table of twelve numbers a line without names is an array: see ``matlab.from_array``.
+(``time_s``, ``time_ms``, ``time``, ``t``, ``Elapsed time``, ``Zeit [s]``) may state the rate instead of ``fs_hz``.
+``-``, ``NA`` or nothing is a missing sample. Comma, semicolon, tab, bar or blanks separate the columns; all but the
+comma, and quotes, allow a decimal comma. Lines before the names are passed over. Text is UTF-8, UTF-16 or Latin-1. A
+table of twelve numbers a line without names is an array: see ``matlab.from_array``.
 """
 
+import csv
 import re
+from itertools import product
 
 import numpy as np
 
@@ -26,24 +29,33 @@ from COFGeneratorLib.errors import EcgError
 
 FORMAT = "csv"
 MOST_ROWS, MOST_COLUMNS = 600_000, 1024
-_TIME = {"time": 1.0, "t": 1.0, "times": 1.0, "timesec": 1.0, "seconds": 1.0, "ts": 1.0, "timems": 1e-3, "ms": 1e-3,
-         "elapsedtime": 1.0, "elapsedtimes": 1.0, "elapsedtimems": 1e-3}  # fmt: skip
-_SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "second": 1.0, "ms": 1e-3, "msec": 1e-3, "milliseconds": 1e-3}
-_CLOCK = re.compile(r"\[?(?:(\d{1,2}):)?(\d{1,4}):(\d{1,2}(?:\.\d{1,9})?)(?:\s[^\]]{1,20})?\]?")
+MOST_LINES_BEFORE = 40
+"""Lines that may stand above the names of the leads."""
+_SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "second": 1.0, "sek": 1.0,
+            "ms": 1e-3, "msec": 1e-3, "milliseconds": 1e-3, "us": 1e-6}  # fmt: skip
+_TIME_WORDS = ("time", "t", "elapsedtime", "timestamp", "zeit", "temps", "tiempo", "tempo", "tijd", "tid")
+_TIME = dict.fromkeys(_TIME_WORDS, 1.0) | {"seconds": 1.0, "ms": 1e-3}
+_TIME |= {word + unit: factor for word, (unit, factor) in product(_TIME_WORDS, _SECONDS.items())}
+_RATES = {"fshz", "fs", "samplingratehz", "samplingrate", "samplerate", "frequency", "samplingfrequency", "abtastrate",
+          "samplefrequency", "samplingfrequencyhz"}  # fmt: skip
+_MISSING = re.compile(r"(?<![\w.+-])(?:n/?a|null|none|missing)(?![\w.+-])", re.IGNORECASE)
+_CLOCK = re.compile(r"\[?(?:\d{4}-\d\d-\d\d[T ])?(?:(\d{1,2}):)?(\d{1,4}):(\d{1,2}(?:\.\d{1,9})?)(?:\s[^\]]{1,20})?\]?")
 _QUOTES = " \t\"'"
+_SEPARATORS = "\t;,|"
+_WORD = re.compile(r"[NnMm]")
 
 
 def matches(source: Source) -> bool:
     """Tell by a header line that names at least two leads, or by numbers alone; binary files have NUL bytes."""
     if source.data[:2] not in (b"\xff\xfe", b"\xfe\xff") and b"\x00" in source.data[:16384]:
         return False
-    lines = _content(source.head_text(16384))[:40]
+    lines = _content(source.head_text(16384))[:MOST_LINES_BEFORE]
     if not lines:
         return False
     if lines[0].count(_separator(lines[0])) >= MOST_COLUMNS:
         return False
     cells = _split(lines[0], _separator(lines[0]))
-    if sum(lead_name(_spelt(name)[0]) is not None for name in cells) >= 2 or _single_lead(lines):
+    if _names_leads(lines[0]) or _single_lead(lines):
         return True
     return len(cells) >= 8 and all(number(cell) is not None for cell in cells)
 
@@ -60,13 +72,13 @@ def read(source: Source) -> RawEcg:
     separator = _separator(body[0])
     names = _split(body[0], separator)
     told = source.told
-    if _single_lead(body[:40]):
+    if _single_lead(body[:MOST_LINES_BEFORE]):
         raise EcgError("Twelve standard leads are needed; found a single one, as watches record. Use a 12-lead ECG.")
     if all(number(name) is not None for name in names):
         return _without_names(body, separator, comments, told)
-    second = _split(body[1], separator) if len(body) > 1 else []
+    second = [cell.strip("()[]") for cell in _split(body[1], separator)] if len(body) > 1 else []
     units = second if len(second) == len(names) and _are_units(second) else []
-    body = body[2 if units else 1 :]
+    body, separator = _unquoted(body[2 if units else 1 :], separator)
     check_count(len(names) * len(body))
 
     default = unit_mv(told.unit) if told.unit else None
@@ -82,7 +94,8 @@ def read(source: Source) -> RawEcg:
     timed = next((i for i, name in enumerate(names) if _letters(name) in _TIME), None)
     time = None
     if timed is not None and not told.rate_hz:
-        step = _SECONDS.get(_letters(units[timed]), 1.0) if units else _TIME[_letters(names[timed])]
+        stated = _TIME[_letters(names[timed])]
+        step = _SECONDS.get(_letters(units[timed]), stated) if units else stated
         time = step * _times(body, separator, timed)
     raw.fs_hz = told.rate_hz or _rate(comments, time)
     return raw
@@ -118,17 +131,35 @@ def _lines(text: str) -> list[str]:
 
 
 def _content(text: str) -> list[str]:
-    return [line for line in _lines(text) if line.strip() and not line.lstrip().startswith("#")]
+    """Return the lines of the table from its names on; columns that blanks separate are separated by tabs then."""
+    lines = [line for line in _lines(text) if line.strip() and not line.lstrip().startswith("#")]
+    begin = next((n for n, line in enumerate(lines[:MOST_LINES_BEFORE]) if _names_leads(line)), 0)
+    lines = lines[begin:]
+    if lines and not any(separator in lines[0] for separator in _SEPARATORS):
+        lines = ["\t".join(line.split()) for line in lines]
+    return lines
+
+
+def _names_leads(line: str) -> bool:
+    """Tell a line that names at least two leads."""
+    if len(line) > MOST_COLUMNS * LONGEST_NAME:
+        return False
+    separator = _separator(line) if any(one in line for one in _SEPARATORS) else None
+    cells = line.split() if separator is None else _split(line, separator)
+    if all(number(cell) is not None for cell in cells):  # 1, 2, 3 may be names of leads, and samples
+        return False
+    return sum(lead_name(_spelt(name)[0]) is not None for name in cells[:MOST_COLUMNS]) >= 2
 
 
 def _comments(text: str) -> dict[str, str]:
-    """Return what the comments before the table state, by key."""
+    """Return what the comments, and other lines, before the table state, by key in letters."""
     found: dict[str, str] = {}
-    for line in _lines(text):
-        if line.strip() and not line.lstrip().startswith("#"):
+    for count, line in enumerate(_lines(text)):
+        plain = line.strip() and not line.lstrip().startswith("#")
+        if plain and (_names_leads(line) or count >= MOST_LINES_BEFORE):
             break
-        key, _, value = line.lstrip("# \t").partition(":" if ":" in line else "=")
-        found[key.strip().lower()] = value.strip()
+        parts = re.split(r"[:=]" if not plain else r"[:=;,\t]", line.lstrip("# \t")[:4000], maxsplit=1)
+        found[_letters(parts[0])] = parts[-1].strip(_QUOTES + ";,") if len(parts) > 1 else ""
     return found
 
 
@@ -139,7 +170,8 @@ def _single_lead(lines: list[str]) -> bool:
 
 
 def _letters(name: str) -> str:
-    return "".join(letter for letter in name[:LONGEST_NAME].lower() if letter.isascii() and letter.isalpha())
+    plain = name[:LONGEST_NAME].lower().replace("µ", "u").replace("μ", "u")
+    return "".join(letter for letter in plain if letter.isascii() and letter.isalpha())
 
 
 def _spelt(name: str) -> tuple[str, float | None]:
@@ -160,6 +192,13 @@ def _are_units(cells: list[str]) -> bool:
     return not any(number(cell) is not None for cell in cells) and any(unit_mv(cell) for cell in cells)
 
 
+def _unquoted(body: list[str], separator: str) -> tuple[list[str], str]:
+    """Return rows without the quotes that spreadsheets put around decimal commas, and what separates them then."""
+    if separator != "," or not body or '"' not in body[0]:
+        return body, separator
+    return [";".join(cells) for cells in csv.reader(body, strict=True)], ";"
+
+
 def _text(data: bytes) -> str:
     for encoding in ("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "latin-1"):
         try:
@@ -170,7 +209,7 @@ def _text(data: bytes) -> str:
 
 
 def _separator(header: str) -> str:
-    return max("\t;,", key=header.count)
+    return max(_SEPARATORS, key=header.count)
 
 
 def _split(line: str, separator: str) -> list[str]:
@@ -188,10 +227,13 @@ def _numbers(body: list[str], separator: str, columns: int, wanted: list[int]) -
     if separator != ",":
         body = [line.replace(",", ".") for line in body]
     body = [line.replace('"', "").replace("'", "") if '"' in line or "'" in line else line for line in body]
-    dash = re.compile(rf"(?:(?<=^)|(?<={separator}))[ \t]*-[ \t]*(?={separator}|$)")
+    body = [_MISSING.sub("nan", line.replace("\u2212", "-")) if not line.isascii() or _WORD.search(line) else line
+            for line in body]  # fmt: skip
+    at = re.escape(separator)
+    dash = re.compile(rf"(?:(?<=^)|(?<={at}))[ \t]*-[ \t]*(?={at}|$)")
     if any(f"-{separator}" in line or line.rstrip().endswith("-") for line in body):
         body = [dash.sub("nan", line) for line in body]
-    empty = re.compile(rf"(?:(?<=^)|(?<={separator})) *(?={separator}|$)")
+    empty = re.compile(rf"(?:(?<=^)|(?<={at})) *(?={at}|$)")
     if any(separator * 2 in line or line[:1] == separator or line[-1:] == separator for line in body):
         body = [empty.sub("nan", line) for line in body]
     try:
@@ -225,10 +267,11 @@ def _unit(text: str) -> float:
 
 
 def _rate(comments: dict[str, str], time: np.ndarray | None) -> float:
-    for key in ("fs_hz", "fs", "sampling_rate_hz", "sampling_rate", "sample_rate", "frequency"):
-        stated = number(comments.get(key, "")[:LONGEST_NAME].lower().removesuffix("hz"), 1e-3)
+    for key in sorted(_RATES & set(comments)):
+        text = comments[key][:LONGEST_NAME].lower().strip()
+        stated = number(text.removesuffix("hz").removesuffix("k"), 1e-3)
         if stated:
-            return stated
+            return 1000.0 * stated if text.endswith("khz") else stated
     if time is None or len(time) < 2:
         raise EcgError(
             "The sampling rate must be stated; found none. Write '# fs_hz: 500', add a column time_s, or state it: "

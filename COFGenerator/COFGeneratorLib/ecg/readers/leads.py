@@ -1,6 +1,7 @@
 """From whatever a file calls its leads to the twelve standard ones."""
 
 import re
+import unicodedata
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _SPELT |= {"d1": "I", "d2": "II", "d3": "III", "di": "I", "dii": "II", "diii": "
 _SPELT |= {"vr": "aVR", "vl": "aVL", "vf": "aVF"}
 _SPELT |= {f"c{k}": f"V{k}" for k in range(1, 7)}
 _NOISE = re.compile(
-    r"\([^)]*\)|\[[^\]]*\]|\b(mdc|ecg|ekg|lead|leads|elec|potl|ableitung|derivation|standard|std|ref)\b"
+    r"\([^)]*\)|\[[^\]]*\]|\b(mdc|ecg|ekg|lead|leads|elec|potl|ableitung|derivation|derivacion|derivazione|derivacao|afleiding|avledning|standard|std|ref)\b"
 )
 SCP_LEADS = {1: "I", 2: "II", 61: "III", 62: "aVR", 63: "aVL", 64: "aVF", **{k + 2: f"V{k}" for k in range(1, 7)}}
 """Codes of SCP-ECG, which ISO/IEEE 11073 (MDC) and DICOM took over."""
@@ -35,8 +36,9 @@ def lead_name(spelt: str) -> tuple[str, float] | None:
         return None
     sign = -1.0 if text.startswith("-") else 1.0
     text = text.split(",")[0]  # "aVR, augmented voltage, right"
+    text = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
     text = _NOISE.sub(" ", re.sub(r"[_\-:./]", " ", text))
-    text = re.sub(r"\b[mµμu]v\b", " ", text)  # a unit beside the name, not "aVR"
+    text = re.sub(r"\b[mμu]v\b", " ", text)  # a unit beside the name, not "aVR"
     name = _SPELT.get("".join(text.split()).removeprefix("lead"))
     return (name, sign) if name else None
 

@@ -7,12 +7,11 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, decode_base64, measurements, number
+from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, decode_base64, measurements, number, unit_mv
 from COFGeneratorLib.ecg.readers.xml_tree import parse, text_of
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "muse"
-_UNITS_MV = {"MICROVOLTS": 1e-3, "UV": 1e-3, "MILLIVOLTS": 1.0, "MV": 1.0, "NANOVOLTS": 1e-6, "VOLTS": 1e3}
 _SIZES = {1: "i1", 2: "<i2", 4: "<i4"}
 
 
@@ -54,7 +53,7 @@ def _samples(lead: Element) -> np.ndarray:
     """Decode one ``LeadData``, (L,) mV."""
     kind = _SIZES.get(int(number(text_of(lead, "LeadSampleSize"), 1, 8) or 2))
     scale = number(text_of(lead, "LeadAmplitudeUnitsPerBit"), 1e-9, 1e9)
-    unit = _UNITS_MV.get((text_of(lead, "LeadAmplitudeUnits") or "MICROVOLTS").upper())
+    unit = unit_mv(text_of(lead, "LeadAmplitudeUnits") or "MICROVOLTS")
     if kind is None or scale is None or unit is None:
         raise EcgError("Each MUSE lead must state sample size, unit and scale; found some missing. Export it again.")
     data = decode_base64(text_of(lead, "WaveFormData") or "")
