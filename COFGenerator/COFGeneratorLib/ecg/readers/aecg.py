@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from COFGeneratorLib.ecg.readers.leads import lead_name
+from COFGeneratorLib.ecg.readers.leads import completed, lead_name
 from COFGeneratorLib.ecg.readers.source import (
     LONGEST_NAME,
     MAX_VALUES,
@@ -88,7 +88,7 @@ def _joined(sets: list[Element]) -> list[Element]:
             found |= _leads(one)
     if len(found) < 8:
         raise EcgError(
-            f"Leads recorded together are needed; found {len(sets)} groups of at most {_rank(best)[0]} leads. "
+            f"Leads recorded together are needed; found {len(sets)} groups of at most {len(_leads(best))} leads. "
             "Export the simultaneous 12-lead rhythm."
         )
     return taken
@@ -110,9 +110,11 @@ def _begin(sequence_set: Element) -> tuple[str, str, str] | None:
 
 
 def _rank(sequence_set: Element) -> tuple[int, int]:
-    """Count the leads of a sequence set and the characters of their digits: several sets may hold all leads."""
+    """Count the leads that a set makes and the characters of their digits: several sets may hold all leads."""
     leads = [one for one in sequence_set.iter("sequence") if lead_name(_code(one))]
-    return len(leads), sum(len(digits.text or "") for one in leads for digits in one.iter("digits"))
+    return completed(_leads(sequence_set)), sum(
+        len(digits.text or "") for one in leads for digits in one.iter("digits")
+    )
 
 
 def _code(element: Element) -> str:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from COFGeneratorLib.dicom_elements import DEEPEST, excess
-from COFGeneratorLib.ecg.readers.leads import SCP_LEADS, lead_name
+from COFGeneratorLib.ecg.readers.leads import SCP_LEADS, completed, lead_name
 from COFGeneratorLib.ecg.readers.source import RawEcg, Source, check_count, measurements, number, unit_mv
+from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.errors import EcgError
 
 if TYPE_CHECKING:
@@ -68,18 +69,44 @@ def read(source: Source) -> RawEcg:
                 "Export the 12-lead ECG object."
             )
         little = getattr(dataset, "original_encoding", (False, True))[1] is not False
-        best = max(groups, key=_rank)
-        raw = _group(best, little)
+        taken = _together(groups)
+        raw = _group(taken[0], little)
+        for other in taken[1:]:
+            for name, values in _group(other, little).signals_mv.items():
+                raw.add(name, values)
         raw.stated = _stated(dataset.get("WaveformAnnotationSequence") or [])
-    if len(groups) > 1:
+    if len(taken) > 1:
+        raw.warnings.append(f"Leads recorded together lie in {len(taken)} parts of the object and were joined.")
+    elif len(groups) > 1:
         raw.warnings.append(f"The object holds {len(groups)} recordings; the longest with the most leads was taken.")
     return raw
 
 
-def _rank(group: "Dataset") -> tuple[int, float]:
-    names = {_lead(channel) for channel in group.get("ChannelDefinitionSequence") or []} - {""}
+def _together(groups: "list[Dataset]") -> "list[Dataset]":
+    """Return the group with the rhythm, and those that hold the leads it lacks, if they state that they began at once.
+
+    Leads of the printed strips follow one another in time: theirs are not joined.
+    """
+    ranked = sorted(groups, key=_rank, reverse=True)
+    taken, names = [ranked[0]], _names(ranked[0])
+    for group in ranked[1:]:
+        alike = ("MultiplexGroupTimeOffset", "SamplingFrequency", "NumberOfWaveformSamples")
+        same = all(str(group.get(one) or 0) == str(ranked[0].get(one) or 0) and one in group for one in alike)
+        if same and completed(names) < len(LEADS) and not names & _names(group):
+            taken.append(group)
+            names |= _names(group)
+    return taken
+
+
+def _names(group: "Dataset") -> set[str]:
+    return {_lead(channel) for channel in group.get("ChannelDefinitionSequence") or []} - {""}
+
+
+def _rank(group: "Dataset") -> tuple[int, bool, float]:
+    """Order by the leads that a group makes, then recorded before derived (the median beat), then by length."""
+    recorded = str(group.get("WaveformOriginality") or "").strip().upper() != "DERIVED"
     seconds = float(group.get("NumberOfWaveformSamples") or 0) / max(float(group.get("SamplingFrequency") or 1), 1e-3)
-    return len(names), seconds
+    return completed(_names(group)), recorded, seconds
 
 
 def _lead(channel: "Dataset") -> str:
@@ -156,9 +183,10 @@ def _absent(values: np.ndarray, padding: object, kind: np.dtype) -> np.ndarray |
 
 def _unit_mv(channel: "Dataset") -> float:
     for unit in channel.get("ChannelSensitivityUnitsSequence") or []:
-        factor = unit_mv(str(unit.get("CodeValue") or ""))
-        if factor:
-            return factor
+        for keyword in ("CodeValue", "CodeMeaning"):
+            factor = unit_mv(str(unit.get(keyword) or ""))
+            if factor:
+                return factor
     raise EcgError("The unit of the leads (µV or mV) must be stated; found none that is a voltage. Export it again.")
 
 

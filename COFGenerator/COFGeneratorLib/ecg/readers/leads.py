@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 
 import numpy as np
 
@@ -41,6 +42,12 @@ def lead_name(spelt: str) -> tuple[str, float] | None:
     text = re.sub(r"\b[mμu]v\b", " ", text)  # a unit beside the name, not "aVR"
     name = _SPELT.get("".join(text.split()).removeprefix("lead"))
     return (name, sign) if name else None
+
+
+def completed(names: Collection[str]) -> int:
+    """Return how many of the twelve leads those of standard names make: two of I, II and III give all six."""
+    limb = len(set(names) & {"I", "II", "III"}) >= 2
+    return len(set(names) & set(LEADS) | (set(LIMB) if limb else set()))
 
 
 def assemble(raw: RawEcg, source: Source, source_format: str) -> EcgRecord:

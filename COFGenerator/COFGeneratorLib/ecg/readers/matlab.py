@@ -2,14 +2,20 @@
 
 The rate must be stated in the file (a number ``fs``, ``sampling_rate``, ``curr_sample_rate`` …) or by the user. The
 unit may be (a text ``unit``); otherwise it is inferred from the size of the waves, and the record says so. Which row
-is which lead is the user's word, or the standard order if the limb leads bear it out.
+is which lead is the user's word, a text or cells of the file that list all twelve, or the standard order if the limb
+leads bear it out.
 """
+
+import re
+from dataclasses import replace
 
 import numpy as np
 
+from COFGeneratorLib.ecg.readers.leads import lead_name
 from COFGeneratorLib.ecg.readers.limb_relations import named_rows
 from COFGeneratorLib.ecg.readers.matlab_file import is_level_4, is_level_5, read_arrays
 from COFGeneratorLib.ecg.readers.source import RawEcg, Source, Told, check_count, unit_mv
+from COFGeneratorLib.ecg.record import LEADS
 from COFGeneratorLib.errors import EcgError
 
 FORMAT = "matlab"
@@ -41,7 +47,14 @@ def read(source: Source) -> RawEcg:
     check_count(values.size)
     rate = source.told.rate_hz or _rate(arrays)
     stated = _stated_unit(texts)
-    return from_array(values, rate, stated, source.told)
+    told = source.told if source.told.leads else replace(source.told, leads=_named(texts))
+    steps = stated is None and not told.unit and np.array_equal(values, np.round(values))
+    gain = _gain(arrays, len(values)) if steps else None
+    if gain is None:
+        return from_array(values, rate, stated, told)
+    raw = from_array(values / gain, rate, 1.0, told)
+    raw.warnings.append("The gain of the file is taken as steps of its numbers for each mV.")
+    return raw
 
 
 def from_array(values: np.ndarray, rate_hz: float, stated_mv: float | None, told: Told) -> RawEcg:
@@ -105,11 +118,31 @@ def _rate(arrays: dict[str, np.ndarray]) -> float:
     )
 
 
+def _named(texts: dict[str, str]) -> tuple[str, ...]:
+    """Return the names of the leads in the order of the rows, where a text of the file lists all twelve."""
+    for text in texts.values():
+        names = tuple(re.split(r"[,;\s]+", text.strip()))
+        found = [lead_name(name) for name in names]
+        if len(names) == len(LEADS) and {name for name, _ in filter(None, found)} == set(LEADS):
+            return names
+    return ()
+
+
+def _gain(arrays: dict[str, np.ndarray], count: int) -> np.ndarray | None:
+    """Return the steps per mV that the file states, one or one for each lead, (1 or count, 1)."""
+    for name, values in arrays.items():
+        if name.lower().split(".")[-1] in ("gain", "adc_gain", "adcgain", "gains"):
+            gain = np.asarray(values, dtype=np.float64).reshape(-1, 1)
+            if gain.size in (1, count) and np.isfinite(gain).all() and (gain > 0).all():
+                return gain
+    return None
+
+
 def _stated_unit(texts: dict[str, str]) -> float | None:
     """Return the factor to mV of a stated unit, None where none is stated."""
     for name, text in texts.items():
         if name.lower().split(".")[-1] in ("unit", "units"):
-            factor = unit_mv(text)
+            factor = unit_mv(text.split(",")[0]) if len(set(text.split(","))) == 1 else None  # one, or one a lead
             if factor is None:
                 raise EcgError("The unit must be V, mV, uV or nV; found another. Correct it in the file.")
             return factor

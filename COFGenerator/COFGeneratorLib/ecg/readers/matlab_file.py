@@ -1,7 +1,7 @@
-"""A small reader of MATLAB files, level 4 and 5: numeric arrays, and those in the fields of a 1 × 1 structure.
+"""A small reader of MATLAB files, level 4 and 5: numeric arrays, and those in the fields of a 1 × 1 structure; texts.
 
-Written here, and not taken from a library, because sizes and nesting are checked before anything is allocated; cells,
-objects and sparse arrays are skipped. (MATLAB, "MAT-File Format", chapters 1 and 2.)
+Written here, and not taken from a library, because sizes and nesting are checked before anything is allocated; other
+cells, objects and sparse arrays are skipped. (MATLAB, "MAT-File Format", chapters 1 and 2.)
 """
 
 import struct
@@ -20,7 +20,9 @@ MOST_ELEMENTS = 4 * MOST_VARIABLES
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _V4_TYPES = {0: "f8", 1: "f4", 2: "i4", 3: "i2", 4: "u2", 5: "u1"}
 _MATRIX, _COMPRESSED = 14, 15
-_STRUCT, _CHARACTER = 2, 4
+_CELL, _STRUCT, _CHARACTER = 1, 2, 4
+LONGEST_TEXT = 1024
+"""Bytes of a text that is looked at, such as a unit or a list of leads."""
 _NUMERIC = range(6, 16)
 _Element = tuple[int, memoryview]
 
@@ -48,7 +50,8 @@ def is_level_4(data: bytes) -> bool:
 def read_arrays(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the real numeric arrays (two dimensions or fewer when squeezed) and the short texts of a file.
 
-    Both by name, ``structure.field`` for the fields of a structure.
+    Both by name, ``structure.field`` for the fields of a structure. Rows of a text, and cells of texts, are joined by
+    commas.
 
     Raises:
         EcgError: If the file is damaged or inflates beyond ``MAX_INFLATED``.
@@ -125,8 +128,18 @@ def _matrix(body: memoryview, order: str, found: dict[str, np.ndarray], texts: d
             # Matrices in fields have no name of their own; those of inner structures begin with a dot.
             found |= {f"{name}.{field}{sub}": values for sub, values in inner.items()}
             texts |= {f"{name}.{field}{sub}": text for sub, text in words.items()}
-    elif array_class == _CHARACTER and len(parts[3][1]) <= 64:
-        texts[name] = bytes(parts[3][1]).replace(b"\x00", b"").decode("latin-1")
+    elif array_class == _CELL and depth < 3 and len(body) <= 64 * LONGEST_TEXT:
+        cells: dict[str, str] = {}
+        for number, (kind, content) in enumerate(parts[3:]):
+            word: dict[str, str] = {}
+            if kind == _MATRIX:
+                _matrix(content, order, {}, word, depth + 1)
+            cells[str(number)] = "".join(word.values())
+        texts[name] = ",".join(cells.values())
+    elif array_class == _CHARACTER and len(parts[3][1]) <= LONGEST_TEXT:
+        text = bytes(parts[3][1]).replace(b"\x00", b"").decode("latin-1")
+        rows = max(dimensions[0], 1)
+        texts[name] = ",".join(text[row::rows].strip() for row in range(min(rows, len(text))))
     elif array_class in _NUMERIC and not is_complex:
         _numeric(parts[3], order, dimensions, name, found)
 
