@@ -88,7 +88,7 @@ def test_attacks_are_refused_in_words_without_spending_memory(cases, name):
         (("Left ventricle",), "lv"), (("LV blood pool",), "lv"), (("LVC",), "lv"), (("endocardium",), "lv"),
         (("LV-Myo",), "myo"), (("Left ventricular wall",), "myo"), (("LV epicardium",), "epi"),
         (("RVC",), "rv"), (("Right Ventricle",), "rv"), (("RV myocardium",), None), (("Left atrium",), None),
-        (("Segment_1", "", "SCT", "87878005", "x"), "lv"), (("Segment_2", "T-32500"), "rv"), (("Scar",), None),
+        (("Segment_1", "", "SCT", "87878005", "x"), "lv"), (("Segment_2", "T-32500"), "rv"), (("Scar",), "scar"),
         (("Segment_3", "x", "SCT", "1", "Myocardium"), "myo"), (("LeftVentricle",), "lv"), (("thing",), None),
         (("Linker Ventrikel",), "lv"), (("Ventricule droit",), "rv"), (("Myocarde du ventricule gauche",), "myo"),
     ],

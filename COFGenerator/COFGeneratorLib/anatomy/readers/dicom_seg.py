@@ -14,7 +14,7 @@ from COFGeneratorLib.anatomy.readers.archive import Folder, Zip
 from COFGeneratorLib.anatomy.readers.dicom import looks_like_dicom, open_dataset, quiet
 from COFGeneratorLib.anatomy.readers.header import MAX_FRAMES, check_sizes
 from COFGeneratorLib.anatomy.readers.lattice import fit_lattice
-from COFGeneratorLib.anatomy.readers.segment_names import role_of
+from COFGeneratorLib.anatomy.readers.segment_names import add_segment, role_of
 from COFGeneratorLib.errors import AnatomyError
 
 Dataset = Any  # pydicom's, which is loaded when used
@@ -64,12 +64,13 @@ def read_segmentation(source: Folder | Zip) -> tuple[dict[str, np.ndarray], np.n
     for segment, role in roles.items():
         if role is None:
             continue
-        mask = masks.setdefault(role, np.zeros(shape, bool))
+        mask = np.zeros(shape, bool)
         for frame, k in enumerate(level):
             if kind == "LABELMAP":
                 mask[k] |= pixels[frame] == segment
             elif numbers[frame] == segment:
                 mask[k] |= pixels[frame] >= (0.5 * full if kind == "FRACTIONAL" else 1)
+        add_segment(masks, role, mask)
     return masks, matrix
 
 

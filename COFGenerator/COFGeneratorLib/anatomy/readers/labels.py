@@ -14,7 +14,7 @@ from COFGeneratorLib.anatomy.readers.guard import guarded
 from COFGeneratorLib.anatomy.readers.header import Segment, VolumeHeader
 from COFGeneratorLib.anatomy.readers.payload import read_frames
 from COFGeneratorLib.anatomy.readers.scene import is_scene, scene_labels
-from COFGeneratorLib.anatomy.readers.segment_names import EPICARDIUM, merged, role_of
+from COFGeneratorLib.anatomy.readers.segment_names import EPICARDIUM, add_segment, enclosed, merged, role_of
 from COFGeneratorLib.anatomy.readers.volume import open_volume
 from COFGeneratorLib.anatomy.stack import LABELS, SaxStack
 from COFGeneratorLib.errors import AnatomyError
@@ -119,13 +119,7 @@ def _by_names(header: VolumeHeader, roles: list[tuple[Segment, str]]) -> np.ndar
                 f"A segment lies in one of the file's {len(stored)} layers; one is said to lie in layer "
                 f"{segment.layer}. Save the segmentation again."
             )
-        mask = stored[segment.layer] == segment.code
-        if role in masks and (role == "lv" or masks[role].any()) and mask.any():
-            inner, outer = sorted((masks[role], mask), key=np.count_nonzero)
-            if role == "lv" and (inner & outer).sum() > 0.9 * inner.sum():  # the ventricle, and its cavity within it
-                masks[EPICARDIUM], masks[role] = outer, inner
-                continue
-        masks[role] = masks.get(role, False) | mask
+        add_segment(masks, role, stored[segment.layer] == segment.code)
     return merged(masks)
 
 
@@ -157,7 +151,7 @@ def _fitting_map(header: VolumeHeader, frame: int) -> dict[str, int] | None:
         codes = dict(zip(LABELS, order, strict=True))
         masks = {name: stored == code for name, code in codes.items()}
         sound = all(low <= masks[n].sum() * voxel_ml <= high for n, (low, high) in PLAUSIBLE_ML.items())
-        if sound and _enclosed(masks["lv"], masks["myo"]) >= MIN_FITTING:
+        if sound and enclosed(masks["lv"], masks["myo"]) >= MIN_FITTING:
             fitting.append(codes)
     return fitting[0] if len(fitting) == 1 else None
 
@@ -247,20 +241,12 @@ def _check_arrangement(labels: np.ndarray) -> None:
     """Refuse swapped codes: the LV cavity lies inside the myocardium, the RV cavity and the wall itself do not."""
     if not (labels == LABELS["myo"]).any():
         return
-    enclosed = _enclosed(labels == LABELS["lv"], labels == LABELS["myo"])
-    if enclosed < MIN_ENCLOSED:
+    around = enclosed(labels == LABELS["lv"], labels == LABELS["myo"])
+    if around < MIN_ENCLOSED:
         raise AnatomyError(
-            f"The LV cavity should be enclosed by the myocardium; only {100 * enclosed:.0f} % of its border touches "
+            f"The LV cavity should be enclosed by the myocardium; only {100 * around:.0f} % of its border touches "
             "what the label map calls myocardium. Check whether the label map swaps codes."
         )
-
-
-def _enclosed(cavity: np.ndarray, wall: np.ndarray) -> float:
-    """Return the share of the cavity's in-plane border that touches the wall; 0 where it has none."""
-    from scipy.ndimage import binary_dilation
-
-    border = binary_dilation(cavity, structure=np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]])) & ~cavity
-    return float(wall[border].mean()) if border.any() else 0.0
 
 
 def _check_overlap(present: dict[str, np.ndarray], out: np.ndarray, matrix: np.ndarray, like: SaxStack) -> None:
