@@ -44,6 +44,7 @@ SPACE_TO_RAS = {
     "right-anterior-superior": np.eye(4), "ras": np.eye(4),
     "left-anterior-superior": np.diag([-1.0, 1, 1, 1]), "las": np.diag([-1.0, 1, 1, 1]),
 }  # fmt: skip
+MM_PER_UNIT = {"m": 1000.0, "cm": 10.0, "um": 1e-3, "µm": 1e-3}
 FRAME_KINDS = {"list", "time"}
 SPATIAL_KINDS = {"domain", "space", "???", "none", ""}
 
@@ -232,6 +233,11 @@ def _geometry(fields: dict[str, str], spatial: list[int], frame_axis: int | None
             matrix = lps_to_ras(matrix)
             if "space dimension" not in fields:
                 warnings = ("The NRRD's space is not an anatomical one; left-posterior-superior is assumed.",)
+        units = re.findall(r'"([^"]*)"', fields.get("space units", ""))[:3]
+        factor = MM_PER_UNIT.get(units[0].strip().lower(), 1.0) if len(set(units)) == 1 else 1.0
+        if factor != 1.0:
+            matrix[:3] *= factor
+            warnings += (f"The NRRD header's lengths are converted to mm (× {factor:g}).",)
     else:
         spacings = _floats(fields.get("spacings", ""))
         if len(spacings) <= max(spatial):

@@ -1,5 +1,7 @@
 """Which acquisition of a study is the short-axis cine, and what the others, or all that is there, seem to be."""
 
+import re
+
 import numpy as np
 
 from COFGeneratorLib.anatomy.geometry import LPS_TO_RAS
@@ -13,6 +15,8 @@ from COFGeneratorLib.errors import AnatomyError
 ALONG_AXIS = np.cos(np.deg2rad(12.0))
 SHORT_AXIS_ENOUGH = 0.45
 """Least |cosine| between a short-axis stack's normal and where a heart usually points; a long-axis view has near 0."""
+BALANCED_FLIP_DEG = 30.0
+"""Flip angle from which on a cine is balanced steady-state; spoiled gradient echoes have 25° at most."""
 MOST_LISTED = 12
 NOT_THE_HEART = {
     "HEAD", "BRAIN", "NECK", "KNEE", "HIP", "SPINE", "CSPINE", "TSPINE", "LSPINE", "PELVIS", "PROSTATE", "SHOULDER",
@@ -110,13 +114,17 @@ def _asked_for(images: list[Image], series: str) -> list[Image]:
 def _rank(one: Acquisition) -> tuple[float, ...]:
     """A cine before single images; then what covers most, has most phases, and was taken last.
 
-    Stress comes after rest, and a real-time cine of several beats after one that was gated.
+    Stress comes after rest, a real-time cine of several beats after one that was gated, one that is called nothing
+    after one that is called short-axis or cine, and a gradient echo (tagging is one) after balanced images.
     """
     stress = any(word in series.text for series in one.series for word in ("stress", "dobutamin"))
     number = max(series.number for series in one.series)
     running = several_beats(one.planes)
+    called = any(re.search(r"\b(sax?|cine|short)\b", series.text) for series in one.series)
+    balanced = any(series.settings[2] >= BALANCED_FLIP_DEG for series in one.series)
     return (
-        min(one.n_phases, 2), round(one.extent_mm / 5.0), -float(stress), -float(running), min(one.n_phases, 10), number
+        min(one.n_phases, 2), round(one.extent_mm / 5.0), -float(stress), -float(running), float(called),
+        float(balanced), min(one.n_phases, 10), number,
     )  # fmt: skip
 
 
