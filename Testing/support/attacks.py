@@ -136,6 +136,37 @@ def dicom_samples(folder: Path) -> Path:
     return path
 
 
+def dicom_jpeg(folder: Path) -> Path:
+    """A stack of 64 × 64 pixels by its headers, whose JPEG frames hold 81 million each, and claim more."""
+    import io
+
+    from PIL import Image
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEGBaseline8Bit
+
+    from support.dicom_writer import dicom_dataset
+
+    stream = io.BytesIO()
+    Image.new("L", (9000, 9000)).save(stream, "JPEG", quality=1)
+    claims = bytearray(stream.getvalue())
+    struct.pack_into(">HH", claims, claims.find(b"\xff\xc0") + 5, 65_000, 65_000)
+    place = np.array([[1.1, 0.6, -0.6, 0], [-0.9, 1.1, 0.5, 0], [0, 0.75, 0.6, 0], [0, 0, 0, 1]])
+    path = folder / "dicom_jpeg.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(6):
+            place[:3, 3] = 9.0 * number * np.cross(place[:3, 0], place[:3, 1]) / np.linalg.norm(place[:3, 0]) ** 2
+            dataset = dicom_dataset(np.zeros((64, 64), np.uint16), place, 0, 900, "3", number + 1)
+            dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+            dataset.BitsAllocated = dataset.BitsStored = 8
+            dataset.HighBit = 7
+            dataset.PixelData = encapsulate([stream.getvalue() if number % 2 else bytes(claims)])
+            dataset["PixelData"].is_undefined_length = True
+            member = io.BytesIO()
+            dataset.save_as(member, enforce_file_format=True)
+            archive.writestr(f"{number}.dcm", member.getvalue())
+    return path
+
+
 def edf_claims(folder: Path) -> Path:
     """A header of ten thousand signals and a hundred million records."""
     path = folder / "edf_claims.edf"
@@ -157,5 +188,5 @@ def scp_beats(folder: Path) -> Path:
 
 MADE = (
     zip_understated, zip_many, zip_lzma, nrrd_endless, nrrd_fields, mha_matrix, xml_laughs, xml_deep, csv_columns,
-    mat_bomb, wfdb_signals, dicom_deep, dicom_items, dicom_samples, edf_claims, scp_beats,
+    mat_bomb, wfdb_signals, dicom_deep, dicom_items, dicom_samples, dicom_jpeg, edf_claims, scp_beats,
 )  # fmt: skip

@@ -14,6 +14,7 @@ import numpy as np
 
 from COFGeneratorLib.anatomy.readers import dicom_fields as fields
 from COFGeneratorLib.anatomy.readers.archive import Folder, Zip
+from COFGeneratorLib.anatomy.readers.dicom_compressed import is_compressed
 from COFGeneratorLib.anatomy.readers.dicom_image import Clocks, Image, Refused, Series, digest
 from COFGeneratorLib.anatomy.readers.header import MAX_FRAMES, MAX_SLICES, check_sizes
 from COFGeneratorLib.dicom_elements import excess
@@ -127,9 +128,7 @@ def _frames(dataset: "Dataset", name: str, n_bytes: int, refused: Refused) -> It
         refused.unplaced["no size"] = refused.unplaced.get("no size", 0) + 1
         return
     check_sizes("DICOM", (min(count, MAX_SLICES), rows, columns), -(-count // MAX_SLICES), 2)
-    compressed = (
-        dataset.file_meta.TransferSyntaxUID.is_compressed if "TransferSyntaxUID" in dataset.file_meta else False
-    )
+    compressed = is_compressed(dataset)
     if not compressed and rows * columns * count * int(dataset.get("BitsAllocated", 16)) // 8 > n_bytes:
         raise ValueError("truncated")
     shared = fields.first(dataset, "SharedFunctionalGroupsSequence")

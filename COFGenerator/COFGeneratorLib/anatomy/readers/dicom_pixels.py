@@ -4,6 +4,7 @@ from io import BytesIO
 
 import numpy as np
 
+from COFGeneratorLib.anatomy.readers import dicom_compressed
 from COFGeneratorLib.anatomy.readers.archive import Folder, Zip
 from COFGeneratorLib.anatomy.readers.dicom import quiet
 from COFGeneratorLib.anatomy.readers.dicom_image import Image
@@ -16,8 +17,6 @@ def read_pixels(source: Folder | Zip, images: list[Image]) -> list[np.ndarray]:
     Raises:
         AnatomyError: If pixels are missing, truncated or in a compression that cannot be read.
     """
-    from pydicom.pixels import iter_pixels
-
     wanted: dict[str, list[int]] = {}
     for number, image in enumerate(images):
         wanted.setdefault(image.name, []).append(number)
@@ -27,13 +26,9 @@ def read_pixels(source: Folder | Zip, images: list[Image]) -> list[np.ndarray]:
         first = images[numbers[0]]
         with quiet():
             try:
-                found = list(iter_pixels(BytesIO(content), indices=[images[n].index for n in numbers]))
-            except Exception:  # no decoder in pydicom, or damaged
-                found = (
-                    _by_gdcm(content, first, [images[n].index for n in numbers])
-                    if first.compressed and not first.inverted
-                    else []
-                )
+                found = _decoded(content, [images[n].index for n in numbers], first.compressed)
+            except Exception:  # damaged, in a compression without a decoder, or not what the header says
+                found = []
         for number, pixels in zip(numbers, found, strict=False):
             if pixels.shape == first.stored_shape:
                 image = images[number]
@@ -53,26 +48,21 @@ def _turned(pixels: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
     return np.ascontiguousarray(pixels[:: -1 if along_columns else 1, :: -1 if along_rows else 1])
 
 
-def _by_gdcm(content: bytes, image: Image, indices: list[int]) -> list[np.ndarray]:
-    """Decode what pydicom cannot, such as lossless JPEG, by the GDCM inside SimpleITK; from a private folder."""
-    import tempfile
-    from pathlib import Path
+def _decoded(content: bytes, indices: list[int], compressed: bool) -> list[np.ndarray]:
+    """Return (rows, columns) numbers as stored, of frames of a file.
 
-    import SimpleITK as sitk
+    Raises:
+        Exception: Of any kind, where there are none.
+    """
+    import pydicom
+    from pydicom.pixels import iter_pixels
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image.dcm"
-        path.write_bytes(content)
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(path))
-        try:
-            reader.ReadImageInformation()
-            size = reader.GetSize()
-            if tuple(size[:2]) != image.stored_shape[::-1] or int(np.prod(size)) > 2**28:
-                return []
-            array = sitk.GetArrayFromImage(reader.Execute()).astype(np.float64).reshape(-1, *image.stored_shape)
-        except RuntimeError:
-            return []
-    stored = (array - image.intercept) / image.slope  # GDCM has rescaled already
-    return [stored[index] for index in indices if index < len(stored)]
+    if not compressed:
+        return list(iter_pixels(BytesIO(content), indices=indices))
+    dataset = pydicom.dcmread(BytesIO(content), force=True)
+    frames = dicom_compressed.frames(dataset, indices)
+    try:
+        return list(iter_pixels(dataset, indices=indices))
+    except Exception:  # no decoder in pydicom, or damaged
+        found = [dicom_compressed.decoded_by_gdcm(dataset, frame) for frame in frames]
+    return [pixels for pixels in found if pixels is not None]

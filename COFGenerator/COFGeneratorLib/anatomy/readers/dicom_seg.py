@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from COFGeneratorLib.anatomy.geometry import affine, check_geometry, lps_to_ras
+from COFGeneratorLib.anatomy.readers import dicom_compressed
 from COFGeneratorLib.anatomy.readers import dicom_fields as fields
 from COFGeneratorLib.anatomy.readers.archive import Folder, Zip
 from COFGeneratorLib.anatomy.readers.dicom import looks_like_dicom, open_dataset, quiet
@@ -52,6 +53,8 @@ def read_segmentation(source: Folder | Zip) -> tuple[dict[str, np.ndarray], np.n
                 f"Every frame of a DICOM segmentation needs a place in the patient; {frames} frames state "
                 f"{sum(place is not None for place in places)}. Export it again."
             )
+        if dicom_compressed.is_compressed(dataset):
+            dicom_compressed.frames(dataset, range(frames))
         pixels = pixel_array(dataset).reshape(frames, rows, columns)
         numbers = [fields.number(g, "SegmentIdentificationSequence", "ReferencedSegmentNumber", None) for g in groups]
         roles = {int(item.SegmentNumber): role_of(_words(item)) for item in dataset.get("SegmentSequence") or []}
