@@ -5,6 +5,7 @@ What holds the paths themselves, a table of cases and a cohort's manifest, stays
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,3 +156,38 @@ def test_training_and_what_it_writes_for_tensorboard(cof, cohort, tmp_path):
     assert nothing_said(run, tmp_path / "events.jsonl")
     assert run.code in (0, 2), run.err  # a damaged subject may end it, in words
     assert found_below(tmp_path / "run") == []
+
+
+SETTINGS = Path(__file__).parents[1] / "support" / "killed_trainings.toml"
+
+
+@pytest.mark.parametrize("kind", ["segmenter", "assessor", "ecg", "flow"])
+def test_every_kind_of_training(cof, cohort, tmp_path, kind):
+    settings, events = tmp_path / "few.toml", tmp_path / "events.jsonl"
+    settings.write_text(SETTINGS.read_text(encoding="utf-8") + '\n[flow.cines]\nsource = "demons"\n', encoding="utf-8")
+    words = ["train", kind, "--cohort", cohort, "--config", settings, "--device", "cpu", "--threads", "1"]
+    run = cof(*words, "--out", tmp_path / "run", "--events", events)
+    assert run.code in (0, 2), run.err  # a damaged subject may end it, in words
+    assert nothing_said(run, events)
+    assert found_below(tmp_path / "run") == []
+
+
+def test_bundles_pages_and_the_demonstration(cof, a_bundle, tmp_path, monkeypatch):
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    bundle, out, events = tmp_path / NAME / "bundle", tmp_path / "heart", tmp_path / "demo.jsonl"
+    shutil.copytree(a_bundle, bundle)
+    for verb in ("info", "verify"):
+        run = cof("bundle", verb, bundle)
+        assert run.code == 0, run.err
+        assert not [word for word in PERSONS if word in run.out + run.err]
+    parts = ("--frames", 4, "--device", "cpu", "--write", "cine,function,preview,page")
+    run = cof("demo", "--out", out, "--model", bundle, *parts, "--events", events)
+    assert run.code == 0, run.err
+    assert found_below(out) == []
+    assert nothing_said(run, events)
+    out.rename(tmp_path / NAME / "heart")
+    run = cof("view", tmp_path / NAME / "heart")
+    assert run.code == 0, run.err
+    assert [address.rpartition("/")[2] for address in opened] == ["viewer.html"]
+    assert not [word for word in PERSONS if word in run.out + run.err]

@@ -150,11 +150,13 @@ def dicom_jpeg(folder: Path) -> Path:
     Image.new("L", (9000, 9000)).save(stream, "JPEG", quality=1)
     claims = bytearray(stream.getvalue())
     struct.pack_into(">HH", claims, claims.find(b"\xff\xc0") + 5, 65_000, 65_000)
-    place = np.array([[1.1, 0.6, -0.6, 0], [-0.9, 1.1, 0.5, 0], [0, 0.75, 0.6, 0], [0, 0, 0, 1]])
+    axes = np.linalg.qr([[0.6, 0.6, 0.5], [-0.5, 0.8, 0.1], [-0.6, 0.0, 0.8]])[0]  # the first is the stack's normal
+    place = np.eye(4)
+    place[:3, :3] = axes[:, [1, 2, 0]] * [1.5, 1.5, 1.0]
     path = folder / "dicom_jpeg.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for number in range(6):
-            place[:3, 3] = 9.0 * number * np.cross(place[:3, 0], place[:3, 1]) / np.linalg.norm(place[:3, 0]) ** 2
+            place[:3, 3] = 9.0 * number * axes[:, 0]
             dataset = dicom_dataset(np.zeros((64, 64), np.uint16), place, 0, 900, "3", number + 1)
             dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
             dataset.BitsAllocated = dataset.BitsStored = 8
