@@ -1,6 +1,7 @@
 """What this machine is and has: versions, computing devices, memory."""
 
 import contextlib
+import functools
 import platform
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ PACKAGES = ("torch", "monai", "numpy", "scipy", "SimpleITK", "neurokit2", "slice
 def versions() -> dict[str, str]:
     """Return the versions of what computes here, with the kind of processor."""
     found = {"ChainOfFlow": __version__, "python": platform.python_version(), "machine": platform.machine()}
+    return found | _installed()
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    """Return the versions of ``PACKAGES``, read from their files once a process: that takes a tenth of a second."""
+    found = {}
     for package in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)

@@ -9,6 +9,7 @@ from COFGeneratorLib.generator.frame_store import FrameStore
 
 SHAPE, FRAMES, AT = (3, 6, 5), 7, 4
 BOX = slice(0, 3), slice(1, 5), slice(2, 4)
+WHERE = np.arange(90).reshape(SHAPE)[BOX].ravel()
 
 
 @pytest.fixture
@@ -19,7 +20,8 @@ def moved():
 def stored(moved, still):
     store = FrameStore(still, FRAMES, AT)
     for start in (0, 3, 6):
-        store.add(BOX, moved[start : start + 3])
+        part = moved[start : start + 3]
+        store.add(WHERE, part.reshape(len(part), -1))
     return store.array()
 
 

@@ -103,7 +103,7 @@ def test_a_sheared_stack_gets_the_same_motion_at_the_same_points():
     full = np.zeros((3, *shape))
     full[(slice(None), *two.box)] = back
     for k in range(7):
-        assert np.abs(full[:, k, :, : 90 - k] - one[:, k, :, k:]).max() < STILL_MM + 1e-3
+        assert np.abs(full[:, k, :, : 90 - k] - one[:, k, :, k:]).max() < 1.5 * STILL_MM
 
 
 def test_anatomy_maps_keep_the_volume_of_a_ball():

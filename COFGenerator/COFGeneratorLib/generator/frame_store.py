@@ -26,12 +26,12 @@ class FrameStore:
         if self._file is None:
             self._array = np.empty(self._shape, still.dtype)
 
-    def add(self, box: tuple[slice, ...], moved: np.ndarray) -> None:
-        """Take the next frames, of which only ``box`` moved: (n, d, h, w)."""
+    def add(self, where: np.ndarray, moved: np.ndarray) -> None:
+        """Take the next frames, of which voxels (n,), indices into the flattened anchor, moved: (m, n)."""
         first, stop = self._count, self._count + len(moved)
         whole = np.empty((len(moved), *self._shape[1:]), self._still.dtype) if self._file else self._array[first:stop]
         whole[:] = self._still
-        whole[(slice(None), *box)] = moved
+        whole.reshape(len(moved), -1)[:, where] = moved
         if first <= self._at < stop:
             whole[self._at - first] = self._still
         if self._file is not None:

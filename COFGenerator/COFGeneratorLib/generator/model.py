@@ -88,7 +88,9 @@ class MotionModel:
         """Move all networks to a device, in place."""
         for network in (self.encoder, self.flow, self.statement):
             if network is not None:
-                network.to(device).eval()
+                network.eval()
+                if any(part.device != torch.device(device) for part in network.parameters()):
+                    network.to(device)
         self.mean = None if self.mean is None else self.mean.to(device)
         return self
 

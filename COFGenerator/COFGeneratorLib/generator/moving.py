@@ -8,11 +8,11 @@ import torch
 from COFGeneratorLib.anatomy.stack import SaxStack
 from COFGeneratorLib.function import VolumeCurves, curves_from_sums
 from COFGeneratorLib.generator.frame_store import FrameStore
-from COFGeneratorLib.generator.native import NativeMotion, about
+from COFGeneratorLib.generator.native import NativeMotion
 from COFGeneratorLib.generator.networks.grid import fullest, label_fractions
 from COFGeneratorLib.generator.trabeculae import Trabeculae
 from COFGeneratorLib.motion.between import IMAGE_WEIGHT
-from COFGeneratorLib.motion.fields import identity_positions, sample_slices
+from COFGeneratorLib.motion.fields import sample_slices
 from COFGeneratorLib.motion.refined import RefinedStack
 
 WINDOW_PERCENT = (1.0, 99.0)
@@ -21,40 +21,30 @@ MARGIN_VOXELS = 3
 
 
 class MovingLabels:
-    """Labels under a motion, in a box of their own.
+    """Labels under a motion, at the voxels that it moves.
 
     Args:
         motion: Moves them.
         labels: (D, H, W) of the anchor.
-
-    Attributes:
-        box: Beyond it no label is moved.
-        inner: The same within the motion's box.
     """
 
     def __init__(self, motion: NativeMotion, labels: np.ndarray) -> None:
-        self._motion, self._labels = motion, labels
-        self.box = about(labels, motion.box, motion.largest_voxels)
-        here = (slice(None), *self.box)
+        self._places = motion.places
         fractions = label_fractions(labels)
         whole = fractions.sum(axis=(1, 2, 3))
-        self._still = whole - fractions[here].sum(axis=(1, 2, 3))
-        self._fractions = torch.from_numpy(np.ascontiguousarray(fractions[here])).to(motion.device)
+        self._still = whole - fractions.reshape(3, -1)[:, motion.moving].sum(axis=1)
+        self._fractions = torch.from_numpy(np.ascontiguousarray(fractions[(slice(None), *motion.box)])).to(self._places)
         self._volumes = torch.from_numpy(np.stack([whole, self._still])).to(self._fractions)
         self._open = bool((labels[[0, -1]] > 0).any())
-        self.inner = tuple(
-            slice(a.start - b.start, a.stop - b.start) for a, b in zip(self.box, motion.box, strict=True)
-        )
 
     def fractions(self, field: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return what fills each voxel of ``box``, of a motion's field (n, 3, d, h, w) within its own box.
+        """Return what fills each voxel that moves, of a motion's field there (m, 3, 1, 1, n).
 
         Returns:
-            (n, 3, d, h, w) occupancies; and (n, d, h, w) how much of each voxel was pulled from within the stack, not
+            (m, 3, 1, 1, n) occupancies; and (m, 1, 1, n) how much of each voxel was pulled from within the stack, not
             from beyond its first or last slice, which are taken to go on there. None where these show no heart.
         """
-        field = field[(..., *self.inner)]
-        positions = field + identity_positions(field.shape[2:], field.device)
+        positions = field + self._places
         inside = self._fractions[None].expand(len(field), *self._fractions.shape)
         moved = sample_slices(inside, positions)
         if not self._open:
@@ -64,7 +54,7 @@ class MovingLabels:
         return moved, seen
 
     def sums(self, fractions: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        """Return how many voxels of ``box`` each structure fills, (n, 3), of ``fractions``.
+        """Return how many of the voxels that move each structure fills, (m, 3), of ``fractions``.
 
         With ``seen`` tissue is followed: where the stack ends within the ventricle, what comes in over its edge is not
         counted, and the volume is that of the part that was seen in the anchor.
@@ -74,7 +64,7 @@ class MovingLabels:
         return torch.einsum("ncdhw,ndhw->nc", fractions, seen)
 
     def squeezed(self, fractions: torch.Tensor) -> torch.Tensor:
-        """Return the volume of each structure within the stack as a share of the anchor's, (n, 3), or 1."""
+        """Return the volume of each structure within the stack as a share of the anchor's, (m, 3), or 1."""
         whole, still = self._volumes
         return torch.where(
             whole > 0, (self.sums(fractions, None) + still) / whole.clamp(min=1.0), torch.ones_like(whole)
@@ -90,7 +80,7 @@ def volume_sums(motion: NativeMotion, labels: np.ndarray, *, followed: bool = Tr
     moving = MovingLabels(motion, labels)
     parts = []
     for start, stop in motion.chunks():
-        fractions, seen = moving.fractions(motion.displacement_voxels(start, stop))
+        fractions, seen = moving.fractions(motion.of_moving(start, stop))
         parts.append(moving.sums(fractions, seen if followed else None))
     return moving.curves(parts)
 
@@ -115,12 +105,11 @@ class MovingImage:
         guides = torch.from_numpy(label_fractions(labels[wide])).to(image)
         guides = torch.cat([guides, IMAGE_WEIGHT * grey[None]])
         self._stack = RefinedStack(image, guides, anchor.spacing_mm)
-        size = tuple(part.stop - part.start for part in motion.box)
         corner = [float(part.start - outer.start) for part, outer in zip(motion.box, wide, strict=True)]
-        self._places = identity_positions(size, motion.device) + image.new_tensor(corner).view(1, 3, 1, 1, 1)
+        self._places = motion.places + image.new_tensor(corner).view(1, 3, 1, 1, 1)
 
     def frames(self, field: torch.Tensor) -> torch.Tensor:
-        """Return the grey values (n, d, h, w) within the motion's box, of its field (n, 3, d, h, w)."""
+        """Return the grey values (m, 1, 1, n) of the voxels that move, of a motion's field there (m, 3, 1, 1, n)."""
         return self._stack.sample(self._places + field)
 
 
@@ -144,14 +133,13 @@ def moved_anchor(
     trabeculae = Trabeculae(anchor.voxels, labels)
     keep_tissue = keep_tissue and trabeculae.shown
     for start, stop in motion.chunks():
-        field = motion.displacement_voxels(start, stop)
+        field = motion.of_moving(start, stop)
         grey, (fractions, seen) = image.frames(field), moving.fractions(field)
         if keep_tissue:
-            inside = (..., *moving.inner)
-            grey[inside] = trabeculae.veil(grey[inside], fractions, moving.squeezed(fractions))
-        frames.add(motion.box, grey.cpu().numpy())
+            grey = trabeculae.veil(grey, fractions, moving.squeezed(fractions))
+        frames.add(motion.moving, grey.flatten(1).cpu().numpy())
         sums.append(moving.sums(fractions, seen if followed else None))
-        hard.add(moving.box, fullest(fractions).cpu().numpy())
+        hard.add(motion.moving, fullest(fractions).flatten(1).cpu().numpy())
         if progress:
             progress(stop, motion.frames)
     return frames.array(), hard.array(), curves_from_sums(moving.curves(sums), anchor.ijk_to_ras)

@@ -15,7 +15,6 @@ from COFGeneratorLib.generator.networks.grid import MotionGrid
 from COFGeneratorLib.motion.fields import (
     along_axis,
     folded_fraction,
-    identity_positions,
     mm_from_voxels,
     periodic_matrix,
     sample_slices,
@@ -29,7 +28,7 @@ CHUNK_VOXELS = 500_000
 """Voxels whose motion is evaluated at once: bounds memory whatever the number of frames, and stays near the caches."""
 GPU_CHUNK_VOXELS = 50_000_000
 """The same on a GPU, where the number of launches counts: some gigabytes while a voxel takes a dozen numbers."""
-STILL_MM = 0.02
+STILL_MM = 0.01
 """Where no phase moves further than this, nothing is moved."""
 OVERSHOOT = 1.25
 """Of a cubic spline beyond its nodes, at most."""
@@ -41,9 +40,9 @@ distance loses 0.3 %."""
 class NativeMotion:
     """Motion of all frames on one stack's grid, evaluated in chunks, on the device that the displacement is on.
 
-    Coarse displacements are brought up by cubic splines (in time: periodic), the only interpolation of motion. What
-    lies outside ``box`` does not move. No point is pulled from beyond an edge of the slice: where a heart lies close to
-    it, motion dies away towards it.
+    Coarse displacements are brought up by cubic splines (in time: periodic), the only interpolation of motion. It is
+    kept of the voxels that move at any phase, about half of ``box``; all others stay. No point is pulled from beyond an
+    edge of the slice: where a heart lies close to it, motion dies away towards it.
 
     Args:
         displacement_mm: (P, 3, D, H, W) displacement of P equidistant phases on the motion grid, heart axes (k, j, i).
@@ -55,6 +54,11 @@ class NativeMotion:
         still: The frame that is the anchor; the first, unless the anchor was not taken at the R wave. None where the
             phases are but some of a cycle, the anchor's not among them, and ``frames`` as many.
         only: (D, H, W) labels: where given, ``box`` is no larger than what can be moved onto or off them.
+
+    Attributes:
+        box: The part of the stack that holds all that moves.
+        moving: (n,) the voxels that move, as indices into the flattened stack.
+        places: (1, 3, 1, 1, n) positions of these within ``box``, voxels (k, j, i).
     """
 
     def __init__(
@@ -90,20 +94,29 @@ class NativeMotion:
         phases = self._on_the_stack(field, matrix[1:, 1:3], offset, grid.shape[1:])
         most = torch.maximum(phases.amax(dim=0), -phases.amin(dim=0))  # (3, d, h, w)
         self.largest_voxels = most.amax(dim=(1, 2, 3)).cpu().numpy()
-        self._phases = self._kept_inside(self._cropped(phases, most)).contiguous()
+        self._keep_moving(self._kept_inside(phases), most)
 
-    def _cropped(self, field: torch.Tensor, most: torch.Tensor) -> torch.Tensor:
-        """Return a field (P, 3, d, h, w) in ``box``, both made smaller to what moves; ``most`` (3, d, h, w) it does."""
-        least = torch.from_numpy(STILL_MM / self.spacing_mm).to(field).view(3, 1, 1, 1)
-        moving = (most > least).any(dim=0).any(dim=0).cpu().numpy()
-        if not moving.any():
-            moving[0, 0] = True
-        rows, columns = (np.flatnonzero(moving.any(axis=axis)) for axis in (1, 0))
-        inner = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-        first = [part.start for part in self.box[1:]]
-        row, column = (slice(part.start + at, part.stop + at) for part, at in zip(inner, first, strict=True))
-        self.box = self.box[0], row, column
-        return field[..., inner[0], inner[1]]
+    def _keep_moving(self, phases: torch.Tensor, most: torch.Tensor) -> None:
+        """Keep of a field (P, 3, d, h, w) in ``box`` what moves, and make the box that small; ``most`` (3, d, h, w)."""
+        least = torch.from_numpy(STILL_MM / self.spacing_mm).to(most).view(3, 1, 1, 1)
+        moves = (most > least).any(dim=0).cpu().numpy()
+        if not moves.any():
+            moves[0, 0, 0] = True
+        self._phases = phases.flatten(2)[..., torch.from_numpy(np.flatnonzero(moves)).to(phases.device)]
+        place = np.nonzero(moves)
+        self.moving = np.ravel_multi_index(
+            tuple(at + part.start for at, part in zip(place, self.box, strict=True)), self.shape
+        )
+        start = [0, *(int(at.min()) for at in place[1:])]
+        stop = [self.shape[0], *(int(at.max()) + 1 for at in place[1:])]
+        within = np.stack(place) - np.array(start)[:, None]
+        size = [last - first for first, last in zip(start, stop, strict=True)]
+        self._within = torch.from_numpy(np.ravel_multi_index(tuple(within), tuple(size))).to(phases.device)
+        self.places = torch.from_numpy(within).to(phases).view(1, 3, 1, 1, -1)
+        self.box = tuple(  # type: ignore[assignment]
+            slice(part.start + first, part.start + last)
+            for part, first, last in zip(self.box, start, stop, strict=True)
+        )
 
     def _on_the_stack(
         self, coefficients: torch.Tensor, turn: np.ndarray, offset: np.ndarray, nodes: tuple[int, ...]
@@ -125,7 +138,7 @@ class NativeMotion:
             values = coefficients[:, :, group].flatten(3).movedim(3, 0)  # (coefficients, P, 3, slices)
             index, weights = index.to(values.device), (weights * inside[:, None]).to(values)
             bagged = embedding_bag(index, values.flatten(1).contiguous(), per_sample_weights=weights, mode="sum")
-            parts.append(bagged.T.reshape(*shape[:2], -1, *shape[2:]))
+            parts.append(bagged.T.contiguous().view(*shape[:2], -1, *shape[2:]))
         return parts[0] if alike else torch.cat(parts, dim=2)
 
     def _kept_inside(self, field: torch.Tensor) -> torch.Tensor:
@@ -148,13 +161,19 @@ class NativeMotion:
     def chunks(self) -> list[tuple[int, int]]:
         """Return the frames in chunks, (start, stop) each, in order."""
         voxels = CHUNK_VOXELS if self.device.type == "cpu" else GPU_CHUNK_VOXELS
-        size = max(1, voxels // max(self._phases[0, 0].numel(), 1))
+        size = max(1, voxels // len(self.moving))
         return [(start, min(start + size, self.frames)) for start in range(0, self.frames, size)]
 
+    def of_moving(self, start: int, stop: int) -> torch.Tensor:
+        """Return frames start…stop at the voxels that move, (m, 3, 1, 1, n) voxels (k, j, i), as ``places`` is."""
+        return (self._in_time[start:stop] @ self._phases.flatten(1)).view(stop - start, 3, 1, 1, -1)
+
     def displacement_voxels(self, start: int, stop: int) -> torch.Tensor:
-        """Return frames start…stop as (n, 3, d, h, w) voxels (k, j, i) within ``box``."""
-        moved = self._in_time[start:stop] @ self._phases.flatten(1)
-        return moved.view(stop - start, *self._phases.shape[1:])
+        """Return frames start…stop as (m, 3, d, h, w) voxels (k, j, i) within ``box``."""
+        size = [part.stop - part.start for part in self.box]
+        field = self._phases.new_zeros(stop - start, 3, math.prod(size))
+        field[..., self._within] = self.of_moving(start, stop).flatten(2)
+        return field.view(-1, 3, *size)
 
     def displacement_mm(self, frame: int) -> np.ndarray:
         """Return one frame's pull displacement, (3, D, H, W), mm along the stack's axes (k, j, i)."""
@@ -168,7 +187,7 @@ class NativeMotion:
         channels = np.ascontiguousarray(channels, dtype=np.float32)
         frames = np.repeat(channels[None], self.frames, axis=0)
         for start, stop in self.chunks():
-            frames[(slice(start, stop), slice(None), *self.box)] = self._warped(channels, start, stop)
+            self._warp(frames[start:stop], channels, start, stop)
             if progress:
                 progress(stop, self.frames)
         frames[self.still] = channels
@@ -177,14 +196,15 @@ class NativeMotion:
     def warp_one(self, channels: np.ndarray, frame: int) -> np.ndarray:
         """Warp (C, D, H, W) by one frame; returns the same shape, float32."""
         moved = np.array(channels, dtype=np.float32)
-        moved[(slice(None), *self.box)] = self._warped(moved, frame, frame + 1)[0]
+        self._warp(moved[None], moved.copy(), frame, frame + 1)
         return moved
 
-    def _warped(self, channels: np.ndarray, start: int, stop: int) -> np.ndarray:
+    def _warp(self, frames: np.ndarray, channels: np.ndarray, start: int, stop: int) -> None:
+        """Write into frames (m, C, D, H, W), copies of ``channels``, what moves in start…stop."""
         inside = torch.from_numpy(channels[(slice(None), *self.box)].copy()).to(self.device)
-        field = self.displacement_voxels(start, stop)
-        positions = field + identity_positions(field.shape[2:], field.device)
-        return sample_slices(inside[None].expand(stop - start, *inside.shape), positions).cpu().numpy()
+        positions = self.of_moving(start, stop) + self.places
+        moved = sample_slices(inside[None].expand(stop - start, *inside.shape), positions)
+        frames.reshape(*frames.shape[:2], -1)[..., self.moving] = moved.flatten(2).cpu().numpy()
 
     def folded_fraction(self, mask: np.ndarray | None = None, every: int = 4) -> float:
         """Return the fraction of voxels with det(I + ∇u) ≤ 0 over every n-th frame, within ``mask`` (D, H, W)."""

@@ -33,6 +33,8 @@ COARSE_SCALES = (1.0, 0.75, 1.3)
 """The whole view is looked at with pixels of these multiples of the coarse network's, until one look is ``SURE``."""
 SURE = 0.93
 """Mean probability of the heart's voxels in a coarse look after which no other scale is looked at."""
+SAME_WAY_DEG = 45.0
+"""Two coarse looks whose frames are turned by less against each other see the heart the same way round."""
 MIN_CONFIDENCE = 0.6
 """Mean probability of the heart's voxels below which a find is refused; real hearts have 0.8 and more."""
 MIN_WALL_SHARE = 0.15
@@ -106,10 +108,13 @@ class Segmenter:
                 "A segmenter folder needs segmenter.json, coarse.safetensors and fine.safetensors that fit together; "
                 f"in {folder} reading failed: {error}. Copy the folder again from its bundle."
             ) from error
-        return cls(networks["coarse"], networks["fine"], configs["coarse"], configs["fine"]).to(device)
+        return cls(networks["coarse"], networks["fine"], configs["coarse"], configs["fine"])._laid_out(device)
 
     def to(self, device: str | torch.device) -> "Segmenter":
         """Move both networks to a device, in place; windows are cut and put back there too."""
+        return self if self.device == torch.device(device) else self._laid_out(device)
+
+    def _laid_out(self, device: str | torch.device) -> "Segmenter":
         self.device = torch.device(device)
         # channels side by side, as a CPU's vector instructions want them: three fifths of the time
         layout = torch.channels_last_3d if self.device.type == "cpu" else torch.contiguous_format
@@ -154,7 +159,8 @@ class Segmenter:
     def _localise(self, stack: SaxStack, roi: Roi | None) -> tuple[HeartFrame, np.ndarray]:
         """Return the heart's frame and middle as seen most surely of several looks at the whole view.
 
-        Hearts of children and of heart failure differ twofold in size; looks at several scales find both.
+        Hearts of children and of heart failure differ twofold in size; looks at several scales find both. Of three, one
+        may take the apex for the base: a look that no other sees the same way round counts after those that agree.
         """
         found: list[tuple[float, tuple[HeartFrame, np.ndarray]]] = []
         refusals: list[AnatomyError] = []
@@ -174,7 +180,9 @@ class Segmenter:
             if confidence >= SURE:
                 break
         if found:
-            return max(found, key=lambda one: one[0])[1]
+            frames = [frame for _, (frame, _) in found]
+            alike = [one for one in found if sum(_turn_deg(one[1][0], frame) < SAME_WAY_DEG for frame in frames) > 1]
+            return max(alike or found, key=lambda one: one[0])[1]
         if roi is not None:
             raise AnatomyError(
                 f"The region of interest should hold a heart; around {shown_ras(roi.centre_ras)} none was found. Move "
@@ -253,8 +261,12 @@ def _middle(labels: np.ndarray, ijk_to_ras: np.ndarray, frame: HeartFrame) -> np
 
 
 def _close(before: HeartFrame, after: HeartFrame, centre: np.ndarray, new_centre: np.ndarray) -> bool:
-    turned = np.degrees(np.arccos(np.clip((before.axes_ras * after.axes_ras).sum(axis=1), -1, 1))).max()
-    return bool(turned <= SETTLED_DEG and np.linalg.norm(new_centre - centre) <= SETTLED_MM)
+    return bool(_turn_deg(before, after) <= SETTLED_DEG and np.linalg.norm(new_centre - centre) <= SETTLED_MM)
+
+
+def _turn_deg(one: HeartFrame, other: HeartFrame) -> float:
+    """Return the largest angle between the same axes of two frames."""
+    return float(np.degrees(np.arccos(np.clip((one.axes_ras * other.axes_ras).sum(axis=1), -1, 1))).max())
 
 
 @lru_cache(maxsize=2)
