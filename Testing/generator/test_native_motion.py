@@ -114,3 +114,16 @@ def test_anatomy_maps_keep_the_volume_of_a_ball():
     ball = ((k * 3.0) ** 2 + (j * 2.0) ** 2 + (i * 2.0) ** 2 < 30.0**2).astype(np.float32)
     maps = anatomy_maps(np.stack([ball, ball, ball]), matrix, heart_frame(np.eye(3)), grid)
     assert maps[0].sum() * 45.0 == pytest.approx(4 / 3 * np.pi * 30.0**3, rel=0.03)
+
+
+def test_what_moves_is_kept_at_its_own_voxels_and_all_else_stays():
+    shape = (7, 90, 90)
+    motion = NativeMotion(smooth_field(), GRID, heart_frame(np.eye(3)), geometry(np.eye(3), shape=shape), shape, 4)
+    assert len(motion.moving) < np.prod([part.stop - part.start for part in motion.box])
+    dense = motion.displacement_mm(1).reshape(3, -1)
+    at_moving = motion.of_moving(1, 2)[0].flatten(1).numpy() * motion.spacing_mm[:, None]
+    assert np.allclose(dense[:, motion.moving], at_moving, atol=1e-6)
+    assert not np.delete(dense, motion.moving, axis=1).any()
+    corner = np.array([part.start for part in motion.box])[:, None]
+    places = np.stack(np.unravel_index(motion.moving, shape))
+    assert np.array_equal(motion.places.flatten(2)[0].numpy() + corner, places)

@@ -101,16 +101,19 @@ def heart_frame_from_labels(labels: np.ndarray, ijk_to_ras: np.ndarray) -> Heart
 
 def _main_parts(labels: np.ndarray) -> np.ndarray:
     """Drop islands: keep the largest part of the LV cavity, and of the others whatever is a tenth of their largest."""
+    from scipy.ndimage import find_objects
     from scipy.ndimage import label as connected
 
-    kept = np.zeros(labels.shape, np.uint8)
+    whole = np.zeros(labels.shape, np.uint8)
+    box = (find_objects((labels > 0).astype(np.uint8)) or [()])[0]
+    labels, kept = labels[box], whole[box]
     for code, share in ((1, 1.0), (2, 0.1), (3, 0.1)):
         parts, n_parts = connected(labels == code, structure=np.ones((3, 3, 3)))
         if n_parts:
             sizes = np.bincount(parts.ravel())
             sizes[0] = 0
             kept[(sizes >= share * sizes.max())[parts] & (parts > 0)] = code
-    return kept
+    return whole
 
 
 def _measure(labels: np.ndarray, ijk_to_ras: np.ndarray, normal: np.ndarray) -> _Slices:

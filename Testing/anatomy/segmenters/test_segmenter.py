@@ -125,6 +125,35 @@ def test_what_one_look_alone_sees_is_not_labelled(a_segmenter, a_drawing):
     assert ghosts[2] < 0.35 * min(ghosts[:2])  # where the corners of both looks overlap
 
 
+def test_a_look_that_takes_the_apex_for_the_base_is_outvoted_however_sure_it_is(a_segmenter, a_drawing, monkeypatch):
+    stack, _ = a_drawing
+    right, real = a_segmenter.segment(stack).frame, Segmenter._coarse_pass
+    once_wrong = iter([False, True, False])
+
+    def looks(self, stack, scale):
+        seen = real(self, stack, 1.0)
+        if next(once_wrong):
+            return seen[:, ::-1].copy()  # base and apex exchanged
+        return 0.9 * seen + 0.025  # less sure than the wrong one
+
+    monkeypatch.setattr("COFGeneratorLib.anatomy.segmenters.segmenter.SURE", 1.1)
+    monkeypatch.setattr(Segmenter, "_coarse_pass", looks)
+    frame, _ = a_segmenter._localise(stack, None)
+    assert (frame.axes_ras * right.axes_ras).sum(axis=1).min() > 0.9
+
+
+def test_inference_on_a_cpu_gives_what_the_network_gives():
+    network = build_network(NetworkConfig(filters=(8, 12, 16), flat_levels=2)).eval()
+    laid_out = build_network(NetworkConfig(filters=(8, 12, 16), flat_levels=2)).eval()
+    laid_out.load_state_dict(network.state_dict())
+    laid_out.to(memory_format=torch.channels_last_3d)
+    stack = torch.randn(1, 1, 5, 24, 16, generator=torch.Generator().manual_seed(0))
+    learning = network(stack).detach()
+    with torch.inference_mode():
+        for one in (network, laid_out):
+            assert torch.allclose(one(stack), learning, atol=1e-4)
+
+
 def test_an_roi_elsewhere_leaves_no_heart(a_segmenter, a_drawing):
     stack, _ = a_drawing
     here = a_segmenter.segment(stack).frame.origin_ras
