@@ -80,8 +80,9 @@ class _Conv3d(torch.nn.Conv3d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not _inferred_on_cpu(x) or not torch.backends.mkldnn.is_available():
             return super().forward(x)
-        layout = self.padding, self.stride, self.dilation, self.groups
-        return torch.mkldnn_convolution(x, self.weight, self.bias, *layout)
+        padding = self.padding
+        assert not isinstance(padding, str)  # DynUNet gives numbers
+        return torch.mkldnn_convolution(x, self.weight, self.bias, padding, self.stride, self.dilation, self.groups)
 
 
 class _InstanceNorm3d(torch.nn.InstanceNorm3d):
