@@ -195,7 +195,7 @@ class NativeMotion:
 
     def warp_one(self, channels: np.ndarray, frame: int) -> np.ndarray:
         """Warp (C, D, H, W) by one frame; returns the same shape, float32."""
-        moved = np.array(channels, dtype=np.float32)
+        moved = np.array(channels, dtype=np.float32, order="C")  # written through a flat view
         self._warp(moved[None], moved.copy(), frame, frame + 1)
         return moved
 
