@@ -63,6 +63,15 @@ def test_displacement_at_a_node_of_the_grid_is_the_node_s_value():
         assert np.abs(native.displacement_mm(frame) - expected[frame]).max() < SPLINE_TOLERANCE_MM
 
 
+def test_one_frame_is_warped_as_all_are_whatever_order_its_voxels_lie_in():
+    volume = np.random.default_rng(1).normal(size=(2, 7, 30, 30)).astype(np.float32)
+    native = NativeMotion(smooth_field(), GRID, heart_frame(np.eye(3)), geometry(np.eye(3)), (7, 30, 30), 8)
+    whole = native.warp_all(volume)[3]
+    assert np.abs(whole - volume).max() > 0.1
+    for one in (volume, np.asfortranarray(volume)):
+        assert np.array_equal(native.warp_one(one, 3), whole)
+
+
 def test_motion_between_phases_is_periodic():
     native = NativeMotion(smooth_field(), GRID, heart_frame(np.eye(3)), geometry(np.eye(3)), (7, 30, 30), 40)
     steps = [np.abs(native.displacement_mm(t) - native.displacement_mm((t + 1) % 40)).max() for t in range(40)]
